@@ -1,0 +1,5 @@
+"""`python -m tinsmith_runtime` is the `tinsmith` command."""
+
+from tinsmith_runtime.command import entry_point
+
+entry_point()

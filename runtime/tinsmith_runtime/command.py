@@ -1,0 +1,84 @@
+"""The `tinsmith` command: finds the room that owns a sub-command and imports that room alone.
+
+A room adds a sub-command through the entry-point group `tinsmith.commands`. The entry point is a
+function `configure(parser)` that adds its arguments and sets the default `run`, a function that
+takes the parsed arguments and returns the exit status.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points, version
+
+from tinsmith_runtime.errors import TinsmithError, UsageError
+
+Configure = Callable[[argparse.ArgumentParser], None]
+
+# What `tinsmith --help` says without importing a room, and what to install where a room is absent.
+SUMMARIES: dict[str, tuple[str, str]] = {
+    "train": ("train a Keras model on handwritten digits", "tinsmith[compile]"),
+    "export": ("compile a Keras model to an int8 bundle, proven", "tinsmith[compile]"),
+    "bench": ("measure a bundle: accuracy, latency, memory, size", "tinsmith"),
+    "run": ("classify images with a bundle", "tinsmith-runtime"),
+    "inspect": ("say in words what is inside a bundle", "tinsmith-runtime"),
+    "selftest": ("check a bundle's golden vectors on this machine", "tinsmith-runtime"),
+    "demo": ("the whole way on real digits: train, export, bench", "tinsmith[compile]"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one `tinsmith` command line.
+
+    Args:
+        argv: the words after `tinsmith`; `sys.argv[1:]` if `None`.
+
+    Returns:
+        The exit status: 0 done, 1 failed, 2 misuse.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except TinsmithError as error:
+        message = " ".join(str(error).split())
+        print(f"tinsmith: error: {message}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader (`| head`) has gone; what is still buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("tinsmith: stopped", file=sys.stderr)
+        return 130
+
+
+def entry_point() -> None:
+    """Runs the command line and exits with its status."""
+    sys.exit(main())
+
+
+def _dispatch(words: list[str]) -> int:
+    name = next((word for word in words if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(
+        prog="tinsmith", description="Keras models for small boards: int8, proven, measured."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"tinsmith {version('tinsmith-runtime')}"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for command, (summary, _) in SUMMARIES.items():
+        sub = commands.add_parser(command, help=summary, description=summary)
+        if command == name:
+            _configure(command)(sub)
+    arguments = parser.parse_args(words)
+    run: Callable[[argparse.Namespace], int] = arguments.run
+    return run(arguments)
+
+
+def _configure(command: str) -> Configure:
+    for point in entry_points(group="tinsmith.commands", name=command):
+        configure: Configure = point.load()
+        return configure
+    raise UsageError(
+        f"`tinsmith {command}` is not installed here: pip install '{SUMMARIES[command][1]}'"
+    )

@@ -1,0 +1,32 @@
+"""Every error a tinsmith user can meet, each with the exit status the command ends with.
+
+TinsmithError            1  something failed: a gate, a model, an engine
+├── BundleError          1  a bundle that is damaged, foreign or from another version
+├── BackendError         1  an engine that is missing, or does not do what the manifest says
+└── UsageError           2  a call that cannot work: a missing file, an unknown name
+    └── InputError       2  an image or array that does not fit the model
+"""
+
+
+class TinsmithError(Exception):
+    """Base of every error tinsmith raises on purpose; `str(error)` is one line for a person."""
+
+    exit_status = 1
+
+
+class BundleError(TinsmithError):
+    """A bundle that is damaged, hostile, or of an unknown format version."""
+
+
+class BackendError(TinsmithError):
+    """An engine that is not installed, or a model file that is not what the manifest says."""
+
+
+class UsageError(TinsmithError):
+    """A call that cannot work as it was made: a missing file, an unknown name, a bad option."""
+
+    exit_status = 2
+
+
+class InputError(UsageError):
+    """An image or array whose shape, dtype or values the model cannot take."""
