@@ -1,0 +1,34 @@
+"""Runs tinsmith's bundles on a small board, without TensorFlow."""
+
+from tinsmith_runtime.backends import installed_backends
+from tinsmith_runtime.bundle import Bundle, read_bundle, write_bundle
+from tinsmith_runtime.errors import (
+    BackendError,
+    BundleError,
+    InputError,
+    TinsmithError,
+    UsageError,
+)
+from tinsmith_runtime.manifest import Manifest, Variant
+from tinsmith_runtime.model import Model, Prediction, load, open_model
+from tinsmith_runtime.selftest import SelfTest, selftest
+
+__all__ = [
+    "BackendError",
+    "Bundle",
+    "BundleError",
+    "InputError",
+    "Manifest",
+    "Model",
+    "Prediction",
+    "SelfTest",
+    "TinsmithError",
+    "UsageError",
+    "Variant",
+    "installed_backends",
+    "load",
+    "open_model",
+    "read_bundle",
+    "selftest",
+    "write_bundle",
+]

@@ -1,0 +1,21 @@
+"""The errors of the export room.
+
+TinsmithError
+├── UnsupportedLayerError  1  a layer that cannot be compiled, by name
+├── ConversionError        1  a step whose result is not what went in
+└── GateError              1  int8 loses too much, or the engines disagree: no bundle is written
+"""
+
+from tinsmith_runtime.errors import TinsmithError
+
+
+class UnsupportedLayerError(TinsmithError):
+    """A layer of the Keras model that cannot be compiled; the message names it."""
+
+
+class ConversionError(TinsmithError):
+    """A step of the export gave something else than what went in."""
+
+
+class GateError(TinsmithError):
+    """The proof failed: too much accuracy lost, or engines that disagree."""

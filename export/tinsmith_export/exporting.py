@@ -1,0 +1,99 @@
+"""The export's face; imports TensorFlow when called, not before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tinsmith_runtime.manifest import Manifest
+from tinsmith_train import Dataset
+from tinsmith_train.noise import import_tensorflow
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """How far the rounded model agrees with the float one on inputs held back."""
+
+    step: int
+    agreement: float
+    mean_squared_error: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Larger is better: agreement first, then the smaller error of the logits."""
+        return self.agreement, -self.mean_squared_error
+
+
+class Progress:
+    """Hears how an export goes; this one is silent."""
+
+    def stage(self, text: str) -> None:
+        """A new stage begins."""
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        """Fine-tuning has done `step` of `steps`."""
+
+    def stop(self) -> None:
+        """The export is over, well or not."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to export.
+
+    Attributes:
+        input_range: the real values that the model takes for pixels 0 and 255.
+        qat_epochs: passes of fine-tuning over the training images; 0 is post-training
+            quantization.
+        max_drop_pp: how many percentage points of accuracy int8 may lose.
+        seed: of everything random.
+    """
+
+    input_range: tuple[float, float] = (0.0, 1.0)
+    qat_epochs: int = 2
+    max_drop_pp: float = 0.5
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export gave.
+
+    Attributes:
+        manifest: of the bundle that was written.
+        checkpoints: of the fine-tuning, the first without any.
+        kernels: the integer kernels of ONNX Runtime's own graph, counted.
+    """
+
+    manifest: Manifest
+    checkpoints: tuple[Checkpoint, ...]
+    kernels: Mapping[str, int]
+
+
+def export(
+    path: Path,
+    dataset: Dataset,
+    out: Path,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> Exported:
+    """Compiles a Keras model to int8 TFLite and int8 ONNX, proves them, and writes a bundle.
+
+    Args:
+        path: a Keras 3 `.keras` file of an image classifier.
+        dataset: to calibrate, fine-tune (train images) and prove (test images) on.
+        out: the `.tin` file to write.
+        options: the defaults of `Options` if `None`.
+        progress: hears how it goes.
+        verbose: let TensorFlow log.
+
+    Raises:
+        UsageError: model, dataset and options do not fit each other.
+        UnsupportedLayerError: a layer cannot be compiled.
+        ConversionError: a step gave something else than what went in.
+        GateError: int8 loses too much, or the engines disagree; nothing is written.
+    """
+    import_tensorflow(verbose)
+    from tinsmith_export.pipeline import compile_bundle
+
+    return compile_bundle(path, dataset, out, options or Options(), progress or Progress())

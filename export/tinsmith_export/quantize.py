@@ -1,0 +1,203 @@
+"""The fake-quantized model: ranges from calibration, weights on the grid that both engines use.
+
+The arithmetic is that of Jacob et al. 2018 (arXiv:1712.05877): `real = (int8 - zero_point) *
+scale`, weights symmetric (zero point 0) with a scale for each output channel.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_model_optimization as tfmot
+import tf_keras
+from numpy.typing import NDArray
+
+from tinsmith_export.errors import ConversionError
+from tinsmith_export.graph import WEIGHTED, Graph, Node
+from tinsmith_export.rebuild import outputs_of, rebuild
+
+# A vpmaddubsw instruction adds two uint8 x int8 products in int16: 255 * (w1 + w2) <= 32767.
+_MAX_PAIR = 128
+
+
+@dataclass(frozen=True)
+class Range:
+    """The real values that the int8 codes of a tensor span; zero lies within."""
+
+    low: float
+    high: float
+
+    @property
+    def scale(self) -> float:
+        """The step between two codes."""
+        return (self.high - self.low) / 255
+
+
+def calibrate(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, Range]:
+    """Measures the range of each multiplying layer's output on real inputs.
+
+    Args:
+        graph: a rewritten graph.
+        inputs: `float32 (N, H, W, C)`.
+
+    Returns:
+        Layer name to range. After a ReLU the minimum is exactly 0, so that the zero point is
+        exactly -128 and the clamp of the integer output is the ReLU.
+    """
+    model = rebuild(graph)
+    names = [node.name for node in graph.weighted]
+    probe = tf_keras.Model(model.input, [model.get_layer(name).output for name in names])
+    outputs = outputs_of(probe, inputs)
+    outputs = outputs if len(names) > 1 else [outputs]
+    ranges = {}
+    for name, output in zip(names, outputs, strict=True):
+        low, high = min(0.0, float(output.min())), max(0.0, float(output.max()))
+        if not high > low:
+            raise ConversionError(
+                f"layer `{name}` gives only zeros for the calibration images: nothing to quantize"
+            )
+        ranges[name] = Range(low, high)
+    return ranges
+
+
+def choose_weight_bits(graph: Graph) -> dict[str, int]:
+    """Chooses 7 bits for each layer whose 8-bit weights could saturate an x86 kernel, else 8.
+
+    ONNX Runtime's AVX2 kernels add two products in 16 bits, which overflow where two weights of
+    one channel have the same sign and sum to more than 128. Which two meet depends on the
+    kernel's memory layout, so any two of a channel count. Its depthwise kernels add in 32 bits.
+    """
+    bits = {}
+    for node in graph.weighted:
+        kernel = node.kernel.reshape(-1, node.kernel.shape[-1])
+        largest = np.abs(kernel).max(axis=None if node.kind == "Dense" else 0)
+        codes = np.round(kernel / np.maximum(largest, 1e-30) * 127)
+        exact = node.kind == "DepthwiseConv2D"
+        bits[node.name] = 8 if exact or not can_saturate(codes) else 7
+    return bits
+
+
+def can_saturate(codes: NDArray[Any]) -> bool:
+    """Says whether two weights of one channel could overflow an int16 sum of two products.
+
+    Args:
+        codes: int8 weights, `(K, channels)`.
+    """
+    pairs = [np.sort(np.maximum(sign * codes, 0), axis=0)[-2:].sum(axis=0) for sign in (1, -1)]
+    return bool(np.max(pairs) > _MAX_PAIR)
+
+
+def fake_quantize(
+    graph: Graph, input_range: Range, ranges: Mapping[str, Range], bits: Mapping[str, int]
+) -> tf_keras.Model:
+    """Builds the model that computes in float what the integer engines will compute.
+
+    Args:
+        graph: a rewritten graph.
+        input_range: the real values of pixels 0 and 255.
+        ranges: from `calibrate`.
+        bits: from `choose_weight_bits`.
+
+    Returns:
+        A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
+    """
+
+    def wrap(node: Node, layer: Any) -> Any:
+        if node.kind == "InputLayer":
+            return _Activations(input_range, name="pixels")
+        if node.kind not in WEIGHTED:
+            return layer
+        config = _LayerConfig(WEIGHTED[node.kind], ranges[node.name], bits[node.name])
+        return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
+
+    return rebuild(graph, wrap)
+
+
+def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
+    """Takes the weights of a trained fake-quantized model back into the graph."""
+    for node in graph.weighted:
+        variables = model.get_layer(f"quant_{node.name}").trainable_weights
+        found = {variable.name.split("/")[-1].split(":")[0]: variable for variable in variables}
+        weights = {name: found[name].numpy() for name in node.weights}
+        graph = graph.replaced(Node(node.name, node.kind, node.inputs, node.config, weights))
+    return graph
+
+
+class _Activations(tf_keras.layers.Layer):  # type: ignore[misc]
+    """Rounds a tensor to int8 codes over a fixed range."""
+
+    def __init__(self, span: Range, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._quantizer = _fixed(span)
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        return self._quantizer(inputs, training, weights={})
+
+
+def _fixed(span: Range) -> Any:
+    return tfmot.quantization.keras.quantizers.FixedQuantizer(
+        8, span.low, span.high, narrow_range=False
+    )
+
+
+class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
+    """Rounds weights to `bits` bits, symmetric: a scale a channel, or one for a dense layer.
+
+    The converter knows 8-bit codes alone. So 7 bits are 8-bit codes over a range that is wider
+    than the weights: none is larger than 63.
+    """
+
+    def __init__(self, kind: str, bits: int) -> None:
+        self._per_channel = kind != "Dense"
+        self._depthwise = kind == "DepthwiseConv2D"
+        self._headroom = 127 / (2 ** (bits - 1) - 1)
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, inputs: Any, training: Any, weights: Any, **kwargs: Any) -> Any:
+        kernel = inputs
+        if self._depthwise:
+            kernel = tf.reshape(kernel, (*inputs.shape[:2], -1))
+        axes = range(kernel.shape.rank - 1) if self._per_channel else range(kernel.shape.rank)
+        largest = tf.reduce_max(tf.abs(kernel), axis=list(axes)) * self._headroom
+        # A channel of zeros still needs a range.
+        largest = tf.stop_gradient(tf.maximum(largest, 1e-8))
+        quantize = (
+            tf.quantization.fake_quant_with_min_max_vars_per_channel
+            if self._per_channel
+            else tf.quantization.fake_quant_with_min_max_vars
+        )
+        rounded = quantize(kernel, -largest, largest, num_bits=8, narrow_range=True)
+        return tf.reshape(rounded, inputs.shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return {}
+
+
+class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
+    """What TensorFlow Model Optimization rounds in one layer: its kernel and its output."""
+
+    def __init__(self, kernel: str, span: Range, bits: int) -> None:
+        self._kernel, self._span, self._bits = kernel, span, bits
+
+    def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
+        kernel = getattr(layer, self._kernel)
+        return [(kernel, _Weights(type(layer).__name__, self._bits))]
+
+    def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
+        setattr(layer, self._kernel, quantize_weights[0])
+
+    def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
+        return [(layer.activation, _fixed(self._span))]
+
+    def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
+        layer.activation = quantize_activations[0]
+
+    def get_output_quantizers(self, layer: Any) -> list[Any]:
+        return []
+
+    def get_config(self) -> dict[str, Any]:
+        return {}

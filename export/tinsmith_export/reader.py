@@ -1,0 +1,148 @@
+"""From a Keras 3 file to a graph: one input, one output, layers by name."""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.graph import WEIGHTED, Graph, Node
+from tinsmith_runtime.errors import TinsmithError, UsageError
+
+_CONV = ("kernel_size", "strides", "padding", "dilation_rate", "use_bias", "activation")
+# The arguments that each supported layer is rebuilt with. What a layer does in training alone
+# (dropout) has none.
+_ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "InputLayer": (),
+    "Conv2D": ("filters", *_CONV),
+    "DepthwiseConv2D": ("depth_multiplier", *_CONV),
+    "Dense": ("units", "use_bias", "activation"),
+    "BatchNormalization": ("axis", "epsilon"),
+    "ReLU": (),
+    "Activation": ("activation",),
+    "Softmax": (),
+    "MaxPooling2D": ("pool_size", "strides", "padding"),
+    "Flatten": (),
+    "Dropout": (),
+    "SpatialDropout2D": (),
+    "GaussianNoise": (),
+    "GaussianDropout": (),
+}
+
+
+def load_keras(path: Path) -> keras.Model:
+    """Loads a `.keras` file without running code that it carries.
+
+    Raises:
+        UsageError: no such file, or another kind of file.
+        TinsmithError: the file is damaged or Keras refuses it.
+    """
+    if not path.is_file():
+        raise UsageError(f"{path}: no such model: make one with `tinsmith train`")
+    if path.suffix != ".keras":
+        raise UsageError(f"{path}: expected a .keras file: save it with model.save('NAME.keras')")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise TinsmithError(f"{path}: Keras cannot load the model: {reason[0]}") from error
+
+
+def read_graph(model: keras.Model) -> Graph:
+    """Reads a Keras 3 model, layer by layer.
+
+    Args:
+        model: functional or sequential, built, one image input `(None, H, W, C)`, one output.
+
+    Raises:
+        UnsupportedLayerError: a layer that cannot be compiled, by name.
+        TinsmithError: the model is of another form, or holds weights that are not finite.
+    """
+    if not getattr(model, "inputs", None) or not isinstance(
+        model, keras.Sequential | keras.src.models.Functional
+    ):
+        raise TinsmithError(
+            f"{model.name}: expected a functional or sequential model with an input shape, "
+            f"got {type(model).__name__}"
+        )
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        raise TinsmithError(
+            f"{model.name}: expected one input and one output, "
+            f"got {len(model.inputs)} and {len(model.outputs)}"
+        )
+    shape = tuple(model.inputs[0].shape)
+    if len(shape) != 4 or None in shape[1:]:
+        raise TinsmithError(f"{model.name}: expected an input (None, H, W, C), got {shape}")
+    flat = keras.Model(model.inputs, model.outputs)
+    nodes = [
+        _read_layer(flat.get_layer(entry["name"]), entry) for entry in flat.get_config()["layers"]
+    ]
+    return _sorted(nodes, shape)
+
+
+def _read_layer(layer: keras.Layer, entry: Mapping[str, Any]) -> Node:
+    kind = type(layer).__name__
+    if kind not in _ARGUMENTS:
+        raise UnsupportedLayerError(
+            f"layer `{layer.name}` ({kind}) cannot be compiled: use {', '.join(_ARGUMENTS)}"
+        )
+    calls = entry["inbound_nodes"]
+    if len(calls) > 1:
+        raise UnsupportedLayerError(f"layer `{layer.name}` ({kind}) is called {len(calls)} times")
+    config = layer.get_config()
+    _check_layer(layer.name, kind, config)
+    weights = {}
+    for variable in layer.weights:
+        values = np.asarray(variable, np.float32)
+        if not np.isfinite(values).all():
+            raise TinsmithError(f"layer `{layer.name}`: {variable.name} holds NaN or infinity")
+        name = variable.name
+        if kind == "DepthwiseConv2D" and name == "kernel":
+            name = WEIGHTED[kind]
+        weights[name] = values
+    arguments = {key: config[key] for key in _ARGUMENTS[kind]}
+    inputs = tuple(name for call in calls for name in _histories(call))
+    return Node(layer.name, kind, inputs, arguments, weights)
+
+
+def _check_layer(name: str, kind: str, config: Mapping[str, Any]) -> None:
+    expected: dict[str, tuple[Any, ...]] = {"data_format": ("channels_last",), "groups": (1,)}
+    if kind in WEIGHTED or kind == "Activation":
+        expected["activation"] = ("linear", "relu", "softmax", "sigmoid")
+    if kind == "ReLU":
+        expected |= {"max_value": (None,), "negative_slope": (0, None), "threshold": (0, None)}
+    if kind in ("BatchNormalization", "Softmax"):
+        expected["axis"] = (-1,) if kind == "Softmax" else (-1, 1, 3)
+    for key, allowed in expected.items():
+        if key in config and config[key] not in allowed:
+            raise UnsupportedLayerError(
+                f"layer `{name}` ({kind}): {key}={config[key]!r} cannot be compiled: "
+                f"use {', '.join(repr(value) for value in allowed)}"
+            )
+
+
+def _histories(tree: Any) -> Iterator[str]:
+    """The names of the layers whose outputs stand in a serialized call."""
+    if isinstance(tree, Mapping):
+        if tree.get("class_name") == "__keras_tensor__":
+            yield tree["config"]["keras_history"][0]
+            return
+        tree = list(tree.values())
+    if isinstance(tree, list | tuple):
+        for branch in tree:
+            yield from _histories(branch)
+
+
+def _sorted(nodes: list[Node], shape: tuple[int | None, ...]) -> Graph:
+    """Puts every layer behind those it reads; the input knows its shape."""
+    done: dict[str, Node] = {}
+    while len(done) < len(nodes):
+        for node in nodes:
+            if node.name not in done and all(name in done for name in node.inputs):
+                if node.kind == "InputLayer":
+                    node = Node(node.name, node.kind, (), {"shape": shape[1:]})
+                done[node.name] = node
+    return Graph(tuple(done.values()))

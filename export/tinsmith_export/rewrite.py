@@ -1,0 +1,150 @@
+"""Rewrites of the graph into the few layers that quantize well; each leaves the outputs alone."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.graph import WEIGHTED, Graph, Node
+
+_TRAINING_ONLY = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout")
+_MONOTONE = ("MaxPooling2D", "Flatten")
+
+
+def rewrite(graph: Graph) -> tuple[Graph, str]:
+    """Brings a graph to the form that is quantized.
+
+    Returns:
+        The graph, which now ends in logits, and the activation that made an answer of them:
+        `softmax`, `sigmoid` or `none`.
+
+    Raises:
+        UnsupportedLayerError: a layer stands where no rewrite can deal with it.
+    """
+    graph = drop_training_layers(graph)
+    graph = split_activations(graph)
+    graph, activation = strip_output_activation(graph)
+    graph = hoist_relu(graph)
+    graph = fold_batch_norm(graph)
+    graph = fuse_relu(graph)
+    for node in graph.nodes:
+        if node.kind in ("BatchNormalization", "Activation"):
+            raise UnsupportedLayerError(
+                f"layer `{node.name}` ({node.kind}) must directly follow one of "
+                f"{', '.join(WEIGHTED)}"
+            )
+    if graph.nodes[-1].kind not in WEIGHTED:
+        raise UnsupportedLayerError(
+            f"the model ends in `{graph.nodes[-1].name}`: expected one of {', '.join(WEIGHTED)}, "
+            "with or without a softmax or sigmoid"
+        )
+    return graph, activation
+
+
+def drop_training_layers(graph: Graph) -> Graph:
+    """Takes out what does nothing at inference."""
+    for node in graph.nodes:
+        linear = node.kind == "Activation" and node.config["activation"] == "linear"
+        if node.kind in _TRAINING_ONLY or linear:
+            graph = graph.without(node.name)
+    return graph
+
+
+def split_activations(graph: Graph) -> Graph:
+    """Makes every activation a layer of its own, `Activation`, so that there is one form of it."""
+    nodes: list[Node] = []
+    renamed: dict[str, str] = {}
+    for node in graph.nodes:
+        node = replace(node, inputs=tuple(renamed.get(name, name) for name in node.inputs))
+        activation = {"ReLU": "relu", "Softmax": "softmax"}.get(node.kind)
+        if activation is not None:
+            node = replace(node, kind="Activation", config={"activation": activation})
+        nodes.append(node)
+        if node.kind in WEIGHTED and node.config["activation"] != "linear":
+            own = f"{node.name}_{node.config['activation']}"
+            nodes[-1] = replace(node, config={**node.config, "activation": "linear"})
+            nodes.append(
+                Node(own, "Activation", (node.name,), {"activation": node.config["activation"]})
+            )
+            renamed[node.name] = own
+    return Graph(tuple(nodes))
+
+
+def strip_output_activation(graph: Graph) -> tuple[Graph, str]:
+    """Takes off a last softmax or sigmoid: the runtime applies it in float (FP32) instead."""
+    last = graph.nodes[-1]
+    activation = last.config.get("activation")
+    if last.kind == "Activation" and activation in ("softmax", "sigmoid"):
+        return graph.without(last.name), str(activation)
+    return graph, "none"
+
+
+def hoist_relu(graph: Graph) -> Graph:
+    """Moves a ReLU before the max-pooling or flattening it follows: `relu(max(x)) = max(relu(x))`.
+
+    There it can be fused into the layer that multiplies.
+    """
+    moved = True
+    while moved:
+        moved = False
+        for relu in graph.nodes:
+            if relu.kind != "Activation":
+                continue
+            before = graph.node(relu.inputs[0])
+            if before.kind in _MONOTONE and len(graph.readers(before.name)) == 1:
+                graph = _swap(graph, before, relu)
+                moved = True
+                break
+    return graph
+
+
+def fold_batch_norm(graph: Graph) -> Graph:
+    """Folds each batch normalization into the layer before it (Jacob et al. 2018, section 3.2).
+
+    `gamma * (x - mean) / sqrt(variance + epsilon) + beta` of `x = w * a + b` is one product with
+    scaled weights and one bias.
+    """
+    for norm in graph.nodes:
+        if norm.kind != "BatchNormalization":
+            continue
+        layer = graph.node(norm.inputs[0])
+        if layer.kind not in WEIGHTED or len(graph.readers(layer.name)) != 1:
+            continue
+        w = {name: values.astype(np.float64) for name, values in norm.weights.items()}
+        factor = w.get("gamma", 1.0) / np.sqrt(w["moving_variance"] + norm.config["epsilon"])
+        bias = layer.weights.get("bias", np.zeros(1)) - w["moving_mean"]
+        kernel_name = WEIGHTED[layer.kind]
+        kernel = layer.weights[kernel_name]
+        # A depthwise kernel is (kh, kw, C, M), its output channel c * M + m.
+        scale = np.reshape(factor, kernel.shape[2:] if layer.kind == "DepthwiseConv2D" else (-1,))
+        weights = {
+            kernel_name: (kernel * scale).astype(np.float32),
+            "bias": (bias * factor + w.get("beta", 0.0)).astype(np.float32),
+        }
+        config = {**layer.config, "use_bias": True}
+        graph = graph.replaced(replace(layer, config=config, weights=weights)).without(norm.name)
+    return graph
+
+
+def fuse_relu(graph: Graph) -> Graph:
+    """Makes a ReLU the activation of the layer that multiplies before it."""
+    for relu in graph.nodes:
+        if relu.kind != "Activation" or relu.config["activation"] != "relu":
+            continue
+        layer = graph.node(relu.inputs[0])
+        if layer.kind in WEIGHTED and len(graph.readers(layer.name)) == 1:
+            config = {**layer.config, "activation": "relu"}
+            graph = graph.replaced(replace(layer, config=config)).without(relu.name)
+    return graph
+
+
+def _swap(graph: Graph, first: Node, second: Node) -> Graph:
+    """Exchanges two neighbours, each the only one at its side."""
+    nodes = [node for node in graph.nodes if node not in (first, second)]
+    place = graph.nodes.index(first)
+    pair = [replace(second, inputs=first.inputs), replace(first, inputs=(second.name,))]
+    after = [
+        replace(node, inputs=tuple(first.name if i == second.name else i for i in node.inputs))
+        for node in nodes[place:]
+    ]
+    return Graph((*nodes[:place], *pair, *after))

@@ -1,0 +1,52 @@
+"""TFLite files on LiteRT."""
+
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from tinsmith_runtime.backends.protocol import Array, TensorInfo
+from tinsmith_runtime.errors import BackendError
+
+
+class LiteRtBackend:
+    """A TFLite file on LiteRT; a new batch size resizes the input once."""
+
+    name = "litert"
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        try:
+            self._interpreter = Interpreter(model_content=model, num_threads=threads)
+            self._interpreter.allocate_tensors()
+            inputs = self._interpreter.get_input_details()
+            outputs = self._interpreter.get_output_details()
+        except (RuntimeError, ValueError) as error:
+            raise BackendError(f"LiteRT refuses the model: {error}") from error
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise BackendError(
+                f"expected one input and one output, got {len(inputs)} and {len(outputs)}"
+            )
+        self.version = f"LiteRT {version('ai-edge-litert')}"
+        self.input, self.output = _tensor_info(inputs[0]), _tensor_info(outputs[0])
+        self._input_index: int = inputs[0]["index"]
+        self._output_index: int = outputs[0]["index"]
+        self._batch_size: int = inputs[0]["shape"][0]
+
+    def run(self, batch: Array) -> Array:
+        """See `Backend.run`."""
+        interpreter = self._interpreter
+        if len(batch) != self._batch_size:
+            interpreter.resize_tensor_input(self._input_index, batch.shape)
+            interpreter.allocate_tensors()
+            self._batch_size = len(batch)
+        interpreter.set_tensor(self._input_index, batch)
+        interpreter.invoke()
+        result: Array = interpreter.get_tensor(self._output_index)
+        return result
+
+
+def _tensor_info(details: dict[str, Any]) -> TensorInfo:
+    scale, zero_point = details["quantization"]
+    shape = tuple(int(size) for size in details["shape"][1:])
+    return TensorInfo(shape, np.dtype(details["dtype"]), float(scale), int(zero_point))

@@ -1,0 +1,87 @@
+"""ONNX files on ONNX Runtime."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from tinsmith_runtime.backends.protocol import Array, TensorInfo
+from tinsmith_runtime.errors import BackendError
+
+# What ONNX Runtime calls a type, and the type that `run` takes or gives for it. tinsmith's int8
+# ONNX holds uint8 activations, since only those reach the integer kernels of ONNX Runtime on x86;
+# they are the int8 ones plus 128.
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "tensor(uint8)": np.dtype(np.int8),
+    "tensor(float)": np.dtype(np.float32),
+}
+_SIGN_BIT = np.uint8(0x80)
+
+
+class OrtBackend:
+    """An ONNX file on ONNX Runtime's CPU provider."""
+
+    name = "onnx"
+
+    def __init__(self, model: bytes, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        try:
+            session = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
+        # Its exceptions share no base class but Exception.
+        except Exception as error:
+            raise BackendError(f"ONNX Runtime refuses the model: {error}") from error
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise BackendError(
+                f"expected one input and one output, got {len(inputs)} and {len(outputs)}"
+            )
+        self._session = session
+        self.version = f"ONNX Runtime {onnxruntime.__version__}"
+        self.input = _tensor_info(inputs[0], "input", session)
+        self.output = _tensor_info(outputs[0], "output", session)
+        self._input_name, self._output_names = inputs[0].name, [outputs[0].name]
+        self._integer = self.input.dtype == np.int8
+
+    def run(self, batch: Array) -> Array:
+        """See `Backend.run`."""
+        if self._integer:
+            batch = batch.view(np.uint8) ^ _SIGN_BIT
+        result: Array = self._session.run(self._output_names, {self._input_name: batch})[0]
+        return (result ^ _SIGN_BIT).view(np.int8) if self._integer else result
+
+
+def _tensor_info(
+    tensor: onnxruntime.NodeArg, side: str, session: onnxruntime.InferenceSession
+) -> TensorInfo:
+    """ONNX Runtime does not report scales; the exporter repeats them in the file's metadata."""
+    if tensor.type not in _DTYPES:
+        raise BackendError(f"{side}: expected {', '.join(_DTYPES)}; got {tensor.type}")
+    metadata = session.get_modelmeta().custom_metadata_map
+    try:
+        scale = float(metadata.get(f"{side}_scale", 0))
+        zero_point = int(metadata.get(f"{side}_zero_point", 0))
+        shape = tuple(int(size) for size in tensor.shape[1:])
+    except (TypeError, ValueError) as error:
+        raise BackendError(f"{side}: expected a fixed shape and scale: {error}") from error
+    return TensorInfo(shape, _DTYPES[tensor.type], scale, zero_point)
+
+
+def optimized_model(model: bytes) -> bytes:
+    """Gives the graph that ONNX Runtime makes of a model on this machine, as an ONNX file.
+
+    What runs is in it: `QLinearConv` is an integer kernel, `FusedConv` a float one.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "optimized.onnx")
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return path.read_bytes()

@@ -1,0 +1,145 @@
+"""`tinsmith run`, `inspect` and `selftest`: thin skins over the runtime's functions."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from tinsmith_runtime.bundle import read_bundle
+from tinsmith_runtime.errors import TinsmithError, UsageError
+from tinsmith_runtime.manifest import Manifest
+from tinsmith_runtime.model import load
+from tinsmith_runtime.selftest import selftest
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
+
+
+def configure_run(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith run`."""
+    _add_bundle(parser)
+    parser.add_argument(
+        "images",
+        nargs="+",
+        type=Path,
+        metavar="IMAGE",
+        help="a PNG, JPEG or .npy file, or a folder",
+    )
+    parser.add_argument(
+        "--backend", default="auto", help="litert, onnx or auto, the first installed (default)"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
+    parser.add_argument("--top", type=int, default=1, help="classes to print an image (default 1)")
+    parser.add_argument("--json", action="store_true", help="a JSON object a line")
+    parser.set_defaults(run=_run)
+
+
+def configure_inspect(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith inspect`."""
+    _add_bundle(parser)
+    parser.add_argument("--json", action="store_true", help="the manifest as JSON")
+    parser.set_defaults(run=_inspect)
+
+
+def configure_selftest(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith selftest`."""
+    _add_bundle(parser)
+    parser.add_argument("--json", action="store_true", help="the results as JSON")
+    parser.set_defaults(run=_selftest)
+
+
+def _add_bundle(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .tin file or folder")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.top < 1:
+        raise UsageError(f"--top: expected a number from 1, got {arguments.top}")
+    status = 0
+    with load(arguments.bundle, arguments.backend, arguments.threads) as model:
+        for path in _image_files(arguments.images):
+            try:
+                predictions = model.classify(path, arguments.top)
+            except TinsmithError as error:
+                message = str(error)
+                named = message if message.startswith(str(path)) else f"{path}: {message}"
+                print(f"tinsmith: error: {named}", file=sys.stderr)
+                status = 1
+                continue
+            if arguments.json:
+                found = [asdict(prediction) for prediction in predictions]
+                print(json.dumps({"image": str(path), "predictions": found}))
+            else:
+                words = "  ".join(f"{p.label} {p.probability:.1%}" for p in predictions)
+                print(f"{path}: {words}")
+    return status
+
+
+def _image_files(paths: list[Path]) -> Iterator[Path]:
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise UsageError(f"{path}: expected images ({', '.join(IMAGE_SUFFIXES)}), found none")
+        yield from files
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    bundle = read_bundle(arguments.bundle)
+    if arguments.json:
+        print(json.dumps(asdict(bundle.manifest), indent=1))
+    else:
+        print("\n".join(describe(bundle.manifest)))
+    return 0
+
+
+def describe(manifest: Manifest) -> list[str]:
+    """Says in words, a line each, what a manifest holds."""
+    entry, output, training = manifest.input, manifest.output, manifest.training
+    parity = manifest.quality.parity
+    size = " x ".join(str(n) for n in entry.shape[1:])
+    low, high = entry.value_range
+    bits = ", ".join(f"{layer.name} {layer.weight_bits}" for layer in manifest.layers)
+    versions = ", ".join(f"{name} {found}" for name, found in manifest.made_with.items())
+    lines = [
+        f"input     {entry.name}: {size} uint8 pixels, standing for {low:g} to {high:g}",
+        f"output    {output.name}: {len(output.labels)} classes ({', '.join(output.labels)}), "
+        f"{output.activation} applied by the runtime",
+        f"trained   {training.model} on {training.dataset}, seed {training.seed}",
+        f"quantized {training.recipe}, {training.qat_epochs} epochs of fine-tuning",
+        f"weights   bits a layer: {bits}",
+        "files",
+    ]
+    for variant in manifest.variants:
+        accuracy = "" if variant.accuracy is None else f", {variant.accuracy:.2%} correct"
+        lines.append(
+            f"  {variant.file:<20} {variant.precision:<5} {variant.size_bytes:>9,} bytes{accuracy}"
+        )
+    lines.append(
+        "accuracy  " + " -> ".join(f"{r.stage} {r.accuracy:.2%}" for r in manifest.quality.ladder)
+    )
+    lines.append(
+        f"parity    {parity.equal:,} of {parity.compared:,} int8 outputs equal, the rest at most "
+        f"{parity.max_difference_lsb} LSB apart; top-1 agrees on {parity.top1_agreement:.2%}"
+    )
+    lines.append(f"golden    {manifest.golden.count} vectors: check them with `tinsmith selftest`")
+    lines.append(f"made with {versions}")
+    return lines
+
+
+def _selftest(arguments: argparse.Namespace) -> int:
+    results = selftest(arguments.bundle)
+    passed = all(not result.mismatch for result in results)
+    if arguments.json:
+        print(json.dumps([asdict(result) for result in results], indent=1))
+    else:
+        for result in results:
+            verdict = f"FAILED: {result.mismatch}" if result.mismatch else "passed"
+            print(
+                f"{result.engine_version}: {result.equal_vectors} of {result.vectors} golden "
+                f"vectors equal to the bit, {result.elapsed_ms:.1f} ms: {verdict}"
+            )
+    return 0 if passed else 1

@@ -1,0 +1,112 @@
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tinsmith_bench.samples import file_samples, find_samples
+from tinsmith_runtime import InputError, UsageError, read_bundle
+
+
+@pytest.fixture
+def manifest(bundle):
+    return read_bundle(bundle).manifest
+
+
+IMAGES = np.zeros((6, 4, 4, 1), np.uint8)
+LABELS = np.array([0, 1, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize("keys", [("x_test", "y_test"), ("x", "y")])
+def test_a_file_is_read_under_either_pair_of_names(tmp_path, manifest, keys):
+    path = tmp_path / "test.npz"
+    np.savez(path, **dict(zip(keys, (IMAGES, LABELS), strict=True)))
+    samples = find_samples(manifest, None, path, None)
+    assert samples.name == "test.npz"
+    assert len(samples.sha256) == 64
+    assert samples.labels.dtype == np.int64
+    np.testing.assert_array_equal(samples.labels, LABELS)
+
+
+def test_images_without_a_channel_get_one(tmp_path, manifest):
+    path = tmp_path / "test.npz"
+    np.savez(path, x=IMAGES[..., 0], y=LABELS)
+    assert find_samples(manifest, None, path, None).images.shape == (6, 4, 4, 1)
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (IMAGES[:, :3], LABELS, r"takes images uint8 \(4, 4, 1\), got uint8 \(3, 4, 1\)"),
+        (IMAGES.astype(np.float32), LABELS, r"got float32 \(4, 4, 1\)"),
+        (IMAGES.reshape(6, 16), LABELS, r"got uint8 \(16,\)"),
+        (np.uint8(1), LABELS, r"got uint8 \(\)"),
+        (IMAGES, LABELS[:4], r"one integer label for each of 6 images, got int64 \(4,\)"),
+        (IMAGES, LABELS / 1, r"one integer label for each of 6 images, got float64 \(6,\)"),
+        (IMAGES, np.eye(6, 3, dtype=int), r"got int64 \(6, 3\)"),
+        (IMAGES[:0], LABELS[:0], "for each of 0 images"),
+        (IMAGES, LABELS + 1, "labels 0 to 2, got 1 to 3"),
+        (IMAGES, LABELS - 1, "labels 0 to 2, got -1 to 1"),
+    ],
+)
+def test_what_does_not_fit_the_bundle_is_refused(tmp_path, manifest, images, labels, message):
+    path = tmp_path / "test.npz"
+    np.savez(path, x=images, y=labels)
+    with pytest.raises(InputError, match=message):
+        find_samples(manifest, None, path, None)
+
+
+def test_a_missing_array_names_those_expected(tmp_path):
+    path = tmp_path / "test.npz"
+    np.savez(path, x_test=IMAGES)
+    with pytest.raises(InputError, match="expected arrays x_test and y_test"):
+        file_samples(path)
+
+
+def test_files_that_are_no_npz_are_refused(tmp_path):
+    path = tmp_path / "test.npz"
+    with pytest.raises(UsageError, match="there is no such file"):
+        file_samples(path)
+    for content in (b"", b"text", b"PK\x03\x04 and no more", b"\x93NUMPY\x01"):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"expected an \.npz file"):
+            file_samples(path)
+    with pytest.raises(InputError, match=r"expected an \.npz file"):
+        file_samples(tmp_path)
+    with path.open("wb") as file:
+        np.save(file, IMAGES)
+    with pytest.raises(InputError, match=r"expected an \.npz file"):
+        file_samples(path)
+
+
+def test_pickled_objects_are_not_loaded(tmp_path):
+    path = tmp_path / "test.npz"
+    np.savez(path, x=np.array([{"a": 1}], dtype=object), y=LABELS)
+    with pytest.raises(InputError, match=r"expected an \.npz file of plain arrays"):
+        file_samples(path)
+
+
+def test_damage_anywhere_in_a_file_is_an_input_error(tmp_path):
+    path = tmp_path / "test.npz"
+    np.savez_compressed(path, x=IMAGES, y=LABELS)
+    whole = path.read_bytes()
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
+        try:
+            file_samples(path)
+        except InputError:
+            continue
+
+
+def test_the_bundles_own_dataset_is_the_default_and_its_absence_is_explained(manifest):
+    with pytest.raises(UsageError, match=r"trained on nosuchset, .*--dataset NAME or --data"):
+        find_samples(manifest, None, None, None)
+    with pytest.raises(UsageError, match="unknown dataset `another`"):
+        find_samples(manifest, "another", None, None)
+
+
+def test_a_bundle_cannot_make_the_benchmark_run_code(manifest):
+    training = replace(manifest.training, dataset="antigravity:__doc__")
+    with pytest.raises(UsageError, match=r"antigravity:__doc__.*no reason to run code"):
+        find_samples(replace(manifest, training=training), None, None, None)
+    assert "antigravity" not in sys.modules

@@ -1,0 +1,76 @@
+"""`tinsmith demo` with a stand-in for the commands it types, which have tests of their own."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinsmith_runtime.command import main
+from tinsmith_train import Dataset
+
+
+@pytest.fixture
+def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file in which the stand-in notes its arguments; it fails at `$FAIL_AT`."""
+    log = tmp_path / "typed"
+    script = tmp_path / "python"
+    script.write_text(
+        f'#!/bin/sh\nshift 2\necho "$@" >> {log}\nmkdir -p runs/demo\n'
+        '[ "$1" != "$FAIL_AT" ] || exit 3\n'
+    )
+    script.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(script))
+    monkeypatch.chdir(tmp_path)
+    return log
+
+
+def test_it_types_what_a_person_would(
+    typed: Path, digits: Dataset, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--dataset", "digits", "--epochs", "2", "--seed", "5", "--quiet"]) == 0
+    commands = [
+        "train --model cnn --dataset digits --epochs 2 --out runs/demo --seed 5 --quiet",
+        "export runs/demo/model.keras --dataset digits --out runs/demo/digits.tin --seed 5 --quiet",
+        "bench runs/demo/digits.tin --dataset digits --json runs/demo/report.json "
+        "--markdown runs/demo/report.md --quiet",
+    ]
+    assert typed.read_text().splitlines() == commands
+    out = capfd.readouterr().out
+    assert out.startswith("tinsmith demo on digits: 1,343 training and 454 test images\n")
+    assert [line[2:] for line in out.splitlines() if line.startswith("$ ")] == [
+        f"tinsmith {words}" for words in commands
+    ]
+    assert "  tinsmith run runs/demo/digits.tin runs/demo/digit.png\n" in out
+    with Image.open("runs/demo/digit.png") as image:
+        assert (np.asarray(image) == digits.x_test[0, :, :, 0]).all()
+
+
+def test_it_stops_where_a_step_fails(typed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FAIL_AT", "export")
+    assert main(["demo", "--dataset", "digits"]) == 3
+    assert len(typed.read_text().splitlines()) == 2
+
+
+def test_it_says_why_it_is_not_mnist(
+    typed: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TINSMITH_DATA", str(typed.parent))
+    monkeypatch.setenv("KERAS_HOME", str(typed.parent / "keras"))
+    monkeypatch.setitem(sys.modules, "keras.datasets", None)
+    assert main(["demo"]) == 0
+    first = capfd.readouterr().out.splitlines()[0]
+    assert first.startswith("tinsmith demo on digits: ")
+    assert f"not mnist: no MNIST: nothing in {typed.parent / 'mnist'}" in first
+    assert "--dataset digits" in typed.read_text()
+
+
+def test_it_takes_mnist_where_it_is(
+    typed: Path, mnist: Dataset, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(Path(os.environ["TINSMITH_DATA"], "mnist"))
+    assert main(["demo", "--data-dir", folder]) == 0
+    assert capfd.readouterr().out.startswith("tinsmith demo on mnist: 60,000 training")
+    assert f"--dataset {mnist.name} --data-dir {folder}" in typed.read_text()

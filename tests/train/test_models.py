@@ -1,0 +1,72 @@
+import math
+
+import numpy as np
+import pytest
+
+from tinsmith_runtime.errors import UsageError
+from tinsmith_train.noise import import_tensorflow
+from tinsmith_train.recipe import RECIPES
+
+import_tensorflow()
+
+from tinsmith_train.models import build_model, count_macs  # noqa: E402
+
+# What an integer engine computes without rounding where another does not.
+EXACT_LAYERS = {
+    "BatchNormalization",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "InputLayer",
+    "MaxPooling2D",
+    "ReLU",
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_pixels_to_probabilities(name: str) -> None:
+    model = build_model(name, (28, 28, 1), 10)
+    images = np.random.default_rng(0).random((3, 28, 28, 1), dtype=np.float32)
+    probabilities = model.predict(images, verbose=0)
+    assert probabilities.shape == (3, 10)
+    assert probabilities.dtype == np.float32
+    # float32 sums of ten numbers
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+    assert {type(layer).__name__ for layer in model.layers} <= EXACT_LAYERS
+
+
+def test_cnn_fits_the_edge() -> None:
+    model = build_model("cnn", (28, 28, 1), 10)
+    assert model.count_params() <= 40_000
+    assert count_macs(model) <= 3_000_000
+
+
+def test_lenet_is_the_courses() -> None:
+    model = build_model("lenet", (28, 28, 1), 10)
+    convolutions = 25 * 1 * 32 + 32 + 25 * 32 * 64 + 64
+    dense = 7 * 7 * 64 * 1024 + 1024 + 1024 * 10 + 10
+    assert model.count_params() == convolutions + dense
+    assert (
+        count_macs(model)
+        == 28 * 28 * 25 * 32 + 14 * 14 * 25 * 32 * 64 + 7 * 7 * 64 * 1024 + 1024 * 10
+    )
+
+
+def test_softmax_starts_at_zero() -> None:
+    weights = build_model("softmax", (28, 28, 1), 10).get_weights()
+    assert [weight.shape for weight in weights] == [(784, 10), (10,)]
+    assert not any(weight.any() for weight in weights)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_other_images_and_classes(name: str) -> None:
+    model = build_model(name, (32, 36, 3), 4)
+    assert model.input_shape == (None, 32, 36, 3)
+    assert model.output_shape == (None, 4)
+    assert count_macs(model) >= math.prod((32, 36, 3))
+
+
+def test_images_too_small_are_refused() -> None:
+    with pytest.raises(UsageError, match="images of 6 by 6 by 1 are too small for the model `cnn`"):
+        build_model("cnn", (6, 6, 1), 10)

@@ -1,0 +1,187 @@
+"""`tinsmith train` as a person meets it: files, words, Ctrl-C, mistakes."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinsmith_runtime.command import main
+from tinsmith_train import Dataset, TrainResult, train
+from tinsmith_train.noise import import_tensorflow
+
+import_tensorflow()
+
+import keras  # noqa: E402
+
+RUN_FILES = ["confusion.png", "curves.png", "digits.png", "history.json", "model.keras"]
+
+
+def tinsmith(*words: str) -> list[str]:
+    return [sys.executable, "-m", "tinsmith_runtime", *words]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_run_folder(cnn_run: Path, digits: Dataset) -> None:
+    assert names(cnn_run) == RUN_FILES
+    for name in RUN_FILES[:3]:
+        assert (cnn_run / name).read_bytes().startswith(b"\x89PNG")
+    history = json.loads((cnn_run / "history.json").read_text())
+    assert history["dataset"]["sha256"] == digits.sha256
+    assert history["seed"] == 7
+    assert [epoch["number"] for epoch in history["epochs"]] == [1, 2, 3, 4, 5, 6]
+    scores = [(epoch["val_accuracy"], -epoch["val_loss"]) for epoch in history["epochs"]]
+    assert history["best_epoch"] == scores.index(max(scores)) + 1
+    model = keras.models.load_model(cnn_run / "model.keras")
+    said = model.predict(digits.x_test.astype("float32") / 255, verbose=0).argmax(axis=1)
+    assert history["test_correct"] == (said == digits.y_test).sum()
+    assert history["parameters"] == model.count_params() <= 40_000
+
+
+def test_the_same_seed_gives_the_same_weights_in_another_process(
+    cnn_run: Path, tmp_path: Path
+) -> None:
+    words = ["train", "--dataset", "digits", "--epochs", "6", "--seed", "7"]
+    done = subprocess.run(
+        tinsmith(*words, "--out", str(tmp_path)), capture_output=True, text=True, check=True
+    )
+    first, second = (
+        keras.models.load_model(folder / "model.keras").get_weights()
+        for folder in (cnn_run, tmp_path)
+    )
+    assert [a.tobytes() for a in first] == [b.tobytes() for b in second]
+    # Standard error is no terminal here: plain lines, nothing of TensorFlow's among them.
+    lines = done.stderr.splitlines()
+    assert lines[0] == "training cnn on digits; Ctrl-C keeps the best epoch"
+    assert [line.split()[0] for line in lines[1:]] == ["1,231"] + ["epoch"] * 6
+    assert "\x1b" not in done.stderr
+    assert done.stdout.splitlines()[-1] == f"written   {tmp_path / 'model.keras'}"
+
+
+@pytest.mark.parametrize("model", ["mlp", "lenet", "softmax"])
+def test_every_model_trains(model: str, digits: Dataset, tmp_path: Path) -> None:
+    few = replace(digits, name="few", x_train=digits.x_train[:150], y_train=digits.y_train[:150])
+    result = train(model, few, tmp_path / "run", epochs=3, learning_rate=0.002)
+    assert isinstance(result, TrainResult)
+    assert len(result.epochs) == 3
+    assert result.test_accuracy > 0.3, "guessing gives 0.1"
+    assert names(tmp_path / "run") == RUN_FILES
+
+
+def test_colour_images_that_are_not_square(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (40, 36, 32, 3), np.uint8), np.arange(40) % 3
+    np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y, labels=list("abc"))
+    words = ["train", "--dataset", str(tmp_path / "own.npz"), "--epochs", "1", "--json"]
+    out = tmp_path / "run"
+    assert main([*words, "--out", str(out), "--quiet"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    printed = json.loads(said.out)
+    assert printed == json.loads((out / "history.json").read_text())
+    assert printed["dataset"]["labels"] == ["a", "b", "c"]
+
+
+def test_files_of_an_earlier_run_are_replaced_and_others_kept(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    (tmp_path / "model.keras").write_text("old")
+    (tmp_path / "notes.txt").write_text("mine")
+    train("softmax", digits, tmp_path, epochs=1)
+    assert names(tmp_path) == sorted([*RUN_FILES, "notes.txt"])
+    assert keras.models.load_model(tmp_path / "model.keras").name == "softmax"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--model", "resnet"], "unknown model `resnet`: expected cnn, lenet, mlp, softmax"),
+        (["--epochs", "0"], "expected epochs of at least 1, got 0"),
+        (["--epochs", "-3"], "expected epochs of at least 1, got -3"),
+        (["--batch-size", "0"], "expected batch size of at least 1, got 0"),
+        (["--learning-rate", "0"], "expected a learning rate above 0, got 0.0"),
+        (["--learning-rate", "nan"], "expected a learning rate above 0, got nan"),
+        (["--seed", "-1"], "expected seed of at least 0, got -1"),
+        (["--seed", str(2**32)], "expected a seed below 2**32"),
+    ],
+)
+def test_bad_options_are_one_line(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = ["--out", str(tmp_path / "run"), "--quiet"]
+    assert main(["train", "--dataset", "digits", *out, *words]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_in_the_way_is_found_before_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        assert main(["train", "--dataset", "digits", "--out", str(out)]) == 2
+        assert f"{tmp_path / 'file'} is a file, not a folder" in capsys.readouterr().err
+
+
+def test_a_folder_in_a_files_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.keras" / "x").mkdir(parents=True)
+    words = ["train", "--model", "softmax", "--dataset", "digits", "--epochs", "1", "--quiet"]
+    assert main([*words, "--out", str(tmp_path)]) == 1
+    assert f"cannot write to {tmp_path}" in capsys.readouterr().err
+    assert not list(tmp_path.glob(".partial-*"))
+
+
+def interrupted(out: Path, model: str, at: str) -> tuple[int, str, str]:
+    """Trains until a line that holds `at`, then does what Ctrl-C does."""
+    words = ["train", "--model", model, "--dataset", "digits", "--epochs", "100000"]
+    with subprocess.Popen(
+        tinsmith(*words, "--out", str(out)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        before = ""
+        while at not in before:
+            line = process.stderr.readline()
+            assert line, before
+            before += line
+        process.send_signal(signal.SIGINT)
+        stdout, after = process.communicate(timeout=60)
+    return process.returncode, stdout, after
+
+
+def test_ctrl_c_keeps_the_best_epoch_so_far(tmp_path: Path) -> None:
+    status, stdout, stderr = interrupted(tmp_path / "run", "mlp", "epoch      3/100000")
+    assert status == 0
+    assert "Traceback" not in stderr
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    done = len(history["epochs"])
+    assert done >= 3
+    assert history["stopped"] is True
+    best = history["best_epoch"]
+    assert f"stopped after {done} epochs: kept the best, epoch {best}" in stderr
+    assert f"kept      epoch {best} of {done}" in stdout
+    assert names(tmp_path / "run") == RUN_FILES
+
+
+def test_ctrl_c_before_there_is_anything_to_keep(tmp_path: Path) -> None:
+    status, stdout, stderr = interrupted(tmp_path / "run", "cnn", "held back")
+    assert status == 130
+    assert stdout == ""
+    assert stderr == (
+        "tinsmith: error: stopped before the first epoch was over: nothing is written\n"
+    )
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,128 @@
+"""`tinsmith train` and `tinsmith demo`: arguments in, results out."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from tinsmith_train.dataset import load_dataset
+from tinsmith_train.demo import demo
+from tinsmith_train.logbook import Progress
+from tinsmith_train.recipe import RECIPES, find_recipe
+from tinsmith_train.runfolder import TrainResult, check_writable, describe
+from tinsmith_train.terminal import TerminalProgress
+from tinsmith_train.training import train
+
+
+def configure_train(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith train`."""
+    models = "; ".join(f"{name}: {recipe.summary}" for name, recipe in RECIPES.items())
+    parser.add_argument("--model", default="cnn", metavar="NAME", help=models)
+    _add_dataset(parser, "mnist")
+    parser.add_argument("--epochs", type=int, metavar="N", help="default: the model's own")
+    parser.add_argument("--batch-size", type=int, metavar="N", help="default: the model's own")
+    parser.add_argument(
+        "--learning-rate", type=float, metavar="RATE", help="default: the model's own"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="the run folder; default: runs/MODEL"
+    )
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    _add_loudness(parser)
+    parser.set_defaults(run=_run_train)
+
+
+def configure_demo(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith demo`."""
+    _add_dataset(parser, None)
+    parser.add_argument("--epochs", type=int, metavar="N", help="default: the model's own")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/demo"),
+        metavar="FOLDER",
+        help="where everything goes; default: runs/demo",
+    )
+    _add_loudness(parser)
+    parser.set_defaults(run=_run_demo)
+
+
+def _add_dataset(parser: argparse.ArgumentParser, default: str | None) -> None:
+    usual = default or "mnist if it is at hand or can be downloaded, else digits"
+    parser.add_argument(
+        "--dataset",
+        default=default,
+        metavar="NAME",
+        help=f"mnist, digits, a FILE.npz or module:function; default: {usual}",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="MNIST's four IDX files, gzipped or not; default: $TINSMITH_DATA/mnist",
+    )
+
+
+def _add_loudness(parser: argparse.ArgumentParser) -> None:
+    loudness = parser.add_mutually_exclusive_group()
+    loudness.add_argument("--quiet", action="store_true", help="no progress, only results")
+    loudness.add_argument("--verbose", action="store_true", help="let TensorFlow log")
+
+
+def _run_train(arguments: argparse.Namespace) -> int:
+    find_recipe(arguments.model)
+    out = arguments.out or Path("runs", arguments.model)
+    check_writable(out)
+    dataset = load_dataset(arguments.dataset, arguments.data_dir)
+    progress = Progress() if arguments.quiet else TerminalProgress()
+    progress.note(f"training {arguments.model} on {dataset.name}; Ctrl-C keeps the best epoch")
+    result = train(
+        arguments.model,
+        dataset,
+        out,
+        epochs=arguments.epochs,
+        batch_size=arguments.batch_size,
+        learning_rate=arguments.learning_rate,
+        seed=arguments.seed,
+        progress=progress,
+        verbose=arguments.verbose,
+    )
+    if result.stopped:
+        print(
+            f"tinsmith: stopped after {len(result.epochs)} epochs: kept the best, "
+            f"epoch {result.best.number}",
+            file=sys.stderr,
+        )
+    print(json.dumps(describe(result, dataset)) if arguments.json else _say(result))
+    return 0
+
+
+def _say(result: TrainResult) -> str:
+    best = result.best
+    held_back = "" if best.val_accuracy is None else f", {best.val_accuracy:.2%} held back"
+    return "\n".join(
+        [
+            f"model     {result.model}: {result.parameters:,} parameters, {result.macs:,} "
+            "multiply-accumulates",
+            f"kept      epoch {best.number} of {len(result.epochs)}: {best.accuracy:.2%} in "
+            f"training{held_back}",
+            f"test      {result.test_accuracy:.2%}: {result.test_correct:,} of "
+            f"{result.test_images:,} images of {result.dataset}",
+            f"time      {result.seconds:.0f} s",
+            f"written   {result.out / 'model.keras'}",
+        ]
+    )
+
+
+def _run_demo(arguments: argparse.Namespace) -> int:
+    return demo(
+        arguments.out,
+        dataset=arguments.dataset,
+        data_dir=arguments.data_dir,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        quiet=arguments.quiet,
+        verbose=arguments.verbose,
+    )

@@ -1,0 +1,110 @@
+"""The four models: Keras 3, functional, `float32 (N, H, W, C)` pixels in 0..1 to probabilities.
+
+Importing this module imports Keras.
+"""
+
+import math
+from collections.abc import Callable
+
+import keras
+from keras import layers
+
+from tinsmith_runtime.errors import UsageError
+
+Shape = tuple[int, int, int]
+
+
+def build_model(name: str, shape: Shape, classes: int) -> keras.Model:
+    """Builds a model with fresh weights.
+
+    Args:
+        name: `cnn`, `lenet`, `mlp` or `softmax`.
+        shape: height, width and channels of an image.
+        classes: the number of outputs.
+
+    Returns:
+        A model from `float32 (N, H, W, C)`, pixels in 0..1, to `float32 (N, classes)`,
+        probabilities.
+
+    Raises:
+        UsageError: the images are too small for the model.
+    """
+    image = keras.Input(shape, name="image")
+    try:
+        x = _BODIES[name](image)
+    except ValueError as error:
+        size = " by ".join(map(str, shape))
+        raise UsageError(f"images of {size} are too small for the model `{name}`") from error
+    start = "zeros" if name == "softmax" else "glorot_uniform"
+    output = layers.Dense(
+        classes, activation="softmax", kernel_initializer=start, name="probabilities"
+    )(x)
+    return keras.Model(image, output, name=name)
+
+
+def count_macs(model: keras.Model) -> int:
+    """Counts the multiply-accumulates of one image in convolutions and dense layers."""
+    return sum(_layer_macs(layer) for layer in model.layers)
+
+
+def _layer_macs(layer: keras.Layer) -> int:
+    if isinstance(layer, layers.Dense):
+        return math.prod(layer.kernel.shape)
+    if isinstance(layer, layers.Conv2D):
+        # The kernel, (h, w, in, out), is applied once for each position of the output.
+        _, height, width, _ = layer.output.shape
+        return math.prod((*layer.kernel.shape, height, width))
+    return 0
+
+
+def _cnn(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Layers that integer engines agree on: no average, no addition, no padding to guess at."""
+    x = _block(x, 16, "1")
+    x = _block(x, 16, "2")
+    x = layers.MaxPooling2D(name="pool1")(x)
+    x = _block(x, 32, "3")
+    x = _block(x, 32, "4")
+    x = layers.MaxPooling2D(name="pool2")(x)
+    x = _block(x, 48, "5")
+    return layers.Flatten(name="flatten")(x)
+
+
+def _block(x: keras.KerasTensor, filters: int, number: str) -> keras.KerasTensor:
+    x = layers.Conv2D(
+        filters, 3, use_bias=False, kernel_initializer="he_normal", name=f"conv{number}"
+    )(x)
+    # Keras's default momentum, 0.99, lags behind weights that change as fast as these.
+    x = layers.BatchNormalization(momentum=0.95, name=f"norm{number}")(x)
+    return layers.ReLU(name=f"relu{number}")(x)
+
+
+def _lenet(x: keras.KerasTensor) -> keras.KerasTensor:
+    for number, filters in (("1", 32), ("2", 64)):
+        x = layers.Conv2D(filters, 5, padding="same", name=f"conv{number}")(x)
+        x = layers.ReLU(name=f"relu{number}")(x)
+        x = layers.MaxPooling2D(name=f"pool{number}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(1024, name="dense1")(x)
+    x = layers.ReLU(name="relu3")(x)
+    return layers.Dropout(0.5, name="dropout")(x)
+
+
+def _mlp(x: keras.KerasTensor) -> keras.KerasTensor:
+    x = layers.Flatten(name="flatten")(x)
+    for number, units in (("1", 128), ("2", 64)):
+        x = layers.Dense(units, name=f"dense{number}")(x)
+        x = layers.ReLU(name=f"relu{number}")(x)
+        x = layers.Dropout(0.1, name=f"dropout{number}")(x)
+    return x
+
+
+def _softmax(x: keras.KerasTensor) -> keras.KerasTensor:
+    return layers.Flatten(name="flatten")(x)
+
+
+_BODIES: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
+    "cnn": _cnn,
+    "lenet": _lenet,
+    "mlp": _mlp,
+    "softmax": _softmax,
+}

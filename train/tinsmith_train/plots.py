@@ -1,0 +1,146 @@
+"""The pictures of a run folder, drawn by matplotlib without a screen.
+
+Importing this module imports matplotlib.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from tinsmith_train.logbook import Epoch
+
+_DPI = 120
+_TRAIN, _VAL, _BEST, _WRONG = "#3b6fb6", "#d9822b", "#8a8a8a", "#c0392b"
+_COLUMNS, _ROWS = 10, 6
+
+
+def draw_curves(epochs: Sequence[Epoch], best: Epoch, title: str, path: Path) -> None:
+    """Draws loss and accuracy, epoch by epoch, and marks the epoch that was kept."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.suptitle(title)
+    loss, accuracy = figure.subplots(1, 2)
+    numbers = [epoch.number for epoch in epochs]
+    _draw_lines(loss, numbers, [e.loss for e in epochs], [e.val_loss for e in epochs])
+    loss.set_ylabel("loss per image")
+    loss.set_ylim(bottom=0)
+    _draw_lines(accuracy, numbers, [e.accuracy for e in epochs], [e.val_accuracy for e in epochs])
+    accuracy.set_ylabel("accuracy")
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
+    for axes in (loss, accuracy):
+        axes.axvline(best.number, color=_BEST, linestyle=":", label=f"kept: epoch {best.number}")
+        axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, len(epochs) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+    accuracy.legend(frameon=False, loc="lower right")
+    figure.savefig(path, dpi=_DPI)
+
+
+def _draw_lines(
+    axes: Axes, numbers: list[int], train: list[float], val: Sequence[float | None]
+) -> None:
+    axes.plot(numbers, train, color=_TRAIN, marker="o", markersize=3, label="training")
+    if None not in val:
+        axes.plot(numbers, val, color=_VAL, marker="o", markersize=3, label="held back")  # type: ignore[arg-type]
+
+
+def draw_confusion(
+    y_test: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    labels: Sequence[str],
+    title: str,
+    path: Path,
+) -> None:
+    """Draws how many test images of each class were taken for which; mistakes stand out in red.
+
+    Args:
+        y_test: `int64 (M,)`.
+        probabilities: `float32 (M, classes)`.
+        labels: the name of each class.
+        title: what the model is.
+        path: the PNG file.
+    """
+    said = probabilities.argmax(axis=1)
+    size = len(labels)
+    counts = np.zeros((size, size), dtype=np.int64)
+    np.add.at(counts, (y_test, said), 1)
+    mistakes = np.where(np.eye(size, dtype=bool), 0, counts)
+    side = 2.2 + 0.48 * size
+    figure = Figure(figsize=(side, side), layout="constrained")
+    axes = figure.subplots()
+    # Were the diagonal on the same scale, a handful of mistakes would not be seen beside it.
+    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(4, 1.6 * float(mistakes.max())))
+    for row, column in np.argwhere(counts > 0):
+        right = row == column
+        axes.text(
+            column,
+            row,
+            f"{counts[row, column]}",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color=_TRAIN if right else "black",
+            fontweight="bold" if right else "normal",
+        )
+    axes.set_xticks(range(size), labels)
+    axes.set_yticks(range(size), labels)
+    axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="#e4e4e4", linewidth=0.6)
+    axes.tick_params(which="both", length=0)
+    axes.set_xlabel("what the model said")
+    axes.set_ylabel("what it is")
+    axes.set_title(f"{title}: {mistakes.sum()} mistakes in {len(y_test):,} test images")
+    figure.savefig(path, dpi=_DPI)
+
+
+def draw_digits(
+    x_test: NDArray[np.uint8],
+    y_test: NDArray[np.int64],
+    probabilities: NDArray[np.float32],
+    labels: Sequence[str],
+    title: str,
+    path: Path,
+) -> None:
+    """Draws test images with what the model said, mistakes first, the surest mistake ahead.
+
+    Args:
+        x_test: `uint8 (M, H, W, C)`.
+        y_test: `int64 (M,)`.
+        probabilities: `float32 (M, classes)`.
+        labels: the name of each class.
+        title: what the model is.
+        path: the PNG file.
+    """
+    said, certainty = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(said != y_test)
+    wrong = wrong[np.argsort(-certainty[wrong], kind="stable")]
+    order = np.concatenate([wrong, np.flatnonzero(said == y_test)])[: _COLUMNS * _ROWS]
+    rows = -(-len(order) // _COLUMNS)
+    figure = Figure(figsize=(_COLUMNS * 1.0, rows * 1.3 + 0.5), layout="constrained")
+    figure.suptitle(f"{title}: {len(wrong)} mistakes in {len(y_test):,} test images, in red")
+    for axes in figure.subplots(rows, _COLUMNS, squeeze=False).flat:
+        axes.axis("off")
+    for axes, index in zip(figure.axes, order, strict=False):
+        _draw_image(axes, x_test[index])
+        name = labels[said[index]]
+        if said[index] == y_test[index]:
+            axes.set_title(f"{name}  {certainty[index]:.0%}", fontsize=8)
+        else:
+            truth = labels[y_test[index]]
+            axes.set_title(f"{name}  {certainty[index]:.0%}\nis {truth}", fontsize=8, color=_WRONG)
+    figure.savefig(path, dpi=_DPI)
+
+
+def _draw_image(axes: Axes, image: NDArray[Any]) -> None:
+    if image.shape[-1] == 3:
+        axes.imshow(image)
+    else:
+        axes.imshow(image[..., 0], cmap="gray", vmin=0, vmax=255)

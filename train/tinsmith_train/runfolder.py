@@ -1,0 +1,160 @@
+"""The folder that a training run leaves behind.
+
+| file | what |
+|---|---|
+| `model.keras` | the model after its best epoch |
+| `history.json` | every epoch, and what the model was made of |
+| `curves.png` | loss and accuracy, epoch by epoch |
+| `confusion.png` | what the model said of the test images of each class |
+| `digits.png` | test images and what the model said of them, mistakes first |
+"""
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith_runtime.errors import UsageError
+from tinsmith_train.dataset import Dataset
+from tinsmith_train.errors import RunFolderError
+from tinsmith_train.logbook import Epoch
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training gave.
+
+    Attributes:
+        model: the model's name.
+        dataset: the dataset's name.
+        out: the run folder.
+        seed: of everything random.
+        batch_size: images in a step.
+        learning_rate: of the optimizer; the peak, where there is a schedule.
+        epochs: those that were done.
+        best: the one whose weights were kept.
+        stopped: whether Ctrl-C ended it.
+        parameters: the number of weights, the statistics of batch normalisation included.
+        macs: multiply-accumulates for one image.
+        test_correct: how many test images the model gets right.
+        test_images: of how many.
+        seconds: wall time of training and testing.
+    """
+
+    model: str
+    dataset: str
+    out: Path
+    seed: int
+    batch_size: int
+    learning_rate: float
+    epochs: tuple[Epoch, ...]
+    best: Epoch
+    stopped: bool
+    parameters: int
+    macs: int
+    test_correct: int
+    test_images: int
+    seconds: float
+
+    @property
+    def test_accuracy(self) -> float:
+        """The part of the test images that the model gets right, in 0..1."""
+        return self.test_correct / self.test_images
+
+
+def check_writable(out: Path) -> None:
+    """Finds out before training, not after it, that `out` cannot be a folder.
+
+    Raises:
+        UsageError: `out` or a part of its path is a file, or may not be written to.
+    """
+    there = next(path for path in (out, *out.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UsageError(f"cannot write to {out}: {there} is a file, not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot write to {out}: no permission in {there}")
+
+
+def write_run_folder(
+    result: TrainResult,
+    save_model: Callable[[Path], object],
+    dataset: Dataset,
+    probabilities: NDArray[np.float32],
+) -> None:
+    """Writes every file beside its place, then moves them all: a killed run leaves none in half.
+
+    Args:
+        result: goes into `history.json`; its `out` is the folder.
+        save_model: writes the model to a path.
+        dataset: what the model was trained and tested on.
+        probabilities: `(M, classes)`, what the model said of each test image.
+
+    Raises:
+        RunFolderError: the disk is full, a folder is in the way, and the like.
+    """
+    from tinsmith_train.plots import draw_confusion, draw_curves, draw_digits
+
+    title = f"{result.model} on {result.dataset}"
+    with _moved_into(result.out) as folder:
+        save_model(folder / "model.keras")
+        text = json.dumps(describe(result, dataset), indent=2)
+        (folder / "history.json").write_text(text + "\n", encoding="utf-8")
+        draw_curves(result.epochs, result.best, title, folder / "curves.png")
+        draw_confusion(
+            dataset.y_test, probabilities, dataset.labels, title, folder / "confusion.png"
+        )
+        draw_digits(
+            dataset.x_test,
+            dataset.y_test,
+            probabilities,
+            dataset.labels,
+            title,
+            folder / "digits.png",
+        )
+
+
+def describe(result: TrainResult, dataset: Dataset) -> dict[str, Any]:
+    """Gives the content of `history.json`: plain numbers, strings, lists and dicts."""
+    return {
+        "model": result.model,
+        "parameters": result.parameters,
+        "macs": result.macs,
+        "dataset": {
+            "name": dataset.name,
+            "sha256": dataset.sha256,
+            "labels": list(dataset.labels),
+            "train_images": len(dataset.y_train),
+            "test_images": len(dataset.y_test),
+        },
+        "seed": result.seed,
+        "batch_size": result.batch_size,
+        "learning_rate": result.learning_rate,
+        "epochs": [asdict(epoch) for epoch in result.epochs],
+        "best_epoch": result.best.number,
+        "stopped": result.stopped,
+        "test_correct": result.test_correct,
+        "test_accuracy": result.test_accuracy,
+        "seconds": result.seconds,
+        "made_with": {name: version(name) for name in ("tinsmith", "keras", "tensorflow")},
+    }
+
+
+@contextlib.contextmanager
+def _moved_into(out: Path) -> Iterator[Path]:
+    """Gives an empty folder; if all goes well, what is in it afterwards moves into `out`."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as partial:
+            yield Path(partial)
+            for path in sorted(Path(partial).iterdir()):
+                path.replace(out / path.name)
+    except OSError as error:
+        raise RunFolderError(f"cannot write to {out}: {error}") from error

@@ -1,0 +1,66 @@
+"""How training goes, on standard error: a bar on a terminal, a line for each epoch anywhere."""
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from tinsmith_train.logbook import Epoch, Progress
+
+
+class TerminalProgress(Progress):
+    """Tells a person, and stays readable in a log file.
+
+    Args:
+        console: where to; standard error if `None`.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:6.2%}"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+        self._epochs = 0
+
+    def start(self, title: str, epochs: int, steps: int) -> None:
+        """Opens with a line of what is trained on, then the bar: one for all the epochs."""
+        self._epochs = epochs
+        self.note(f"{title}, {epochs} epochs of {steps:,} batches")
+        self._task = self._bar.add_task(
+            f"epoch 1/{epochs}", total=epochs * steps, loss=0.0, accuracy=0.0
+        )
+        self._bar.start()
+
+    def step(self, loss: float, accuracy: float) -> None:
+        """Moves the bar on."""
+        self._bar.update(self._task, advance=1, loss=loss, accuracy=accuracy)
+
+    def epoch(self, epoch: Epoch, is_best: bool) -> None:
+        """Adds a line above the bar."""
+        held_back = (
+            ""
+            if epoch.val_accuracy is None
+            else f"  held back: loss {epoch.val_loss:.4f}  accuracy {epoch.val_accuracy:.2%}"
+        )
+        self.note(
+            f"epoch {epoch.number:>{len(str(self._epochs))}}/{self._epochs}"
+            f"  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.2%}{held_back}"
+            f"  {epoch.seconds:.1f} s{'  best so far' if is_best else ''}"
+        )
+        self._bar.update(
+            self._task, description=f"epoch {min(epoch.number + 1, self._epochs)}/{self._epochs}"
+        )
+
+    def note(self, line: str) -> None:
+        """Adds a line above the bar."""
+        self._console.print(line, markup=False)
+
+    def stop(self) -> None:
+        """Takes the bar away."""
+        self._bar.stop()
