@@ -58,14 +58,14 @@ def run_bench(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         watch=unwatched if arguments.quiet else _show,
     )
-    if arguments.json:
-        write_text(arguments.json, report.json())
-    if arguments.markdown:
-        write_text(arguments.markdown, markdown(report))
     console = Console()
     # What is piped away has no width of its own.
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     print_report(report, console)
+    if arguments.json:
+        write_text(arguments.json, report.json())
+    if arguments.markdown:
+        write_text(arguments.markdown, markdown(report))
     return 0
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -90,6 +91,7 @@ class Comparison:
         candidate: the file of the one.
         baseline: the file of the other.
         p50_ratio: candidate's p50 latency over the baseline's, with its bootstrap interval at 95 %.
+        min_ratio: the ratio of their fastest calls, which nothing disturbed.
         lost: test images that only the baseline gets right.
         won: test images that only the candidate gets right.
         mcnemar_p: probability of a split at least so uneven if both were equally good.
@@ -98,6 +100,7 @@ class Comparison:
     candidate: str
     baseline: str
     p50_ratio: Estimate
+    min_ratio: float
     lost: int
     won: int
     mcnemar_p: float
@@ -116,7 +119,7 @@ class Report:
         method: how it was measured.
         rows: one a variant.
         comparisons: every variant against every other, once for each direction.
-        notes: what the reader must know besides: an engine that is missing, a busy machine.
+        notes: what the reader must know besides: an engine that is missing, a disturbed run.
         verdict: what int8 gains and loses here, in words, and what to ship.
     """
 
@@ -140,12 +143,15 @@ def check_writable(path: Path) -> None:
     """Checks that a report can go to `path`, before the minute that it takes to make it.
 
     Raises:
-        UsageError: the folder is missing or `path` is one.
+        UsageError: the folder is missing, or `path` is one or no name for a file.
     """
-    if not path.parent.is_dir():
-        raise UsageError(f"{path}: there is no folder {path.parent}")
-    if path.is_dir():
-        raise UsageError(f"{path}: expected a file, got a folder")
+    try:
+        if not path.parent.is_dir():
+            raise UsageError(f"{path}: there is no folder {path.parent}")
+        if path.is_dir():
+            raise UsageError(f"{path}: expected a file, got a folder")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -161,4 +167,5 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)

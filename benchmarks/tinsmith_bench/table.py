@@ -36,10 +36,11 @@ def print_report(report: Report, console: Console) -> None:
     for row in report.rows:
         table.add_row(*_cells(row))
     print_lines = partial(console.print, sep="\n", highlight=False, markup=False, soft_wrap=True)
-    print_lines(*(fill(fact, console.width) for fact in _facts(report)), "")
+    wrap = partial(fill, width=console.width, break_on_hyphens=False)
+    print_lines(*map(wrap, _facts(report)), "")
     console.print(table)
     for paragraph in (_legend(report), *report.notes, *report.verdict):
-        print_lines("", fill(paragraph, console.width))
+        print_lines("", wrap(paragraph))
 
 
 def markdown(report: Report) -> str:

@@ -6,6 +6,7 @@ takes the parsed arguments and returns the exit status.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -35,17 +36,23 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 done, 1 failed, 2 misuse.
+
+    Raises:
+        SystemExit: by argparse, after `--help`, `--version` or a wrong option.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        try:
+            return _dispatch(words)
+        finally:
+            _flush_stdout()
     except TinsmithError as error:
-        message = " ".join(str(error).split())
-        print(f"tinsmith: error: {message}", file=sys.stderr)
+        print(f"tinsmith: error: {error}", file=sys.stderr)
         return error.exit_status
-    except BrokenPipeError:
-        # The reader (`| head`) has gone; what is still buffered has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        return 1
+    except OSError as error:
+        print(f"tinsmith: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("tinsmith: stopped", file=sys.stderr)
@@ -54,7 +61,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def entry_point() -> None:
     """Runs the command line and exits with its status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name may hold bytes that no encoding can print.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())
+
+
+def _flush_stdout() -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # What is buffered has nowhere to go; at exit Python would try again, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
 
 
 def _dispatch(words: list[str]) -> int:
@@ -66,13 +86,19 @@ def _dispatch(words: list[str]) -> int:
         "--version", action="version", version=f"tinsmith {version('tinsmith-runtime')}"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for command, (summary, _) in SUMMARIES.items():
-        sub = commands.add_parser(command, help=summary, description=summary)
-        if command == name:
-            _configure(command)(sub)
-    arguments = parser.parse_args(words)
-    run: Callable[[argparse.Namespace], int] = arguments.run
-    return run(arguments)
+    try:
+        for command, (summary, _) in SUMMARIES.items():
+            sub = commands.add_parser(command, help=summary, description=summary)
+            if command == name:
+                _configure(command)(sub)
+        arguments = parser.parse_args(words)
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        return run(arguments)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"`tinsmith {name}` needs {error.name}, which is not installed: "
+            f"pip install '{SUMMARIES[str(name)][1]}'"
+        ) from error
 
 
 def _configure(command: str) -> Configure:

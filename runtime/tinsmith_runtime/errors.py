@@ -13,6 +13,11 @@ class TinsmithError(Exception):
 
     exit_status = 1
 
+    def __str__(self) -> str:
+        # What an engine or a library says of its trouble is part of many messages, and may go on
+        # for several lines.
+        return " ".join(line.strip() for line in super().__str__().splitlines())
+
 
 class BundleError(TinsmithError):
     """A bundle that is damaged, hostile, or of an unknown format version."""

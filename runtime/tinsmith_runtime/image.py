@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 Picture: TypeAlias = "NDArray[Any] | str | Path | bytes | Image"
+
+# The formats that are decoded; some of Pillow's others start foreign programs.
+_FORMATS = ("PNG", "JPEG")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+# What Pillow and numpy raise on a damaged file, depending on which byte it is.
+_TROUBLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, OverflowError,
+            MemoryError, RecursionError, TokenError)  # fmt: skip
 
 
 def read_image(image: Picture, shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -31,60 +39,65 @@ def read_image(image: Picture, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         InputError: the shape, dtype or content does not fit.
         UsageError: there is no such file, or Pillow is needed and not installed.
     """
-    if isinstance(image, str | Path) and Path(image).suffix == ".npy":
+    name = str(image) if isinstance(image, str | Path) else "image"
+    if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
         image = _read_npy(Path(image))
     if not isinstance(image, np.ndarray):
-        image = _decode(image, shape)
+        image = _decode(name, image, shape)
     if image.shape == shape[:2] and shape[2] == 1:
         image = image[..., np.newaxis]
-    return check_pixels(image, shape)
+    check_pixels(name, image, shape)
+    return image
 
 
-def check_pixels(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Returns `array` if it is `uint8` of `shape`, else raises an `InputError` that says why."""
+def check_pixels(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """Raises an `InputError` unless `array` is `uint8` of `shape`."""
+    if array.shape != shape:
+        raise InputError(f"{name}: expected shape {shape}, got {array.shape}")
     if array.dtype != np.uint8:
         nan = " with NaN" if array.dtype.kind == "f" and np.isnan(array).any() else ""
-        raise InputError(f"image: expected uint8 pixels 0..255, got {array.dtype}{nan}")
-    if array.shape != shape:
-        raise InputError(f"image: expected shape {shape}, got {array.shape}")
-    return array
+        raise InputError(f"{name}: expected uint8 pixels 0..255, got {array.dtype}{nan}")
 
 
 def _read_npy(path: Path) -> NDArray[Any]:
     try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
+        # A memory map never unpickles, and allocates nothing for a header that lies.
+        return np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
+    except _TROUBLE as error:
         raise InputError(f"{path}: expected a .npy array: {error}") from error
-    return array
 
 
-def _decode(image: "str | Path | bytes | Image", shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _decode(name: str, image: "str | Path | bytes | Image", shape: tuple[int, ...]) -> NDArray[Any]:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise UsageError(
-            "PNG and JPEG need Pillow: pip install 'tinsmith-runtime[images]' "
+            f"{name}: PNG and JPEG need Pillow: pip install 'tinsmith-runtime[images]' "
             "(a .npy file of uint8 pixels needs nothing)"
         ) from error
-    name = "image" if isinstance(image, bytes | Image.Image) else str(image)
+    height, width, channels = shape
+    if channels not in _MODES:
+        raise InputError(f"{name}: the model wants {channels} channels: pass an array")
+    if not isinstance(image, str | Path | bytes | Image.Image):
+        raise InputError(
+            f"{name}: expected an array, a path, the bytes of a PNG or JPEG, or a Pillow image; "
+            f"got {type(image).__name__}"
+        )
     try:
-        if not isinstance(image, Image.Image):
-            image = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
-        height, width, channels = shape
-        mode = {1: "L", 3: "RGB", 4: "RGBA"}.get(channels)
-        if mode is None:
-            raise InputError(f"{name}: the model wants {channels} channels: pass an array")
-        resized = image.convert(mode).resize((width, height), Image.Resampling.BILINEAR)
+        if isinstance(image, str | Path):
+            image = Path(image).read_bytes()
+        if isinstance(image, bytes):
+            image = Image.open(io.BytesIO(image), formats=_FORMATS)
+        if image.mode.startswith(("I", "F")):
+            # Pillow would cut their values off at 255.
+            raise InputError(f"{name}: expected 8 bits a channel, got Pillow's mode {image.mode}")
+        resized = image.convert(_MODES[channels]).resize((width, height), Image.Resampling.BILINEAR)
     except FileNotFoundError as error:
         raise UsageError(f"{name}: no such file") from error
-    except (
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-        OSError,
-        SyntaxError,
-        ValueError,
-    ) as error:
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: expected a PNG or JPEG") from error
+    except (*_TROUBLE, Image.DecompressionBombError) as error:
         raise InputError(f"{name}: expected a PNG or JPEG: {error}") from error
     return np.asarray(resized, np.uint8).reshape(shape)

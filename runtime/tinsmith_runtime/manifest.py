@@ -7,20 +7,41 @@ import hashlib
 import json
 import math
 import re
-import types
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+import reprlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, TypeAlias
 
 from tinsmith_runtime.errors import BundleError
+from tinsmith_runtime.record import Rule, mismatch, parse_record
 
 FORMAT_VERSION = 1
 ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}
 
-_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_ELEMENTS = 1 << 26
 
-T = TypeVar("T")
+
+def _one_of(*words: str) -> Rule:
+    return Rule(" or ".join(words), words.__contains__)
+
+
+def _tensor_shape(*axes: str) -> Rule:
+    def holds(shape: tuple[int | None, ...]) -> bool:
+        sizes = [size for size in shape[1:] if size is not None and size > 0]
+        whole = len(shape) == len(axes) == len(sizes) + 1 and shape[0] is None
+        return whole and math.prod(sizes) <= _MAX_ELEMENTS
+
+    return Rule(f"[{', '.join(axes)}]", holds)
+
+
+Count: TypeAlias = Annotated[int, Rule("1 to 2147483647", lambda count: 0 < count < 1 << 31)]
+Digest: TypeAlias = Annotated[str, Rule("64 hex digits", re.compile("[0-9a-f]{64}").fullmatch)]
+FileName: TypeAlias = Annotated[
+    str, Rule("a plain file name", re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch)
+]
+Scale: TypeAlias = Annotated[float, Rule("a positive number", lambda scale: 0 < scale < 1e30)]
+ZeroPoint: TypeAlias = Annotated[int, Rule("-128 to 127", lambda point: -128 <= point <= 127)]
+Shape: TypeAlias = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
@@ -29,7 +50,7 @@ class Input:
 
     Attributes:
         name: the tensor's name in both formats.
-        shape: batch first, `(None, H, W, C)` for images.
+        shape: `(None, H, W, C)`, batch first.
         dtype: what a user passes: `uint8`, raw pixels.
         layout: `NHWC`.
         value_range: the float values that pixels 0 and 255 stand for.
@@ -38,12 +59,12 @@ class Input:
     """
 
     name: str
-    shape: tuple[int | None, ...]
-    dtype: str
-    layout: str
+    shape: Annotated[Shape, _tensor_shape("null", "H", "W", "C")]
+    dtype: Annotated[str, _one_of("uint8")]
+    layout: Annotated[str, _one_of("NHWC")]
     value_range: tuple[float, float]
-    scale: float
-    zero_point: int
+    scale: Scale
+    zero_point: ZeroPoint
 
 
 @dataclass(frozen=True)
@@ -60,11 +81,11 @@ class Output:
     """
 
     name: str
-    shape: tuple[int | None, ...]
-    scale: float
-    zero_point: int
+    shape: Annotated[Shape, _tensor_shape("null", "classes")]
+    scale: Scale
+    zero_point: ZeroPoint
     labels: tuple[str, ...]
-    activation: str
+    activation: Annotated[str, _one_of("softmax", "sigmoid", "none")]
 
 
 @dataclass(frozen=True)
@@ -82,11 +103,11 @@ class Variant:
     """One model file. `accuracy` is top-1 on the test set; `parity` is against the TFLite file."""
 
     id: str
-    file: str
-    format: str
-    precision: str
-    size_bytes: int
-    sha256: str
+    file: FileName
+    format: Annotated[str, _one_of(*ENGINE_OF_FORMAT)]
+    precision: Annotated[str, _one_of("int8", "float")]
+    size_bytes: Count
+    sha256: Digest
     accuracy: float | None
     parity: Parity | None
 
@@ -95,10 +116,10 @@ class Variant:
 class Golden:
     """The file of real inputs and the int8 outputs that every engine must give for them."""
 
-    file: str
-    size_bytes: int
-    sha256: str
-    count: int
+    file: FileName
+    size_bytes: Count
+    sha256: Digest
+    count: Count
 
 
 @dataclass(frozen=True)
@@ -132,7 +153,7 @@ class Training:
     """Where the numbers come from: the dataset, the recipe and the seed."""
 
     dataset: str
-    dataset_sha256: str
+    dataset_sha256: Digest
     model: str
     recipe: str
     qat_epochs: int
@@ -170,28 +191,18 @@ def parse_manifest(data: bytes) -> Manifest:
             field has a wrong type or value; the message gives each field's path.
     """
     try:
-        tree = json.loads(data.decode("utf-8"), parse_constant=_refuse_constant)
+        tree = json.loads(data.decode("utf-8"))
+        _require_version(tree)
+        tree.pop("manifest_sha256", None)
+        manifest = parse_record(Manifest, tree)
+        problems = list(_contradictions(manifest))
+        if problems:
+            raise ValueError("; ".join(problems))
+        if _seal(tree) != data:
+            raise ValueError("manifest_sha256: the manifest was changed after it was written")
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"manifest.json: expected JSON, got {error}") from error
-    if not isinstance(tree, dict):
-        raise BundleError(f"manifest.json: expected an object, got {type(tree).__name__}")
-    found = tree.get("format_version")
-    if type(found) is not int or found != FORMAT_VERSION:
-        raise BundleError(
-            f"manifest.json: format_version: expected {FORMAT_VERSION}, got {found!r}: "
-            "upgrade with: pip install --upgrade tinsmith-runtime"
-        )
-    tree.pop("manifest_sha256", None)
-    problems: list[str] = []
-    manifest = _parse(Manifest, tree, "", problems)
-    if not problems:
-        problems = _check(manifest)
-    if not problems and _seal(tree) != data:
-        problems = ["manifest_sha256: the manifest was changed after it was written"]
-    if problems:
-        raise BundleError("manifest.json: " + "; ".join(problems[:5]))
-    result: Manifest = manifest
-    return result
+        raise BundleError(f"manifest.json: {error}") from error
+    return manifest
 
 
 def _seal(tree: dict[str, Any]) -> bytes:
@@ -199,112 +210,26 @@ def _seal(tree: dict[str, Any]) -> bytes:
     return (json.dumps({**tree, "manifest_sha256": digest}, indent=1) + "\n").encode()
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"the number {name}")
+def _require_version(tree: object) -> None:
+    """Looks at the version before anything else: a later format may differ in everything."""
+    if not isinstance(tree, dict):
+        raise ValueError(f"expected an object, got {reprlib.repr(tree)}")
+    found = tree.get("format_version")
+    if type(found) is not int or found != FORMAT_VERSION:
+        expected = mismatch("format_version", str(FORMAT_VERSION), found)
+        raise ValueError(f"{expected}: upgrade with: pip install --upgrade tinsmith-runtime")
 
 
-def _parse(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
-    """Turns JSON into `kind`; every mismatch adds a line to `problems`."""
-    if is_dataclass(kind):
-        return _parse_dataclass(kind, value, path, problems)
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (types.UnionType, Union):
-        if value is None:
-            return None
-        return _parse(inner[0], value, path, problems)
-    if origin is tuple and isinstance(value, list):
-        items = inner[:1] * len(value) if inner[1:] == (...,) else inner
-        if len(items) == len(value):
-            pairs = enumerate(zip(items, value, strict=True))
-            return tuple(_parse(k, v, f"{path}[{i}]", problems) for i, (k, v) in pairs)
-    if origin is dict and isinstance(value, dict):
-        return {key: _parse(inner[1], v, f"{path}.{key}", problems) for key, v in value.items()}
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    if kind in (int, str) and type(value) is kind:
-        return value
-    name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
-    problems.append(f"{path}: expected {name}, got {_short(value)}")
-    return None
-
-
-def _parse_dataclass(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
-    if not isinstance(value, dict):
-        problems.append(f"{path}: expected an object, got {_short(value)}")
-        return None
-    hints = get_type_hints(kind)
-    prefix = f"{path}." if path else ""
-    names = [field.name for field in fields(kind)]
-    problems += [f"{prefix}{name}: missing" for name in names if name not in value]
-    problems += [f"{prefix}{_short(name)}: unknown field" for name in value if name not in names]
-    found = {
-        name: _parse(hints[name], value[name], prefix + name, problems)
-        for name in names
-        if name in value
-    }
-    return kind(**found) if len(found) == len(names) else None
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _check(manifest: Manifest) -> list[str]:
-    """Lists what is wrong with the values of a manifest whose types are right."""
-    checks: list[tuple[bool, str, str, object]] = []
-
-    def expect(good: bool, path: str, expected: str, got: object) -> None:
-        checks.append((good, path, expected, got))
-
-    for side in ("input", "output"):
-        spec = getattr(manifest, side)
-        sizes = [size for size in spec.shape[1:] if size is not None]
-        fits = (
-            len(spec.shape) >= 2
-            and spec.shape[0] is None
-            and len(sizes) == len(spec.shape) - 1
-            and all(size > 0 for size in sizes)
-            and math.prod(sizes) <= _MAX_ELEMENTS
-        )
-        expect(fits, f"{side}.shape", "[null, size, ...]", list(spec.shape))
-        expect(0 < spec.scale < 1e30, f"{side}.scale", "a positive number", spec.scale)
-        zero_point = spec.zero_point
-        expect(-128 <= zero_point <= 127, f"{side}.zero_point", "-128..127", zero_point)
-    entry, output = manifest.input, manifest.output
-    expect(entry.dtype == "uint8", "input.dtype", "uint8", entry.dtype)
-    expect(entry.layout == "NHWC", "input.layout", "NHWC", entry.layout)
-    expect(len(entry.shape) == 4, "input.shape", "[null, H, W, C]", list(entry.shape))
-    activations = ("softmax", "sigmoid", "none")
-    expect(
-        output.activation in activations, "output.activation", str(activations), output.activation
-    )
-    count = output.shape[-1]
-    labelled = len(output.labels) == count
-    expect(labelled, "output.labels", f"{count} class names", f"{len(output.labels)}")
-    expect(bool(manifest.variants), "variants", "at least one", "none")
-    ids = [variant.id for variant in manifest.variants]
-    expect(len(set(ids)) == len(ids), "variants", "ids that differ", ids)
-    for index, variant in enumerate(manifest.variants):
-        path = f"variants[{index}]"
-        formats = tuple(ENGINE_OF_FORMAT)
-        expect(variant.format in formats, f"{path}.format", str(formats), variant.format)
-        precisions = ("int8", "float")
-        expect(
-            variant.precision in precisions, f"{path}.precision", str(precisions), variant.precision
-        )
-    files: list[tuple[str, Variant | Golden]] = [("golden", manifest.golden)]
-    files += [(f"variants[{i}]", variant) for i, variant in enumerate(manifest.variants)]
-    names = [file.file for _, file in files]
-    expect(len(set(names)) == len(names), "variants", "files that differ", names)
-    for path, file in files:
-        plain = _FILE_NAME.fullmatch(file.file) is not None and file.file != "manifest.json"
-        expect(plain, f"{path}.file", "a plain file name", file.file)
-        expect(file.size_bytes > 0, f"{path}.size_bytes", "a positive number", file.size_bytes)
-        hexed = _SHA256.fullmatch(file.sha256) is not None
-        expect(hexed, f"{path}.sha256", "64 hex digits", file.sha256)
-    return [
-        f"{path}: expected {expected}, got {_short(got)}"
-        for good, path, expected, got in checks
-        if not good
-    ]
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """What is wrong between fields that are right each by itself."""
+    output, variants = manifest.output, manifest.variants
+    if len(output.labels) != output.shape[1]:
+        yield mismatch("output.labels", f"{output.shape[1]} class names", len(output.labels))
+    if not variants:
+        yield "variants: expected at least one, got none"
+    ids = [variant.id for variant in variants]
+    if len(set(ids)) < len(ids):
+        yield mismatch("variants", "ids that differ", ids)
+    files = ["manifest.json", manifest.golden.file, *(variant.file for variant in variants)]
+    if len(set(files)) < len(files):
+        yield mismatch("variants", "files that differ", files)

@@ -41,10 +41,11 @@ def selftest(path: str | Path) -> list[SelfTest]:
     bundle = read_bundle(path)
     golden = bundle.golden()
     integer = [v for v in bundle.manifest.variants if v.precision == "int8"]
-    engines = {ENGINE_OF_FORMAT[variant.format] for variant in integer}
+    engines = sorted({ENGINE_OF_FORMAT[variant.format] for variant in integer})
     installed = [name for name in installed_backends() if name in engines]
     if not installed:
-        raise BackendError(f"the bundle holds int8 for {', '.join(engines)}: none is installed")
+        held = ", ".join(engines) or "no engine"
+        raise BackendError(f"the bundle holds int8 for {held}: that is not installed")
     results = []
     for name in installed:
         start = time.perf_counter()

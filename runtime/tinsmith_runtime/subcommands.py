@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tinsmith_runtime.bundle import read_bundle
-from tinsmith_runtime.errors import TinsmithError, UsageError
+from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.manifest import Manifest
 from tinsmith_runtime.model import load
 from tinsmith_runtime.selftest import selftest
@@ -61,10 +61,8 @@ def _run(arguments: argparse.Namespace) -> int:
         for path in _image_files(arguments.images):
             try:
                 predictions = model.classify(path, arguments.top)
-            except TinsmithError as error:
-                message = str(error)
-                named = message if message.startswith(str(path)) else f"{path}: {message}"
-                print(f"tinsmith: error: {named}", file=sys.stderr)
+            except UsageError as error:
+                print(f"tinsmith: error: {error}", file=sys.stderr)
                 status = 1
                 continue
             if arguments.json:

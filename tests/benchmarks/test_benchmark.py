@@ -110,6 +110,7 @@ def test_variants_are_compared_in_both_directions(bundle, samples):
     assert there.mcnemar_p == back.mcnemar_p < 1e-6
     assert there.p50_ratio.value == pytest.approx(1 / back.p50_ratio.value)
     assert there.p50_ratio.value > 1.2
+    assert there.min_ratio == pytest.approx(1 / back.min_ratio)
     assert "It loses 33.33 points of accuracy" in report.verdict[0]
     assert "ship float on" in report.verdict[-1]
 
@@ -124,17 +125,17 @@ def test_an_engine_that_is_missing_is_named_and_the_rest_is_measured(bundle, sam
     )
 
 
-def test_without_any_engine_both_extras_are_named(bundle, samples, engines):
+def test_without_an_engine_for_the_bundle_its_extras_are_named(bundle, samples, engines):
     engines()
     with pytest.raises(BackendError, match=r"tinsmith-runtime\[litert\].*tinsmith-runtime\[onnx\]"):
         bench(bundle, data=samples)
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_busy_machine_is_mentioned(bundle, samples, monkeypatch):
-    monkeypatch.setattr("os.getloadavg", lambda: (99.0, 1.0, 1.0))
+def test_a_disturbed_run_is_mentioned(bundle, samples, monkeypatch):
+    monkeypatch.setattr(benchmark, "DISTURBED", 0.5)
     report = bench(bundle, data=samples, rounds=2)
-    assert any("The machine was busy" in note and "99.0" in note for note in report.notes)
+    assert any("Something else disturbed the timings" in note for note in report.notes)
 
 
 def test_data_other_than_the_bundle_was_made_with_is_mentioned(bundle, monkeypatch, engines):
@@ -174,6 +175,17 @@ def test_the_command_prints_and_writes_the_report(bundle, samples, tmp_path, cap
 
     assert main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_file_that_cannot_be_written_does_not_cost_the_report(bundle, samples, tmp_path, capsys):
+    words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2", "--quiet"]
+    # The longest name that a file may have; the one beside it is longer.
+    assert main([*words, "--json", str(tmp_path / ("x" * 255))]) == 2
+    out, err = capsys.readouterr()
+    assert "On this machine ship" in out
+    assert "cannot be written: File name too long" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.usefixtures("engines")

@@ -60,6 +60,8 @@ def test_a_missing_folder_and_a_folder_in_the_way_are_refused(tmp_path):
         check_writable(tmp_path / "none" / "report.json")
     with pytest.raises(UsageError, match="expected a file, got a folder"):
         check_writable(tmp_path)
+    with pytest.raises(UsageError, match="cannot be written: File name too long"):
+        check_writable(tmp_path / ("x" * 300))
     with pytest.raises(UsageError, match="cannot be written"):
         write_text(tmp_path, "text")
     assert list(tmp_path.iterdir()) == []

@@ -38,6 +38,14 @@ def test_a_difference_within_noise_is_called_so(make_report, spec, p50, noise):
     assert "as fast as float on LiteRT within noise, and smaller" in ship
 
 
+@pytest.mark.parametrize(("p50", "fastest"), [(120, 85), (80, 95)])
+def test_a_p50_that_the_fastest_calls_contradict_is_noise(make_report, spec, p50, fastest):
+    engine, _ = float_and_int8(make_report, spec, p50=p50, fastest=fastest).verdict
+    assert "int8 is as fast as float within noise" in engine
+    assert f"ratio {p50 / 100:.2f}" in engine
+    assert f"of the fastest calls {fastest / 90:.2f})" in engine
+
+
 def test_accuracy_lost_beyond_chance_is_a_price(make_report, spec):
     engine, ship = float_and_int8(make_report, spec, p50=50, correct=9_915).verdict
     assert (
@@ -64,6 +72,12 @@ def test_the_same_on_every_image_and_more_memory(make_report, spec):
     engine, _ = float_and_int8(make_report, spec, p50=50, correct=9_945, memory=48e6).verdict
     assert "Accuracy is the same on every image" in engine
     assert "It needs 7.0 MB more memory" in engine
+
+
+@pytest.mark.parametrize("memory", [40.6e6, 41.4e6])
+def test_memory_that_hardly_differs_is_called_the_same(make_report, spec, memory):
+    engine, _ = float_and_int8(make_report, spec, p50=50, memory=memory).verdict
+    assert "Memory is the same within noise or 1 % (" in engine
 
 
 def test_engines_are_judged_apart_and_shipped_together(make_report, spec):

@@ -52,10 +52,10 @@ class Listener(Progress):
     def note(self, line: str) -> None:
         self.lines.append(line)
 
-    def step(self, loss: float, accuracy: float) -> None:  # noqa: ARG002
+    def step(self, loss: float, accuracy: float) -> None:
         self.steps += 1
 
-    def epoch(self, epoch: Epoch, is_best: bool) -> None:  # noqa: ARG002
+    def epoch(self, epoch: Epoch, is_best: bool) -> None:
         self.epochs.append(epoch)
 
 

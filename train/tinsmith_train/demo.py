@@ -54,20 +54,21 @@ def demo(
     if data_dir is not None:
         source += ["--data-dir", str(data_dir)]
     loudness = ["--quiet"] if quiet else []
-    seeded = ["--seed", str(seed), *(["--verbose"] if verbose else []), *loudness]
+    options = ["--seed", str(seed)] if seed else []
+    options += ["--verbose"] if verbose else loudness
     count = [] if epochs is None else ["--epochs", str(epochs)]
     report = ["--json", str(out / "report.json"), "--markdown", str(out / "report.md")]
     for words in (
-        ["train", "--model", "cnn", *source, *count, "--out", str(out), *seeded],
-        ["export", str(model), *source, "--out", str(bundle), *seeded],
+        ["train", "--model", "cnn", *source, *count, "--out", str(out), *options],
+        ["export", str(model), *source, "--out", str(bundle), *options],
         ["bench", str(bundle), *source, *report, *loudness],
     ):
         status = _type(words)
         if status:
             return status
     _save_picture(data.x_test[0], picture)
-    seconds = time.perf_counter() - started
-    print(f"\ndone in {seconds // 60:.0f} min {seconds % 60:.0f} s; everything is in {out}. Next:")
+    minutes, seconds = divmod(round(time.perf_counter() - started), 60)
+    print(f"\ndone in {minutes} min {seconds} s; everything is in {out}. Next:")
     for words in (
         ["run", str(bundle), str(picture)],
         ["inspect", str(bundle)],

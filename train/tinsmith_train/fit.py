@@ -92,8 +92,8 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self._logbook = logbook
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
+    def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         self._logbook.progress.step(logs["loss"], logs["accuracy"])
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:  # noqa: ARG002
+    def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self._logbook.end_epoch(weights=self.model.get_weights(), **logs)

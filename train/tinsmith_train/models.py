@@ -58,20 +58,35 @@ def _layer_macs(layer: keras.Layer) -> int:
 
 
 def _cnn(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Layers that integer engines agree on: no average, no addition, no padding to guess at."""
-    x = _block(x, 16, "1")
-    x = _block(x, 16, "2")
-    x = layers.MaxPooling2D(name="pool1")(x)
+    """Only layers that integer engines agree on to the bit: no average and no addition.
+
+    A stride in the first convolution costs less than pooling after it, in training too, and on
+    held-back digits no accuracy.
+    """
+    x = _block(x, 16, "1", size=5, strides=2, padding="same")
+    x = _block(x, 32, "2")
     x = _block(x, 32, "3")
-    x = _block(x, 32, "4")
-    x = layers.MaxPooling2D(name="pool2")(x)
-    x = _block(x, 48, "5")
+    x = layers.MaxPooling2D(name="pool")(x)
+    x = _block(x, 48, "4")
     return layers.Flatten(name="flatten")(x)
 
 
-def _block(x: keras.KerasTensor, filters: int, number: str) -> keras.KerasTensor:
+def _block(
+    x: keras.KerasTensor,
+    filters: int,
+    number: str,
+    size: int = 3,
+    strides: int = 1,
+    padding: str = "valid",
+) -> keras.KerasTensor:
     x = layers.Conv2D(
-        filters, 3, use_bias=False, kernel_initializer="he_normal", name=f"conv{number}"
+        filters,
+        size,
+        strides,
+        padding,
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"conv{number}",
     )(x)
     # Keras's default momentum, 0.99, lags behind weights that change as fast as these.
     x = layers.BatchNormalization(momentum=0.95, name=f"norm{number}")(x)

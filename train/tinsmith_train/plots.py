@@ -23,32 +23,38 @@ _COLUMNS, _ROWS = 10, 6
 def draw_curves(epochs: Sequence[Epoch], best: Epoch, title: str, path: Path) -> None:
     """Draws loss and accuracy, epoch by epoch, and marks the epoch that was kept."""
     figure = Figure(figsize=(10, 4), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(f"{title}: kept epoch {best.number} of {len(epochs)}")
     loss, accuracy = figure.subplots(1, 2)
     numbers = [epoch.number for epoch in epochs]
-    _draw_lines(loss, numbers, [e.loss for e in epochs], [e.val_loss for e in epochs])
+    _draw_line(loss, numbers, [e.loss for e in epochs], _TRAIN, f"training {best.loss:.4f}")
+    _draw_line(
+        accuracy, numbers, [e.accuracy for e in epochs], _TRAIN, f"training {best.accuracy:.2%}"
+    )
+    if best.val_loss is not None and best.val_accuracy is not None:
+        val_losses, val_accuracies = zip(
+            *((e.val_loss, e.val_accuracy) for e in epochs), strict=True
+        )
+        _draw_line(loss, numbers, val_losses, _VAL, f"held back {best.val_loss:.4f}")
+        _draw_line(accuracy, numbers, val_accuracies, _VAL, f"held back {best.val_accuracy:.2%}")
     loss.set_ylabel("loss per image")
     loss.set_ylim(bottom=0)
-    _draw_lines(accuracy, numbers, [e.accuracy for e in epochs], [e.val_accuracy for e in epochs])
     accuracy.set_ylabel("accuracy")
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
     for axes in (loss, accuracy):
-        axes.axvline(best.number, color=_BEST, linestyle=":", label=f"kept: epoch {best.number}")
+        axes.axvline(best.number, color=_BEST, linestyle=":", zorder=0)
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, len(epochs) + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    accuracy.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=True, framealpha=1, edgecolor="white")
     figure.savefig(path, dpi=_DPI)
 
 
-def _draw_lines(
-    axes: Axes, numbers: list[int], train: list[float], val: Sequence[float | None]
+def _draw_line(
+    axes: Axes, numbers: list[int], values: Sequence[float | None], color: str, label: str
 ) -> None:
-    axes.plot(numbers, train, color=_TRAIN, marker="o", markersize=3, label="training")
-    if None not in val:
-        axes.plot(numbers, val, color=_VAL, marker="o", markersize=3, label="held back")  # type: ignore[arg-type]
+    axes.plot(numbers, np.array(values, float), color=color, marker="o", markersize=3, label=label)
 
 
 def draw_confusion(

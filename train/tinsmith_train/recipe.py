@@ -42,7 +42,7 @@ class Recipe:
 RECIPES = {
     "cnn": Recipe(
         "small, batch-normalised CNN for the edge (the default)",
-        epochs=12,
+        epochs=18,
         batch_size=128,
         learning_rate=5e-3,
         min_steps=600,

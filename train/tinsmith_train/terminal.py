@@ -19,7 +19,7 @@ class TerminalProgress(Progress):
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:6.2%}"),
+            TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=self._console,
@@ -33,13 +33,14 @@ class TerminalProgress(Progress):
         self._epochs = epochs
         self.note(f"{title}, {epochs} epochs of {steps:,} batches")
         self._task = self._bar.add_task(
-            f"epoch 1/{epochs}", total=epochs * steps, loss=0.0, accuracy=0.0
+            f"epoch 1/{epochs}", total=epochs * steps, figures="starting"
         )
         self._bar.start()
 
     def step(self, loss: float, accuracy: float) -> None:
         """Moves the bar on."""
-        self._bar.update(self._task, advance=1, loss=loss, accuracy=accuracy)
+        figures = f"loss {loss:.4f}  accuracy {accuracy:6.2%}"
+        self._bar.update(self._task, advance=1, figures=figures)
 
     def epoch(self, epoch: Epoch, is_best: bool) -> None:
         """Adds a line above the bar."""

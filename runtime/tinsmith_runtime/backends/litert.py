@@ -8,6 +8,9 @@ from ai_edge_litert.interpreter import Interpreter
 
 from tinsmith_runtime.backends.protocol import Array, TensorInfo
 from tinsmith_runtime.errors import BackendError
+from tinsmith_runtime.quiet import mute_stderr
+
+_VERSION = f"LiteRT {version('ai-edge-litert')}"
 
 
 class LiteRtBackend:
@@ -17,8 +20,9 @@ class LiteRtBackend:
 
     def __init__(self, model: bytes, threads: int) -> None:
         try:
-            self._interpreter = Interpreter(model_content=model, num_threads=threads)
-            self._interpreter.allocate_tensors()
+            with mute_stderr():  # it announces its delegate, at every start of a program
+                self._interpreter = Interpreter(model_content=model, num_threads=threads)
+                self._interpreter.allocate_tensors()
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
         except (RuntimeError, ValueError) as error:
@@ -27,7 +31,7 @@ class LiteRtBackend:
             raise BackendError(
                 f"expected one input and one output, got {len(inputs)} and {len(outputs)}"
             )
-        self.version = f"LiteRT {version('ai-edge-litert')}"
+        self.version = _VERSION
         self.input, self.output = _tensor_info(inputs[0]), _tensor_info(outputs[0])
         self._input_index: int = inputs[0]["index"]
         self._output_index: int = outputs[0]["index"]
@@ -36,12 +40,15 @@ class LiteRtBackend:
     def run(self, batch: Array) -> Array:
         """See `Backend.run`."""
         interpreter = self._interpreter
-        if len(batch) != self._batch_size:
-            interpreter.resize_tensor_input(self._input_index, batch.shape)
-            interpreter.allocate_tensors()
-            self._batch_size = len(batch)
-        interpreter.set_tensor(self._input_index, batch)
-        interpreter.invoke()
+        try:
+            if len(batch) != self._batch_size:
+                interpreter.resize_tensor_input(self._input_index, batch.shape)
+                interpreter.allocate_tensors()
+                self._batch_size = len(batch)
+            interpreter.set_tensor(self._input_index, batch)
+            interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise BackendError(f"LiteRT refuses the batch: {error}") from error
         result: Array = interpreter.get_tensor(self._output_index)
         return result
 

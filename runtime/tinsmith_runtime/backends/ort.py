@@ -53,7 +53,10 @@ class OrtBackend:
         """See `Backend.run`."""
         if self._integer:
             batch = batch.view(np.uint8) ^ _SIGN_BIT
-        result: Array = self._session.run(self._output_names, {self._input_name: batch})[0]
+        try:
+            result: Array = self._session.run(self._output_names, {self._input_name: batch})[0]
+        except Exception as error:  # see above
+            raise BackendError(f"ONNX Runtime refuses the batch: {error}") from error
         return (result ^ _SIGN_BIT).view(np.int8) if self._integer else result
 
 

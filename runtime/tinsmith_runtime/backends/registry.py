@@ -38,13 +38,23 @@ def create_backend(name: str, model: bytes, threads: int) -> Backend:
         UsageError: there is no engine of that name.
         BackendError: the engine is not installed, does not start, or refuses the model.
     """
-    if name not in _BACKENDS:
-        raise UsageError(f"backend: expected auto, {', '.join(_BACKENDS)}; got {name!r}")
+    require_known(name)
     module, kind, needs = _BACKENDS[name]
+    cure = f"pip install 'tinsmith-runtime[{name}]'"
     if find_spec(needs) is None:
-        raise BackendError(f"{needs} is not installed: pip install 'tinsmith-runtime[{name}]'")
+        raise BackendError(f"{needs} is not installed: {cure}")
     try:
         backend: type[Backend] = getattr(importlib.import_module(module), kind)
-    except ImportError as error:
-        raise BackendError(f"{needs} is installed but does not import: {error}") from error
+    # A native module for another CPU or another numpy fails with whatever it likes.
+    except Exception as error:
+        raise BackendError(
+            f"{needs} is installed but does not import: {type(error).__name__}: {error}: "
+            f"try {cure} --force-reinstall"
+        ) from error
     return backend(model, threads)
+
+
+def require_known(name: object) -> None:
+    """Raises a `UsageError` that lists the engines unless `name` is one of them."""
+    if name not in tuple(_BACKENDS):
+        raise UsageError(f"backend: expected auto, {', '.join(_BACKENDS)}; got {name!r}")

@@ -1,0 +1,30 @@
+"""Native libraries that write to standard error, and how to have none of it."""
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+_LOCK = threading.Lock()  # two that mute at once would save each other's silence
+
+
+@contextlib.contextmanager
+def mute_stderr() -> Iterator[None]:
+    """Points file descriptor 2 at nothing for a moment, for the whole process."""
+    with _LOCK:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        try:
+            saved = os.dup(2)
+        except OSError:  # a daemon may have closed it
+            yield
+            return
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)

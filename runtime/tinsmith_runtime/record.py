@@ -1,0 +1,122 @@
+"""Frozen dataclasses from JSON: checked by their type hints, every mismatch with its path.
+
+A field may be a `str`, `int`, `float`, another dataclass, `tuple[X, ...]`, `dict[str, X]` or
+`X | None`; `Annotated[X, Rule(...)]` says what its value must satisfy besides.
+"""
+
+import re
+import reprlib
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+_MAX_REPORTED = 5
+# A terminal obeys control characters, and no encoding can write a lone surrogate.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_EXPECTED = {
+    str: "text without control characters",
+    int: "a whole number",
+    float: "a finite number",
+    tuple: "a list",
+    dict: "an object",
+}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a value must satisfy besides its type.
+
+    Attributes:
+        expected: how the error says it.
+        holds: whether a value of the right type satisfies it.
+    """
+
+    expected: str
+    holds: Callable[[Any], object]
+
+
+def parse_record(kind: type[T], tree: object) -> T:
+    """Turns parsed JSON into a dataclass.
+
+    Args:
+        kind: the dataclass.
+        tree: what `json.loads` gave.
+
+    Raises:
+        ValueError: fields are missing, unknown, of a wrong type or value; each with its path.
+    """
+    problems: list[str] = []
+    record: T = _parse(kind, tree, "", problems)
+    if problems:
+        more = len(problems) - _MAX_REPORTED
+        rest = [f"and {more} more"] if more > 0 else []
+        raise ValueError("; ".join(problems[:_MAX_REPORTED] + rest))
+    return record
+
+
+def mismatch(path: str, expected: str, got: object) -> str:
+    """Says in one line, however large `got` is, what was expected at `path`."""
+    return f"{path}: expected {expected}, got {reprlib.repr(got)}"
+
+
+def _parse(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
+    if is_dataclass(kind):
+        return _parse_dataclass(kind, value, path, problems)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return _parse_annotated(inner[0], inner[1], value, path, problems)
+    if origin in (types.UnionType, Union):
+        return None if value is None else _parse(inner[0], value, path, problems)
+    if origin is tuple and type(value) is list:
+        items = inner[:1] * len(value) if inner[1:] == (...,) else inner
+        if len(items) == len(value):
+            pairs = enumerate(zip(items, value, strict=True))
+            return tuple(_parse(item, v, f"{path}[{i}]", problems) for i, (item, v) in pairs)
+        problems.append(mismatch(path, f"{len(items)} elements", value))
+        return None
+    if origin is dict and type(value) is dict:
+        return {
+            _parse(inner[0], key, f"{path} key", problems): _parse(
+                inner[1], v, f"{path}[{reprlib.repr(key)}]", problems
+            )
+            for key, v in value.items()
+        }
+    if kind is str and type(value) is str and not _UNPRINTABLE.search(value):
+        return value
+    if kind is int and type(value) is int:
+        return value
+    if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
+        return float(value)
+    problems.append(mismatch(path, _EXPECTED[origin or kind], value))
+    return None
+
+
+def _parse_annotated(kind: Any, rule: Rule, value: Any, path: str, problems: list[str]) -> Any:
+    before = len(problems)
+    parsed = _parse(kind, value, path, problems)
+    if len(problems) == before and not rule.holds(parsed):
+        problems.append(mismatch(path, rule.expected, value))
+    return parsed
+
+
+def _parse_dataclass(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
+    if type(value) is not dict:
+        problems.append(mismatch(path, _EXPECTED[dict], value))
+        return None
+    hints = get_type_hints(kind, include_extras=True)
+    prefix = f"{path}." if path else ""
+    names = [field.name for field in fields(kind)]
+    problems += [f"{prefix}{name}: missing" for name in names if name not in value]
+    problems += [
+        f"{prefix}{reprlib.repr(name)}: unknown field" for name in value if name not in names
+    ]
+    found = {
+        name: _parse(hints[name], value[name], prefix + name, problems)
+        for name in names
+        if name in value
+    }
+    return kind(**found) if len(found) == len(names) else None

@@ -1,0 +1,150 @@
+"""The tiny bundle, and forgeries of it; the command, in a child where it must be one."""
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from tinsmith_runtime import Bundle, read_bundle
+
+TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
+
+Forge = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Path:
+    return TINY
+
+
+@pytest.fixture(scope="session")
+def bundle() -> Bundle:
+    return read_bundle(TINY)
+
+
+@pytest.fixture(scope="session")
+def pixels(bundle: Bundle) -> NDArray[np.uint8]:
+    """The golden inputs, `uint8 (N, 8, 8, 1)`."""
+    return bundle.golden().inputs
+
+
+@pytest.fixture(params=["litert", "onnx"])
+def engine(request: pytest.FixtureRequest) -> str:
+    name: str = request.param
+    return name
+
+
+@pytest.fixture
+def forge(tmp_path: Path) -> Forge:
+    """Writes a bundle with changed files or fields whose sizes and hashes are right all the same.
+
+    It does so without tinsmith's own writer, which would refuse.
+    """
+
+    def write(
+        files: Mapping[str, bytes] | None = None, edit: Callable[[Any], None] = lambda tree: None
+    ) -> Path:
+        with zipfile.ZipFile(TINY) as archive:
+            contents = {name: archive.read(name) for name in archive.namelist()}
+        contents.update(files or {})
+        tree = json.loads(contents["manifest.json"])
+        for entry in (tree["golden"], *tree["variants"]):
+            entry["size_bytes"] = len(contents[entry["file"]])
+            entry["sha256"] = hashlib.sha256(contents[entry["file"]]).hexdigest()
+        edit(tree)
+        declared = [entry["file"] for entry in (tree["golden"], *tree["variants"])]
+        kept = {name: contents[name] for name in declared if name in contents}
+        path = tmp_path / "forged.tin"
+        path.write_bytes(_zip({"manifest.json": _seal(tree), **kept}))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def seal() -> Callable[[Any], bytes]:
+    return _seal
+
+
+@pytest.fixture(scope="session")
+def zipped() -> Callable[..., bytes]:
+    return _zip
+
+
+def _seal(tree: Any) -> bytes:
+    tree.pop("manifest_sha256", None)
+    digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({**tree, "manifest_sha256": digest}, indent=1) + "\n").encode()
+
+
+def _zip(contents: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    """What a bundle is, if it is not compressed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, data in contents.items():
+            entry = zipfile.ZipInfo(name)
+            entry.compress_type = compression
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The tiny bundle as a folder."""
+    with zipfile.ZipFile(TINY) as archive:
+        archive.extractall(tmp_path / "folder")
+    return tmp_path / "folder"
+
+
+@pytest.fixture
+def images(tmp_path: Path, pixels: NDArray[np.uint8]) -> Path:
+    """A folder of three images: a PNG, a JPEG and an array; a text file lies among them."""
+    path = tmp_path / "images"
+    path.mkdir()
+    Image.fromarray(pixels[0, ..., 0]).save(path / "a.png")
+    Image.fromarray(pixels[1, ..., 0]).save(path / "b.jpg", quality=100)
+    np.save(path / "c.npy", pixels[2])
+    (path / "notes.txt").write_text("not an image")
+    return path
+
+
+@pytest.fixture(scope="session")
+def child() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs Python in a fresh interpreter, warnings being errors there too."""
+
+    def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-W", "error", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            env={**os.environ, **environment},
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def one_line() -> Callable[[str], str]:
+    """Asserts that what a failed command said is one line, and gives it."""
+
+    def check(stderr: str) -> str:
+        assert stderr.startswith("tinsmith: error: "), stderr
+        assert stderr.endswith("\n")
+        assert stderr.count("\n") == 1, stderr
+        assert "Traceback" not in stderr
+        return stderr
+
+    return check

@@ -1,0 +1,113 @@
+"""Both engines behind one protocol, engines that are not there, and engines that do not start."""
+
+import sys
+
+import numpy as np
+import pytest
+
+from tinsmith_runtime import BackendError, UsageError, installed_backends
+from tinsmith_runtime.backends import TensorInfo, create_backend
+from tinsmith_runtime.backends.ort import optimized_model
+
+FORMATS = {"litert": "tflite", "onnx": "onnx"}
+NEEDS = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}
+# A child in which modules are missing runs the command.
+COMMAND = """
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None
+from tinsmith_runtime.command import entry_point
+entry_point()
+"""
+
+
+@pytest.mark.parametrize("precision", ["int8", "float"])
+def test_both_report_the_same(bundle, precision: str):
+    one, other = (
+        create_backend(name, bundle.files[f"model.{precision}.{form}"], 1)
+        for name, form in FORMATS.items()
+    )
+    assert (one.input, one.output) == (other.input, other.output)
+    entry, output = bundle.manifest.input, bundle.manifest.output
+    if precision == "int8":
+        int8 = np.dtype(np.int8)
+        assert one.input == TensorInfo((8, 8, 1), int8, entry.scale, entry.zero_point)
+        assert one.output == TensorInfo((3,), int8, output.scale, output.zero_point)
+    else:
+        assert one.input == TensorInfo((8, 8, 1), np.dtype(np.float32), 0.0, 0)
+
+
+def test_run(bundle, engine, pixels):
+    backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 2)
+    codes = (pixels.astype(np.int16) - 128).astype(np.int8)
+    np.testing.assert_array_equal(backend.run(codes), bundle.golden().outputs_int8)
+
+
+def test_batch_that_the_engine_refuses(bundle, engine):
+    backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 1)
+    with pytest.raises(BackendError, match="refuses the batch") as caught:
+        backend.run(np.zeros((1, 5, 5, 1), np.int8))
+    assert "\n" not in str(caught.value)
+
+
+def test_unknown_engine():
+    with pytest.raises(UsageError, match="backend: expected auto, litert, onnx; got 'tensorrt'"):
+        create_backend("tensorrt", b"", 1)
+
+
+def test_optimized_model_has_integer_kernels(bundle):
+    graph = optimized_model(bundle.files["model.int8.onnx"])
+    assert b"QLinearConv" in graph
+    assert b"FusedConv" not in graph
+
+
+def test_installed(monkeypatch):
+    assert installed_backends() == ("litert", "onnx")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    assert installed_backends() == ("onnx",)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    message = r"pip install 'tinsmith-runtime\[litert\]' or 'tinsmith-runtime\[onnx\]'"
+    with pytest.raises(BackendError, match=message):
+        installed_backends()
+
+
+@pytest.mark.parametrize("words", [["run", "--backend"], ["run", "--backend=auto"], ["selftest"]])
+def test_one_engine_missing(child, one_line, tiny, images, engine, words):
+    words = [word if word != "--backend" else f"--backend={engine}" for word in words]
+    more = [images / "c.npy"] if words[0] == "run" else []
+    done = child("-c", COMMAND, NEEDS[engine], words[0], tiny, *more, *words[1:])
+    if f"--backend={engine}" in words:
+        assert done.returncode == 1
+        assert f"pip install 'tinsmith-runtime[{engine}]'" in one_line(done.stderr)
+        assert done.stdout == ""
+    else:
+        assert (done.returncode, done.stderr) == (0, "")
+        other = {"litert": "ONNX Runtime", "onnx": "LiteRT"}[engine]
+        assert len(done.stdout.splitlines()) == 1
+        assert words[0] == "run" or done.stdout.startswith(other)
+
+
+@pytest.mark.parametrize("words", [["run", "{images}"], ["selftest"]])
+def test_no_engine(child, one_line, tiny, images, words):
+    more = [images] if "{images}" in words else []
+    done = child("-c", COMMAND, "ai_edge_litert,onnxruntime", words[0], tiny, *more)
+    assert done.returncode == 1
+    assert "no engine is installed: pip install 'tinsmith-runtime[litert]'" in one_line(done.stderr)
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize("error", ["ImportError", "OSError", "AttributeError", "SystemError"])
+def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, engine, error: str):
+    """A wheel for another CPU or another numpy, say; the other engine is not taken instead."""
+    package = tmp_path / "broken" / NEEDS[engine]
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(f'raise {error}("libnative.so:\\n  wrong CPU")\n')
+    words = ("-m", "tinsmith_runtime", "run", tiny, images / "c.npy", "--backend", engine)
+    done = child(*words, PYTHONPATH=str(package.parent))
+    assert done.returncode == 1
+    message = one_line(done.stderr)
+    assert f"{NEEDS[engine]} is installed but does not import: {error}: libnative.so: wr" in message
+    assert f"pip install 'tinsmith-runtime[{engine}]' --force-reinstall" in message
+    done = child("-m", "tinsmith_runtime", "selftest", tiny, PYTHONPATH=str(package.parent))
+    assert done.returncode == 1
+    assert f"{NEEDS[engine]} is installed but does not import" in one_line(done.stderr)

@@ -1,0 +1,182 @@
+import io
+import random
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinsmith_runtime import InputError, TinsmithError, UsageError
+from tinsmith_runtime.image import read_image
+
+GREY = (8, 8, 1)
+RGB = (8, 8, 3)
+
+
+def _encode(image: Image.Image, form: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **({"quality": 100} if form == "JPEG" else {}))
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def picture(pixels) -> Image.Image:
+    return Image.fromarray(pixels[0, ..., 0])
+
+
+def test_arrays(pixels):
+    for array in (pixels[0], pixels[0, ..., 0]):
+        np.testing.assert_array_equal(read_image(array, GREY), pixels[0])
+
+
+def test_same_pixels_whatever_they_come_in(pixels, picture, tmp_path):
+    picture.save(tmp_path / "x.png")
+    np.save(tmp_path / "x.npy", pixels[0])
+    np.save(tmp_path / "y.npy", pixels[0, ..., 0])
+    (tmp_path / "y.npy").rename(tmp_path / "y.NPY")
+    for image in (
+        picture,
+        _encode(picture, "PNG"),
+        tmp_path / "x.png",
+        str(tmp_path / "x.png"),
+        tmp_path / "x.npy",
+        str(tmp_path / "y.NPY"),
+    ):
+        np.testing.assert_array_equal(read_image(image, GREY), pixels[0])
+
+
+def test_jpeg(pixels, picture):
+    # JPEG loses something, at its best quality not more than a few grey levels.
+    found = read_image(_encode(picture, "JPEG"), GREY)
+    np.testing.assert_allclose(found.astype(int), pixels[0], atol=4)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV"])
+def test_any_mode_becomes_the_models(mode: str):
+    image = Image.new("RGB", (8, 8), (255, 255, 255)).convert(mode)
+    assert read_image(image, GREY).min() > 250
+    assert read_image(image, RGB).shape == RGB
+    assert read_image(image, (8, 8, 4)).shape == (8, 8, 4)
+
+
+def test_another_size_is_resized():
+    assert read_image(Image.new("L", (300, 200), 77), GREY).tolist() == [[[77]] * 8] * 8
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "I;16"])
+def test_more_than_8_bits_is_refused(mode: str):
+    """Pillow would make white of everything above 255."""
+    with pytest.raises(InputError, match=f"8 bits a channel, got Pillow's mode {mode}"):
+        read_image(Image.new(mode, (8, 8)), GREY)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((8, 9), np.uint8), r"image: expected shape \(8, 8, 1\), got \(8, 9\)"),
+        (np.zeros((1, 8, 8, 1), np.uint8), r"got \(1, 8, 8, 1\)"),
+        (np.zeros((8, 8, 3), np.uint8), r"got \(8, 8, 3\)"),
+        (np.zeros((), np.uint8), r"got \(\)"),
+        (np.zeros((8, 8)), "expected uint8 pixels 0..255, got float64$"),
+        (np.full((8, 8), np.nan), "got float64 with NaN"),
+        (np.zeros((8, 8), np.int8), "got int8"),
+        (np.zeros((8, 8), bool), "got bool"),
+        (np.zeros((8, 8), object), "got object"),
+    ],
+)
+def test_wrong_array(array: np.ndarray, message: str):
+    with pytest.raises(InputError, match=message):
+        read_image(array, GREY)
+
+
+def test_grey_array_into_a_colour_model():
+    with pytest.raises(InputError, match=r"expected shape \(8, 8, 3\), got \(8, 8\)"):
+        read_image(np.zeros((8, 8), np.uint8), RGB)
+
+
+@pytest.mark.parametrize("image", [None, 7, [[0]], bytearray(b"x"), object()])
+def test_wrong_type(image: object):
+    with pytest.raises(InputError, match="image: expected an array, a path, the bytes of a PNG"):
+        read_image(image, GREY)  # type: ignore[arg-type]
+
+
+def test_model_with_other_channels(picture):
+    with pytest.raises(InputError, match="the model wants 2 channels: pass an array"):
+        read_image(picture, (8, 8, 2))
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"\x89PNG\r\n\x1a\n", b"GIF89a", b"%!PS-Adobe"])
+def test_bytes_of_something_else(data: bytes):
+    with pytest.raises(InputError, match="image: expected a PNG or JPEG"):
+        read_image(data, GREY)
+
+
+def test_bad_paths(tmp_path):
+    for name in ("x.png", "x.npy"):
+        with pytest.raises(UsageError, match=rf"{name}: no such file"):
+            read_image(tmp_path / name, GREY)
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match=rf"{name}: expected a .*Is a directory"):
+            read_image(tmp_path / name, GREY)
+    (tmp_path / "text.png").write_text("hello")
+    with pytest.raises(InputError, match=r"text\.png: expected a PNG or JPEG$"):
+        read_image(tmp_path / "text.png", GREY)
+
+
+class Bomb:
+    """Ends the test run if it is ever unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return pytest.exit, ("a pickle was loaded",)
+
+
+def test_npy_is_never_unpickled(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.array([Bomb()], dtype=object))
+    with pytest.raises(InputError, match=r"x\.npy: expected a \.npy array: .*Python objects"):
+        read_image(path, GREY)
+
+
+def test_other_content_in_npy(tmp_path):
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((9, 9), np.uint8))
+    with pytest.raises(InputError, match=r"x\.npy: expected shape \(8, 8, 1\), got \(9, 9\)"):
+        read_image(path, GREY)
+    with path.open("wb") as stream:
+        np.savez(stream, np.zeros(GREY, np.uint8))
+    with pytest.raises(InputError, match=r"x\.npy: expected a \.npy array"):
+        read_image(path, GREY)
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match=r"x\.npy: expected a \.npy array"):
+        read_image(path, GREY)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "npy"])
+def test_damaged_file_never_crashes(form: str, picture, pixels, tmp_path):
+    path = tmp_path / ("x.npy" if form == "npy" else "x")
+    if form == "npy":
+        np.save(path, pixels[0])
+    else:
+        path.write_bytes(_encode(picture, form))
+    data, chance = path.read_bytes(), random.Random(0)
+    messages = []
+    for _ in range(1000):
+        changed = bytearray(data)
+        for _ in range(chance.randrange(1, 5)):
+            changed[chance.randrange(len(data))] = chance.choice(b"\x00\xff({[,'<|1")
+        path.write_bytes(changed[: chance.randrange(1, len(data) * 2)])
+        try:
+            assert read_image(path, GREY).shape == GREY
+        except TinsmithError as error:
+            messages.append(str(error))
+    assert messages
+    assert all(message.startswith(str(path)) for message in messages)
+
+
+def test_without_pillow(monkeypatch, pixels, tmp_path):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    np.save(tmp_path / "x.npy", pixels[0])
+    assert read_image(tmp_path / "x.npy", GREY).shape == GREY
+    assert read_image(pixels[0], GREY).shape == GREY
+    with pytest.raises(UsageError, match=r"pip install 'tinsmith-runtime\[images\]'"):
+        read_image(tmp_path / "x.png", GREY)

@@ -1,0 +1,71 @@
+"""What comes along when the runtime is imported and used: in fresh interpreters."""
+
+import json
+
+import pytest
+
+FORBIDDEN = {
+    "tensorflow",
+    "keras",
+    "tf_keras",
+    "tf2onnx",
+    "onnx",
+    "matplotlib",
+    "rich",
+    "sklearn",
+    "scipy",
+    "tinsmith_train",
+    "tinsmith_export",
+    "tinsmith_bench",
+}
+REPORT = """
+import json, sys
+tops = {name.partition(".")[0] for name in sys.modules}
+print(json.dumps(sorted(tops - sys.stdlib_module_names)))
+"""
+
+
+def _third_party(output: str) -> set[str]:
+    return set(json.loads(output.splitlines()[-1]))
+
+
+def test_import_takes_numpy_alone(child):
+    done = child("-c", f"import tinsmith_runtime\n{REPORT}")
+    assert done.returncode == 0, done.stderr
+    found = _third_party(done.stdout)
+    assert {name for name in found if not name.startswith("_")} <= {"numpy", "tinsmith_runtime"}
+
+
+@pytest.mark.parametrize("image", ["array", "a.png"])
+def test_classify(child, tiny, images, engine, image: str):
+    source = "numpy.zeros((8, 8), numpy.uint8)" if image == "array" else repr(str(images / image))
+    script = f"""
+import numpy
+from tinsmith_runtime import load
+with load({str(tiny)!r}, {engine!r}) as model:
+    model.classify({source})
+{REPORT}"""
+    done = child("-c", script)
+    assert done.returncode == 0, done.stderr
+    found = _third_party(done.stdout)
+    assert not found & FORBIDDEN
+    other = {"litert": "onnxruntime", "onnx": "ai_edge_litert"}[engine]
+    assert other not in found
+    assert ("PIL" in found) == (image != "array")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["run", "{tiny}", "{png}"], ["inspect", "{tiny}"], ["selftest", "{tiny}"]]
+)
+def test_command(child, tiny, images, words):
+    words = [word.format(tiny=tiny, png=images / "a.png") for word in words]
+    script = f"""
+from tinsmith_runtime.command import main
+try:
+    assert main({words!r}) == 0
+except SystemExit as done:
+    assert done.code == 0
+{REPORT}"""
+    done = child("-c", script)
+    assert done.returncode == 0, done.stderr
+    assert not _third_party(done.stdout) & FORBIDDEN

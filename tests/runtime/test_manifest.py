@@ -1,0 +1,245 @@
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinsmith_runtime import Bundle, BundleError
+from tinsmith_runtime.manifest import (
+    FORMAT_VERSION,
+    Golden,
+    Input,
+    Layer,
+    Manifest,
+    Output,
+    Parity,
+    Quality,
+    Rung,
+    Training,
+    Variant,
+    dump_manifest,
+    parse_manifest,
+)
+
+# A machine that others use too may be slow for a moment: that is no failure.
+patient = settings(deadline=None)
+
+text = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=20)
+number = st.floats(allow_nan=False, allow_infinity=False)
+whole = st.integers()
+count = st.integers(1, 2**31 - 1)
+digest = st.text("0123456789abcdef", min_size=64, max_size=64)
+scale = st.floats(1e-30, 1e29)
+zero_point = st.integers(-128, 127)
+size = st.integers(1, 400)
+parity = st.builds(Parity, whole, whole, whole, number)
+layer = st.builds(Layer, text, text, whole)
+rung = st.builds(Rung, text, number, whole)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> Manifest:
+    labels = draw(st.lists(text, min_size=1, max_size=5))
+    names = draw(
+        st.lists(
+            st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True).filter(
+                lambda name: name != "manifest.json"
+            ),
+            min_size=2,
+            max_size=5,
+            unique=True,
+        )
+    )
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        made_with=draw(st.dictionaries(text, text, max_size=3)),
+        input=Input(
+            draw(text),
+            (None, draw(size), draw(size), draw(size)),
+            "uint8",
+            "NHWC",
+            draw(st.tuples(number, number)),
+            draw(scale),
+            draw(zero_point),
+        ),
+        output=Output(
+            draw(text),
+            (None, len(labels)),
+            draw(scale),
+            draw(zero_point),
+            tuple(labels),
+            draw(st.sampled_from(["softmax", "sigmoid", "none"])),
+        ),
+        variants=tuple(
+            Variant(
+                f"v{index}",
+                name,
+                draw(st.sampled_from(["tflite", "onnx"])),
+                draw(st.sampled_from(["int8", "float"])),
+                draw(count),
+                draw(digest),
+                draw(st.none() | number),
+                draw(st.none() | parity),
+            )
+            for index, name in enumerate(names[1:])
+        ),
+        golden=Golden(names[0], draw(count), draw(digest), draw(count)),
+        layers=tuple(draw(st.lists(layer, max_size=3))),
+        training=Training(draw(text), draw(digest), draw(text), draw(text), draw(whole), 0),
+        quality=Quality(tuple(draw(st.lists(rung, max_size=3))), draw(parity)),
+    )
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner),
+    max_leaves=8,
+)
+
+
+@patient
+@given(manifests())
+def test_round_trip(manifest: Manifest):
+    data = dump_manifest(manifest)
+    assert parse_manifest(data) == manifest
+    assert dump_manifest(parse_manifest(data)) == data
+
+
+@patient
+@given(json_values)
+def test_any_json_is_refused(value: Any):
+    with pytest.raises(BundleError, match=r"^manifest\.json: "):
+        parse_manifest(json.dumps(value).encode())
+
+
+@patient
+@given(st.binary(max_size=100))
+def test_any_bytes_are_refused(data: bytes):
+    with pytest.raises(BundleError, match=r"^manifest\.json: "):
+        parse_manifest(data)
+
+
+def _nodes(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    found = []
+    for key, value in items:
+        found.append((*path, key))
+        if isinstance(value, dict | list):
+            found += _nodes(value, (*path, key))
+    return found
+
+
+@patient
+@given(data=st.data())
+def test_any_field_with_any_value(
+    data: st.DataObject, bundle: Bundle, seal: Callable[[Any], bytes]
+):
+    """A sealed manifest with one field replaced parses, or is refused in one line."""
+    tree = json.loads(bundle.files["manifest.json"])
+    *parents, last = data.draw(st.sampled_from(_nodes(tree)))
+    place = tree
+    for key in parents:
+        place = place[key]
+    place[last] = data.draw(json_values)
+    message = ""
+    try:
+        assert isinstance(parse_manifest(seal(tree)), Manifest)
+    except BundleError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert len(message) < 1000
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("input.shape", [None, 8, 8], "input.shape: expected [null, H, W, C], got [None, 8, 8]"),
+        ("input.shape", [1, 8, 8, 1], "input.shape: expected"),
+        ("input.shape", [None, 8, 0, 1], "input.shape: expected"),
+        ("input.shape", [None, 8, None, 1], "input.shape: expected"),
+        ("input.shape", [None, 10**6, 10**6, 1], "input.shape: expected"),
+        ("input.dtype", "float32", "input.dtype: expected uint8, got 'float32'"),
+        ("input.layout", "NCHW", "input.layout: expected NHWC, got 'NCHW'"),
+        ("input.scale", 0, "input.scale: expected a positive number, got 0"),
+        ("output.shape", [None, 4], "output.labels: expected 4 class names, got 3"),
+        ("output.shape", [], "output.shape: expected [null, classes], got []"),
+        ("output.zero_point", 128, "output.zero_point: expected -128 to 127, got 128"),
+        ("output.activation", "relu", "output.activation: expected softmax or sigmoid or none"),
+        ("output.labels", ["a", "b", "\x1b[31m"], "output.labels[2]: expected text without"),
+        ("variants", [], "variants: expected at least one, got none"),
+        ("variants.1.file", "model.int8.tflite", "variants: expected files that differ"),
+        ("variants.1.file", "golden.npz", "variants: expected files that differ"),
+        ("variants.1.file", "manifest.json", "variants: expected files that differ"),
+        ("variants.1.file", "../x", "variants[1].file: expected a plain file name, got '../x'"),
+        ("variants.1.file", "/etc/passwd", "variants[1].file: expected a plain file name"),
+        ("variants.1.file", "a/b", "variants[1].file: expected a plain file name"),
+        ("variants.1.file", "", "variants[1].file: expected a plain file name"),
+        ("variants.1.id", "int8-tflite", "variants: expected ids that differ"),
+        ("variants.1.format", "pickle", "variants[1].format: expected tflite or onnx"),
+        ("variants.1.precision", "fp16", "variants[1].precision: expected int8 or float"),
+        ("variants.1.sha256", "abc", "variants[1].sha256: expected 64 hex digits, got 'abc'"),
+        ("variants.1.size_bytes", 0, "variants[1].size_bytes: expected 1 to 2147483647, got 0"),
+        ("variants.1.size_bytes", 1 << 62, "variants[1].size_bytes: expected 1 to 2147483647"),
+        ("golden.count", 0, "golden.count: expected 1 to 2147483647, got 0"),
+        ("golden.file", "..", "golden.file: expected a plain file name, got '..'"),
+        ("quality.parity.compared", "1", "quality.parity.compared: expected a whole number"),
+    ],
+)
+def test_wrong_value_is_named(
+    bundle: Bundle, seal: Callable[[Any], bytes], path: str, value: object, message: str
+):
+    tree = json.loads(bundle.files["manifest.json"])
+    *parents, last = (int(key) if key.isdecimal() else key for key in path.split("."))
+    place = tree
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    with pytest.raises(BundleError) as caught:
+        parse_manifest(seal(tree))
+    assert str(caught.value).startswith(f"manifest.json: {message}")
+
+
+@pytest.mark.parametrize("version", [2, 99, 0, "1", 1.0, True, None, [[]], 10**4000])
+def test_other_version_says_to_upgrade(
+    bundle: Bundle, seal: Callable[[Any], bytes], version: object
+):
+    """A later format may differ in everything else, so the version is looked at first."""
+    data = seal({"format_version": version, "novelty": 1})
+    with pytest.raises(BundleError, match=r"format_version: .*pip install --upgrade") as caught:
+        parse_manifest(data)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b'{"format_version": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b"1" * 10_000,
+        b'{"format_version": 1, "input": 1e999}',
+        b"\xff\xfe",
+        b"\xef\xbb\xbf{}",
+    ],
+    ids=["lists", "objects", "version", "digits", "infinity", "utf-16", "byte order mark"],
+)
+def test_hostile_json(data: bytes):
+    with pytest.raises(BundleError, match=r"^manifest\.json: ") as caught:
+        parse_manifest(data)
+    assert len(str(caught.value)) < 500
+
+
+def test_changed_after_it_was_written(bundle: Bundle):
+    data = dump_manifest(bundle.manifest)
+    for changed in (data.replace(b'"zero"', b'"nine"'), data + b" ", data.replace(b"\n", b"")):
+        with pytest.raises(BundleError, match="the manifest was changed after it was written"):
+            parse_manifest(changed)
+
+
+def test_dump_of_a_wrong_manifest_is_refused(bundle: Bundle):
+    wrong = replace(bundle.manifest, variants=())
+    with pytest.raises(BundleError, match="variants: expected at least one"):
+        parse_manifest(dump_manifest(wrong))

@@ -1,0 +1,73 @@
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+
+from tinsmith_runtime.record import Rule, parse_record
+
+
+@dataclass(frozen=True)
+class Inner:
+    ratio: float
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    count: Annotated[int, Rule("1 to 9", lambda count: 1 <= count <= 9)]
+    pair: tuple[float, float]
+    sizes: tuple[int | None, ...]
+    inner: Inner | None
+    versions: dict[str, str]
+
+
+GOOD = {
+    "name": "x",
+    "count": 3,
+    "pair": [0, 1.5],
+    "sizes": [None, 2],
+    "inner": {"ratio": 0.5},
+    "versions": {"numpy": "2"},
+}
+
+
+def test_parse():
+    assert parse_record(Outer, GOOD) == Outer(
+        "x", 3, (0.0, 1.5), (None, 2), Inner(0.5), {"numpy": "2"}
+    )
+    assert parse_record(Outer, {**GOOD, "inner": None}).inner is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": 1}, "name: expected text without control characters, got 1"),
+        ({"name": "a\nb"}, r"name: expected text without control characters, got 'a\nb'"),
+        ({"name": "\x1b[2J"}, r"name: expected text without control characters, got '\x1b[2J'"),
+        ({"name": "\ud800"}, r"name: expected text without control characters, got '\ud800'"),
+        ({"count": True}, "count: expected a whole number, got True"),
+        ({"count": 1.0}, "count: expected a whole number, got 1.0"),
+        ({"count": 10}, "count: expected 1 to 9, got 10"),
+        ({"pair": [1]}, "pair: expected 2 elements, got [1]"),
+        ({"pair": 7}, "pair: expected a list, got 7"),
+        ({"pair": [0, float("nan")]}, "pair[1]: expected a finite number, got nan"),
+        ({"pair": [0, 10**400]}, "pair[1]: expected a finite number, got 1000"),
+        ({"sizes": [None, "2"]}, "sizes[1]: expected a whole number, got '2'"),
+        ({"inner": []}, "inner: expected an object, got []"),
+        ({"inner": {}}, "inner.ratio: missing"),
+        ({"inner": {"ratio": "1"}}, "inner.ratio: expected a finite number, got '1'"),
+        ({"versions": {"numpy": 2}}, "versions['numpy']: expected text"),
+        ({"versions": {"\n": "2"}}, r"versions key: expected text without control characters"),
+        ({"more": 1}, "'more': unknown field"),
+    ],
+)
+def test_problem_names_the_field(changes: dict[str, object], message: str):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 its text is what is tested
+        parse_record(Outer, {**GOOD, **changes})
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 200
+
+
+def test_all_problems_at_once():
+    with pytest.raises(ValueError, match=r"name: missing.*count: missing.*; and 1 more"):
+        parse_record(Outer, {})

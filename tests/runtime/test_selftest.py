@@ -1,0 +1,54 @@
+import io
+
+import numpy as np
+import pytest
+
+from tinsmith_runtime import BackendError, BundleError, selftest
+
+
+def _golden(bundle, **changes: np.ndarray) -> bytes:
+    golden = bundle.golden()
+    arrays = {name: getattr(golden, name) for name in ("inputs", "outputs_int8", "outputs_float")}
+    buffer = io.BytesIO()
+    np.savez(buffer, **{**arrays, **changes})
+    return buffer.getvalue()
+
+
+def test_passes(tiny):
+    results = selftest(tiny)
+    assert [result.backend for result in results] == ["litert", "onnx"]
+    for result in results:
+        assert result.vectors == result.equal_vectors == 32
+        assert result.mismatch == ""
+        assert result.elapsed_ms > 0
+        assert result.engine_version.split()[-1][0].isdigit()
+
+
+def test_names_the_vector_the_output_and_the_difference(forge, bundle):
+    codes = bundle.golden().outputs_int8.copy()
+    codes[5, 2] -= 1
+    codes[7, 0] += 3
+    for result in selftest(forge({"golden.npz": _golden(bundle, outputs_int8=codes)})):
+        assert result.equal_vectors == 30
+        assert result.mismatch == "golden vector 5, output 2: differs by +1 LSB"
+
+
+def test_difference_does_not_wrap(forge, bundle):
+    codes = bundle.golden().outputs_int8
+    wrong = np.where(codes >= 0, -128, 127).astype(np.int8)
+    by = int(codes[0, 0]) - int(wrong[0, 0])
+    for result in selftest(forge({"golden.npz": _golden(bundle, outputs_int8=wrong)})):
+        assert result.mismatch == f"golden vector 0, output 0: differs by {by:+d} LSB"
+
+
+def test_damaged_golden_vectors(forge):
+    with pytest.raises(BundleError, match=r"golden\.npz: "):
+        selftest(forge({"golden.npz": b"x"}))
+
+
+def test_bundle_without_int8(forge):
+    def edit(tree):
+        tree["variants"] = [v for v in tree["variants"] if v["precision"] == "float"]
+
+    with pytest.raises(BackendError, match="the bundle holds int8 for no engine"):
+        selftest(forge(edit=edit))

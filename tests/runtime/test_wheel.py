@@ -1,0 +1,89 @@
+"""The built wheel, alone in an empty environment with one engine: what a board gets."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from email.parser import Parser
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONSTRAINTS = ROOT / "constraints.txt"
+PACKAGES = {"litert": "ai-edge-litert", "onnx": "onnxruntime"}
+# How pip says that it cannot reach the registry.
+OFFLINE = (
+    "Failed to establish a new connection",
+    "Temporary failure in name resolution",
+    "ProxyError",
+    "Read timed out",
+    "Connection refused",
+)
+
+
+def _install(*words: object) -> None:
+    """Runs a command that needs the package registry."""
+    environment = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}
+    line = [sys.executable, "-m", *map(str, words)]
+    done = subprocess.run(line, capture_output=True, text=True, env=environment)
+    if done.returncode and "CI" not in os.environ:
+        missing = next((line for line in OFFLINE if line in done.stdout + done.stderr), None)
+        if missing:
+            pytest.skip(f"the package registry does not answer: {missing}")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    _install("build", "--wheel", "--outdir", folder, ROOT / "runtime")
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_wheel(wheel):
+    assert wheel.stat().st_size <= 100_000
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (info,) = (name.split("/")[0] for name in names if name.endswith("/METADATA"))
+        metadata = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
+    assert {name.split("/")[0] for name in names} == {"tinsmith_runtime", info}
+    assert "tinsmith_runtime/py.typed" in names
+    assert f"{info}/licenses/LICENSE" in names
+    required = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
+    assert required == ["numpy"]
+    assert set(metadata.get_all("Provides-Extra")) == {"litert", "onnx", "images"}
+    assert "pip install" in metadata.get_payload()
+
+
+@pytest.mark.parametrize("engine", PACKAGES)
+def test_empty_environment(wheel, tmp_path, tiny, images, engine: str, one_line):
+    home = tmp_path / "environment"
+    # Without pip of its own: it is made in a second, and on a Debian without ensurepip too.
+    _install("venv", "--without-pip", home)
+    python = home / "bin" / "python"
+    _install("pip", "--python", python, "install", "--quiet", f"{wheel}[{engine}]")
+
+    def tinsmith(*words: object) -> subprocess.CompletedProcess[str]:
+        line = [str(home / "bin" / "tinsmith"), *map(str, words)]
+        # From elsewhere, so that nothing of the checkout is importable.
+        return subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=120)
+
+    done = tinsmith("selftest", tiny)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "32 of 32 golden vectors equal to the bit" in done.stdout
+    done = tinsmith("run", tiny, images / "c.npy")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{images / 'c.npy'}: ")
+
+    done = tinsmith("run", tiny, images / "a.png")
+    assert done.returncode == 1
+    assert "pip install 'tinsmith-runtime[images]'" in one_line(done.stderr)
+    (other,) = PACKAGES.keys() - {engine}
+    done = tinsmith("run", tiny, images / "c.npy", "--backend", other)
+    assert done.returncode == 1
+    assert f"pip install 'tinsmith-runtime[{other}]'" in one_line(done.stderr)
+    done = tinsmith("export", "model.keras")
+    assert done.returncode == 2
+    assert "pip install 'tinsmith[compile]'" in one_line(done.stderr)
