@@ -1,11 +1,7 @@
 """From a TFLite file to an ONNX file, and a look at what ONNX Runtime makes of one."""
 
-import contextlib
-import io
-import logging
 import tempfile
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
@@ -14,6 +10,7 @@ import tf2onnx
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.onnx_clean import clean
 from tinsmith_runtime.manifest import Input, Output
+from tinsmith_train.noise import silence
 
 # ONNX Runtime has read both since 1.15 (2023).
 OPSET, IR_VERSION = 17, 8
@@ -53,7 +50,7 @@ def to_onnx(tflite: bytes, layers: Sequence[str], source: Input, target: Output)
 
 def convert_naively(tflite: bytes) -> onnx.ModelProto:
     """Converts a TFLite file with tf2onnx and nothing else."""
-    with tempfile.TemporaryDirectory() as folder, _silence():
+    with tempfile.TemporaryDirectory() as folder, silence():
         path = Path(folder, "model.tflite")
         path.write_bytes(tflite)
         try:
@@ -61,16 +58,3 @@ def convert_naively(tflite: bytes) -> onnx.ModelProto:
         except Exception as error:
             raise ConversionError(f"tf2onnx failed: {error}") from error
     return model
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """tf2onnx logs, warns of TensorFlow's own interpreter and prints; none of it is news."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

@@ -1,6 +1,5 @@
 """From tf_keras to a TFLite file, and a look inside one."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import ConversionError
+from tinsmith_train.noise import silence
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
 _OPERATORS = {
@@ -59,9 +59,7 @@ def to_float_tflite(model: tf_keras.Model) -> bytes:
 
 def _convert(converter: Any) -> bytes:
     try:
-        with warnings.catch_warnings():
-            # It asks for statistics of the inputs, which the fake quantizers carry.
-            warnings.simplefilter("ignore")
+        with silence():
             data: bytes = converter.convert()
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,6 +1,5 @@
 """The obvious route, for comparison: TFMOT's `quantize_model`, TFLite, tf2onnx, nothing else."""
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import tf_keras
 from numpy.typing import NDArray
 
 from tinsmith_export.onnx import convert_naively
+from tinsmith_train.noise import silence
 
 
 def naive_onnx(
@@ -31,8 +31,7 @@ def naive_onnx(
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with silence():
         tflite = converter.convert()
     data: bytes = convert_naively(tflite).SerializeToString()
     return data

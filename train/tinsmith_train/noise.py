@@ -1,10 +1,15 @@
 """TensorFlow's chatter on standard error, and how to have none of it."""
 
 import contextlib
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Iterator
-from pathlib import Path
+
+from tinsmith_runtime.quiet import mute_stderr
+
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def import_tensorflow(verbose: bool = False) -> None:
@@ -18,21 +23,24 @@ def import_tensorflow(verbose: bool = False) -> None:
     """
     if "tensorflow" in sys.modules:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if verbose else "3")
-    with contextlib.nullcontext() if verbose else _mute_stderr():
+    os.environ.setdefault(_LEVEL, "0" if verbose else "3")
+    # Some notices precede TensorFlow's own log level.
+    with contextlib.nullcontext() if verbose else mute_stderr():
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
 
 
 @contextlib.contextmanager
-def _mute_stderr() -> Iterator[None]:
-    """Points file descriptor 2 at nothing: some notices precede TensorFlow's own log level."""
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with Path(os.devnull).open("wb") as nothing:
-        os.dup2(nothing.fileno(), 2)
-    try:
+def silence() -> Iterator[None]:
+    """Hushes converters, which log, warn and write to standard error, unless `--verbose`."""
+    if os.environ.get(_LEVEL) == "0":
         yield
+        return
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), mute_stderr():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        os.dup2(saved, 2)
-        os.close(saved)
+        logging.disable(level)
