@@ -27,7 +27,7 @@ def to_onnx(tflite: bytes, layers: Sequence[str], source: Input, target: Output)
         target: the model's output, likewise.
 
     Raises:
-        ConversionError: tf2onnx fails, or cleaning it does.
+        ConversionError: tf2onnx fails.
     """
     model = clean(convert_naively(tflite), layers)
     model.producer_name, model.doc_string = "tinsmith", ""

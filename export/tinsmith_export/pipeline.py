@@ -1,5 +1,6 @@
 """The export, step by step: Keras in, a proven bundle out."""
 
+import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -69,8 +70,9 @@ def compile_bundle(
     source = _input_spec(dataset, span)
     progress.stage(f"reading {path}")
     model = load_keras(path)
+    unrewritten = read_graph(model)
     _check_fit(model, dataset)
-    graph, activation = rewrite(read_graph(model))
+    graph, activation = rewrite(unrewritten)
     reference = rebuild(graph)
     lesson, held_back = _lessons(dataset, reference, span, options.seed)
     _check_rewrite(model, held_back, activation)
@@ -124,8 +126,10 @@ def compile_bundle(
 
 def _input_spec(dataset: Dataset, span: Range) -> Input:
     """Folds the pixels' normalisation into the input's quantization, if it can be."""
-    if not span.high > span.low:
-        raise UsageError(f"--input-range: expected LOW < HIGH, got {span.low:g} {span.high:g}")
+    if not (span.high > span.low and math.isfinite(span.high - span.low)):
+        raise UsageError(
+            f"--input-range: expected LOW < HIGH, both finite, got {span.low:g} {span.high:g}"
+        )
     zero_point = -128 - span.low / span.scale
     if not -128 <= zero_point <= 127 or abs(zero_point - round(zero_point)) > 1e-6:
         raise UsageError(
@@ -158,7 +162,7 @@ def _lessons(
 ) -> tuple[Lesson, Lesson]:
     """Splits the training images into those to learn from and those held back."""
     order = np.random.default_rng(seed).permutation(len(dataset.x_train))
-    held_back = min(_MAX_HELD_BACK, len(order) // 10)
+    held_back = max(1, min(_MAX_HELD_BACK, len(order) // 10))
 
     def lesson(chosen: NDArray[np.intp]) -> Lesson:
         inputs = _reals(dataset.x_train[chosen], span)

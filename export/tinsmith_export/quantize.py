@@ -106,7 +106,7 @@ def fake_quantize(
 
     def wrap(node: Node, layer: Any) -> Any:
         if node.kind == "InputLayer":
-            return _Activations(input_range, name="pixels")
+            return _Activations(input_range, name=f"quant_{node.name}")
         if node.kind not in WEIGHTED:
             return layer
         config = _LayerConfig(WEIGHTED[node.kind], ranges[node.name], bits[node.name])

@@ -1,5 +1,6 @@
 """From a Keras 3 file to a graph: one input, one output, layers by name."""
 
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.graph import WEIGHTED, Graph, Node
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
+_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
 _CONV = ("kernel_size", "strides", "padding", "dilation_rate", "use_bias", "activation")
 # The arguments that each supported layer is rebuilt with. What a layer does in training alone
 # (dropout) has none.
@@ -93,7 +95,9 @@ def _read_layer(layer: keras.Layer, entry: Mapping[str, Any]) -> Node:
     if len(calls) > 1:
         raise UnsupportedLayerError(f"layer `{layer.name}` ({kind}) is called {len(calls)} times")
     config = layer.get_config()
-    _check_layer(layer.name, kind, config)
+    # The axis of the channels, whichever way a user has written it, depends on the input's rank.
+    last = (-1, layer.input_spec.ndim - 1) if kind == "BatchNormalization" else (-1,)
+    _check_layer(layer.name, kind, config, last)
     weights = {}
     for variable in layer.weights:
         values = np.asarray(variable, np.float32)
@@ -108,14 +112,19 @@ def _read_layer(layer: keras.Layer, entry: Mapping[str, Any]) -> Node:
     return Node(layer.name, kind, inputs, arguments, weights)
 
 
-def _check_layer(name: str, kind: str, config: Mapping[str, Any]) -> None:
+def _check_layer(name: str, kind: str, config: Mapping[str, Any], last: tuple[int, ...]) -> None:
+    if not _NAME.fullmatch(name):
+        raise UnsupportedLayerError(
+            f"layer `{name}` ({kind}): expected a name of letters, digits and `_.-`, "
+            "as tf_keras takes it: rename it"
+        )
     expected: dict[str, tuple[Any, ...]] = {"data_format": ("channels_last",), "groups": (1,)}
     if kind in WEIGHTED or kind == "Activation":
         expected["activation"] = ("linear", "relu", "softmax", "sigmoid")
     if kind == "ReLU":
         expected |= {"max_value": (None,), "negative_slope": (0, None), "threshold": (0, None)}
     if kind in ("BatchNormalization", "Softmax"):
-        expected["axis"] = (-1,) if kind == "Softmax" else (-1, 1, 3)
+        expected["axis"] = last
     for key, allowed in expected.items():
         if key in config and config[key] not in allowed:
             raise UnsupportedLayerError(

@@ -32,7 +32,8 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
         layer.build(inputs[0].shape)
         layer.set_weights(list(node.weights.values()))
         tensors[node.name] = wrap(node, layer)(*inputs)
-    return tf_keras.Model(source, tensors[graph.nodes[-1].name])
+    # Without a name of its own, how many models came before would stand in the files.
+    return tf_keras.Model(source, tensors[graph.nodes[-1].name], name="tinsmith")
 
 
 def outputs_of(model: Any, inputs: np.ndarray[Any, Any], batch_size: int = 256) -> Any:

@@ -30,8 +30,9 @@ def rewrite(graph: Graph) -> tuple[Graph, str]:
     for node in graph.nodes:
         if node.kind in ("BatchNormalization", "Activation"):
             raise UnsupportedLayerError(
-                f"layer `{node.name}` ({node.kind}) must directly follow one of "
-                f"{', '.join(WEIGHTED)}"
+                f"layer `{node.name}` ({node.kind}) cannot be compiled there: batch normalization "
+                f"and ReLU must directly follow one of {', '.join(WEIGHTED)}; softmax and sigmoid "
+                "can only come last"
             )
     if graph.nodes[-1].kind not in WEIGHTED:
         raise UnsupportedLayerError(
@@ -61,7 +62,7 @@ def split_activations(graph: Graph) -> Graph:
             node = replace(node, kind="Activation", config={"activation": activation})
         nodes.append(node)
         if node.kind in WEIGHTED and node.config["activation"] != "linear":
-            own = f"{node.name}_{node.config['activation']}"
+            own = f"{node.name}/{node.config['activation']}"  # no layer's name holds a slash
             nodes[-1] = replace(node, config={**node.config, "activation": "linear"})
             nodes.append(
                 Node(own, "Activation", (node.name,), {"activation": node.config["activation"]})
@@ -104,7 +105,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
     `gamma * (x - mean) / sqrt(variance + epsilon) + beta` of `x = w * a + b` is one product with
     scaled weights and one bias.
     """
-    for norm in graph.nodes:
+    for name in [node.name for node in graph.nodes]:
+        norm = graph.node(name)
         if norm.kind != "BatchNormalization":
             continue
         layer = graph.node(norm.inputs[0])
@@ -128,7 +130,8 @@ def fold_batch_norm(graph: Graph) -> Graph:
 
 def fuse_relu(graph: Graph) -> Graph:
     """Makes a ReLU the activation of the layer that multiplies before it."""
-    for relu in graph.nodes:
+    for name in [node.name for node in graph.nodes]:
+        relu = graph.node(name)
         if relu.kind != "Activation" or relu.config["activation"] != "relu":
             continue
         layer = graph.node(relu.inputs[0])

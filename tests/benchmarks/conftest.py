@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from tinsmith_bench.accuracy import Estimate, mcnemar, wilson
 from tinsmith_bench.coldstart import ColdStart
@@ -29,10 +28,6 @@ from tinsmith_runtime.manifest import (
     Training,
     Variant,
 )
-
-# A machine that others use too may be slow for a moment: that is no failure.
-settings.register_profile("shared machine", deadline=None)
-settings.load_profile("shared machine")
 
 IMAGES = 10_000
 FORMATS = {"litert": "tflite", "onnx": "onnx"}

@@ -1,0 +1,167 @@
+"""The main job, whole, on real handwritten digits: what the README promises, measured."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+from shell import tinsmith
+
+from tinsmith_runtime import Bundle, load, read_bundle
+from tinsmith_runtime.backends.ort import optimized_model
+from tinsmith_train import Dataset
+from tinsmith_train.noise import import_tensorflow
+
+PICTURES = ("curves.png", "confusion.png", "digits.png", "digit.png")
+
+
+@pytest.fixture(scope="module")
+def bundle(demo: Path) -> Bundle:
+    return read_bundle(demo / "runs/demo/digits.tin")
+
+
+@pytest.fixture(scope="module")
+def codes(demo: Path, mnist: Dataset) -> dict[str, NDArray[Any]]:
+    """Backend to `int8 (10000, 10)`: what the runtime computes of the test images."""
+    found = {}
+    for backend in ("litert", "onnx"):
+        with load(demo / "runs/demo/digits.tin", backend=backend) as model:
+            found[backend] = model.predict_raw(mnist.x_test)
+    return found
+
+
+@pytest.mark.parametrize(("fixture", "dataset"), [("demo", "mnist"), ("digits_demo", "digits")])
+def test_everything_is_written_and_says_its_dataset(
+    fixture: str, dataset: str, request: pytest.FixtureRequest
+) -> None:
+    folder = request.getfixturevalue(fixture)
+    run = folder / "runs/demo"
+    said = (folder / "demo.txt").read_text()
+    assert f" on {dataset}:" in said.splitlines()[0]
+    report = json.loads((run / "report.json").read_text())
+    assert report["dataset"]["name"] == dataset
+    assert f"dataset: {dataset}," in (run / "report.md").read_text()
+    assert json.loads((run / "history.json").read_text())["dataset"]["name"] == dataset
+    assert read_bundle(run / "digits.tin").manifest.training.dataset == dataset
+    for name in PICTURES:
+        with Image.open(run / name) as image:
+            image.load()
+    engines = Counter((row["backend"], row["precision"]) for row in report["rows"])
+    assert engines == Counter(
+        {(engine, kind): 1 for engine in ("litert", "onnx") for kind in ("float", "int8")}
+    )
+    assert "On this machine" in said
+    assert f"tinsmith selftest {'runs/demo/digits.tin'}" in said.split("Next:")[1]
+
+
+def test_the_model_is_small(demo: Path, bundle: Bundle) -> None:
+    history = json.loads((demo / "runs/demo/history.json").read_text())
+    assert history["parameters"] <= 40_000
+    assert history["macs"] <= 3_000_000
+    assert len(bundle.files["model.int8.tflite"]) <= 50_000
+
+
+def test_accuracy(demo: Path, codes: dict[str, NDArray[Any]], mnist: Dataset) -> None:
+    history = json.loads((demo / "runs/demo/history.json").read_text())
+    assert history["test_accuracy"] >= 0.994
+    ptq = json.loads(
+        tinsmith(
+            "export", "runs/demo/model.keras", "--ptq", "--json", "--out", "ptq.tin", folder=demo
+        )
+    )
+    ptq_accuracy = {v["id"]: v["accuracy"] for v in ptq["variants"]}
+    for backend, form in (("litert", "tflite"), ("onnx", "onnx")):
+        accuracy = (codes[backend].argmax(1) == mnist.y_test).mean()
+        assert accuracy >= history["test_accuracy"] - 0.0010
+        assert accuracy >= ptq_accuracy[f"int8-{form}"] - 0.0005
+
+
+def test_engines_give_the_same_integers(codes: dict[str, NDArray[Any]], bundle: Bundle) -> None:
+    difference = np.abs(codes["litert"].astype(np.int16) - codes["onnx"])
+    assert difference.shape == (10_000, 10)
+    assert difference.max() <= 1
+    assert (difference == 0).mean() >= 0.999
+    assert (codes["litert"].argmax(1) == codes["onnx"].argmax(1)).all()
+    parity = bundle.manifest.quality.parity
+    assert (parity.compared, parity.equal) == (difference.size, (difference == 0).sum())
+
+
+def test_onnx_runtime_multiplies_integers_alone(bundle: Bundle) -> None:
+    graph = onnx.load_from_string(optimized_model(bundle.files["model.int8.onnx"])).graph
+    kinds = Counter(node.op_type for node in graph.node)
+    layers = Counter(layer.kind for layer in bundle.manifest.layers)
+    assert kinds["QLinearConv"] == layers["Conv2D"]
+    assert kinds["QGemm"] == layers["Dense"]
+    assert not {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "DequantizeLinear"} & set(kinds)
+
+
+def test_twice_as_fast_as_the_naive_route(demo: Path, bundle: Bundle, mnist: Dataset) -> None:
+    """The naive model's convolutions run in float; both are timed in turns, in one run."""
+    import_tensorflow()
+    from naive import naive_onnx
+
+    from tinsmith_export.reader import load_keras
+
+    keras_model = load_keras(demo / "runs/demo/model.keras")
+    inputs = mnist.x_train[:2000].astype(np.float32) / 255
+    naive = naive_onnx(keras_model, inputs, mnist.y_train[:2000])
+    graph = onnx.load_from_string(optimized_model(naive)).graph
+    assert any(node.op_type == "FusedConv" for node in graph.node)
+    ours = _timer(bundle.files["model.int8.onnx"], mnist.x_test[:1])
+    theirs = _timer(naive, (mnist.x_test[:1] ^ np.uint8(0x80)).view(np.int8))
+    rounds = [(ours(), theirs()) for _ in range(60)]
+    our_us, their_us = (np.median(times) for times in zip(*rounds[10:], strict=True))
+    assert our_us <= 0.5 * their_us
+
+
+def _timer(model: bytes, image: NDArray[Any]) -> Callable[[], float]:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: image}
+
+    def median_us() -> float:
+        times = []
+        for _ in range(20):
+            start = time.perf_counter_ns()
+            session.run(None, feed)
+            times.append((time.perf_counter_ns() - start) / 1e3)
+        return float(np.median(times))
+
+    return median_us
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ("softmax", ("--learning-rate", "0.005")),  # the notebook's rate does not learn `digits`
+        ("mlp", ()),
+        ("lenet", ("--epochs", "4")),
+    ],
+)
+def test_the_other_models_go_the_whole_way(
+    model: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    tinsmith("train", "--model", model, "--dataset", "digits", *options, folder=tmp_path)
+    exported = json.loads(
+        tinsmith(
+            *("export", f"runs/{model}/model.keras", "--dataset", "digits", "--json"),
+            *("--out", "model.tin"),
+            folder=tmp_path,
+        )
+    )
+    assert exported["quality"]["parity"]["max_difference_lsb"] <= 1
+    words = ("bench", "model.tin", "--rounds", "10", "--json", "report.json")
+    assert "dataset: digits" in tinsmith(*words, folder=tmp_path)
+    rows = json.loads((tmp_path / "report.json").read_text())["rows"]
+    assert len(rows) == 4
+    assert all(row["accuracy"]["value"] > 0.9 for row in rows)
+    tinsmith("selftest", "model.tin", folder=tmp_path)

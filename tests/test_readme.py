@@ -1,0 +1,47 @@
+"""The README's commands are typed, its numbers held against a report, its links followed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from shell import tinsmith
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
+COMMANDS = [
+    line.split("#")[0].strip()
+    for kind, block in BLOCKS
+    if kind == "sh"
+    for line in block.splitlines()
+    if line.startswith("tinsmith ")
+]
+
+
+def test_make_does_what_the_readme_says() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("demo", "test"):
+        assert f"make {target}" in README
+        assert f"\n{target}: " in makefile
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if " train " not in c])
+def test_commands_work_after_the_demo(command: str, digits_demo: Path) -> None:
+    words = shlex.split(command)[1:]
+    words = [word.replace("mnist", "digits") for word in words]
+    assert tinsmith(*words, folder=digits_demo)
+
+
+def test_python_works_after_the_demo(
+    digits_demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(digits_demo)
+    (code,) = [block for kind, block in BLOCKS if kind == "python"]
+    exec(compile(code, "README.md", "exec"), {})
+    assert "label='" in capsys.readouterr().out
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
