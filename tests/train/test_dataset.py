@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tinsmith_runtime.command import main
-from tinsmith_train import Dataset, load_dataset
+from tinsmith_train import Dataset, DatasetError, load_dataset
 from tinsmith_train.digits import enlarge
 from tinsmith_train.idx import encode_idx
 
@@ -187,6 +187,20 @@ def test_npz_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     np.save(tmp_path / "one.npy", np.zeros(3))
     shutil.move(tmp_path / "one.npy", path)
     assert "not an .npz file" in refusal(["--dataset", str(path)], capsys)
+
+
+def test_damage_anywhere_in_an_npz_is_one_error(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    np.savez_compressed(path, **arrays())
+    whole = path.read_bytes()
+    refused = 0
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x09]) + whole[position + 1 :])
+        try:
+            load_dataset(str(path))
+        except DatasetError:
+            refused += 1
+    assert refused > len(whole) // 2  # the rest are names and dates that a zip keeps twice
 
 
 MODULE = """

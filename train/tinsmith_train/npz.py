@@ -11,6 +11,12 @@ from numpy.typing import NDArray
 
 from tinsmith_train.errors import DatasetError
 
+# What numpy and zipfile raise on files that are no archive of plain arrays, or a damaged one.
+_DAMAGE = (
+    *(EOFError, OSError, RuntimeError, TypeError, ValueError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+
 
 def read_npz(path: Path, required: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Reads every array of an archive; none may hold Python objects, whose loading runs code.
@@ -25,7 +31,7 @@ def read_npz(path: Path, required: Sequence[str]) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGE as error:
         raise DatasetError(f"{path}: not an .npz file of plain arrays: {error}") from error
     missing = [key for key in required if key not in arrays]
     if missing:
