@@ -84,6 +84,15 @@ def test_accuracy(demo: Path, codes: dict[str, NDArray[Any]], mnist: Dataset) ->
         assert accuracy >= ptq_accuracy[f"int8-{form}"] - 0.0005
 
 
+def test_the_manifest_says_what_each_file_does(demo: Path, bundle: Bundle, mnist: Dataset) -> None:
+    for variant in bundle.manifest.variants:
+        backend = {"tflite": "litert", "onnx": "onnx"}[variant.format]
+        path = demo / "runs/demo/digits.tin"
+        with load(path, backend=backend, precision=variant.precision) as model:
+            right = model.predict_raw(mnist.x_test).argmax(1) == mnist.y_test
+        assert variant.accuracy == float(right.mean())
+
+
 def test_engines_give_the_same_integers(codes: dict[str, NDArray[Any]], bundle: Bundle) -> None:
     difference = np.abs(codes["litert"].astype(np.int16) - codes["onnx"])
     assert difference.shape == (10_000, 10)

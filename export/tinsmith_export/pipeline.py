@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,7 +22,9 @@ from tinsmith_export.proof import (
     measure_parity,
     require_integer_kernels,
     require_no_saturation,
-    run_codes,
+    run_batches,
+    to_codes,
+    top1,
 )
 from tinsmith_export.quantize import Range
 from tinsmith_export.reader import load_keras, read_graph
@@ -35,6 +38,7 @@ from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.bundle import sha256, write_bundle
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.manifest import (
+    ENGINE_OF_FORMAT,
     FORMAT_VERSION,
     Golden,
     Input,
@@ -43,7 +47,6 @@ from tinsmith_runtime.manifest import (
     Output,
     Parity,
     Quality,
-    Rung,
     Training,
     Variant,
 )
@@ -94,9 +97,14 @@ def compile_bundle(
 
     progress.stage(f"proving it on {len(dataset.x_test):,} test images")
     reals = _reals(dataset.x_test, span)
+    inputs: dict[str, NDArray[Any]] = {"int8": to_codes(dataset.x_test), "float": reals}
+    outputs = {}
+    for file, data in files.items():
+        precision, form = _kind(file)
+        backend = create_backend(ENGINE_OF_FORMAT[form], data, 1)
+        outputs[file] = run_batches(backend, inputs[precision])
+    tflite, onnx = outputs["model.int8.tflite"], outputs["model.int8.onnx"]
     logits = outputs_of(reference, reals)
-    tflite = run_codes(create_backend("litert", files["model.int8.tflite"], 1), dataset.x_test)
-    onnx = run_codes(create_backend("onnx", files["model.int8.onnx"], 1), dataset.x_test)
     recipe = "qat" if options.qat_epochs else "ptq"
     rounded = outputs_of(quantized.model, reals)
     stages = {"float": logits, recipe.upper(): rounded, "TFLite": tflite, "ONNX": onnx}
@@ -110,7 +118,7 @@ def compile_bundle(
         made_with={name: version(name) for name in _MADE_WITH},
         input=source,
         output=target,
-        variants=_variants(files, ladder, parity),
+        variants=_variants(files, outputs, dataset.y_test, parity),
         golden=Golden("golden.npz", len(golden), sha256(golden), count),
         layers=tuple(
             Layer(node.name, node.kind, quantized.weight_bits[node.name]) for node in graph.weighted
@@ -209,14 +217,22 @@ def _convert(
     return files, target
 
 
+def _kind(file: str) -> tuple[str, str]:
+    """Precision and format, which a file's name says: `model.int8.onnx`."""
+    _, precision, form = file.split(".")
+    return precision, form
+
+
 def _variants(
-    files: Mapping[str, bytes], ladder: tuple[Rung, ...], parity: Parity
+    files: Mapping[str, bytes],
+    outputs: Mapping[str, NDArray[Any]],
+    labels: NDArray[np.int64],
+    parity: Parity,
 ) -> tuple[Variant, ...]:
-    accuracy = {rung.stage.lower(): rung.accuracy for rung in ladder}
+    """Describes each model file by what it itself answered."""
     variants = []
     for file, data in files.items():
-        _, precision, form = file.split(".")
-        integer = precision == "int8"
+        precision, form = _kind(file)
         variants.append(
             Variant(
                 id=f"{precision}-{form}",
@@ -225,7 +241,7 @@ def _variants(
                 precision=precision,
                 size_bytes=len(data),
                 sha256=sha256(data),
-                accuracy=accuracy[form if integer else "float"],
+                accuracy=top1(outputs[file], labels),
                 parity=parity if file == "model.int8.onnx" else None,
             )
         )

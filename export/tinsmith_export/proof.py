@@ -68,19 +68,28 @@ def require_no_saturation(products: Sequence[Product]) -> None:
             raise ConversionError(f"{product.name}: int8 weights could saturate an x86 kernel")
 
 
-def run_codes(backend: Backend, pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Runs an int8 engine over images in batches.
+def to_codes(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """What an int8 engine takes for pixels: `int8 = pixel - 128`, shape as it is."""
+    return (pixels ^ np.uint8(0x80)).view(np.int8)
+
+
+def run_batches(backend: Backend, inputs: NDArray[Any]) -> NDArray[Any]:
+    """Runs an engine over any number of inputs.
 
     Args:
-        backend: takes and gives `int8`.
-        pixels: `uint8 (N, H, W, C)`.
+        backend: int8 or float.
+        inputs: `(N, H, W, C)` of its input's dtype.
 
     Returns:
-        `int8 (N, classes)`.
+        `(N, classes)` of its output's dtype.
     """
-    codes = (pixels ^ np.uint8(0x80)).view(np.int8)
-    starts = range(0, len(codes), _BATCH_SIZE)
-    return np.concatenate([backend.run(codes[start : start + _BATCH_SIZE]) for start in starts])
+    starts = range(0, len(inputs), _BATCH_SIZE)
+    return np.concatenate([backend.run(inputs[start : start + _BATCH_SIZE]) for start in starts])
+
+
+def top1(outputs: NDArray[Any], labels: NDArray[np.int64]) -> float:
+    """The part of `(N, classes)` outputs whose largest entry is the label."""
+    return float((outputs.argmax(1) == labels).mean())
 
 
 def measure_parity(reference: NDArray[np.int8], other: NDArray[np.int8]) -> Parity:
@@ -101,10 +110,7 @@ def climb(outputs: Mapping[str, NDArray[Any]], labels: NDArray[np.int64]) -> tup
         outputs: stage to `(N, classes)`, anything whose largest entry is the answer.
         labels: `int64 (N,)`.
     """
-    return tuple(
-        Rung(stage, float((found.argmax(1) == labels).mean()), len(labels))
-        for stage, found in outputs.items()
-    )
+    return tuple(Rung(stage, top1(found, labels), len(labels)) for stage, found in outputs.items())
 
 
 def hold_gates(ladder: Sequence[Rung], parity: Parity, max_drop_pp: float) -> None:

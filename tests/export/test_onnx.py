@@ -14,7 +14,7 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_export.onnx import convert_naively
 from tinsmith_export.onnx_clean import merge_gemms, use_uint8_activations
 from tinsmith_export.onnx_graph import OnnxGraph
-from tinsmith_export.proof import measure_parity, require_integer_kernels, run_codes
+from tinsmith_export.proof import measure_parity, require_integer_kernels, run_batches, to_codes
 from tinsmith_runtime.backends import create_backend
 
 LAYERS = ("conv1", "depth", "conv2", "hidden", "answer")
@@ -71,7 +71,7 @@ def test_the_naive_conversion_is_refused(naive: onnx.ModelProto) -> None:
 def test_onnx_equals_tflite(converted) -> None:
     pixels = np.random.default_rng(8).integers(0, 256, (2000, 12, 12, 2), np.uint8)
     outputs = [
-        run_codes(create_backend(engine, data, 1), pixels)
+        run_batches(create_backend(engine, data, 1), to_codes(pixels))
         for engine, data in (("litert", converted.tflite), ("onnx", converted.onnx))
     ]
     parity = measure_parity(*outputs)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.proof import require_no_saturation, run_codes
+from tinsmith_export.proof import require_no_saturation, run_batches, to_codes
 from tinsmith_export.quantize import Range, calibrate, can_saturate, fake_quantize, tuned_graph
 from tinsmith_export.reader import read_graph
 from tinsmith_export.rewrite import rewrite
@@ -70,7 +70,7 @@ def test_the_fake_quantized_model_computes_what_tflite_does(converted) -> None:
     reals = converted.pixels / np.float32(255)
     target = converted.target
     expected = np.round(converted.model(reals).numpy() / target.scale) + target.zero_point
-    codes = run_codes(create_backend("litert", converted.tflite, 1), converted.pixels)
+    codes = run_batches(create_backend("litert", converted.tflite, 1), to_codes(converted.pixels))
     # A sum that lies on the edge between two codes may be rounded either way, in each layer.
     assert (np.abs(codes - expected) <= 1).mean() >= 0.99
 
