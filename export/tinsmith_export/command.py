@@ -16,7 +16,12 @@ from tinsmith_train import load_dataset
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith export`."""
-    parser.add_argument("model", type=Path, metavar="MODEL", help="a Keras 3 file, NAME.keras")
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="a Keras file: NAME.keras (Keras 3 or tf_keras) or NAME.h5",
+    )
     parser.add_argument(
         "--dataset",
         default="mnist",

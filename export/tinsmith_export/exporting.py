@@ -80,7 +80,7 @@ def export(
     """Compiles a Keras model to int8 TFLite and int8 ONNX, proves them, and writes a bundle.
 
     Args:
-        path: a Keras 3 `.keras` file of an image classifier.
+        path: an image classifier: a `.keras` file of Keras 3 or tf_keras, or an `.h5` file.
         dataset: to calibrate, fine-tune (train images) and prove (test images) on.
         out: the `.tin` file to write.
         options: the defaults of `Options` if `None`.

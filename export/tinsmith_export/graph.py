@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 # Layers whose output is an integer range of its own, because they multiply.
 WEIGHTED = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
+# Averages, which become depthwise convolutions: the one product that both engines round alike.
+POOLING = ("AveragePooling2D", "GlobalAveragePooling2D")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +49,11 @@ class Graph:
         """The layers that multiply."""
         return tuple(node for node in self.nodes if node.kind in WEIGHTED)
 
+    @property
+    def ranged(self) -> tuple[Node, ...]:
+        """The layers whose output has an integer range of its own."""
+        return tuple(node for node in self.nodes if node.kind in (*WEIGHTED, "Add"))
+
     def node(self, name: str) -> Node:
         """The layer of that name."""
         return next(node for node in self.nodes if node.name == name)
@@ -65,6 +72,18 @@ class Graph:
                 if node.name != name
             )
         )
+
+    def inserted(self, after: Node, node: Node) -> "Graph":
+        """Puts `node` behind `after`; what read `after` reads `node` instead."""
+        place = self.nodes.index(after) + 1
+        rest = tuple(
+            replace(
+                other,
+                inputs=tuple(node.name if name == after.name else name for name in other.inputs),
+            )
+            for other in self.nodes[place:]
+        )
+        return Graph((*self.nodes[:place], node, *rest))
 
     def replaced(self, node: Node) -> "Graph":
         """Puts `node` in the place of the layer of its name."""

@@ -20,6 +20,8 @@ from tinsmith_export.rebuild import outputs_of, rebuild
 
 # A vpmaddubsw instruction adds two uint8 x int8 products in int16: 255 * (w1 + w2) <= 32767.
 _MAX_PAIR = 128
+# Below it TensorFlow's converter makes up a range of its own.
+_MIN_SPAN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Range:
 
 
 def calibrate(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, Range]:
-    """Measures the range of each multiplying layer's output on real inputs.
+    """Measures the range of the output of each layer that multiplies or adds on real inputs.
 
     Args:
         graph: a rewritten graph.
@@ -47,7 +49,7 @@ def calibrate(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, Range]:
         exactly -128 and the clamp of the integer output is the ReLU.
     """
     model = rebuild(graph)
-    names = [node.name for node in graph.weighted]
+    names = [node.name for node in graph.ranged]
     probe = tf_keras.Model(model.input, [model.get_layer(name).output for name in names])
     outputs = outputs_of(probe, inputs)
     outputs = outputs if len(names) > 1 else [outputs]
@@ -57,6 +59,11 @@ def calibrate(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, Range]:
         if not high > low:
             raise ConversionError(
                 f"layer `{name}` gives only zeros for the calibration images: nothing to quantize"
+            )
+        if high - low < _MIN_SPAN:
+            raise ConversionError(
+                f"layer `{name}` gives only {low:.2g} to {high:.2g} for the calibration images: "
+                f"TensorFlow's converter takes a range narrower than {_MIN_SPAN:g} for zero"
             )
         ranges[name] = Range(low, high)
     return ranges
@@ -107,9 +114,11 @@ def fake_quantize(
     def wrap(node: Node, layer: Any) -> Any:
         if node.kind == "InputLayer":
             return _Activations(input_range, name=f"quant_{node.name}")
-        if node.kind not in WEIGHTED:
+        if node not in graph.ranged:
             return layer
-        config = _LayerConfig(WEIGHTED[node.kind], ranges[node.name], bits[node.name])
+        if node.config.get("activation") == "relu6":
+            layer.activation = tf_keras.activations.relu  # its range, at most 6, is the 6
+        config = _LayerConfig(WEIGHTED.get(node.kind), ranges[node.name], bits.get(node.name, 8))
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
     return rebuild(graph, wrap)
@@ -178,17 +187,20 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
 
 
 class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
-    """What TensorFlow Model Optimization rounds in one layer: its kernel and its output."""
+    """What TensorFlow Model Optimization rounds in one layer: kernel, if any, and output."""
 
-    def __init__(self, kernel: str, span: Range, bits: int) -> None:
+    def __init__(self, kernel: str | None, span: Range, bits: int) -> None:
         self._kernel, self._span, self._bits = kernel, span, bits
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
+        if self._kernel is None:
+            return []
         kernel = getattr(layer, self._kernel)
         return [(kernel, _Weights(type(layer).__name__, self._bits))]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
-        setattr(layer, self._kernel, quantize_weights[0])
+        if self._kernel is not None:
+            setattr(layer, self._kernel, quantize_weights[0])
 
     def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
         return [(layer.activation, _fixed(self._span))]

@@ -1,19 +1,24 @@
-"""From a Keras 3 file to a graph: one input, one output, layers by name."""
+"""From a Keras model to a graph: one input, one output, layers by name."""
 
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
+import tf_keras
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.graph import WEIGHTED, Graph, Node
-from tinsmith_runtime.errors import TinsmithError, UsageError
+from tinsmith_export.graph import POOLING, WEIGHTED, Graph, Node
+from tinsmith_runtime.errors import TinsmithError
 
 _NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
+_MODELS = {
+    keras.Sequential: keras.Model,
+    keras.src.models.Functional: keras.Model,
+    tf_keras.Sequential: tf_keras.Model,
+    tf_keras.src.engine.functional.Functional: tf_keras.Model,
+}
 _CONV = ("kernel_size", "strides", "padding", "dilation_rate", "use_bias", "activation")
 # The arguments that each supported layer is rebuilt with. What a layer does in training alone
 # (dropout) has none.
@@ -21,13 +26,19 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "InputLayer": (),
     "Conv2D": ("filters", *_CONV),
     "DepthwiseConv2D": ("depth_multiplier", *_CONV),
+    "SeparableConv2D": ("filters", "depth_multiplier", *_CONV),
     "Dense": ("units", "use_bias", "activation"),
     "BatchNormalization": ("axis", "epsilon"),
-    "ReLU": (),
+    "ReLU": ("max_value",),
     "Activation": ("activation",),
     "Softmax": (),
+    "Add": (),
     "MaxPooling2D": ("pool_size", "strides", "padding"),
+    "AveragePooling2D": ("pool_size", "strides", "padding"),
+    "GlobalAveragePooling2D": ("keepdims",),
+    "ZeroPadding2D": ("padding",),
     "Flatten": (),
+    "Reshape": ("target_shape",),
     "Dropout": (),
     "SpatialDropout2D": (),
     "GaussianNoise": (),
@@ -35,26 +46,8 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def load_keras(path: Path) -> keras.Model:
-    """Loads a `.keras` file without running code that it carries.
-
-    Raises:
-        UsageError: no such file, or another kind of file.
-        TinsmithError: the file is damaged or Keras refuses it.
-    """
-    if not path.is_file():
-        raise UsageError(f"{path}: no such model: make one with `tinsmith train`")
-    if path.suffix != ".keras":
-        raise UsageError(f"{path}: expected a .keras file: save it with model.save('NAME.keras')")
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise TinsmithError(f"{path}: Keras cannot load the model: {reason[0]}") from error
-
-
-def read_graph(model: keras.Model) -> Graph:
-    """Reads a Keras 3 model, layer by layer.
+def read_graph(model: Any) -> Graph:
+    """Reads a model of Keras 3 or tf_keras, layer by layer.
 
     Args:
         model: functional or sequential, built, one image input `(None, H, W, C)`, one output.
@@ -63,9 +56,8 @@ def read_graph(model: keras.Model) -> Graph:
         UnsupportedLayerError: a layer that cannot be compiled, by name.
         TinsmithError: the model is of another form, or holds weights that are not finite.
     """
-    if not getattr(model, "inputs", None) or not isinstance(
-        model, keras.Sequential | keras.src.models.Functional
-    ):
+    functional = _MODELS.get(type(model))
+    if functional is None or not getattr(model, "inputs", None):
         raise TinsmithError(
             f"{model.name}: expected a functional or sequential model with an input shape, "
             f"got {type(model).__name__}"
@@ -78,7 +70,7 @@ def read_graph(model: keras.Model) -> Graph:
     shape = tuple(model.inputs[0].shape)
     if len(shape) != 4 or None in shape[1:]:
         raise TinsmithError(f"{model.name}: expected an input (None, H, W, C), got {shape}")
-    flat = keras.Model(model.inputs, model.outputs)
+    flat = functional(model.inputs, model.outputs)
     nodes = [
         _read_layer(flat.get_layer(entry["name"]), entry) for entry in flat.get_config()["layers"]
     ]
@@ -95,6 +87,8 @@ def _read_layer(layer: keras.Layer, entry: Mapping[str, Any]) -> Node:
     if len(calls) > 1:
         raise UnsupportedLayerError(f"layer `{layer.name}` ({kind}) is called {len(calls)} times")
     config = layer.get_config()
+    if kind == "BatchNormalization" and not isinstance(config["axis"], int):
+        config["axis"] = config["axis"][0]  # tf_keras gives a list
     # The axis of the channels, whichever way a user has written it, depends on the input's rank.
     last = (-1, layer.input_spec.ndim - 1) if kind == "BatchNormalization" else (-1,)
     _check_layer(layer.name, kind, config, last)
@@ -103,11 +97,15 @@ def _read_layer(layer: keras.Layer, entry: Mapping[str, Any]) -> Node:
         values = np.asarray(variable, np.float32)
         if not np.isfinite(values).all():
             raise TinsmithError(f"layer `{layer.name}`: {variable.name} holds NaN or infinity")
-        name = variable.name
+        name = variable.name.split("/")[-1].split(":")[0]  # tf_keras: `conv2d/kernel:0`
         if kind == "DepthwiseConv2D" and name == "kernel":
             name = WEIGHTED[kind]
         weights[name] = values
     arguments = {key: config[key] for key in _ARGUMENTS[kind]}
+    if kind == "BatchNormalization":
+        arguments["rank"] = len(layer.input.shape)
+    if kind in POOLING:
+        arguments["input_shape"] = tuple(layer.input.shape[1:])
     inputs = tuple(name for call in calls for name in _histories(call))
     return Node(layer.name, kind, inputs, arguments, weights)
 
@@ -119,12 +117,14 @@ def _check_layer(name: str, kind: str, config: Mapping[str, Any], last: tuple[in
             "as tf_keras takes it: rename it"
         )
     expected: dict[str, tuple[Any, ...]] = {"data_format": ("channels_last",), "groups": (1,)}
-    if kind in WEIGHTED or kind == "Activation":
-        expected["activation"] = ("linear", "relu", "softmax", "sigmoid")
+    if kind in (*WEIGHTED, "SeparableConv2D", "Activation"):
+        expected["activation"] = ("linear", "relu", "relu6", "softmax", "sigmoid")
     if kind == "ReLU":
-        expected |= {"max_value": (None,), "negative_slope": (0, None), "threshold": (0, None)}
+        expected |= {"max_value": (None, 6), "negative_slope": (0, None), "threshold": (0, None)}
     if kind in ("BatchNormalization", "Softmax"):
         expected["axis"] = last
+    if kind == "AveragePooling2D":
+        expected["padding"] = ("valid",)
     for key, allowed in expected.items():
         if key in config and config[key] not in allowed:
             raise UnsupportedLayerError(
@@ -140,6 +140,9 @@ def _histories(tree: Any) -> Iterator[str]:
             yield tree["config"]["keras_history"][0]
             return
         tree = list(tree.values())
+    elif isinstance(tree, list | tuple) and [type(leaf) for leaf in tree[:3]] == [str, int, int]:
+        yield tree[0]  # as tf_keras writes it
+        return
     if isinstance(tree, list | tuple):
         for branch in tree:
             yield from _histories(branch)

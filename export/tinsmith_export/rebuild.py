@@ -11,6 +11,18 @@ from tinsmith_export.graph import Graph, Node
 Wrap = Callable[[Node, Any], Any]
 
 
+class Sum(tf_keras.layers.Add):  # type: ignore[misc]
+    """An addition with an activation, which is one operator in TFLite."""
+
+    def __init__(self, activation: str = "linear", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = tf_keras.activations.get(activation)
+
+    def call(self, inputs: Any) -> Any:
+        """Adds tensors of one shape."""
+        return self.activation(super().call(inputs))
+
+
 def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model:
     """Builds the graph in tf_keras and copies its weights.
 
@@ -27,11 +39,13 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
             source = tf_keras.Input(node.config["shape"], name=node.name)
             tensors[node.name] = wrap(node, lambda tensor: tensor)(source)
             continue
-        layer = getattr(tf_keras.layers, node.kind)(name=node.name, **node.config)
+        kind = Sum if node.kind == "Add" else getattr(tf_keras.layers, node.kind)
+        layer = kind(name=node.name, **node.config)
         inputs = [tensors[name] for name in node.inputs]
-        layer.build(inputs[0].shape)
-        layer.set_weights(list(node.weights.values()))
-        tensors[node.name] = wrap(node, layer)(*inputs)
+        if node.weights:
+            layer.build(inputs[0].shape)
+            layer.set_weights(list(node.weights.values()))
+        tensors[node.name] = wrap(node, layer)(inputs if len(inputs) > 1 else inputs[0])
     # Without a name of its own, how many models came before would stand in the files.
     return tf_keras.Model(source, tensors[graph.nodes[-1].name], name="tinsmith")
 

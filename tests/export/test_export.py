@@ -92,6 +92,26 @@ def test_an_interrupted_export_leaves_nothing(tiny: Path, digits, tmp_path: Path
     assert (tmp_path / "old.tin").read_bytes() == b"an older bundle"
 
 
+def test_a_residual_network_runs_on_integers(digits, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(4)
+    source = keras.Input(IMAGE)
+    x = L.ReLU(max_value=6)(L.BatchNormalization()(source))
+    x = L.Conv2D(8, 3, strides=2, activation="relu6")(L.ZeroPadding2D()(x))
+    y = L.SeparableConv2D(8, 3, padding="same", use_bias=False)(x)
+    x = L.ReLU()(L.Add()([x, L.BatchNormalization()(y)]))
+    x = L.MaxPooling2D()(x)
+    x = L.Add()([x, L.DepthwiseConv2D(3, padding="same")(x)])
+    x = L.AveragePooling2D(2)(x)
+    x = L.Conv2D(10, 1)(L.GlobalAveragePooling2D(keepdims=True)(x))
+    path = tmp_path / "residual.keras"
+    keras.Model(source, L.Softmax()(L.Reshape((10,))(x))).save(path)
+    exported = export(path, digits, tmp_path / "residual.tin", options())
+    # A normalization, four convolutions (one of them in two parts) and two averages.
+    assert exported.kernels == {"QLinearConv": 8}
+    assert exported.manifest.quality.parity.max_difference_lsb <= 1
+    assert main(["selftest", str(tmp_path / "residual.tin")]) == 0
+
+
 def sequential(*layers: keras.Layer, shape: tuple[int | None, ...] = IMAGE) -> keras.Model:
     return keras.Sequential([keras.Input(shape), *layers])
 
@@ -124,19 +144,32 @@ def plain(*layers: keras.Layer, classes: int = 10, **kwargs: object) -> Callable
 MODELS: dict[str, tuple[Callable[[], keras.Model], int, str]] = {
     "lambda": (plain(L.Lambda(lambda x: x * 2)), 1, "Keras cannot load"),
     "lstm": (
-        lambda: sequential(L.Reshape((28, 28)), L.LSTM(4), L.Dense(10)),
+        lambda: sequential(L.Reshape((28, 28)), L.LSTM(4, name="memory"), L.Dense(10)),
         1,
-        "Reshape",
+        "`memory` (LSTM)",
     ),
     "transpose": (plain(L.Conv2DTranspose(2, 3, name="up")), 1, "`up` (Conv2DTranspose)"),
-    "average": (plain(L.AveragePooling2D(2, name="mean")), 1, "`mean` (AveragePooling2D)"),
+    "average": (plain(L.AveragePooling2D(2, padding="same", name="mean")), 1, "`mean`"),
     "inside": (plain(keras.Sequential([L.Flatten()], name="inner")), 1, "`inner`"),
     "elu": (plain(L.Conv2D(2, 3, activation="elu", name="soft")), 1, "`soft`"),
-    "relu6": (plain(L.ReLU(max_value=6, name="six")), 1, "`six`"),
+    "relu6": (plain(L.ReLU(max_value=5, name="five")), 1, "`five`"),
     "leaky": (plain(L.ReLU(negative_slope=0.1, name="leak")), 1, "`leak`"),
     "grouped": (plain(L.Conv2D(2, 3, padding="same"), L.Conv2D(2, 3, groups=2)), 1, "groups=2"),
     "tall": (plain(L.Conv2D(2, 3, data_format="channels_first", padding="same")), 1, "channels_"),
-    "bn_first": (plain(L.BatchNormalization(name="norm")), 1, "`norm`"),
+    "bn_flat": (
+        lambda: sequential(L.Flatten(), L.BatchNormalization(name="norm"), L.Dense(10)),
+        1,
+        "`norm`",
+    ),
+    "tiny": (
+        plain(
+            L.Conv2D(
+                2, 3, name="low", kernel_initializer=keras.initializers.RandomNormal(stddev=1e-9)
+            )
+        ),
+        1,
+        "`low`",
+    ),
     "spaces": (plain(L.Conv2D(2, 3, name="my conv")), 1, "`my conv`"),
     "shared": (shared, 1, "`twice`"),
     "two_inputs": (two_inputs, 1, "got 2 and 1"),
@@ -173,7 +206,7 @@ def test_a_model_of_another_form(name: str, said: str) -> None:
 
 
 def test_an_unknown_layer_is_told_with_the_known_ones() -> None:
-    with pytest.raises(UnsupportedLayerError, match=r"`up`.*Conv2D, DepthwiseConv2D, Dense"):
+    with pytest.raises(UnsupportedLayerError, match=r"`up`.*Conv2D, DepthwiseConv2D, SeparableConv2D, Dense"):
         read_graph(MODELS["transpose"][0]())
 
 
@@ -225,9 +258,12 @@ def test_a_damaged_file(fails: Fails, tmp_path: Path, tiny: Path, size: int) -> 
 
 def test_a_file_of_the_wrong_kind(fails: Fails, tmp_path: Path, tiny: Path) -> None:
     assert "no such model" in fails(2, tmp_path / "none.keras")
+    other = tmp_path / "model.onnx"
+    other.write_bytes(tiny.read_bytes())
+    assert "expected a file .keras or .h5" in fails(2, other)
     other = tmp_path / "model.h5"
     other.write_bytes(tiny.read_bytes())
-    assert "expected a .keras file" in fails(2, other)
+    assert "Keras cannot load the model" in fails(1, other)
 
 
 @pytest.mark.parametrize(

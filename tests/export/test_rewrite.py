@@ -94,10 +94,64 @@ def test_batch_norm_over_another_axis_is_refused(axis: int) -> None:
         [L.Conv2D(4, 3), L.MaxPooling2D()],
     ],
 )
-def test_batch_norm_that_follows_no_product_is_refused(before: list[keras.Layer]) -> None:
+def test_batch_norm_that_follows_no_product_becomes_one(before: list[keras.Layer]) -> None:
+    layers = [*before, L.BatchNormalization(name="alone"), L.ReLU(), L.Flatten(), L.Dense(3)]
+    graph, _ = check(model_of(*layers))
+    alone = graph.node("alone")
+    assert alone.kind == "DepthwiseConv2D"
+    assert alone.config["activation"] == "relu"
+
+
+def test_batch_norm_of_features_that_follows_no_product_is_refused() -> None:
     norm = L.BatchNormalization(name="alone")
     with pytest.raises(UnsupportedLayerError, match="`alone`"):
-        rewrite(read_graph(model_of(*before, norm, L.Flatten(), L.Dense(3))))
+        rewrite(read_graph(model_of(L.Flatten(), norm, L.Dense(3))))
+
+
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [L.AveragePooling2D((2, 3), strides=2), L.ReLU(), L.Flatten()],
+        [L.GlobalAveragePooling2D()],
+        [L.GlobalAveragePooling2D(keepdims=True), L.Flatten()],
+    ],
+)
+def test_an_average_becomes_a_convolution(layers: list[keras.Layer]) -> None:
+    graph, _ = check(model_of(conv(), *layers, L.Dense(3)))
+    assert kinds(graph) == ["Conv2D", "DepthwiseConv2D", "Flatten", "Dense"]
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_separable_convolution_becomes_two(bias: bool) -> None:
+    separable = L.SeparableConv2D(
+        5, 3, depth_multiplier=2, strides=2, padding="same", activation="relu", use_bias=bias
+    )
+    graph, _ = check(model_of(separable, L.BatchNormalization(), L.Flatten(), L.Dense(3)))
+    assert kinds(graph)[:2] == ["DepthwiseConv2D", "Conv2D"]
+
+
+def test_a_residual_sum_takes_its_relu() -> None:
+    source = keras.Input((8, 8, 3))
+    left = conv(padding="same", name="left")(source)
+    right = L.Conv2D(4, 1, name="right")(source)
+    total = L.ReLU()(L.Add(name="sum")([left, right]))
+    again = L.Add(name="again")([total, left])
+    model = keras.Model(source, L.Dense(3)(L.Flatten()(again)))
+    graph, _ = check(model)
+    assert graph.node("sum").config["activation"] == "relu"
+    assert graph.node("again").inputs == ("sum", "left")
+    assert "Activation" not in kinds(graph)
+
+
+@pytest.mark.parametrize("six", [lambda: L.ReLU(max_value=6), lambda: L.Activation("relu6")])
+@pytest.mark.parametrize("order", [1, -1])
+def test_relu6_is_fused_and_stays_with_a_relu_beside_it(six: Any, order: int) -> None:
+    both = [six(), L.ReLU()][::order]
+    scaled = conv(kernel_initializer=keras.initializers.RandomNormal(stddev=9.0))
+    model = model_of(scaled, *both, L.ZeroPadding2D(), L.Flatten(), L.Dense(3))
+    graph, _ = check(model)
+    assert graph.nodes[1].config["activation"] == "relu6"
+    assert kinds(graph) == ["Conv2D", "ZeroPadding2D", "Flatten", "Dense"]
 
 
 @pytest.mark.parametrize("relu", [L.ReLU, lambda: L.Activation("relu")])
@@ -158,7 +212,7 @@ def test_an_activation_inside_is_refused() -> None:
 
 def test_a_model_must_end_in_a_product() -> None:
     with pytest.raises(UnsupportedLayerError, match="ends in `last`"):
-        rewrite(read_graph(model_of(conv(), L.Flatten(name="last"))))
+        rewrite(read_graph(model_of(conv(), L.MaxPooling2D(name="last"))))
 
 
 def test_no_new_name_clashes_with_a_layers() -> None:
