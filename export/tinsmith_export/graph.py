@@ -12,6 +12,8 @@ WEIGHTED = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": 
 # Averages, which become depthwise convolutions: the one product that both engines round alike.
 POOLING = ("AveragePooling2D", "GlobalAveragePooling2D")
 
+RELUS = ("relu", "relu6")
+
 
 @dataclass(frozen=True, eq=False)
 class Node:
@@ -52,7 +54,14 @@ class Graph:
     @property
     def ranged(self) -> tuple[Node, ...]:
         """The layers whose output has an integer range of its own."""
-        return tuple(node for node in self.nodes if node.kind in (*WEIGHTED, "Add"))
+        return tuple(node for node in self.nodes if node.kind in (*WEIGHTED, "Add", "Activation"))
+
+    def sources(self, name: str) -> set[str]:
+        """The layers with a range of their own (or the input) whose codes reach this one as is."""
+        node = self.node(name)
+        if node in self.ranged or not node.inputs:
+            return {name}
+        return set().union(*(self.sources(source) for source in node.inputs))
 
     def node(self, name: str) -> Node:
         """The layer of that name."""

@@ -11,6 +11,7 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
+from tinsmith_export.calibration import Range
 from tinsmith_export.doors import load_keras
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.exporting import Exported, Options, Progress
@@ -27,7 +28,6 @@ from tinsmith_export.proof import (
     to_codes,
     top1,
 )
-from tinsmith_export.quantize import Range
 from tinsmith_export.reader import read_graph
 from tinsmith_export.rebuild import outputs_of, rebuild
 from tinsmith_export.recipe import Quantized, quantize

@@ -1,11 +1,10 @@
-"""The fake-quantized model: ranges from calibration, weights on the grid that both engines use.
+"""The fake-quantized model: weights and activations on the grid that both engines use.
 
 The arithmetic is that of Jacob et al. 2018 (arXiv:1712.05877): `real = (int8 - zero_point) *
 scale`, weights symmetric (zero point 0) with a scale for each output channel.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,59 +13,12 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.errors import ConversionError
+from tinsmith_export.calibration import Range
 from tinsmith_export.graph import WEIGHTED, Graph, Node
-from tinsmith_export.rebuild import outputs_of, rebuild
+from tinsmith_export.rebuild import rebuild
 
 # A vpmaddubsw instruction adds two uint8 x int8 products in int16: 255 * (w1 + w2) <= 32767.
 _MAX_PAIR = 128
-# Below it TensorFlow's converter makes up a range of its own.
-_MIN_SPAN = 1e-6
-
-
-@dataclass(frozen=True)
-class Range:
-    """The real values that the int8 codes of a tensor span; zero lies within."""
-
-    low: float
-    high: float
-
-    @property
-    def scale(self) -> float:
-        """The step between two codes."""
-        return (self.high - self.low) / 255
-
-
-def calibrate(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, Range]:
-    """Measures the range of the output of each layer that multiplies or adds on real inputs.
-
-    Args:
-        graph: a rewritten graph.
-        inputs: `float32 (N, H, W, C)`.
-
-    Returns:
-        Layer name to range. After a ReLU the minimum is exactly 0, so that the zero point is
-        exactly -128 and the clamp of the integer output is the ReLU.
-    """
-    model = rebuild(graph)
-    names = [node.name for node in graph.ranged]
-    probe = tf_keras.Model(model.input, [model.get_layer(name).output for name in names])
-    outputs = outputs_of(probe, inputs)
-    outputs = outputs if len(names) > 1 else [outputs]
-    ranges = {}
-    for name, output in zip(names, outputs, strict=True):
-        low, high = min(0.0, float(output.min())), max(0.0, float(output.max()))
-        if not high > low:
-            raise ConversionError(
-                f"layer `{name}` gives only zeros for the calibration images: nothing to quantize"
-            )
-        if high - low < _MIN_SPAN:
-            raise ConversionError(
-                f"layer `{name}` gives only {low:.2g} to {high:.2g} for the calibration images: "
-                f"TensorFlow's converter takes a range narrower than {_MIN_SPAN:g} for zero"
-            )
-        ranges[name] = Range(low, high)
-    return ranges
 
 
 def choose_weight_bits(graph: Graph) -> dict[str, int]:
@@ -116,6 +68,9 @@ def fake_quantize(
             return _Activations(input_range, name=f"quant_{node.name}")
         if node not in graph.ranged:
             return layer
+        if node.kind == "Activation":
+            rounded = _Activations(ranges[node.name], name=f"quant_{node.name}")
+            return lambda tensor: rounded(layer(tensor))
         if node.config.get("activation") == "relu6":
             layer.activation = tf_keras.activations.relu  # its range, at most 6, is the 6
         config = _LayerConfig(WEIGHTED.get(node.kind), ranges[node.name], bits.get(node.name, 8))

@@ -33,6 +33,7 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
     "Activation": ("activation",),
     "Softmax": (),
     "Add": (),
+    "Concatenate": ("axis",),
     "MaxPooling2D": ("pool_size", "strides", "padding"),
     "AveragePooling2D": ("pool_size", "strides", "padding"),
     "GlobalAveragePooling2D": ("keepdims",),

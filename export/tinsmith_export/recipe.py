@@ -4,15 +4,10 @@ from dataclasses import dataclass
 
 import tf_keras
 
+from tinsmith_export.calibration import Range, calibrate
 from tinsmith_export.exporting import Checkpoint
 from tinsmith_export.graph import Graph
-from tinsmith_export.quantize import (
-    Range,
-    calibrate,
-    choose_weight_bits,
-    fake_quantize,
-    tuned_graph,
-)
+from tinsmith_export.quantize import choose_weight_bits, fake_quantize, tuned_graph
 from tinsmith_export.tune import Lesson, Report, tune
 
 _CALIBRATION_COUNT = 2000

@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tinsmith_export.convolutions import (
+    fold_batch_norm,
+    norm_by_convolution,
+    pool_by_convolution,
+    split_separable,
+)
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.graph import POOLING, WEIGHTED, Graph, Node
+from tinsmith_export.graph import RELUS, WEIGHTED, Graph, Node
 
 _TRAINING_ONLY = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout")
 _SHAPES = ("Flatten", "Reshape")
 _MONOTONE = ("MaxPooling2D", *_SHAPES)
-_RELUS = ("relu", "relu6")
 
 
 def rewrite(graph: Graph) -> tuple[Graph, str]:
@@ -34,7 +36,8 @@ def rewrite(graph: Graph) -> tuple[Graph, str]:
     graph = norm_by_convolution(graph)
     graph = fuse_relu(graph)
     for node in graph.nodes:
-        if node.kind in ("BatchNormalization", "Activation"):
+        lone_relu = node.config.get("activation") in RELUS and _has_range(graph, node)
+        if node.kind in ("BatchNormalization", "Activation") and not lone_relu:
             raise UnsupportedLayerError(
                 f"layer `{node.name}` ({node.kind}) cannot be compiled there: batch normalization "
                 f"must directly follow one of {', '.join(WEIGHTED)}, ReLU one of these or Add; "
@@ -57,62 +60,6 @@ def drop_training_layers(graph: Graph) -> Graph:
         linear = node.kind == "Activation" and node.config["activation"] == "linear"
         if node.kind in _TRAINING_ONLY or linear:
             graph = graph.without(node.name)
-    return graph
-
-
-def pool_by_convolution(graph: Graph) -> Graph:
-    """Makes an average a depthwise convolution with equal weights, and a flattening after it.
-
-    The engines round a mean each in its own way, but a convolution in the same.
-    """
-    for name in [node.name for node in graph.nodes if node.kind in POOLING]:
-        node = graph.node(name)
-        *image, channels = node.config["input_shape"]
-        size = tuple(node.config.get("pool_size", image))
-        config = {
-            "depth_multiplier": 1,
-            "kernel_size": size,
-            "strides": tuple(node.config.get("strides", (1, 1))),
-            "padding": "valid",
-            "dilation_rate": (1, 1),
-            "use_bias": False,
-            "activation": "linear",
-        }
-        kernel = np.full((*size, channels, 1), 1 / np.prod(size), np.float32)
-        weights = {WEIGHTED["DepthwiseConv2D"]: kernel}
-        mean = Node(name, "DepthwiseConv2D", node.inputs, config, weights)
-        graph = graph.replaced(mean)
-        if node.kind == "GlobalAveragePooling2D" and not node.config["keepdims"]:
-            graph = graph.inserted(mean, Node(f"{name}/flatten", "Flatten", (name,)))
-    return graph
-
-
-def split_separable(graph: Graph) -> Graph:
-    """Makes a separable convolution the two that it is: depthwise, then 1 x 1."""
-    for name in [node.name for node in graph.nodes if node.kind == "SeparableConv2D"]:
-        node = graph.node(name)
-        shared = {key: node.config[key] for key in ("strides", "padding", "dilation_rate")}
-        first = Node(
-            name,
-            "DepthwiseConv2D",
-            node.inputs,
-            {
-                **shared,
-                "kernel_size": node.config["kernel_size"],
-                "depth_multiplier": node.config["depth_multiplier"],
-                "use_bias": False,
-                "activation": "linear",
-            },
-            {WEIGHTED["DepthwiseConv2D"]: node.weights["depthwise_kernel"]},
-        )
-        weights = {"kernel": node.weights["pointwise_kernel"]}
-        if node.config["use_bias"]:
-            weights["bias"] = node.weights["bias"]
-        config = {key: node.config[key] for key in ("filters", "use_bias", "activation")}
-        second = Node(
-            f"{name}/pointwise", "Conv2D", (name,), {**config, "kernel_size": (1, 1)}, weights
-        )
-        graph = graph.replaced(first).inserted(first, second)
     return graph
 
 
@@ -166,71 +113,20 @@ def hoist_relu(graph: Graph) -> Graph:
     return graph
 
 
-def fold_batch_norm(graph: Graph) -> Graph:
-    """Folds each batch normalization into the layer before it (Jacob et al. 2018, section 3.2).
-
-    `gamma * (x - mean) / sqrt(variance + epsilon) + beta` of `x = w * a + b` is one product with
-    scaled weights and one bias.
-    """
-    for name in [node.name for node in graph.nodes]:
-        norm = graph.node(name)
-        if norm.kind != "BatchNormalization":
-            continue
-        layer = graph.node(norm.inputs[0])
-        if layer.kind not in WEIGHTED or len(graph.readers(layer.name)) != 1:
-            continue
-        factor, offset = _affine(norm)
-        kernel_name = WEIGHTED[layer.kind]
-        kernel = layer.weights[kernel_name]
-        # A depthwise kernel is (kh, kw, C, M), its output channel c * M + m.
-        scale = np.reshape(factor, kernel.shape[2:] if layer.kind == "DepthwiseConv2D" else (-1,))
-        weights = {
-            kernel_name: (kernel * scale).astype(np.float32),
-            "bias": (layer.weights.get("bias", 0.0) * factor + offset).astype(np.float32),
-        }
-        config = {**layer.config, "use_bias": True}
-        graph = graph.replaced(replace(layer, config=config, weights=weights)).without(norm.name)
-    return graph
-
-
-def norm_by_convolution(graph: Graph) -> Graph:
-    """Makes a batch normalization that nothing could take a depthwise 1 x 1 convolution.
-
-    That keeps a scale for each channel, which a product with one quantized vector would not.
-    """
-    for node in graph.nodes:
-        if node.kind != "BatchNormalization" or node.config["rank"] != 4:
-            continue
-        factor, offset = _affine(node)
-        config = {
-            "depth_multiplier": 1,
-            "kernel_size": (1, 1),
-            "use_bias": True,
-            "activation": "linear",
-        }
-        weights = {
-            WEIGHTED["DepthwiseConv2D"]: factor.reshape(1, 1, -1, 1).astype(np.float32),
-            "bias": offset.astype(np.float32),
-        }
-        graph = graph.replaced(Node(node.name, "DepthwiseConv2D", node.inputs, config, weights))
-    return graph
-
-
-def _affine(norm: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The factor and the offset, `float64 (C,)`, that a batch normalization is at inference."""
-    w = {name: values.astype(np.float64) for name, values in norm.weights.items()}
-    factor = w.get("gamma", 1.0) / np.sqrt(w["moving_variance"] + norm.config["epsilon"])
-    return factor, w.get("beta", 0.0) - w["moving_mean"] * factor
+def _has_range(graph: Graph, node: Node) -> bool:
+    """Whether what a layer reads comes from layers with a range of their own."""
+    ranged = {other.name for other in graph.ranged}
+    return all(graph.sources(name) <= ranged for name in node.inputs)
 
 
 def fuse_relu(graph: Graph) -> Graph:
     """Makes a ReLU the activation of the layer that multiplies or adds before it."""
     for name in [node.name for node in graph.nodes]:
         relu = graph.node(name)
-        if relu.kind != "Activation" or relu.config["activation"] not in _RELUS:
+        if relu.kind != "Activation" or relu.config["activation"] not in RELUS:
             continue
         layer = graph.node(relu.inputs[0])
-        if layer in graph.ranged and len(graph.readers(layer.name)) == 1:
+        if layer.kind in (*WEIGHTED, "Add") and len(graph.readers(layer.name)) == 1:
             both = (layer.config.get("activation"), relu.config["activation"])
             config = {**layer.config, "activation": "relu6" if "relu6" in both else "relu"}
             graph = graph.replaced(replace(layer, config=config)).without(relu.name)

@@ -15,14 +15,10 @@ import_tensorflow()
 
 import keras  # noqa: E402
 
+from tinsmith_export.calibration import Range, calibrate  # noqa: E402
 from tinsmith_export.graph import Graph  # noqa: E402
 from tinsmith_export.onnx import to_onnx  # noqa: E402
-from tinsmith_export.quantize import (  # noqa: E402
-    Range,
-    calibrate,
-    choose_weight_bits,
-    fake_quantize,
-)
+from tinsmith_export.quantize import choose_weight_bits, fake_quantize  # noqa: E402
 from tinsmith_export.reader import read_graph  # noqa: E402
 from tinsmith_export.rewrite import rewrite  # noqa: E402
 from tinsmith_export.tflite import to_int8_tflite  # noqa: E402

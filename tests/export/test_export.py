@@ -112,6 +112,24 @@ def test_a_residual_network_runs_on_integers(digits, tmp_path: Path) -> None:
     assert main(["selftest", str(tmp_path / "residual.tin")]) == 0
 
 
+def test_a_dense_block_runs_on_integers(digits, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(4)
+    source = keras.Input(IMAGE)
+    x = L.Conv2D(8, 3, strides=2)(source)
+    x = L.Concatenate()([x, L.Conv2D(4, 3, padding="same")(x)])
+    y = L.Conv2D(4, 1)(L.ReLU()(L.BatchNormalization()(x)))
+    x = L.MaxPooling2D()(L.Concatenate()([x, y]))
+    x = L.Add()([x, L.Conv2D(16, 1)(L.ReLU(max_value=6)(x))])
+    x = L.Add()([x, L.Conv2D(16, 3, padding="same")(L.ReLU()(x))])
+    answer = L.Dense(10, activation="softmax")(L.GlobalAveragePooling2D()(x))
+    path = tmp_path / "block.keras"
+    keras.Model(source, answer).save(path)
+    exported = export(path, digits, tmp_path / "block.tin", options())
+    assert exported.kernels == {"QLinearConv": 7, "QGemm": 1}
+    assert exported.manifest.quality.parity.max_difference_lsb <= 1
+    assert main(["selftest", str(tmp_path / "block.tin")]) == 0
+
+
 def sequential(*layers: keras.Layer, shape: tuple[int | None, ...] = IMAGE) -> keras.Model:
     return keras.Sequential([keras.Input(shape), *layers])
 
@@ -135,6 +153,12 @@ def two_outputs() -> keras.Model:
 def nan() -> keras.Model:
     dense = L.Dense(10, name="broken", bias_initializer=keras.initializers.Constant(np.nan))
     return sequential(L.Flatten(), dense)
+
+
+def mixed() -> keras.Model:
+    source = keras.Input(IMAGE)
+    parts = [L.Conv2D(2, 3, activation="relu", name="half")(source), L.Conv2D(2, 3)(source)]
+    return keras.Model(source, L.Dense(10)(L.Flatten()(L.Concatenate(name="join")(parts))))
 
 
 def plain(*layers: keras.Layer, classes: int = 10, **kwargs: object) -> Callable[[], keras.Model]:
@@ -206,7 +230,7 @@ def test_a_model_of_another_form(name: str, said: str) -> None:
 
 
 def test_an_unknown_layer_is_told_with_the_known_ones() -> None:
-    with pytest.raises(UnsupportedLayerError, match=r"`up`.*Conv2D, DepthwiseConv2D, SeparableConv2D, Dense"):
+    with pytest.raises(UnsupportedLayerError, match=r"`up`.*Conv2D, .*Dense, Batch"):
         read_graph(MODELS["transpose"][0]())
 
 

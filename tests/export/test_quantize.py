@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tinsmith_export.calibration import Range, calibrate
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.proof import require_no_saturation, run_batches, to_codes
-from tinsmith_export.quantize import Range, calibrate, can_saturate, fake_quantize, tuned_graph
+from tinsmith_export.quantize import can_saturate, fake_quantize, tuned_graph
 from tinsmith_export.reader import read_graph
 from tinsmith_export.rewrite import rewrite
 from tinsmith_export.tflite import Product, products, to_int8_tflite
