@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test format clean
+.PHONY: demo test test-arm64 format clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinsmith demo
@@ -16,6 +16,10 @@ test: $(VENV)/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+# The runtime's wheel on an emulated Raspberry Pi; downloads are kept in $TINSMITH_CACHE.
+test-arm64: $(VENV)/installed
+	$(BIN)/pytest tests/arm64
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

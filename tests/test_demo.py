@@ -117,7 +117,7 @@ def test_twice_as_fast_as_the_naive_route(demo: Path, bundle: Bundle, mnist: Dat
     import_tensorflow()
     from naive import naive_onnx
 
-    from tinsmith_export.reader import load_keras
+    from tinsmith_export.doors import load_keras
 
     keras_model = load_keras(demo / "runs/demo/model.keras")
     inputs = mnist.x_train[:2000].astype(np.float32) / 255

@@ -5,7 +5,9 @@ and compares: no byte of the file, not even of the zip's own bookkeeping, can ch
 """
 
 import hashlib
+import io
 import os
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +15,19 @@ from pathlib import Path
 from tinsmith_runtime.archive import Read, check_size, pack, unpack
 from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.golden import GoldenVectors, read_golden
+from tinsmith_runtime.installation import bundle_file, read_installation
 from tinsmith_runtime.manifest import Golden, Manifest, Variant, dump_manifest, parse_manifest
 
 MANIFEST = "manifest.json"
+SIGNATURE = "manifest.sig"
 _MAX_MANIFEST_BYTES = 1 << 20
+_SIGNATURE_BYTES = 64
 _CURE = "the bundle is damaged or was not written by tinsmith: copy or export it again"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle in memory, every file checked against its hash."""
+    """A bundle in memory, every file but the signature, if any, checked against its hash."""
 
     manifest: Manifest
     files: Mapping[str, bytes]
@@ -40,7 +45,7 @@ def read_bundle(path: str | Path) -> Bundle:
     """Reads a bundle and checks all of it.
 
     Args:
-        path: a `.tin` file or a folder of the same content.
+        path: a `.tin` file, a folder of the same content, or a folder that `tinsmith install` made.
 
     Raises:
         UsageError: there is nothing at `path`.
@@ -63,20 +68,28 @@ def write_bundle(path: str | Path, manifest: Manifest, files: Mapping[str, bytes
     Args:
         path: the `.tin` file; an older one is replaced.
         manifest: what the bundle says of itself.
-        files: file name to bytes, each as the manifest declares it.
+        files: file name to bytes, each as the manifest declares it; `manifest.sig` may be there.
 
     Raises:
         BundleError: the manifest is wrong, the files are not the manifest's, or the disk refuses.
     """
-    path = Path(path)
     contents = {MANIFEST: dump_manifest(manifest), **files}
-    bundle = _collect(_from_mapping(contents))
+    bundle = _collect(_from_mapping(contents), SIGNATURE in contents)
     if unknown := sorted(contents.keys() - bundle.files.keys()):
         raise BundleError(f"{', '.join(unknown)}: not in the manifest")
+    write_whole(Path(path), pack(bundle.files))
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file beside its place and renames it into it.
+
+    Raises:
+        BundleError: the disk refuses.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("wb") as stream:
-            stream.write(pack(bundle.files))
+            stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())  # else a power cut could leave an empty file in its place
         beside.replace(path)
@@ -96,13 +109,22 @@ def _read_zip(path: Path) -> Bundle:
         raise BundleError("expected a file or a folder")  # a pipe or device might never end
     data = path.read_bytes()
     with unpack(data) as read:
-        bundle = _collect(read)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            signed = SIGNATURE in archive.namelist()
+        bundle = _collect(read, signed)
     if pack(bundle.files) != data:
         raise BundleError(f"the zip is not as tinsmith writes it: {_CURE}")
     return bundle
 
 
 def _read_folder(path: Path) -> Bundle:
+    while record := read_installation(path):
+        try:
+            return _read_zip(bundle_file(path, record.current))
+        except FileNotFoundError as error:
+            if read_installation(path) == record:  # else two installs went by since it was read
+                raise BundleError(f"{record.current}.tin: missing: install it again") from error
+
     def read(name: str, limit: int) -> bytes:
         file = path / name
         if file.is_symlink() or not file.is_file():
@@ -110,7 +132,7 @@ def _read_folder(path: Path) -> Bundle:
         check_size(name, file.stat().st_size, limit)
         return file.read_bytes()
 
-    return _collect(read)
+    return _collect(read, os.path.lexists(path / SIGNATURE))
 
 
 def _from_mapping(contents: Mapping[str, bytes]) -> Read:
@@ -122,13 +144,15 @@ def _from_mapping(contents: Mapping[str, bytes]) -> Read:
     return read
 
 
-def _collect(read: Read) -> Bundle:
-    """Reads the manifest, then every file it declares."""
+def _collect(read: Read, signed: bool) -> Bundle:
+    """Reads the manifest, then every file it declares, then the signature if there is one."""
     files = {MANIFEST: read(MANIFEST, _MAX_MANIFEST_BYTES)}
     manifest = parse_manifest(files[MANIFEST])
     entries: list[tuple[str, Variant | Golden]] = [("golden", manifest.golden)]
     entries += [(f"variants[{i}]", variant) for i, variant in enumerate(manifest.variants)]
     for path, entry in entries:
+        if entry.file == SIGNATURE:
+            raise BundleError(f"{path}.file: {SIGNATURE} is the signature's name, and no other's")
         data = read(entry.file, entry.size_bytes)
         if len(data) != entry.size_bytes:
             raise BundleError(
@@ -138,4 +162,10 @@ def _collect(read: Read) -> Bundle:
         if sha256(data) != entry.sha256:
             raise BundleError(f"{path}.sha256: {entry.file} does not match: {_CURE}")
         files[entry.file] = data
+    if signed:
+        files[SIGNATURE] = read(SIGNATURE, _SIGNATURE_BYTES)
+        if len(files[SIGNATURE]) != _SIGNATURE_BYTES:
+            raise BundleError(
+                f"{SIGNATURE}: expected {_SIGNATURE_BYTES} bytes, got {len(files[SIGNATURE])}"
+            )
     return Bundle(manifest, files)

@@ -24,6 +24,10 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "run": ("classify images with a bundle", "tinsmith-runtime"),
     "inspect": ("say in words what is inside a bundle", "tinsmith-runtime"),
     "selftest": ("check a bundle's golden vectors on this machine", "tinsmith-runtime"),
+    "keygen": ("make a key pair to sign bundles with", "tinsmith-runtime[sign]"),
+    "sign": ("sign a bundle, so that others know whose it is", "tinsmith-runtime[sign]"),
+    "verify": ("check who signed a bundle", "tinsmith-runtime[sign]"),
+    "install": ("switch a folder to a bundle, proven here", "tinsmith-runtime"),
     "demo": ("the whole way on real digits: train, export, bench", "tinsmith[compile]"),
 }
 

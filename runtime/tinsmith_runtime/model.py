@@ -1,6 +1,7 @@
 """The runtime's face: `load` a bundle, then `classify` an image or `predict` a batch."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -9,23 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.activation import ACTIVATIONS
-from tinsmith_runtime.backends import (
-    Backend,
-    TensorInfo,
-    create_backend,
-    installed_backends,
-    require_known,
-)
+from tinsmith_runtime.backends import installed_backends, require_known
 from tinsmith_runtime.bundle import Bundle, read_bundle
-from tinsmith_runtime.errors import BackendError, InputError, UsageError
+from tinsmith_runtime.engine import Engine
+from tinsmith_runtime.errors import InputError, UsageError
 from tinsmith_runtime.image import Picture, check_pixels, read_image
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Output, Variant
+from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output, Variant
+from tinsmith_runtime.selftest import SelfTest, require_passed, selftest_bundle
+from tinsmith_runtime.signature import read_trusted
 
-# A larger batch is computed in pieces, so that memory does not grow with it.
-_MAX_BATCH = 64
 # Far more than a board has; an engine that is asked for millions takes the process down.
 _MAX_THREADS = 256
-_SIGN_BIT = np.uint8(0x80)
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,12 @@ class Prediction:
 
 
 def load(
-    path: str | Path, backend: str = "auto", threads: int = 1, precision: str = "int8"
+    path: str | Path,
+    backend: str = "auto",
+    threads: int = 1,
+    precision: str = "int8",
+    trusted_keys: Sequence[str | Path | bytes] | None = None,
+    selftest: bool = False,
 ) -> "Model":
     """Loads a bundle on one engine, all of it checked.
 
@@ -47,13 +47,21 @@ def load(
             bundle has a model for.
         threads: how many threads the engine may use, 1 to 256.
         precision: `int8`, or `float` where the bundle carries the float model too.
+        trusted_keys: public keys, each the path of a `.pub` file or PEM bytes: a bundle that none
+            of them signed is refused. `None` takes any bundle, signed or not.
+        selftest: run `Model.selftest` first, and refuse to load where it fails.
 
     Raises:
         UsageError: no such bundle, or a bad argument.
-        BundleError: the bundle is damaged or of another version.
-        BackendError: the engine is missing, or its model is not what the manifest says.
+        BundleError: the bundle is damaged, of another version or not signed by a trusted key.
+        BackendError: the engine is missing, or its model is not what the manifest says, or the
+            self-test failed.
     """
-    return open_model(read_bundle(path), backend, threads, precision)
+    bundle = read_bundle(path) if trusted_keys is None else read_trusted(path, trusted_keys)[0]
+    model = open_model(bundle, backend, threads, precision)
+    if selftest:
+        require_passed(model.selftest())
+    return model
 
 
 def open_model(
@@ -63,8 +71,11 @@ def open_model(
     if type(threads) is not int or not 1 <= threads <= _MAX_THREADS:
         raise UsageError(f"threads: expected 1 to {_MAX_THREADS}, got {threads!r}")
     variant = _choose_variant(bundle.manifest.variants, backend, precision)
-    engine = create_backend(ENGINE_OF_FORMAT[variant.format], bundle.files[variant.file], threads)
-    return Model(bundle.manifest, variant, engine)
+    engine = Engine(bundle.manifest, variant, bundle.files[variant.file], threads)
+    needed = [bundle.manifest.golden.file]
+    needed += [v.file for v in bundle.manifest.variants if v.precision == "int8"]
+    proof = Bundle(bundle.manifest, {file: bundle.files[file] for file in needed})
+    return Model(variant, engine, proof)
 
 
 def _choose_variant(variants: tuple[Variant, ...], backend: str, precision: str) -> Variant:
@@ -82,6 +93,9 @@ def _choose_variant(variants: tuple[Variant, ...], backend: str, precision: str)
 class Model:
     """A model on one engine. `load` makes it; use it as a context manager or `close` it.
 
+    Threads may share it: they take turns. A child process that was forked starts an engine of its
+    own when it first predicts.
+
     Attributes:
         manifest: what the bundle says of itself.
         variant: the model file that runs.
@@ -89,18 +103,16 @@ class Model:
         engine_version: the engine and its version, for a person.
     """
 
-    def __init__(self, manifest: Manifest, variant: Variant, engine: Backend) -> None:
-        self.manifest = manifest
+    def __init__(self, variant: Variant, engine: Engine, proof: Bundle) -> None:
+        """Takes what `open_model` opened; `proof` holds the files that the self-test needs."""
+        self.manifest = proof.manifest
         self.variant = variant
         self.backend = engine.name
         self.engine_version = engine.version
-        self._engine: Backend | None = engine
-        self._image_shape = tuple(size or 0 for size in manifest.input.shape[1:])
+        self._engine = engine
+        self._proof = proof
+        self._image_shape = tuple(size or 0 for size in proof.manifest.input.shape[1:])
         self._integer = variant.precision == "int8"
-        _check_engine(engine, manifest, variant)
-        # The float value of each pixel, for the float variants.
-        codes = np.arange(256, dtype=np.float64) - 128 - self.input.zero_point
-        self._float_of_pixel = (codes * self.input.scale).astype(np.float32)
 
     @property
     def input(self) -> Input:
@@ -172,30 +184,38 @@ class Model:
             InputError: shape or dtype do not fit the model.
             UsageError: the model is closed.
         """
-        if self._engine is None:
-            raise UsageError("the model is closed: load the bundle again")
         if not isinstance(batch, np.ndarray) or batch.ndim != len(self.input.shape):
             got = getattr(batch, "shape", type(batch).__name__)
             height, width, channels = self._image_shape
             raise InputError(f"batch: expected shape (N, {height}, {width}, {channels}), got {got}")
         check_pixels("batch", batch, (len(batch), *self._image_shape))
-        if 0 < len(batch) <= _MAX_BATCH:
-            return self._engine.run(self._encode(batch))
-        pieces = [
-            self._engine.run(self._encode(batch[start : start + _MAX_BATCH]))
-            for start in range(0, len(batch), _MAX_BATCH)
-        ]
-        empty = np.empty((0, len(self.labels)), np.int8 if self._integer else np.float32)
-        return np.concatenate([*pieces, empty])
+        return self._engine.run(batch)
 
-    def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        if self._integer:
-            return np.bitwise_xor(pixels, _SIGN_BIT).view(np.int8)
-        return self._float_of_pixel[pixels]
+    def clone(self) -> "Model":
+        """Gives a worker a model of its own: the same bytes, engine, threads and precision.
+
+        Raises:
+            UsageError: the model is closed.
+        """
+        return Model(self.variant, self._engine.clone(), self._proof)
+
+    def selftest(self) -> list[SelfTest]:
+        """Runs every golden vector on every installed engine; the model itself is left alone.
+
+        Returns:
+            A result for each engine for which the bundle holds an int8 model.
+
+        Raises:
+            BundleError: the golden vectors are damaged.
+            BackendError: no engine is installed, or one does not start.
+            UsageError: the model is closed.
+        """
+        self._engine.require_open()
+        return selftest_bundle(self._proof)
 
     def close(self) -> None:
-        """Frees the engine; a later use raises an error."""
-        self._engine = None
+        """Frees the engine, after the prediction under way; a later use raises an error."""
+        self._engine.close()
 
     def __enter__(self) -> Self:
         return self
@@ -207,21 +227,3 @@ class Model:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _check_engine(engine: Backend, manifest: Manifest, variant: Variant) -> None:
-    """Compares what the engine reports of the model file with what the manifest says of it."""
-    integer = variant.precision == "int8"
-    dtype = np.dtype(np.int8 if integer else np.float32)
-    for side in ("input", "output"):
-        spec = getattr(manifest, side)
-        scale, zero_point = (spec.scale, spec.zero_point) if integer else (0.0, 0)
-        promised = TensorInfo(spec.shape[1:], dtype, scale, zero_point)
-        found: TensorInfo = getattr(engine, side)
-        for name in (field.name for field in fields(TensorInfo)):
-            expected, got = getattr(promised, name), getattr(found, name)
-            if expected != got:
-                raise BackendError(
-                    f"{variant.file}: {side}.{name}: the manifest says {expected}, "
-                    f"{engine.version} says {got}"
-                )

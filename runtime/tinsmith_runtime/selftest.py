@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from tinsmith_runtime.backends import installed_backends
-from tinsmith_runtime.bundle import read_bundle
+from tinsmith_runtime.bundle import Bundle, read_bundle
+from tinsmith_runtime.cpu import Cpu, read_cpu
+from tinsmith_runtime.engine import Engine
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
-from tinsmith_runtime.model import open_model
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class SelfTest:
 
     backend: str
     engine_version: str
+    cpu: Cpu
     vectors: int
     equal_vectors: int
     mismatch: str
@@ -38,19 +40,27 @@ def selftest(path: str | Path) -> list[SelfTest]:
         BundleError: the bundle or its golden vectors are damaged.
         BackendError: no engine is installed, or one does not start.
     """
-    bundle = read_bundle(path)
+    return selftest_bundle(read_bundle(path))
+
+
+def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
+    """Tests a bundle that has been read already; see `selftest`."""
     golden = bundle.golden()
-    integer = [v for v in bundle.manifest.variants if v.precision == "int8"]
-    engines = sorted({ENGINE_OF_FORMAT[variant.format] for variant in integer})
-    installed = [name for name in installed_backends() if name in engines]
+    integer = {
+        ENGINE_OF_FORMAT[v.format]: v for v in bundle.manifest.variants if v.precision == "int8"
+    }
+    installed = [name for name in installed_backends() if name in integer]
     if not installed:
-        held = ", ".join(engines) or "no engine"
+        held = ", ".join(sorted(integer)) or "no engine"
         raise BackendError(f"the bundle holds int8 for {held}: that is not installed")
+    cpu = read_cpu()
     results = []
     for name in installed:
+        variant = integer[name]
         start = time.perf_counter()
-        with open_model(bundle, name) as model:
-            outputs = model.predict_raw(golden.inputs)
+        engine = Engine(bundle.manifest, variant, bundle.files[variant.file], threads=1)
+        outputs = engine.run(golden.inputs)
+        engine.close()
         elapsed_ms = (time.perf_counter() - start) * 1e3
         difference = outputs.astype(np.int16) - golden.outputs_int8
         wrong = np.argwhere(difference)
@@ -61,6 +71,13 @@ def selftest(path: str | Path) -> list[SelfTest]:
             mismatch = f"golden vector {vector}, output {output}: differs by {by:+d} LSB"
         equal = int((difference == 0).all(axis=1).sum())
         results.append(
-            SelfTest(name, model.engine_version, len(outputs), equal, mismatch, elapsed_ms)
+            SelfTest(name, engine.version, cpu, len(outputs), equal, mismatch, elapsed_ms)
         )
     return results
+
+
+def require_passed(results: list[SelfTest]) -> None:
+    """Raises a `BackendError` that names every engine whose outputs are not the golden ones."""
+    failed = [f"{r.engine_version} on {r.cpu}: {r.mismatch}" for r in results if r.mismatch]
+    if failed:
+        raise BackendError(f"the self-test failed: {'; '.join(failed)}")

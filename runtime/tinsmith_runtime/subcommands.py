@@ -1,4 +1,4 @@
-"""`tinsmith run`, `inspect` and `selftest`: thin skins over the runtime's functions."""
+"""`tinsmith run`, `inspect`, `selftest` and the signatures: thin skins over functions."""
 
 import argparse
 import json
@@ -9,9 +9,11 @@ from pathlib import Path
 
 from tinsmith_runtime.bundle import read_bundle
 from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.install import install, rollback
 from tinsmith_runtime.manifest import Manifest
 from tinsmith_runtime.model import load
 from tinsmith_runtime.selftest import selftest
+from tinsmith_runtime.signature import Signer, generate_key, sign_bundle, verify_bundle
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 
@@ -47,6 +49,54 @@ def configure_selftest(parser: argparse.ArgumentParser) -> None:
     _add_bundle(parser)
     parser.add_argument("--json", action="store_true", help="the results as JSON")
     parser.set_defaults(run=_selftest)
+
+
+def configure_keygen(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith keygen`."""
+    parser.add_argument("name", metavar="NAME", help="writes NAME.key, secret, and NAME.pub")
+    parser.add_argument("--json", action="store_true", help="the key's name and sha256 as JSON")
+    parser.set_defaults(run=_keygen)
+
+
+def configure_sign(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith sign`."""
+    _add_bundle(parser)
+    parser.add_argument("--key", required=True, type=Path, help="the private key, NAME.key")
+    parser.add_argument("--out", type=Path, help="the .tin file to write (default: BUNDLE itself)")
+    parser.add_argument("--json", action="store_true", help="who signed what, as JSON")
+    parser.set_defaults(run=_sign)
+
+
+def configure_verify(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith verify`."""
+    _add_bundle(parser)
+    parser.add_argument(
+        "--key",
+        required=True,
+        action="append",
+        type=Path,
+        help="a public key to trust, NAME.pub; may be given several times",
+    )
+    parser.add_argument("--json", action="store_true", help="who signed what, as JSON")
+    parser.set_defaults(run=_verify)
+
+
+def configure_install(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith install`."""
+    parser.epilog = "example: tinsmith install digits.tin /opt/models/digits"
+    parser.add_argument(
+        "bundle", nargs="?", type=Path, metavar="BUNDLE", help="a .tin file or folder"
+    )
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="the folder that programs load; made if absent"
+    )
+    parser.add_argument(
+        "--rollback", action="store_true", help="go back to the bundle before; takes FOLDER alone"
+    )
+    said = parser.add_mutually_exclusive_group()
+    said.add_argument("--json", action="store_true", help="what is installed now, as JSON")
+    said.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.set_defaults(run=_install)
 
 
 def _add_bundle(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +187,54 @@ def _selftest(arguments: argparse.Namespace) -> int:
         for result in results:
             verdict = f"FAILED: {result.mismatch}" if result.mismatch else "passed"
             print(
-                f"{result.engine_version}: {result.equal_vectors} of {result.vectors} golden "
-                f"vectors equal to the bit, {result.elapsed_ms:.1f} ms: {verdict}"
+                f"{result.engine_version} on {result.cpu}: {result.equal_vectors} of "
+                f"{result.vectors} golden vectors equal to the bit, "
+                f"{result.elapsed_ms:.1f} ms: {verdict}"
             )
     return 0 if passed else 1
+
+
+def _keygen(arguments: argparse.Namespace) -> int:
+    signer = generate_key(arguments.name)
+    if arguments.json:
+        print(json.dumps(asdict(signer)))
+    else:
+        print(
+            f"{arguments.name}.key: keep it secret\n"
+            f"{arguments.name}.pub: give it away; sha256 {signer.key_sha256}"
+        )
+    return 0
+
+
+def _sign(arguments: argparse.Namespace) -> int:
+    signer = sign_bundle(arguments.bundle, arguments.key, arguments.out)
+    _print_signed(arguments.out or arguments.bundle, signer, arguments.json)
+    return 0
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    signer = verify_bundle(arguments.bundle, arguments.key)
+    _print_signed(arguments.bundle, signer, arguments.json)
+    return 0
+
+
+def _print_signed(bundle: Path, signer: Signer, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"bundle": str(bundle), **asdict(signer)}))
+    else:
+        print(f"{bundle}: signed by {signer.key} (sha256 {signer.key_sha256})")
+
+
+def _install(arguments: argparse.Namespace) -> int:
+    bundle, folder = arguments.bundle, arguments.folder
+    if arguments.rollback == (bundle is not None):
+        expected = "FOLDER alone" if arguments.rollback else "BUNDLE FOLDER, or --rollback FOLDER"
+        raise UsageError(f"install: expected {expected}")
+    done = rollback(folder) if arguments.rollback else install(bundle, folder)
+    if arguments.json:
+        print(json.dumps(asdict(done)))
+    elif not arguments.quiet:
+        what = "rolled back to" if arguments.rollback else "installed"
+        kept = f"keeps {done.previous[:12]}" if done.previous else "keeps no previous bundle"
+        print(f"{folder}: {what if done.changed else 'already holds'} {done.current[:12]}, {kept}")
+    return 0

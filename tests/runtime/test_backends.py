@@ -8,6 +8,7 @@ import pytest
 from tinsmith_runtime import BackendError, UsageError, installed_backends
 from tinsmith_runtime.backends import TensorInfo, create_backend
 from tinsmith_runtime.backends.ort import optimized_model
+from tinsmith_runtime.backends.trouble import explain
 
 FORMATS = {"litert": "tflite", "onnx": "onnx"}
 NEEDS = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}
@@ -18,6 +19,16 @@ for name in sys.argv.pop(1).split(","):
     sys.modules[name] = None
 from tinsmith_runtime.command import entry_point
 entry_point()
+"""
+# LiteRT under its older name; what hides its newer one is lifted for a moment.
+TFLITE_RUNTIME = """
+import sys
+hidden = sys.modules.pop("ai_edge_litert", False)
+from ai_edge_litert.interpreter import Interpreter
+if hidden is None:
+    for name in [name for name in sys.modules if name.startswith("ai_edge_litert")]:
+        del sys.modules[name]
+    sys.modules["ai_edge_litert"] = None
 """
 
 
@@ -111,3 +122,67 @@ def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, en
     done = child("-m", "tinsmith_runtime", "selftest", tiny, PYTHONPATH=str(package.parent))
     assert done.returncode == 1
     assert f"{NEEDS[engine]} is installed but does not import" in one_line(done.stderr)
+
+
+@pytest.fixture
+def tflite_runtime(tmp_path):
+    """A folder that holds a package `tflite_runtime` and its metadata."""
+    package, metadata = tmp_path / "tflite_runtime", tmp_path / "tflite_runtime-2.14.0.dist-info"
+    package.mkdir()
+    metadata.mkdir()
+    (package / "__init__.py").touch()
+    (package / "interpreter.py").write_text(TFLITE_RUNTIME)
+    (metadata / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.0"
+    )
+    return tmp_path
+
+
+def test_litert_on_tflite_runtime(child, tiny, images, tflite_runtime):
+    path = str(tflite_runtime)
+    for hidden, engines in (
+        ("ai_edge_litert,onnxruntime", ["tflite_runtime 2.14.0"]),
+        ("ai_edge_litert", ["tflite_runtime 2.14.0", "ONNX Runtime"]),
+        ("json.tool", ["LiteRT", "ONNX Runtime"]),
+    ):
+        done = child("-c", COMMAND, hidden, "selftest", tiny, PYTHONPATH=path)
+        assert (done.returncode, done.stderr) == (0, "")
+        for line, engine in zip(done.stdout.splitlines(), engines, strict=True):
+            assert line.startswith(f"{engine} ")
+            assert line.endswith("passed")
+    words = ("run", tiny, images / "c.npy", "--backend=litert")
+    done = child("-c", COMMAND, "ai_edge_litert", *words, PYTHONPATH=path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_tflite_runtime_under_numpy_2(child, one_line, tiny, tflite_runtime):
+    """What numpy prints of it, a page, is not shown."""
+    (tflite_runtime / "tflite_runtime" / "interpreter.py").write_text(
+        "import sys\n"
+        "print('A module that was compiled using NumPy 1.x ...', file=sys.stderr)\n"
+        "raise ImportError('numpy.core.multiarray failed to import')\n"
+    )
+    path = str(tflite_runtime)
+    done = child("-c", COMMAND, "ai_edge_litert", "selftest", tiny, PYTHONPATH=path)
+    assert done.returncode == 1
+    message = one_line(done.stderr)
+    assert f"it was built for numpy 1, this is numpy {np.__version__}: " in message
+    assert "pip install 'numpy<2'; or, with numpy 2, pip install 'tinsmith-runtime[lit" in message
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImportError("x.so: wrong ELF class: ELFCLASS32"), "its wheel is for another CPU"),
+        (OSError("x.so: cannot open shared object file: No such file"), "another CPU or system"),
+        (ImportError("libc.so.6: version `GLIBC_2.38' not found"), "needs a newer C library"),
+        (AttributeError("_ARRAY_API not found"), "built for numpy 1"),
+        (ImportError("something else"), "something else: try pip install"),
+    ],
+)
+def test_explain(error: Exception, words: str):
+    message = explain("onnxruntime", "onnx", error)
+    kind = type(error).__name__
+    assert message.startswith(f"onnxruntime is installed but does not import: {kind}: {error}: ")
+    assert words in message
+    assert "pip install 'tinsmith-runtime[onnx]'" in message

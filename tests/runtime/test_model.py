@@ -11,10 +11,10 @@ from tinsmith_runtime import (
     Prediction,
     UsageError,
     load,
-    model,
     open_model,
     read_bundle,
 )
+from tinsmith_runtime import engine as engine_module
 
 
 @pytest.fixture(params=["int8", "float"])
@@ -119,10 +119,12 @@ def test_results_stay_as_they_were(loaded, pixels):
 
 
 def test_huge_batch_is_computed_in_pieces(loaded, pixels, monkeypatch):
-    monkeypatch.setattr(model, "_MAX_BATCH", 4)
+    monkeypatch.setattr(engine_module, "_MAX_BATCH", 4)
     sizes = []
-    run = loaded._engine.run
-    monkeypatch.setattr(loaded._engine, "run", lambda part: sizes.append(len(part)) or run(part))
+    run = loaded._engine._backend.run
+    monkeypatch.setattr(
+        loaded._engine._backend, "run", lambda part: sizes.append(len(part)) or run(part)
+    )
     assert loaded.predict(pixels[:10]).shape == (10, 3)
     assert sizes == [4, 4, 2]
 

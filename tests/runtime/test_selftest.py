@@ -3,7 +3,8 @@ import io
 import numpy as np
 import pytest
 
-from tinsmith_runtime import BackendError, BundleError, selftest
+from tinsmith_runtime import BackendError, BundleError, UsageError, load, selftest
+from tinsmith_runtime.cpu import read_cpu
 
 
 def _golden(bundle, **changes: np.ndarray) -> bytes:
@@ -21,6 +22,7 @@ def test_passes(tiny):
         assert result.vectors == result.equal_vectors == 32
         assert result.mismatch == ""
         assert result.elapsed_ms > 0
+        assert result.cpu == read_cpu()
         assert result.engine_version.split()[-1][0].isdigit()
 
 
@@ -52,3 +54,25 @@ def test_bundle_without_int8(forge):
 
     with pytest.raises(BackendError, match="the bundle holds int8 for no engine"):
         selftest(forge(edit=edit))
+
+
+def test_of_a_model(tiny, engine, pixels):
+    for precision in ("int8", "float"):
+        with load(tiny, engine, precision=precision, selftest=True) as model:
+            results = model.selftest()
+            assert [result.backend for result in results] == ["litert", "onnx"]
+            assert all(result.equal_vectors == 32 for result in results)
+            assert model.clone().selftest()
+            model.predict(pixels)
+        with pytest.raises(UsageError, match="the model is closed"):
+            model.selftest()
+
+
+def test_load_refuses_what_fails(forge, bundle):
+    codes = bundle.golden().outputs_int8.copy()
+    codes[5, 2] -= 1
+    path = forge({"golden.npz": _golden(bundle, outputs_int8=codes)})
+    load(path).close()
+    message = r"failed: LiteRT .* vector 5, output 2: differs by \+1 LSB; ONNX Runtime .* \+1 LSB$"
+    with pytest.raises(BackendError, match=message):
+        load(path, selftest=True)

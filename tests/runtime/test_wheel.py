@@ -53,7 +53,7 @@ def test_wheel(wheel):
     assert f"{info}/licenses/LICENSE" in names
     required = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
     assert required == ["numpy"]
-    assert set(metadata.get_all("Provides-Extra")) == {"litert", "onnx", "images"}
+    assert set(metadata.get_all("Provides-Extra")) == {"litert", "onnx", "images", "sign"}
     assert "pip install" in metadata.get_payload()
 
 

@@ -1,16 +1,24 @@
-"""TFLite files on LiteRT."""
+"""TFLite files on LiteRT, or on `tflite_runtime`, its older name, where only that exists."""
 
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
 from tinsmith_runtime.backends.protocol import Array, TensorInfo
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.quiet import mute_stderr
 
-_VERSION = f"LiteRT {version('ai-edge-litert')}"
+# A package that is there but broken is not passed over for the other: the error says so.
+if find_spec("ai_edge_litert"):
+    from ai_edge_litert.interpreter import Interpreter
+
+    _VERSION = f"LiteRT {version('ai-edge-litert')}"
+else:
+    from tflite_runtime.interpreter import Interpreter
+
+    _VERSION = f"tflite_runtime {version('tflite-runtime')}"
 
 
 class LiteRtBackend:

@@ -4,12 +4,19 @@ import importlib
 from importlib.util import find_spec
 
 from tinsmith_runtime.backends.protocol import Backend
+from tinsmith_runtime.backends.trouble import explain
 from tinsmith_runtime.errors import BackendError, UsageError
+from tinsmith_runtime.quiet import mute_stderr
 
-# Name: our module, our class, and the import that must be there. In the order of preference.
-_BACKENDS = {
-    "litert": ("tinsmith_runtime.backends.litert", "LiteRtBackend", "ai_edge_litert"),
-    "onnx": ("tinsmith_runtime.backends.ort", "OrtBackend", "onnxruntime"),
+# Name: our module, our class, and the imports of which one must be there: the first that is found
+# is taken. In the order of preference.
+_BACKENDS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "litert": (
+        "tinsmith_runtime.backends.litert",
+        "LiteRtBackend",
+        ("ai_edge_litert", "tflite_runtime"),
+    ),
+    "onnx": ("tinsmith_runtime.backends.ort", "OrtBackend", ("onnxruntime",)),
 }
 
 
@@ -19,7 +26,7 @@ def installed_backends() -> tuple[str, ...]:
     Raises:
         BackendError: there is none; the message says what to install.
     """
-    found = tuple(name for name, (_, _, needs) in _BACKENDS.items() if find_spec(needs))
+    found = tuple(name for name, (_, _, needs) in _BACKENDS.items() if _find(needs))
     if not found:
         extras = " or ".join(f"'tinsmith-runtime[{name}]'" for name in _BACKENDS)
         raise BackendError(f"no engine is installed: pip install {extras}")
@@ -40,18 +47,20 @@ def create_backend(name: str, model: bytes, threads: int) -> Backend:
     """
     require_known(name)
     module, kind, needs = _BACKENDS[name]
-    cure = f"pip install 'tinsmith-runtime[{name}]'"
-    if find_spec(needs) is None:
-        raise BackendError(f"{needs} is not installed: {cure}")
+    package = _find(needs)
+    if package is None:
+        raise BackendError(f"{needs[0]} is not installed: pip install 'tinsmith-runtime[{name}]'")
     try:
-        backend: type[Backend] = getattr(importlib.import_module(module), kind)
+        with mute_stderr():  # numpy 2 prints a page about a module that numpy 1 compiled
+            backend: type[Backend] = getattr(importlib.import_module(module), kind)
     # A native module for another CPU or another numpy fails with whatever it likes.
     except Exception as error:
-        raise BackendError(
-            f"{needs} is installed but does not import: {type(error).__name__}: {error}: "
-            f"try {cure} --force-reinstall"
-        ) from error
+        raise BackendError(explain(package, name, error)) from error
     return backend(model, threads)
+
+
+def _find(packages: tuple[str, ...]) -> str | None:
+    return next((package for package in packages if find_spec(package)), None)
 
 
 def require_known(name: object) -> None:

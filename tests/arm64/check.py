@@ -1,0 +1,46 @@
+"""Runs on the board: compares its int8 outputs with those of another machine.
+
+Usage: `python check.py BUNDLE VECTORS`, where `VECTORS` is an `.npz` of `inputs`, `uint8
+(N, H, W, C)`, and for each engine `int8 (N, classes)` under the engine's name. Prints one JSON
+object: what this machine is, and for each engine how far its outputs are from those.
+"""
+
+import ctypes
+import json
+import platform
+import sys
+
+import numpy as np
+
+from tinsmith_runtime import installed_backends, load
+
+_AT_HWCAP = 16
+_HWCAP_ASIMDDP = 1 << 20
+
+
+def main(bundle: str, vectors: str) -> None:
+    getauxval = ctypes.CDLL(None).getauxval
+    getauxval.restype, getauxval.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
+    with np.load(vectors) as arrays:
+        expected = dict(arrays)
+    inputs = expected.pop("inputs")
+    engines = {}
+    for name in installed_backends():
+        with load(bundle, name) as model:
+            difference = model.predict_raw(inputs).astype(np.int16) - expected[name]
+        engines[name] = {
+            "version": model.engine_version,
+            "outputs": difference.size,
+            "unequal": int(np.count_nonzero(difference)),
+            "max_lsb": int(np.abs(difference).max()),
+        }
+    machine = {
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+        "dot_product": bool(getauxval(_AT_HWCAP) & _HWCAP_ASIMDDP),
+    }
+    print(json.dumps({**machine, "engines": engines}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

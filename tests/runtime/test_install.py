@@ -1,0 +1,307 @@
+import hashlib
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinsmith_runtime import BundleError, load
+from tinsmith_runtime.command import main
+
+# Runs the command, and dies without a word before the file-system step of that number.
+DRIVER = """
+import os, signal, sys
+from tinsmith_runtime.command import main
+left = int(sys.argv[1])
+def counted(step):
+    def run(*words, **options):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(*words, **options)
+    return run
+import tinsmith_runtime.install as install
+proven = install.require_passed
+def require_passed(results):
+    proven(results)
+    for name in ("mkdir", "open", "write", "fsync", "replace", "rename", "unlink", "close"):
+        setattr(os, name, counted(getattr(os, name)))
+install.require_passed = require_passed
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture
+def make(forge, tmp_path) -> Callable[[int], Path]:
+    """Makes whole bundles that differ: in the seed that they were trained with."""
+
+    def write(seed: int) -> Path:
+        forged = forge(edit=lambda tree: tree["training"].update(seed=seed))
+        return forged.rename(tmp_path / f"{seed}.tin")
+
+    return write
+
+
+@pytest.fixture
+def home(tmp_path) -> Path:
+    return tmp_path / "digits"
+
+
+def _seed(folder: Path) -> int:
+    with load(folder) as model:
+        assert model.predict(np.zeros((1, 8, 8, 1), np.uint8)).shape == (1, 3)
+        return model.manifest.training.seed
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _record(folder: Path) -> tuple[str, str | None]:
+    tree = json.loads((folder / "installed.json").read_text())
+    return tree["current"], tree["previous"]
+
+
+def _snapshot(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _installed(home: Path, *bundles: Path) -> None:
+    for bundle in bundles:
+        assert main(["install", "--quiet", str(bundle), str(home)]) == 0
+
+
+def test_install_and_rollback(make, home, capsys):
+    first, second, third = (make(seed) for seed in (1, 2, 3))
+    assert main(["install", str(first), str(home)]) == 0
+    assert capsys.readouterr().out == (
+        f"{home}: installed {_digest(first)[:12]}, keeps no previous bundle\n"
+    )
+    assert _seed(home) == 1
+    _installed(home, second, third)
+    assert capsys.readouterr().out == ""
+    assert _seed(home) == 3
+    assert set(_snapshot(home)) == {
+        "installed.json", f"{_digest(second)}.tin", f"{_digest(third)}.tin"
+    }  # fmt: skip
+    assert main(["install", "--rollback", str(home)]) == 0
+    assert f"rolled back to {_digest(second)[:12]}" in capsys.readouterr().out
+    assert _seed(home) == 2
+    assert main(["install", "--rollback", str(home), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "folder": str(home),
+        "changed": True,
+        "current": _digest(third),
+        "previous": _digest(second),
+    }
+    assert _seed(home) == 3
+
+
+def test_other_commands_take_the_folder(tiny, home, capsys):
+    _installed(home, tiny)
+    assert main(["inspect", str(tiny)]) == 0
+    expected = capsys.readouterr().out
+    assert main(["inspect", str(home)]) == 0
+    assert capsys.readouterr().out == expected
+
+
+def test_from_a_folder(folder, tiny, home):
+    _installed(home, folder)
+    assert _record(home) == (_digest(tiny), None)
+
+
+def test_current_one_again(make, home, capsys):
+    first, second = make(1), make(2)
+    _installed(home, first, second)
+    before = _snapshot(home)
+    assert main(["install", str(second), str(home)]) == 0
+    assert f"already holds {_digest(second)[:12]}, keeps {_digest(first)[:12]}" in (
+        capsys.readouterr().out
+    )
+    assert main(["install", str(second), str(home), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] is False
+    assert _snapshot(home) == before
+
+
+def test_previous_one_again(make, home):
+    first, second = make(1), make(2)
+    _installed(home, first, second, first)
+    assert _record(home) == (_digest(first), _digest(second))
+    assert _seed(home) == 1
+
+
+def test_current_one_again_after_damage(make, home, capsys):
+    first, second = make(1), make(2)
+    _installed(home, first, second)
+    (home / f"{_digest(second)}.tin").write_bytes(b"x")
+    with pytest.raises(BundleError):
+        load(home)
+    assert main(["install", str(second), str(home)]) == 0
+    assert f": installed {_digest(second)[:12]}" in capsys.readouterr().out
+    assert _seed(home) == 2
+    assert _record(home) == (_digest(second), _digest(first))
+
+
+def test_failing_bundles_change_nothing(make, home, tmp_path, forge, bundle, capsys, one_line):
+    first, second = make(1), make(2)
+    golden, buffer = bundle.golden(), io.BytesIO()
+    np.savez(
+        buffer,
+        inputs=golden.inputs,
+        outputs_int8=golden.outputs_int8 ^ 1,
+        outputs_float=golden.outputs_float,
+    )
+    wrong = forge({"golden.npz": buffer.getvalue()})
+    damaged = tmp_path / "damaged.tin"
+    damaged.write_bytes(first.read_bytes()[:-1])
+    for path, message in ((wrong, "golden vector 0, output 0: differs"), (damaged, "zip")):
+        assert main(["install", str(path), str(home)]) == 1
+        error = one_line(capsys.readouterr().err)
+        assert error.startswith(f"tinsmith: error: {path}: ")
+        assert message in error
+        assert not home.exists()
+    _installed(home, first, second)
+    before = _snapshot(home)
+    for path in (wrong, damaged):
+        assert main(["install", str(path), str(home)]) == 1
+        one_line(capsys.readouterr().err)
+        assert _snapshot(home) == before
+
+
+def test_rollback_to_a_damaged_bundle(make, home, capsys, one_line):
+    first, second = make(1), make(2)
+    _installed(home, first, second)
+    previous = home / f"{_digest(first)}.tin"
+    previous.write_bytes(b"x")
+    assert main(["install", "--rollback", str(home)]) == 1
+    assert "expected a zip" in one_line(capsys.readouterr().err)
+    previous.unlink()
+    assert main(["install", "--rollback", str(home)]) == 1
+    assert "missing" in one_line(capsys.readouterr().err)
+    assert _seed(home) == 2
+
+
+def test_damaged_record(tiny, home, capsys, one_line):
+    _installed(home, tiny)
+    for text in ("", "[]", "[" * 100_000, '{"current": "../x", "previous": null}'):
+        (home / "installed.json").write_text(text)
+        for words in (["inspect"], ["install", str(tiny)], ["install", "--rollback"]):
+            assert main([*words, str(home)]) == 1
+            assert f"{home}: installed.json: " in one_line(capsys.readouterr().err)
+
+
+def test_missing_bundle(tiny, home):
+    _installed(home, tiny)
+    (home / f"{_digest(tiny)}.tin").unlink()
+    with pytest.raises(BundleError, match=r"\.tin: missing: install it again"):
+        load(home)
+
+
+def test_misuse(tiny, home, tmp_path, capsys, one_line):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "photo.png").write_text("x")
+    (tmp_path / "empty").mkdir()
+    _installed(home, tiny)
+    for words, message in (
+        ([tiny, tmp_path / "file"], "file: expected a folder, found a file"),
+        ([tiny, tmp_path / "file" / "x"], "file: no such folder"),
+        ([tiny, tmp_path / "none" / "x"], "none: no such folder"),
+        ([tiny, tmp_path / "full"], "full: holds other files"),
+        ([tmp_path / "none.tin", home], "none.tin: no such bundle"),
+        (["--rollback", home], "digits: keeps no previous bundle"),
+        (["--rollback", tmp_path / "empty"], "empty: keeps no previous bundle"),
+        (["--rollback", tmp_path / "none"], "none: expected an installed folder"),
+        (["--rollback", tmp_path / "file"], "file: expected an installed folder"),
+        (["--rollback", tiny, home], "expected FOLDER alone"),
+        ([home], "expected BUNDLE FOLDER, or --rollback FOLDER"),
+    ):
+        assert main(["install", *map(str, words)]) == 2
+        assert message in one_line(capsys.readouterr().err)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["photo.png"]
+
+
+@pytest.mark.parametrize("mode", [0, 0o555])
+def test_no_permission(child, tiny, tmp_path, mode: int, one_line):
+    parent = tmp_path / "models"
+    parent.mkdir(mode)
+    script = f"""
+import os, sys
+from tinsmith_runtime import subcommands
+from tinsmith_runtime.command import main
+real = subcommands.install
+def install(*words):
+    if os.geteuid() == 0:  # root may do anything
+        os.setuid(65534)
+    return real(*words)
+subcommands.install = install
+sys.exit(main(["install", {str(tiny)!r}, {str(parent / "digits")!r}]))"""
+    done = child("-c", script)
+    assert done.returncode == 2, done.stderr
+    assert "no permission" in one_line(done.stderr)
+
+
+@pytest.mark.parametrize("what", ["first install", "install", "rollback"])
+def test_killed_at_every_step(what: str, make, child, tmp_path):
+    first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
+    old: tuple[int, str, str | None] | None = (2, _digest(second), _digest(first))
+    new: tuple[int, str, str | None] = (3, _digest(third), _digest(second))
+    if what == "first install":
+        old, new = None, (3, _digest(third), None)
+    if what == "rollback":
+        new = (1, _digest(first), _digest(second))
+    seen = set()
+    for step in range(100):
+        home = tmp_path / f"digits{step}"
+        if old:
+            _installed(home, first, second)
+        words = ["--rollback", home] if what == "rollback" else [third, home]
+        done = child("-c", DRIVER, step, "install", *words)
+        if old or (home / "installed.json").exists():
+            state = (_seed(home), *_record(home))
+            assert state in (old, new)
+            seen.add(state)
+        if done.returncode == 0:
+            break
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        current = _record(home)[0] if (home / "installed.json").exists() else None
+        _installed(home, fourth)
+        assert _record(home) == (_digest(fourth), current)
+        assert len(list(home.iterdir())) == (3 if current else 2), "left-overs"
+    assert step >= 6, "the driver counts no steps"
+    assert seen == {state for state in (old, new) if state}
+
+
+def test_at_the_same_time(make, home):
+    bundles = [make(seed) for seed in range(4)]
+    _installed(home, bundles[0])
+    line = [sys.executable, "-m", "tinsmith_runtime", "install"]
+    children = [
+        subprocess.Popen([*line, bundle, home], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        for bundle in bundles * 2
+    ]
+    while any(process.poll() is None for process in children):
+        assert _seed(home) in range(4)
+    assert [process.communicate()[1] for process in children] == [b""] * 8
+    assert {process.returncode for process in children} == {0}
+    assert set(_snapshot(home)) == {"installed.json", *(f"{name}.tin" for name in _record(home))}
+    assert _seed(home) in range(4)
+
+
+def test_left_overs_are_removed_and_nothing_else(make, home):
+    _installed(home, make(1))
+    stale = [f".installed.json.{os.getpid()}.tmp", f".{'a' * 64}.tin.1.tmp", f"{'a' * 64}.tin"]
+    for name in [*stale, "notes.txt"]:
+        (home / name).write_text("x")
+    _installed(home, make(2))
+    assert [name for name in _snapshot(home) if not re.fullmatch(r"[0-9a-f]{64}\.tin", name)]
+    assert not set(stale) & set(_snapshot(home))
+    assert (home / "notes.txt").read_text() == "x"
