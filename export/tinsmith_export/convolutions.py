@@ -1,6 +1,7 @@
 """Rewrites into convolutions, the products that both engines round alike."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +18,8 @@ def pool_by_convolution(graph: Graph) -> Graph:
         node = graph.node(name)
         *image, channels = node.config["input_shape"]
         size = tuple(node.config.get("pool_size", image))
-        config = {
-            "depth_multiplier": 1,
-            "kernel_size": size,
-            "strides": tuple(node.config.get("strides", (1, 1))),
-            "padding": "valid",
-            "dilation_rate": (1, 1),
-            "use_bias": False,
-            "activation": "linear",
-        }
         kernel = np.full((*size, channels, 1), 1 / np.prod(size), np.float32)
-        weights = {WEIGHTED["DepthwiseConv2D"]: kernel}
-        mean = Node(name, "DepthwiseConv2D", node.inputs, config, weights)
+        mean = _depthwise(node, kernel, strides=tuple(node.config.get("strides", (1, 1))))
         graph = graph.replaced(mean)
         if node.kind == "GlobalAveragePooling2D" and not node.config["keepdims"]:
             graph = graph.inserted(mean, Node(f"{name}/flatten", "Flatten", (name,)))
@@ -40,19 +31,7 @@ def split_separable(graph: Graph) -> Graph:
     for name in [node.name for node in graph.nodes if node.kind == "SeparableConv2D"]:
         node = graph.node(name)
         shared = {key: node.config[key] for key in ("strides", "padding", "dilation_rate")}
-        first = Node(
-            name,
-            "DepthwiseConv2D",
-            node.inputs,
-            {
-                **shared,
-                "kernel_size": node.config["kernel_size"],
-                "depth_multiplier": node.config["depth_multiplier"],
-                "use_bias": False,
-                "activation": "linear",
-            },
-            {WEIGHTED["DepthwiseConv2D"]: node.weights["depthwise_kernel"]},
-        )
+        first = _depthwise(node, node.weights["depthwise_kernel"], **shared)
         weights = {"kernel": node.weights["pointwise_kernel"]}
         if node.config["use_bias"]:
             weights["bias"] = node.weights["bias"]
@@ -100,18 +79,28 @@ def norm_by_convolution(graph: Graph) -> Graph:
         if node.kind != "BatchNormalization" or node.config["rank"] != 4:
             continue
         factor, offset = _affine(node)
-        config = {
-            "depth_multiplier": 1,
-            "kernel_size": (1, 1),
-            "use_bias": True,
-            "activation": "linear",
-        }
-        weights = {
-            WEIGHTED["DepthwiseConv2D"]: factor.reshape(1, 1, -1, 1).astype(np.float32),
-            "bias": offset.astype(np.float32),
-        }
-        graph = graph.replaced(Node(node.name, "DepthwiseConv2D", node.inputs, config, weights))
+        kernel = factor.reshape(1, 1, -1, 1).astype(np.float32)
+        graph = graph.replaced(_depthwise(node, kernel, offset.astype(np.float32)))
     return graph
+
+
+def _depthwise(
+    node: Node,
+    kernel: NDArray[np.float32],
+    bias: NDArray[np.float32] | None = None,
+    **config: Any,
+) -> Node:
+    """A depthwise convolution in the place of a node; the kernel is `(kh, kw, C, M)`."""
+    weights = {WEIGHTED["DepthwiseConv2D"]: kernel}
+    if bias is not None:
+        weights["bias"] = bias
+    config |= {
+        "depth_multiplier": kernel.shape[3],
+        "kernel_size": kernel.shape[:2],
+        "use_bias": bias is not None,
+        "activation": "linear",
+    }
+    return Node(node.name, "DepthwiseConv2D", node.inputs, config, weights)
 
 
 def _affine(norm: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
