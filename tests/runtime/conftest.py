@@ -72,6 +72,19 @@ def forge(tmp_path: Path) -> Forge:
     return write
 
 
+@pytest.fixture
+def wrong_answers(forge: Forge, bundle: Bundle, tmp_path: Path) -> Path:
+    """A bundle with golden outputs each 1 LSB from what the engines give; all else is right."""
+    golden, buffer = bundle.golden(), io.BytesIO()
+    np.savez(
+        buffer,
+        inputs=golden.inputs,
+        outputs_int8=golden.outputs_int8 ^ 1,
+        outputs_float=golden.outputs_float,
+    )
+    return forge({"golden.npz": buffer.getvalue()}).rename(tmp_path / "wrong.tin")
+
+
 @pytest.fixture(scope="session")
 def seal() -> Callable[[Any], bytes]:
     return _seal

@@ -1,5 +1,4 @@
 import hashlib
-import io
 import json
 import os
 import re
@@ -150,19 +149,11 @@ def test_current_one_again_after_damage(make, home, capsys):
     assert _record(home) == (_digest(second), _digest(first))
 
 
-def test_failing_bundles_change_nothing(make, home, tmp_path, forge, bundle, capsys, one_line):
+def test_failing_bundles_change_nothing(make, home, tmp_path, wrong_answers, capsys, one_line):
     first, second = make(1), make(2)
-    golden, buffer = bundle.golden(), io.BytesIO()
-    np.savez(
-        buffer,
-        inputs=golden.inputs,
-        outputs_int8=golden.outputs_int8 ^ 1,
-        outputs_float=golden.outputs_float,
-    )
-    wrong = forge({"golden.npz": buffer.getvalue()})
     damaged = tmp_path / "damaged.tin"
     damaged.write_bytes(first.read_bytes()[:-1])
-    for path, message in ((wrong, "golden vector 0, output 0: differs"), (damaged, "zip")):
+    for path, message in ((wrong_answers, "golden vector 0, output 0: differs"), (damaged, "zip")):
         assert main(["install", str(path), str(home)]) == 1
         error = one_line(capsys.readouterr().err)
         assert error.startswith(f"tinsmith: error: {path}: ")
@@ -170,7 +161,7 @@ def test_failing_bundles_change_nothing(make, home, tmp_path, forge, bundle, cap
         assert not home.exists()
     _installed(home, first, second)
     before = _snapshot(home)
-    for path in (wrong, damaged):
+    for path in (wrong_answers, damaged):
         assert main(["install", str(path), str(home)]) == 1
         one_line(capsys.readouterr().err)
         assert _snapshot(home) == before
