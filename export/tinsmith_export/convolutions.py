@@ -6,105 +6,90 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.graph import POOLING, WEIGHTED, Graph, Node
+from tinsmith_export.graph import Graph, Node
 
 
-def pool_by_convolution(graph: Graph) -> Graph:
-    """Makes an average a depthwise convolution with equal weights, and a flattening after it.
-
-    The engines round a mean each in its own way, but a convolution in the same.
-    """
-    for name in [node.name for node in graph.nodes if node.kind in POOLING]:
-        node = graph.node(name)
-        *image, channels = node.config["input_shape"]
-        size = tuple(node.config.get("pool_size", image))
-        kernel = np.full((*size, channels, 1), 1 / np.prod(size), np.float32)
-        mean = _depthwise(node, kernel, strides=tuple(node.config.get("strides", (1, 1))))
-        graph = graph.replaced(mean)
-        if node.kind == "GlobalAveragePooling2D" and not node.config["keepdims"]:
-            graph = graph.inserted(mean, Node(f"{name}/flatten", "Flatten", (name,)))
-    return graph
-
-
-def split_separable(graph: Graph) -> Graph:
-    """Makes a separable convolution the two that it is: depthwise, then 1 x 1."""
-    for name in [node.name for node in graph.nodes if node.kind == "SeparableConv2D"]:
-        node = graph.node(name)
-        shared = {key: node.config[key] for key in ("strides", "padding", "dilation_rate")}
-        first = _depthwise(node, node.weights["depthwise_kernel"], **shared)
-        weights = {"kernel": node.weights["pointwise_kernel"]}
-        if node.config["use_bias"]:
-            weights["bias"] = node.weights["bias"]
-        config = {key: node.config[key] for key in ("filters", "use_bias", "activation")}
-        second = Node(
-            f"{name}/pointwise", "Conv2D", (name,), {**config, "kernel_size": (1, 1)}, weights
-        )
-        graph = graph.replaced(first).inserted(first, second)
-    return graph
-
-
-def fold_batch_norm(graph: Graph) -> Graph:
-    """Folds each batch normalization into the layer before it (Jacob et al. 2018, section 3.2).
-
-    `gamma * (x - mean) / sqrt(variance + epsilon) + beta` of `x = w * a + b` is one product with
-    scaled weights and one bias.
-    """
-    for name in [node.name for node in graph.nodes]:
-        norm = graph.node(name)
-        if norm.kind != "BatchNormalization":
-            continue
-        layer = graph.node(norm.inputs[0])
-        if layer.kind not in WEIGHTED or len(graph.readers(layer.name)) != 1:
-            continue
-        factor, offset = _affine(norm)
-        kernel_name = WEIGHTED[layer.kind]
-        kernel = layer.weights[kernel_name]
-        # A depthwise kernel is (kh, kw, C, M), its output channel c * M + m.
-        scale = np.reshape(factor, kernel.shape[2:] if layer.kind == "DepthwiseConv2D" else (-1,))
-        weights = {
-            kernel_name: (kernel * scale).astype(np.float32),
-            "bias": (layer.weights.get("bias", 0.0) * factor + offset).astype(np.float32),
-        }
-        config = {**layer.config, "use_bias": True}
-        graph = graph.replaced(replace(layer, config=config, weights=weights)).without(norm.name)
-    return graph
-
-
-def norm_by_convolution(graph: Graph) -> Graph:
-    """Makes a batch normalization that nothing could take a depthwise 1 x 1 convolution.
-
-    That keeps a scale for each channel, which a product with one quantized vector would not.
-    """
-    for node in graph.nodes:
-        if node.kind != "BatchNormalization" or node.config["rank"] != 4:
-            continue
-        factor, offset = _affine(node)
-        kernel = factor.reshape(1, 1, -1, 1).astype(np.float32)
-        graph = graph.replaced(_depthwise(node, kernel, offset.astype(np.float32)))
-    return graph
-
-
-def _depthwise(
+def depthwise(
     node: Node,
     kernel: NDArray[np.float32],
     bias: NDArray[np.float32] | None = None,
     **config: Any,
 ) -> Node:
-    """A depthwise convolution in the place of a node; the kernel is `(kh, kw, C, M)`."""
-    weights = {WEIGHTED["DepthwiseConv2D"]: kernel}
-    if bias is not None:
-        weights["bias"] = bias
-    config |= {
-        "depth_multiplier": kernel.shape[3],
-        "kernel_size": kernel.shape[:2],
-        "use_bias": bias is not None,
-        "activation": "linear",
-    }
-    return Node(node.name, "DepthwiseConv2D", node.inputs, config, weights)
+    """A depthwise convolution in the place of a node.
+
+    Args:
+        node: gives name, inputs, shape and clip.
+        kernel: `(kh, kw, C, M)`.
+        bias: `(C * M,)`.
+        config: other settings than stride 1, no padding and no dilation.
+    """
+    weights = {"depthwise_kernel": kernel} | ({} if bias is None else {"bias": bias})
+    settings = {"strides": (1, 1), "padding": "valid", "dilation_rate": (1, 1)} | config
+    if "clip" in node.config:
+        settings["clip"] = node.config["clip"]
+    return replace(node, kind="DepthwiseConv2D", config=settings, weights=weights)
 
 
-def _affine(norm: Node) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The factor and the offset, `float64 (C,)`, that a batch normalization is at inference."""
-    w = {name: values.astype(np.float64) for name, values in norm.weights.items()}
-    factor = w.get("gamma", 1.0) / np.sqrt(w["moving_variance"] + norm.config["epsilon"])
-    return factor, w.get("beta", 0.0) - w["moving_mean"] * factor
+def identity(node: Node) -> Node:
+    """A depthwise convolution with weights of 1: it only rounds to a range of its own."""
+    return depthwise(node, np.ones((1, 1, node.shape[-1], 1), np.float32))
+
+
+def pool_by_convolution(graph: Graph) -> Graph:
+    """Makes an average a depthwise convolution with equal weights.
+
+    The engines round a mean each in its own way, but a convolution in the same. Where the image is
+    padded, an average counts the pixels of the image alone: a product with one number a place.
+    """
+    for name in [node.name for node in graph.nodes if node.kind == "AveragePooling2D"]:
+        node = graph.node(name)
+        size, padding = node.config["pool_size"], node.config["padding"]
+        kernel = np.full((*size, node.shape[-1], 1), 1 / np.prod(size), np.float32)
+        mean = depthwise(node, kernel, strides=node.config["strides"], padding=padding)
+        graph = graph.replaced(mean)
+        source = graph.node(node.inputs[0])
+        share = _share(source.shape, node)
+        if padding == "same" and not np.all(share == 1):
+            counted = Node(
+                f"{name}/counted", "Weigh", (name,), node.shape, {}, {"factor": 1 / share}
+            )
+            graph = graph.inserted(mean, counted)
+    return graph
+
+
+def _share(shape: tuple[int, ...], node: Node) -> NDArray[np.float32]:
+    """The part of each window of a pooling that lies in the image, `float32 (H, W, 1)`."""
+    shares = []
+    for axis in (0, 1):
+        size, stride = node.config["pool_size"][axis], node.config["strides"][axis]
+        before = max((node.shape[axis] - 1) * stride + size - shape[axis], 0) // 2
+        start = np.arange(node.shape[axis]) * stride - before
+        inside = np.minimum(start + size, shape[axis]) - np.maximum(start, 0)
+        shares.append(inside / size)
+    return np.asarray(np.outer(*shares)[..., None], np.float32)
+
+
+def dense_by_convolution(graph: Graph) -> Graph:
+    """Makes a dense layer on the last dimension of an image a 1 x 1 convolution."""
+    for node in graph.nodes:
+        if node.kind != "Dense" or len(node.shape) == 1:
+            continue
+        kernel = node.weights["kernel"][None, None]
+        config = {"strides": (1, 1), "padding": "valid", "dilation_rate": (1, 1), "groups": 1}
+        image = replace(
+            node, kind="Conv2D", config={**node.config, **config}, weights={"kernel": kernel}
+        )
+        if len(node.shape) == 3:
+            graph = graph.replaced(image)
+            continue
+        rows = int(np.prod(node.shape[:-1]))
+        into = Node(f"{node.name}/image", "Reshape", node.inputs, (1, rows, kernel.shape[2]))
+        middle = replace(
+            image,
+            name=f"{node.name}/dense",
+            inputs=(into.name,),
+            shape=(1, rows, node.shape[-1]),
+        )
+        out = Node(node.name, "Reshape", (middle.name,), node.shape)
+        graph = graph.replaced(out, into, middle)
+    return graph

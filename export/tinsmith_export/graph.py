@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# Layers whose output is an integer range of its own, because they multiply.
+# Layers that multiply by weights.
 WEIGHTED = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
-# Averages, which become depthwise convolutions: the one product that both engines round alike.
-POOLING = ("AveragePooling2D", "GlobalAveragePooling2D")
-
-RELUS = ("relu", "relu6")
+# Functions that stay a layer of their own. The engines have a kernel for them on integers, or
+# compute them in float between two roundings.
+FUNCTIONS = ("sigmoid", "tanh", "gelu", "elu", "selu", "softplus")
+# Layers whose output is an integer range of its own, because they compute new values.
+RANGED = (*WEIGHTED, "Add", "Multiply", "Weigh", "Function", "LayerNormalization")
+# Layers whose output codes are among their input's.
+PASSING = ("MaxPooling2D", "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Reshape")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,16 +23,18 @@ class Node:
     """One layer.
 
     Attributes:
-        name: the Keras layer's name.
-        kind: the Keras layer's class, `Conv2D` for example.
+        name: the Keras layer's name, with a part behind a slash where a layer became several.
+        kind: `Conv2D` for example: Keras's name of the layer where it has one.
         inputs: the names of the nodes it reads.
-        config: the arguments that the layer is rebuilt with, `activation` among them.
+        shape: of its output, without the batch.
+        config: its settings; `clip`, the lowest and highest output, is what ReLU becomes.
         weights: `kernel`, `bias`, … `float32`, in Keras's layout.
     """
 
     name: str
     kind: str
     inputs: tuple[str, ...]
+    shape: tuple[int, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
     weights: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
@@ -39,6 +44,16 @@ class Node:
         kernel = self.weights[WEIGHTED[self.kind]]
         return kernel.reshape(*kernel.shape[:2], -1) if self.kind == "DepthwiseConv2D" else kernel
 
+    @property
+    def clip(self) -> tuple[float | None, float | None]:
+        """The lowest and the highest output, where there is one: `(0, None)` is ReLU."""
+        low, high = self.config.get("clip", (None, None))
+        return low, high
+
+    def configured(self, **config: Any) -> "Node":
+        """The node with other settings."""
+        return replace(self, config={**self.config, **config})
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -47,19 +62,24 @@ class Graph:
     nodes: tuple[Node, ...]
 
     @property
+    def output(self) -> Node:
+        """The layer whose output is the model's."""
+        return self.nodes[-1]
+
+    @property
     def weighted(self) -> tuple[Node, ...]:
-        """The layers that multiply."""
+        """The layers that multiply by weights."""
         return tuple(node for node in self.nodes if node.kind in WEIGHTED)
 
     @property
     def ranged(self) -> tuple[Node, ...]:
         """The layers whose output has an integer range of its own."""
-        return tuple(node for node in self.nodes if node.kind in (*WEIGHTED, "Add", "Activation"))
+        return tuple(node for node in self.nodes if node.kind in RANGED)
 
     def sources(self, name: str) -> set[str]:
         """The layers with a range of their own (or the input) whose codes reach this one as is."""
         node = self.node(name)
-        if node in self.ranged or not node.inputs:
+        if node.kind in RANGED or not node.inputs:
             return {name}
         return set().union(*(self.sources(source) for source in node.inputs))
 
@@ -71,29 +91,43 @@ class Graph:
         """The layers that read the layer of that name."""
         return tuple(node for node in self.nodes if name in node.inputs)
 
+    def only_reader(self, name: str) -> Node | None:
+        """The one layer that reads the layer of that name, if it is the only one."""
+        readers = self.readers(name)
+        return readers[0] if len(readers) == 1 else None
+
     def without(self, name: str) -> "Graph":
         """Removes a layer with one input; those that read it read its input instead."""
         source = self.node(name).inputs[0]
-        return Graph(
-            tuple(
-                replace(node, inputs=tuple(source if i == name else i for i in node.inputs))
-                for node in self.nodes
-                if node.name != name
-            )
-        )
+        return Graph(tuple(n for n in self.nodes if n.name != name))._renamed({name: source})
 
     def inserted(self, after: Node, node: Node) -> "Graph":
         """Puts `node` behind `after`; what read `after` reads `node` instead."""
         place = self.nodes.index(after) + 1
-        rest = tuple(
-            replace(
-                other,
-                inputs=tuple(node.name if name == after.name else name for name in other.inputs),
-            )
-            for other in self.nodes[place:]
-        )
+        rest = Graph(self.nodes[place:])._renamed({after.name: node.name}).nodes
         return Graph((*self.nodes[:place], node, *rest))
 
-    def replaced(self, node: Node) -> "Graph":
-        """Puts `node` in the place of the layer of its name."""
-        return Graph(tuple(node if old.name == node.name else old for old in self.nodes))
+    def replaced(self, node: Node, *before: Node) -> "Graph":
+        """Puts `node`, and others before it, in the place of the layer of its name."""
+        nodes: list[Node] = []
+        for old in self.nodes:
+            nodes += (*before, node) if old.name == node.name else (old,)
+        return Graph(tuple(nodes))
+
+    def pruned(self) -> "Graph":
+        """Takes out layers that the output does not need."""
+        needed = {self.output.name}
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+        return Graph(tuple(n for n in self.nodes if n.name in needed or not n.inputs))
+
+    def _renamed(self, names: Mapping[str, str]) -> "Graph":
+        return Graph(
+            tuple(
+                replace(node, inputs=tuple(names.get(name, name) for name in node.inputs))
+                if names.keys() & set(node.inputs)
+                else node
+                for node in self.nodes
+            )
+        )

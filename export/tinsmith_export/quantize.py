@@ -5,6 +5,7 @@ scale`, weights symmetric (zero point 0) with a scale for each output channel.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,12 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.calibration import Range
-from tinsmith_export.graph import WEIGHTED, Graph, Node
+from tinsmith_export.graph import RANGED, WEIGHTED, Graph, Node
+from tinsmith_export.ranges import Range
 from tinsmith_export.rebuild import rebuild
 
+# int32, less what fine-tuning and the sum of products may add.
+_MAX_BIAS_CODE = 2**28
 # A vpmaddubsw instruction adds two uint8 x int8 products in int16: 255 * (w1 + w2) <= 32767.
 _MAX_PAIR = 128
 
@@ -49,14 +52,13 @@ def can_saturate(codes: NDArray[Any]) -> bool:
 
 
 def fake_quantize(
-    graph: Graph, input_range: Range, ranges: Mapping[str, Range], bits: Mapping[str, int]
+    graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
 ) -> tf_keras.Model:
     """Builds the model that computes in float what the integer engines will compute.
 
     Args:
         graph: a rewritten graph.
-        input_range: the real values of pixels 0 and 255.
-        ranges: from `calibrate`.
+        ranges: from `share_ranges`, of every layer and the input.
         bits: from `choose_weight_bits`.
 
     Returns:
@@ -65,18 +67,39 @@ def fake_quantize(
 
     def wrap(node: Node, layer: Any) -> Any:
         if node.kind == "InputLayer":
-            return _Activations(input_range, name=f"quant_{node.name}")
-        if node not in graph.ranged:
-            return layer
-        if node.kind == "Activation":
+            return _Activations(ranges[node.name], name=f"quant_{node.name}")
+        if node.kind == "Clip":
             rounded = _Activations(ranges[node.name], name=f"quant_{node.name}")
             return lambda tensor: rounded(layer(tensor))
-        if node.config.get("activation") == "relu6":
-            layer.activation = tf_keras.activations.relu  # its range, at most 6, is the 6
-        config = _LayerConfig(WEIGHTED.get(node.kind), ranges[node.name], bits.get(node.name, 8))
+        if node.kind not in RANGED:
+            return layer
+        least = _least_weights(node, ranges[node.inputs[0]]) if node.kind in WEIGHTED else None
+        config = _LayerConfig(node.kind, ranges[node.name], bits.get(node.name, 8), least)
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
-    return rebuild(graph, wrap)
+    return rebuild(_unclipped(graph), wrap)
+
+
+def _unclipped(graph: Graph) -> Graph:
+    """Takes out the clips that the ranges of integers are anyway."""
+    return Graph(
+        tuple(
+            replace(node, config={k: v for k, v in node.config.items() if k != "clip"})
+            if node.kind in RANGED
+            else node
+            for node in graph.nodes
+        )
+    )
+
+
+def _least_weights(node: Node, source: Range) -> NDArray[np.float64]:
+    """The weight that code 127 must at least stand for, a channel: its bias has to fit in int32.
+
+    A bias is stored in steps of the input's scale times the weights' scale.
+    """
+    bias = np.abs(node.weights.get("bias", np.zeros(node.kernel.shape[-1]))).astype(np.float64)
+    least = np.maximum(127 * bias / (source.scale * _MAX_BIAS_CODE), 1e-8)
+    return np.asarray(least.max() if node.kind == "Dense" else least)
 
 
 def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
@@ -85,7 +108,7 @@ def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
         variables = model.get_layer(f"quant_{node.name}").trainable_weights
         found = {variable.name.split("/")[-1].split(":")[0]: variable for variable in variables}
         weights = {name: found[name].numpy() for name in node.weights}
-        graph = graph.replaced(Node(node.name, node.kind, node.inputs, node.config, weights))
+        graph = graph.replaced(replace(node, weights=weights))
     return graph
 
 
@@ -113,10 +136,11 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
     than the weights: none is larger than 63.
     """
 
-    def __init__(self, kind: str, bits: int) -> None:
+    def __init__(self, kind: str, bits: int, least: NDArray[np.float64]) -> None:
         self._per_channel = kind != "Dense"
         self._depthwise = kind == "DepthwiseConv2D"
         self._headroom = 127 / (2 ** (bits - 1) - 1)
+        self._least = least.astype(np.float32)
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
         return {}
@@ -127,8 +151,7 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
             kernel = tf.reshape(kernel, (*inputs.shape[:2], -1))
         axes = range(kernel.shape.rank - 1) if self._per_channel else range(kernel.shape.rank)
         largest = tf.reduce_max(tf.abs(kernel), axis=list(axes)) * self._headroom
-        # A channel of zeros still needs a range.
-        largest = tf.stop_gradient(tf.maximum(largest, 1e-8))
+        largest = tf.stop_gradient(tf.maximum(largest, self._least))
         quantize = (
             tf.quantization.fake_quant_with_min_max_vars_per_channel
             if self._per_channel
@@ -144,27 +167,29 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
 class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """What TensorFlow Model Optimization rounds in one layer: kernel, if any, and output."""
 
-    def __init__(self, kernel: str | None, span: Range, bits: int) -> None:
-        self._kernel, self._span, self._bits = kernel, span, bits
+    def __init__(
+        self, kind: str, span: Range, bits: int, least: NDArray[np.float64] | None
+    ) -> None:
+        self._kind, self._span, self._bits, self._least = kind, span, bits, least
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
-        if self._kernel is None:
+        if self._least is None:
             return []
-        kernel = getattr(layer, self._kernel)
-        return [(kernel, _Weights(type(layer).__name__, self._bits))]
+        kernel = getattr(layer, WEIGHTED[self._kind])
+        return [(kernel, _Weights(self._kind, self._bits, self._least))]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
-        if self._kernel is not None:
-            setattr(layer, self._kernel, quantize_weights[0])
+        if self._least is not None:
+            setattr(layer, WEIGHTED[self._kind], quantize_weights[0])
 
     def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
-        return [(layer.activation, _fixed(self._span))]
+        return []
 
     def set_quantize_activations(self, layer: Any, quantize_activations: list[Any]) -> None:
-        layer.activation = quantize_activations[0]
+        pass
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
-        return []
+        return [_fixed(self._span)]
 
     def get_config(self) -> dict[str, Any]:
         return {}

@@ -1,161 +1,355 @@
-"""From a Keras model to a graph: one input, one output, layers by name."""
+"""From operators of TensorFlow to a graph of layers."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import numpy as np
-import tf_keras
+from numpy.typing import NDArray
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.graph import POOLING, WEIGHTED, Graph, Node
+from tinsmith_export.graph import Graph, Node
+from tinsmith_export.trace import BATCH, Operator, Trace
 from tinsmith_runtime.errors import TinsmithError
 
-_NAME = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.-]*")
-_MODELS = {
-    keras.Sequential: keras.Model,
-    keras.src.models.Functional: keras.Model,
-    tf_keras.Sequential: tf_keras.Model,
-    tf_keras.src.engine.functional.Functional: tf_keras.Model,
-}
-_CONV = ("kernel_size", "strides", "padding", "dilation_rate", "use_bias", "activation")
-# The arguments that each supported layer is rebuilt with. What a layer does in training alone
-# (dropout) has none.
-_ARGUMENTS: dict[str, tuple[str, ...]] = {
-    "InputLayer": (),
-    "Conv2D": ("filters", *_CONV),
-    "DepthwiseConv2D": ("depth_multiplier", *_CONV),
-    "SeparableConv2D": ("filters", "depth_multiplier", *_CONV),
-    "Dense": ("units", "use_bias", "activation"),
-    "BatchNormalization": ("axis", "epsilon"),
-    "ReLU": ("max_value",),
-    "Activation": ("activation",),
-    "Softmax": (),
-    "Add": (),
-    "Concatenate": ("axis",),
-    "MaxPooling2D": ("pool_size", "strides", "padding"),
-    "AveragePooling2D": ("pool_size", "strides", "padding"),
-    "GlobalAveragePooling2D": ("keepdims",),
-    "ZeroPadding2D": ("padding",),
-    "Flatten": (),
-    "Reshape": ("target_shape",),
-    "Dropout": (),
-    "SpatialDropout2D": (),
-    "GaussianNoise": (),
-    "GaussianDropout": (),
-}
 
-
-def read_graph(model: Any) -> Graph:
-    """Reads a model of Keras 3 or tf_keras, layer by layer.
+def read_graph(trace: Trace) -> Graph:
+    """Reads what a model computes as layers; nothing is left out and nothing changed.
 
     Args:
-        model: functional or sequential, built, one image input `(None, H, W, C)`, one output.
+        trace: of an image model, input `(H, W, C)`, or of a model of features.
 
     Raises:
-        UnsupportedLayerError: a layer that cannot be compiled, by name.
-        TinsmithError: the model is of another form, or holds weights that are not finite.
+        UnsupportedLayerError: a layer that cannot be compiled, by name and class.
+        TinsmithError: the model holds weights that are not finite.
     """
-    functional = _MODELS.get(type(model))
-    if functional is None or not getattr(model, "inputs", None):
-        raise TinsmithError(
-            f"{model.name}: expected a functional or sequential model with an input shape, "
-            f"got {type(model).__name__}"
+    reader = _Reader(trace)
+    for operator in trace.operators:
+        reader.read(operator)
+    return Graph(tuple(reader.nodes.values())).pruned()
+
+
+class _Reader:
+    """Reads one operator after the other; `nodes` is what has been read."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self.nodes: dict[str, Node] = {}
+        self.names: dict[str, str] = {}  # tensor to node
+        self._add("input", "InputLayer", (), trace.input_shape)
+        self.names[trace.input] = "input"
+
+    def read(self, operator: Operator) -> None:
+        """Reads an operator, whose inputs were read before."""
+        read = _READERS.get(operator.kind)
+        if read is None:
+            raise self.unsupported(operator, f"TensorFlow's operator {operator.kind}")
+        self.names[operator.output] = read(self, operator)
+
+    def unsupported(self, operator: Operator, what: str) -> UnsupportedLayerError:
+        """The error for an operator that cannot be compiled."""
+        kind = self._trace.classes.get(operator.layer, "operator")
+        return UnsupportedLayerError(
+            f"layer `{operator.layer}` ({kind}) cannot be compiled: it needs {what}; "
+            "take another layer there (docs/compiling.md lists those that compile)"
         )
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise TinsmithError(
-            f"{model.name}: expected one input and one output, "
-            f"got {len(model.inputs)} and {len(model.outputs)}"
+
+    def constant(self, operator: Operator, index: int) -> NDArray[Any] | None:
+        """The constant that an operator reads there, if it is one."""
+        values = self._trace.constants.get(operator.inputs[index])
+        if values is not None and not np.isfinite(values).all():
+            raise TinsmithError(f"layer `{operator.layer}` holds weights that are NaN or infinite")
+        return values
+
+    def weights(self, operator: Operator, index: int = 1) -> NDArray[np.float32]:
+        """The constant that an operator must read there."""
+        values = self.constant(operator, index)
+        if values is None:
+            raise self.unsupported(operator, "a product of two computed tensors")
+        return values.astype(np.float32)
+
+    def source(self, operator: Operator, index: int = 0) -> Node:
+        """The node that an operator reads there."""
+        return self.nodes[self.names[operator.inputs[index]]]
+
+    def add(
+        self, operator: Operator, kind: str, sources: Sequence[Node] | None = None, **rest: Any
+    ) -> str:
+        """Adds a node for an operator and returns its name; `rest` is its config and weights."""
+        inputs = tuple(node.name for node in sources or (self.source(operator),))
+        shape = rest.pop("shape", operator.shape)
+        return self._add(operator.layer, kind, inputs, shape, **rest)
+
+    def _add(
+        self,
+        layer: str,
+        kind: str,
+        inputs: tuple[str, ...],
+        shape: tuple[int, ...],
+        weights: Any = None,
+        **config: Any,
+    ) -> str:
+        layer = re.sub("[^A-Za-z0-9_.-]", "_", layer).lstrip("_-") or "layer"
+        name, number = layer, 0
+        while name in self.nodes:
+            number += 1
+            name = f"{layer}/{kind.lower()}" + (f"_{number}" if number > 1 else "")
+        self.nodes[name] = Node(name, kind, inputs, tuple(shape[1:]), config, weights or {})
+        return name
+
+
+def _image(reader: _Reader, operator: Operator) -> Node:
+    """The one input of an operator on images, channels last."""
+    settings = operator.settings
+    source = reader.source(operator)
+    if settings.get("data_format", b"NHWC") != b"NHWC" or len(source.shape) != 3:
+        raise reader.unsupported(operator, "images of the form (H, W, C)")
+    return source
+
+
+def _conv(reader: _Reader, operator: Operator) -> str:
+    source, kernel = _image(reader, operator), reader.weights(operator)
+    settings = operator.settings
+    padding = settings["padding"].decode().lower()
+    if padding == "explicit":
+        raise reader.unsupported(operator, "explicit padding")
+    config = {
+        "strides": tuple(settings["strides"][1:3]),
+        "padding": padding,
+        "dilation_rate": tuple(settings["dilations"][1:3]),
+    }
+    if operator.kind == "DepthwiseConv2dNative":
+        return reader.add(
+            operator, "DepthwiseConv2D", weights={"depthwise_kernel": kernel}, **config
         )
-    shape = tuple(model.inputs[0].shape)
-    if len(shape) != 4 or None in shape[1:]:
-        raise TinsmithError(f"{model.name}: expected an input (None, H, W, C), got {shape}")
-    flat = functional(model.inputs, model.outputs)
-    nodes = [
-        _read_layer(flat.get_layer(entry["name"]), entry) for entry in flat.get_config()["layers"]
-    ]
-    return _sorted(nodes, shape)
+    groups = source.shape[-1] // kernel.shape[2]
+    if groups == source.shape[-1] > 1:
+        # Output channel c * M + m, as a depthwise kernel (kh, kw, C, M) has it.
+        shape = (*kernel.shape[:2], groups, kernel.shape[3] // groups)
+        weights = {"depthwise_kernel": kernel.reshape(shape)}
+        return reader.add(operator, "DepthwiseConv2D", weights=weights, **config)
+    return reader.add(operator, "Conv2D", weights={"kernel": kernel}, groups=groups, **config)
 
 
-def _read_layer(layer: keras.Layer, entry: Mapping[str, Any]) -> Node:
-    kind = type(layer).__name__
-    if kind not in _ARGUMENTS:
-        raise UnsupportedLayerError(
-            f"layer `{layer.name}` ({kind}) cannot be compiled: use {', '.join(_ARGUMENTS)}"
+def _matmul(reader: _Reader, operator: Operator) -> str:
+    kernel, settings = reader.weights(operator), operator.settings
+    if settings.get("transpose_b") or settings.get("adj_y"):
+        kernel = kernel.T
+    if kernel.ndim != 2 or settings.get("transpose_a") or settings.get("adj_x"):
+        raise reader.unsupported(operator, "a product of two computed tensors")
+    source = reader.source(operator)
+    shape = (BATCH, *source.shape[:-1], kernel.shape[1])
+    return reader.add(operator, "Dense", weights={"kernel": kernel}, shape=shape)
+
+
+def _affine(
+    reader: _Reader, operator: Operator, source: Node, factor: Any = 1.0, offset: Any = 0.0
+) -> str:
+    """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`."""
+    found = {}
+    for name, values in (("factor", factor), ("offset", offset)):
+        values = np.asarray(values, np.float32)
+        if values.size == 1:
+            values = values.reshape(())
+        elif values.size == values.shape[-1]:
+            values = values.reshape(-1)
+        else:
+            raise reader.unsupported(operator, "a constant that is not one number a channel")
+        found[name] = values
+    return reader.add(operator, "Affine", [source], weights=found)
+
+
+def _arithmetic(reader: _Reader, operator: Operator) -> str:
+    left, right = (reader.constant(operator, index) for index in (0, 1))
+    kind = operator.kind
+    if left is None and right is None:
+        sources = [reader.source(operator, index) for index in (0, 1)]
+        if kind in ("Sub", "SquaredDifference"):
+            minus = _affine(reader, operator, sources[1], factor=-1.0)
+            sources[1] = reader.nodes[minus]
+            kind = {"Sub": "Add", "SquaredDifference": "SquaredSum"}[kind]
+        if kind not in ("AddV2", "Add", "Mul", "SquaredSum"):
+            raise reader.unsupported(operator, f"{kind} of two computed tensors")
+        return reader.add(operator, {"AddV2": "Add", "Mul": "Multiply"}.get(kind, kind), sources)
+    source = reader.source(operator, 0 if left is None else 1)
+    values = right if left is None else left
+    if kind in ("AddV2", "Add", "BiasAdd"):
+        return _affine(reader, operator, source, offset=values)
+    if kind == "Sub":
+        if left is None:
+            return _affine(reader, operator, source, offset=-np.asarray(values))
+        return _affine(reader, operator, source, factor=-1.0, offset=values)
+    if kind == "Mul":
+        return _affine(reader, operator, source, factor=values)
+    if kind == "RealDiv" and left is None:
+        return _affine(reader, operator, source, factor=1 / np.asarray(values, np.float32))
+    if kind in ("Maximum", "Minimum") and np.size(values) == 1:
+        limit = float(np.reshape(values, ()))
+        clip = (limit, None) if kind == "Maximum" else (None, limit)
+        return reader.add(operator, "Clip", [source], clip=clip)
+    raise reader.unsupported(operator, f"TensorFlow's operator {kind} there")
+
+
+def _negate(reader: _Reader, operator: Operator) -> str:
+    return _affine(reader, operator, reader.source(operator), factor=-1.0)
+
+
+def _batch_norm(reader: _Reader, operator: Operator) -> str:
+    source = _image(reader, operator)
+    if operator.settings["is_training"]:
+        raise reader.unsupported(operator, "statistics of the batch")
+    gamma, beta, mean, variance = (
+        reader.weights(operator, index).astype(np.float64) for index in range(1, 5)
+    )
+    factor = gamma / np.sqrt(variance + operator.settings["epsilon"])
+    return _affine(reader, operator, source, factor, beta - mean * factor)
+
+
+def _clip(low: float | None, high: float | None) -> Callable[[_Reader, Operator], str]:
+    return lambda reader, operator: reader.add(operator, "Clip", clip=(low, high))
+
+
+def _function(name: str) -> Callable[[_Reader, Operator], str]:
+    return lambda reader, operator: reader.add(operator, "Function", function=name)
+
+
+def _leaky_relu(reader: _Reader, operator: Operator) -> str:
+    return reader.add(operator, "LeakyReLU", negative_slope=operator.settings["alpha"])
+
+
+def _pool(kind: str) -> Callable[[_Reader, Operator], str]:
+    def read(reader: _Reader, operator: Operator) -> str:
+        _image(reader, operator)
+        return reader.add(
+            operator,
+            kind,
+            pool_size=tuple(operator.settings["ksize"][1:3]),
+            strides=tuple(operator.settings["strides"][1:3]),
+            padding=operator.settings["padding"].decode().lower(),
         )
-    calls = entry["inbound_nodes"]
-    if len(calls) > 1:
-        raise UnsupportedLayerError(f"layer `{layer.name}` ({kind}) is called {len(calls)} times")
-    config = layer.get_config()
-    if kind == "BatchNormalization" and not isinstance(config["axis"], int):
-        config["axis"] = config["axis"][0]  # tf_keras gives a list
-    # The axis of the channels, whichever way a user has written it, depends on the input's rank.
-    last = (-1, layer.input_spec.ndim - 1) if kind == "BatchNormalization" else (-1,)
-    _check_layer(layer.name, kind, config, last)
-    weights = {}
-    for variable in layer.weights:
-        values = np.asarray(variable, np.float32)
-        if not np.isfinite(values).all():
-            raise TinsmithError(f"layer `{layer.name}`: {variable.name} holds NaN or infinity")
-        name = variable.name.split("/")[-1].split(":")[0]  # tf_keras: `conv2d/kernel:0`
-        if kind == "DepthwiseConv2D" and name == "kernel":
-            name = WEIGHTED[kind]
-        weights[name] = values
-    arguments = {key: config[key] for key in _ARGUMENTS[kind]}
-    if kind == "BatchNormalization":
-        arguments["rank"] = len(layer.input.shape)
-    if kind in POOLING:
-        arguments["input_shape"] = tuple(layer.input.shape[1:])
-    inputs = tuple(name for call in calls for name in _histories(call))
-    return Node(layer.name, kind, inputs, arguments, weights)
+
+    return read
 
 
-def _check_layer(name: str, kind: str, config: Mapping[str, Any], last: tuple[int, ...]) -> None:
-    if not _NAME.fullmatch(name):
-        raise UnsupportedLayerError(
-            f"layer `{name}` ({kind}): expected a name of letters, digits and `_.-`, "
-            "as tf_keras takes it: rename it"
+def _reduce(reader: _Reader, operator: Operator) -> str:
+    """A mean or a maximum over the whole image; a mean over the channels."""
+    source, axes = reader.source(operator), reader.constant(operator, 1)
+    rank = len(source.shape) + 1
+    over = sorted(int(axis) % rank for axis in np.ravel(axes)) if axes is not None else []
+    if operator.kind == "Mean" and over == [rank - 1]:
+        shape = (BATCH, *source.shape[:-1], 1)
+        name = reader.add(operator, "ChannelMean", shape=shape)
+    elif over == [1, 2] and rank == 4:
+        kind = {"Mean": "AveragePooling2D", "Max": "MaxPooling2D"}[operator.kind]
+        size = source.shape[:2]
+        shape = (BATCH, 1, 1, source.shape[-1])
+        name = reader.add(
+            operator, kind, pool_size=size, strides=size, padding="valid", shape=shape
         )
-    expected: dict[str, tuple[Any, ...]] = {"data_format": ("channels_last",), "groups": (1,)}
-    if kind in (*WEIGHTED, "SeparableConv2D", "Activation"):
-        expected["activation"] = ("linear", "relu", "relu6", "softmax", "sigmoid")
-    if kind == "ReLU":
-        expected |= {"max_value": (None, 6), "negative_slope": (0, None), "threshold": (0, None)}
-    if kind in ("BatchNormalization", "Softmax"):
-        expected["axis"] = last
-    if kind == "AveragePooling2D":
-        expected["padding"] = ("valid",)
-    for key, allowed in expected.items():
-        if key in config and config[key] not in allowed:
-            raise UnsupportedLayerError(
-                f"layer `{name}` ({kind}): {key}={config[key]!r} cannot be compiled: "
-                f"use {', '.join(repr(value) for value in allowed)}"
-            )
+    else:
+        raise reader.unsupported(operator, f"{operator.kind} over dimensions {over}")
+    if operator.shape == shape:
+        return name
+    return reader.add(operator, "Reshape", [reader.nodes[name]])
 
 
-def _histories(tree: Any) -> Iterator[str]:
-    """The names of the layers whose outputs stand in a serialized call."""
-    if isinstance(tree, Mapping):
-        if tree.get("class_name") == "__keras_tensor__":
-            yield tree["config"]["keras_history"][0]
-            return
-        tree = list(tree.values())
-    elif isinstance(tree, list | tuple) and [type(leaf) for leaf in tree[:3]] == [str, int, int]:
-        yield tree[0]  # as tf_keras writes it
-        return
-    if isinstance(tree, list | tuple):
-        for branch in tree:
-            yield from _histories(branch)
+def _concatenate(reader: _Reader, operator: Operator) -> str:
+    *tensors, axis = operator.inputs
+    if any(name in reader._trace.constants for name in tensors):
+        raise reader.unsupported(operator, "a constant joined to a computed tensor")
+    sources = [reader.source(operator, index) for index in range(len(tensors))]
+    over = int(np.ravel(reader._trace.constants[axis])[0]) % (len(operator.shape))
+    if over != len(operator.shape) - 1:
+        raise reader.unsupported(operator, f"a concatenation along dimension {over}")
+    return reader.add(operator, "Concatenate", sources) if len(sources) > 1 else sources[0].name
 
 
-def _sorted(nodes: list[Node], shape: tuple[int | None, ...]) -> Graph:
-    """Puts every layer behind those it reads; the input knows its shape."""
-    done: dict[str, Node] = {}
-    while len(done) < len(nodes):
-        for node in nodes:
-            if node.name not in done and all(name in done for name in node.inputs):
-                if node.kind == "InputLayer":
-                    node = Node(node.name, node.kind, (), {"shape": shape[1:]})
-                done[node.name] = node
-    return Graph(tuple(done.values()))
+def _pad(reader: _Reader, operator: Operator) -> str:
+    _image(reader, operator)
+    amounts = np.asarray(reader.constant(operator, 1)).tolist()
+    if amounts[0] != [0, 0] or amounts[3] != [0, 0] or operator.kind == "MirrorPad":
+        raise reader.unsupported(operator, "a padding other than zeros around an image")
+    if len(operator.inputs) > 2 and np.any(reader.constant(operator, 2)):
+        raise reader.unsupported(operator, "a padding other than zeros")
+    return reader.add(operator, "ZeroPadding2D", padding=(tuple(amounts[1]), tuple(amounts[2])))
+
+
+def _slice(reader: _Reader, operator: Operator) -> str:
+    """A part of an image: rows and columns cut off."""
+    source = _image(reader, operator)
+    begin, end, steps = (np.ravel(reader.constant(operator, i)).tolist() for i in (1, 2, 3))
+    settings, crop = operator.settings, []
+    plain = not any(settings[f"{kind}_mask"] for kind in ("ellipsis", "new_axis", "shrink_axis"))
+    for axis, (size, rest) in enumerate(
+        zip((BATCH, *source.shape), operator.shape, strict=plain)
+    ):
+        first = 0 if axis >= len(begin) or settings["begin_mask"] >> axis & 1 else begin[axis]
+        crop.append((first % size, size - rest - first % size))
+        plain &= axis >= len(steps) or steps[axis] == 1
+    if not plain or crop[0] != (0, 0) or crop[3] != (0, 0):
+        raise reader.unsupported(operator, "a slice other than rows and columns of an image")
+    return reader.add(operator, "Cropping2D", cropping=(crop[1], crop[2]))
+
+
+def _reshape(reader: _Reader, operator: Operator) -> str:
+    """A new shape of each image; layers that look at the last dimension alone see no other."""
+    source, shape = reader.source(operator), operator.shape
+    if shape[0] == BATCH and np.prod(shape[1:]) == np.prod(source.shape):
+        if shape[1:] == source.shape:
+            return source.name
+        return reader.add(operator, "Reshape")
+    if len(shape) == 2 and shape[-1] == source.shape[-1]:
+        return source.name  # (batch * H * W, C), on the way into and out of a dense layer
+    raise reader.unsupported(operator, "a shape that mixes images")
+
+
+def _upsample(reader: _Reader, operator: Operator) -> str:
+    source = _image(reader, operator)
+    size = [new / old for new, old in zip(operator.shape[1:3], source.shape[:2], strict=True)]
+    if any(factor % 1 for factor in size) or operator.settings["align_corners"]:
+        raise reader.unsupported(operator, "a resize by a factor that is not whole")
+    return reader.add(operator, "UpSampling2D", size=tuple(map(int, size)))
+
+
+_READERS: dict[str, Callable[[_Reader, Operator], str]] = {
+    "Conv2D": _conv,
+    "DepthwiseConv2dNative": _conv,
+    "MatMul": _matmul,
+    "BatchMatMulV2": _matmul,
+    **dict.fromkeys(
+        ("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"), _arithmetic
+    ),
+    "SquaredDifference": _arithmetic,
+    "Neg": _negate,
+    "FusedBatchNormV3": _batch_norm,
+    "Relu": _clip(0.0, None),
+    "Relu6": _clip(0.0, 6.0),
+    "LeakyRelu": _leaky_relu,
+    **{
+        kind: _function(name)
+        for kind, name in {
+            "Sigmoid": "sigmoid",
+            "Softmax": "softmax",
+            "Tanh": "tanh",
+            "Elu": "elu",
+            "Selu": "selu",
+            "Softplus": "softplus",
+            "Rsqrt": "rsqrt",
+            "Erf": "erf",
+            "Erfc": "erfc",
+            "Square": "square",
+        }.items()
+    },
+    "MaxPool": _pool("MaxPooling2D"),
+    "AvgPool": _pool("AveragePooling2D"),
+    "Mean": _reduce,
+    "Max": _reduce,
+    "ConcatV2": _concatenate,
+    "Pad": _pad,
+    "PadV2": _pad,
+    "StridedSlice": _slice,
+    "Reshape": _reshape,
+    "Squeeze": _reshape,
+    "ExpandDims": _reshape,
+    "ResizeNearestNeighbor": _upsample,
+}

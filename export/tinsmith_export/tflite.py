@@ -20,19 +20,27 @@ _OPERATORS = {
 
 @dataclass(frozen=True)
 class Product:
-    """One operator that multiplies.
+    """One operator that multiplies by a constant.
 
     Attributes:
         operator: `CONV_2D` for example.
-        name: its output tensor's name.
+        layer: the name of the graph's layer.
         integer: whether input, weights and output are int8.
         weights: as stored, `int8` or `float32`, output channel first (depthwise: last).
+        weight_scale: `float32 (channels,)` or `(1,)`, empty in a float model.
+        bias: `int32` or `float32 (channels,)`, or none.
+        input: scale and zero point of what it reads.
+        output: scale and zero point of what it gives.
     """
 
     operator: str
-    name: str
+    layer: str
     integer: bool
     weights: NDArray[Any]
+    weight_scale: NDArray[np.float32]
+    bias: NDArray[Any] | None
+    input: tuple[float, int]
+    output: tuple[float, int]
 
 
 def to_int8_tflite(model: tf_keras.Model) -> bytes:
@@ -46,7 +54,7 @@ def to_int8_tflite(model: tf_keras.Model) -> bytes:
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
     data = _convert(converter)
-    floats = [p.name for p in products(data) if not p.integer]
+    floats = [product.layer for product in products(data) if not product.integer]
     if floats:
         raise ConversionError(f"TFLite still multiplies in float: {', '.join(floats)}")
     return data
@@ -68,20 +76,59 @@ def _convert(converter: Any) -> bytes:
 
 
 def products(data: bytes) -> list[Product]:
-    """Lists the operators of a TFLite file that multiply, in order."""
+    """Lists the operators of a TFLite file that multiply by a constant, in order."""
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     subgraph = model.subgraphs[0]
+
+    def values(tensor: Any) -> NDArray[Any]:
+        dtype = {
+            schema.TensorType.INT8: np.int8,
+            schema.TensorType.INT32: np.int32,
+            schema.TensorType.FLOAT32: np.float32,
+        }[tensor.type]
+        raw = bytes(model.buffers[tensor.buffer].data)
+        return np.frombuffer(raw, dtype).reshape(tensor.shape)
+
     found = []
     for operator in subgraph.operators:
         code = model.operatorCodes[operator.opcodeIndex]
         name = _OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        if name not in PRODUCTS:
+        if name not in (*PRODUCTS, "MUL"):
             continue
-        source, weights, result = (
-            subgraph.tensors[index] for index in (*operator.inputs[:2], operator.outputs[0])
-        )
+        source, weights, *rest = (subgraph.tensors[i] for i in operator.inputs if i >= 0)
+        if name == "MUL" and model.buffers[weights.buffer].data is None:
+            continue  # of two computed tensors
+        result = subgraph.tensors[operator.outputs[0]]
         integer = all(t.type == schema.TensorType.INT8 for t in (source, weights, result))
-        raw = bytes(model.buffers[weights.buffer].data)
-        values = np.frombuffer(raw, np.int8 if integer else np.float32).reshape(weights.shape)
-        found.append(Product(name, result.name.decode(), integer, values))
+        if name == "MUL" and not integer:
+            continue  # part of a function between two roundings
+        grid = weights.quantization.scale if integer else []
+        found.append(
+            Product(
+                operator=name,
+                layer=_layer(result.name.decode()),
+                integer=integer,
+                weights=values(weights),
+                weight_scale=np.asarray(grid, np.float32),
+                bias=values(rest[0]) if rest else None,
+                input=_grid(source),
+                output=_grid(result),
+            )
+        )
     return found
+
+
+def _layer(name: str) -> str:
+    """The layer in a tensor's name, `model/quant_LAYER/Operator;…`; fused operators stand in a row."""
+    for part in name.split(";"):
+        _, found, rest = part.partition("/quant_")
+        if found:
+            return rest.rpartition("/")[0]
+    return name.split(";")[0].partition("/")[2].rpartition("/")[0]
+
+
+def _grid(tensor: Any) -> tuple[float, int]:
+    grid = tensor.quantization
+    if grid is None or grid.scale is None:
+        return 0.0, 0
+    return float(grid.scale[0]), int(grid.zeroPoint[0])

@@ -1,0 +1,167 @@
+"""The grid of int8 codes that a tensor is rounded to, and which tensors share one.
+
+The arithmetic is that of Jacob et al. 2018 (arXiv:1712.05877): `real = (int8 - zero_point) *
+scale`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tinsmith_export.convolutions import identity
+from tinsmith_export.graph import Graph, Node
+
+# A scale of so few bits that 255 of it, and every code's value, are exact in float32: what the
+# converter makes of it is the same number again.
+_SCALE_BITS = 12
+# TensorFlow's converter takes a range narrower than 1e-6 for zero. So does this: what lies so
+# close to zero rounds to it.
+_MIN_SCALE = 2.0**-27
+# How close to the middle between two codes a sum may come. The engines add in different
+# arithmetic, whose errors stay below half of it (XNNPACK in 21 bits, ONNX Runtime in float32).
+_TIE_MARGIN = 5e-4
+RELU = (0.0, None)
+# What TFLite's kernels give, whatever goes in.
+_FIXED = {"sigmoid": (2.0**-8, -128), "tanh": (2.0**-7, 0)}
+
+
+@dataclass(frozen=True)
+class Range:
+    """The real values that the int8 codes of a tensor stand for; zero is one of them."""
+
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def covering(cls, low: float, high: float, scale: float = 0.0) -> "Range":
+        """The finest grid, though not finer than `scale`, on which `low` to `high` lie."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = max(scale, _rounded_up(max((high - low) / 255, _MIN_SCALE)))
+        return cls(scale, min(127, max(-128, round(-128 - low / scale))))
+
+    @property
+    def low(self) -> float:
+        """The real value of code -128."""
+        return (-128 - self.zero_point) * self.scale
+
+    @property
+    def high(self) -> float:
+        """The real value of code 127."""
+        return (127 - self.zero_point) * self.scale
+
+
+def _rounded_up(scale: float) -> float:
+    mantissa, exponent = math.frexp(scale)
+    return math.ldexp(math.ceil(mantissa * 2**_SCALE_BITS), exponent - _SCALE_BITS)
+
+
+def separate(graph: Graph) -> Graph:
+    """Rounds anew what cannot take a range or a scale from what it meets.
+
+    In a concatenation all parts have one range, in a sum both have one scale: so neither has
+    anything to round that the engines could round differently.
+    """
+    for name in [node.name for node in graph.nodes if node.kind in ("Add", "Concatenate")]:
+        node = graph.node(name)
+        sources = {edge: _ranged(graph, edge) for edge in node.inputs}
+        clips = {source.clip == RELU for found in sources.values() for source in found}
+        mixed = node.kind == "Concatenate" and len(clips) > 1
+        inputs, before = [], []
+        for edge, found in sources.items():
+            stuck = any(_stuck(source) or (mixed and source.clip == RELU) for source in found)
+            if stuck:
+                tail = str(len(before) or "")
+                before.append(
+                    identity(Node(f"{name}/input{tail}", "", (edge,), graph.node(edge).shape))
+                )
+            inputs.append(before[-1].name if stuck else edge)
+        if before:
+            # An edge may stand in a sum twice: x + x.
+            renamed = dict(zip(sources, inputs, strict=True))
+            inputs = [renamed[edge] for edge in node.inputs]
+            graph = graph.replaced(replace(node, inputs=tuple(inputs)), *before)
+    return graph
+
+
+def _ranged(graph: Graph, name: str) -> list[Node]:
+    return [graph.node(source) for source in sorted(graph.sources(name))]
+
+
+def _stuck(node: Node) -> bool:
+    """Whether a layer's range is given by something else than calibration."""
+    fixed = node.config.get("function") in _FIXED
+    return not node.inputs or fixed or node.clip not in ((None, None), RELU)
+
+
+def share_ranges(
+    graph: Graph, limits: Mapping[str, tuple[float, float]], source: Range
+) -> dict[str, Range]:
+    """Chooses the range of every layer.
+
+    Args:
+        graph: from `separate`.
+        limits: lowest and highest output of each layer with a range of its own.
+        source: the range of the input.
+
+    Returns:
+        Layer name to range, of every layer.
+    """
+    limits = {name: _limits(graph.node(name), *span) for name, span in limits.items()}
+    whole, scales = _Groups(limits), _Groups(limits)  # that share a range; a scale
+    for node in graph.nodes:
+        if node.kind == "Concatenate":
+            sources = graph.sources(node.name)
+            whole.join(sources)
+            scales.join(sources)
+        elif node.kind == "Add":
+            scales.join(set().union(*(graph.sources(name) for name in node.inputs)))
+    spans = {
+        name: (min(limits[n][0] for n in group), max(limits[n][1] for n in group))
+        for name, group in whole.items()
+    }
+    scale = {
+        group: max(Range.covering(*spans[name]).scale for name in group)
+        for group in set(scales.values())
+    }
+    sums = [node for node in graph.nodes if node.kind == "Add"]
+    while True:
+        close = []
+        for node in sums:
+            group = scales[node.name]
+            (into,) = {scales[n] for name in node.inputs for n in graph.sources(name)}
+            if into != group and _ties(scale[into] / scale[group]):
+                close.append(group)
+        if not close:
+            break
+        for group in set(close):
+            scale[group] = _rounded_up(scale[group] * (1 + 2.0**-_SCALE_BITS))
+    ranges = {"input": source}
+    for name, span in spans.items():
+        fixed = _FIXED.get(graph.node(name).config.get("function", ""))
+        ranges[name] = Range(*fixed) if fixed else Range.covering(*span, scale[scales[name]])
+    for node in graph.nodes:
+        ranges.setdefault(node.name, ranges[min(graph.sources(node.name))])
+    return ranges
+
+
+def _limits(node: Node, low: float, high: float) -> tuple[float, float]:
+    """What calibration saw, but 0 to the highest behind a ReLU: the clamp to code -128 is it."""
+    return (0.0 if node.clip[0] == 0 else low), high
+
+
+def _ties(ratio: float) -> bool:
+    """Whether a sum of two codes comes close to the middle between two codes of another scale."""
+    distances = (abs(code * ratio % 1 - 0.5) for code in range(1, 511))
+    return min(distances) < _TIE_MARGIN
+
+
+class _Groups(dict[str, frozenset[str]]):
+    """Name to the group that it is in; at first each is alone."""
+
+    def __init__(self, names: Mapping[str, object]) -> None:
+        super().__init__({name: frozenset([name]) for name in names})
+
+    def join(self, names: set[str]) -> None:
+        """Makes one group of the groups of these names."""
+        joined = frozenset().union(*(self[name] for name in names))
+        self.update(dict.fromkeys(joined, joined))
