@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime.backends import Backend, TensorInfo, create_backend
 from tinsmith_runtime.errors import BackendError, UsageError
+from tinsmith_runtime.features import quantize
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Manifest, Variant
 
 # A larger batch is computed in pieces, so that memory does not grow with it.
@@ -37,10 +38,10 @@ class Engine:
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
         self._lock = threading.Lock()
-        entry = manifest.input
+        self._input = manifest.input
         # The float value of each pixel, for the float variants.
-        codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
-        self._float_of_pixel = (codes * entry.scale).astype(np.float32)
+        codes = np.arange(256, dtype=np.float64) - 128 - self._input.zero_point
+        self._float_of_pixel = (codes * self._input.scale).astype(np.float32)
         self._backend: Backend | None = None
         backend = self._start(data)
         self.name, self.version = backend.name, backend.version
@@ -53,34 +54,38 @@ class Engine:
         self._backend = backend
         return backend
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Computes a batch; a second thread waits for its turn.
 
         Args:
-            pixels: `uint8 (N, H, W, C)`, the model's shape.
+            batch: `uint8 (N, H, W, C)` or `float32` features without NaN, of the model's shape.
 
         Returns:
-            `(N, classes)`: `int8` codes from an int8 variant, `float32` logits from a float one.
+            `(N, ...)`: `int8` codes from an int8 variant, `float32` from a float one.
 
         Raises:
             UsageError: the engine is closed.
         """
         with self._lock:
             backend = self._backend or self._start(self.require_open())
-            if 0 < len(pixels) <= _MAX_BATCH:
-                return backend.run(self._encode(pixels))
+            if 0 < len(batch) <= _MAX_BATCH:
+                return backend.run(self._encode(batch))
             pieces = [
-                backend.run(self._encode(pixels[start : start + _MAX_BATCH]))
-                for start in range(0, len(pixels), _MAX_BATCH)
+                backend.run(self._encode(batch[start : start + _MAX_BATCH]))
+                for start in range(0, len(batch), _MAX_BATCH)
             ]
-        classes = len(self._manifest.output.labels)
-        empty = np.empty((0, classes), np.int8 if self._integer else np.float32)
+            empty = np.empty((0, *backend.output.shape), backend.output.dtype)
         return np.concatenate([*pieces, empty])
 
-    def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    def _encode(self, batch: NDArray[Any]) -> NDArray[Any]:
+        if self._input.kind == "features":
+            if self._integer:
+                return quantize(batch, self._input.scale, self._input.zero_point)
+            return batch
         if self._integer:
-            return np.bitwise_xor(pixels, _SIGN_BIT).view(np.int8)
-        return self._float_of_pixel[pixels]
+            codes: NDArray[np.uint8] = np.bitwise_xor(batch, _SIGN_BIT)
+            return codes.view(np.int8)
+        return self._float_of_pixel.take(batch)
 
     def clone(self) -> "Engine":
         """Starts the same bytes once more.

@@ -10,7 +10,7 @@ from pathlib import Path
 from tinsmith_runtime.bundle import read_bundle
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.install import install, rollback
-from tinsmith_runtime.manifest import Manifest
+from tinsmith_runtime.manifest import Input, Manifest
 from tinsmith_runtime.model import load
 from tinsmith_runtime.selftest import selftest
 from tinsmith_runtime.signature import Signer, generate_key, sign_bundle, verify_bundle
@@ -149,13 +149,21 @@ def describe(manifest: Manifest) -> list[str]:
     entry, output, training = manifest.input, manifest.output, manifest.training
     parity = manifest.quality.parity
     size = " x ".join(str(n) for n in entry.shape[1:])
-    low, high = entry.value_range
+    ranged = "{:g} to {:g}".format(*entry.value_range) if entry.value_range else ""
+    if entry.kind == "image":
+        taken = f"uint8 pixels, standing for {ranged}"
+    else:
+        taken = f"float32 features{ranged and ', calibrated on '}{ranged}"
+    if output.kind == "logits":
+        given = f"{len(output.labels)} classes ({', '.join(output.labels)})"
+    else:
+        given = " x ".join(str(n) for n in output.shape[1:]) + " values"
     bits = ", ".join(f"{layer.name} {layer.weight_bits}" for layer in manifest.layers)
     versions = ", ".join(f"{name} {found}" for name, found in manifest.made_with.items())
     lines = [
-        f"input     {entry.name}: {size} uint8 pixels, standing for {low:g} to {high:g}",
-        f"output    {output.name}: {len(output.labels)} classes ({', '.join(output.labels)}), "
-        f"{output.activation} applied by the runtime",
+        f"input     {entry.name}: {size} {taken}",
+        *_describe_preprocessing(entry),
+        f"output    {output.name}: {given}, {output.activation} applied by the runtime",
         f"trained   {training.model} on {training.dataset}, seed {training.seed}",
         f"quantized {training.recipe}, {training.qat_epochs} epochs of fine-tuning",
         f"weights   bits a layer: {bits}",
@@ -169,13 +177,24 @@ def describe(manifest: Manifest) -> list[str]:
     lines.append(
         "accuracy  " + " -> ".join(f"{r.stage} {r.accuracy:.2%}" for r in manifest.quality.ladder)
     )
+    agreed = parity.top1_agreement
+    top1 = "" if agreed is None else f"; top-1 agrees on {agreed:.2%}"
     lines.append(
         f"parity    {parity.equal:,} of {parity.compared:,} int8 outputs equal, the rest at most "
-        f"{parity.max_difference_lsb} LSB apart; top-1 agrees on {parity.top1_agreement:.2%}"
+        f"{parity.max_difference_lsb} LSB apart{top1}"
     )
     lines.append(f"golden    {manifest.golden.count} vectors: check them with `tinsmith selftest`")
     lines.append(f"made with {versions}")
     return lines
+
+
+def _describe_preprocessing(entry: Input) -> list[str]:
+    rules = entry.preprocessing
+    if rules is None or entry.color is None:
+        return []
+    fit = {"stretch": "stretched to", "contain": "padded to", "crop": "cropped to"}[rules.fit]
+    invert = ", inverted" if rules.invert else ""
+    return [f"images    made {entry.color}{invert}, {fit} that size, {rules.resampling}"]
 
 
 def _selftest(arguments: argparse.Namespace) -> int:
