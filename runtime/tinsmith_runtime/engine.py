@@ -141,7 +141,7 @@ def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
     for side in ("input", "output"):
         spec = getattr(manifest, side)
         scale, zero_point = (spec.scale, spec.zero_point) if integer else (0.0, 0)
-        promised = TensorInfo(spec.shape[1:], dtype, scale, zero_point)
+        promised = TensorInfo(spec.sample_shape, dtype, scale, zero_point)
         found: TensorInfo = getattr(backend, side)
         for name in (field.name for field in fields(TensorInfo)):
             expected, got = getattr(promised, name), getattr(found, name)

@@ -42,8 +42,8 @@ def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
         BundleError: an array is missing or does not fit the manifest.
     """
     count = manifest.golden.count
-    inputs = (count, *(size or 0 for size in manifest.input.shape[1:]))
-    outputs = (count, *(size or 0 for size in manifest.output.shape[1:]))
+    inputs = (count, *manifest.input.sample_shape)
+    outputs = (count, *manifest.output.sample_shape)
     expected = {
         "inputs": (np.dtype(manifest.input.dtype), inputs),
         "outputs_int8": (np.dtype(np.int8), outputs),

@@ -20,13 +20,17 @@ Picture: TypeAlias = "NDArray[Any] | str | Path | bytes | Image"
 _FORMATS = ("PNG", "JPEG")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _DEFAULT = Preprocessing()
-# What Pillow and numpy raise on a damaged file, depending on which byte it is.
+# What Pillow and numpy raise on a damaged file, depending on which byte it is; of less than damage
+# Pillow warns, which is an error where Python is told so.
 _TROUBLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, OverflowError,
-            MemoryError, RecursionError, TokenError)  # fmt: skip
+            MemoryError, RecursionError, TokenError, Warning)  # fmt: skip
 
 
 def read_image(
-    image: Picture, shape: tuple[int, ...], preprocessing: Preprocessing = _DEFAULT
+    image: Picture,
+    shape: tuple[int, ...],
+    preprocessing: Preprocessing = _DEFAULT,
+    name: str = "image",
 ) -> NDArray[np.uint8]:
     """Brings one image to the model's input.
 
@@ -36,6 +40,7 @@ def read_image(
             model wants, and fitted to its size. A path that ends in `.npy` holds an array.
         shape: the model's `(H, W, C)`.
         preprocessing: how those are fitted.
+        name: what an error calls the image; a path has its own name.
 
     Returns:
         `uint8 (H, W, C)`.
@@ -44,9 +49,10 @@ def read_image(
         InputError: the shape, dtype or content does not fit.
         UsageError: there is no such file, or Pillow is needed and not installed.
     """
-    name = str(image) if isinstance(image, str | Path) else "image"
-    if isinstance(image, str | Path) and Path(image).suffix.lower() == ".npy":
-        image = read_npy(Path(image))
+    if isinstance(image, str | Path):
+        name = str(image)
+        if Path(image).suffix.lower() == ".npy":
+            image = read_npy(Path(image))
     if not isinstance(image, np.ndarray):
         image = _decode(name, image, shape, preprocessing)
     if image.shape == shape[:2] and shape[2] == 1:
@@ -87,7 +93,7 @@ def _decode(
     preprocessing: Preprocessing,
 ) -> NDArray[Any]:
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise UsageError(
             f"{name}: PNG and JPEG need Pillow: pip install 'tinsmith-runtime[images]' "
@@ -106,6 +112,7 @@ def _decode(
             image = Path(image).read_bytes()
         if isinstance(image, bytes):
             image = Image.open(io.BytesIO(image), formats=_FORMATS)
+            ImageOps.exif_transpose(image, in_place=True)  # a camera held upright says so there
         if image.mode.startswith(("I", "F")):
             # Pillow would cut their values off at 255.
             raise InputError(f"{name}: expected 8 bits a channel, got Pillow's mode {image.mode}")

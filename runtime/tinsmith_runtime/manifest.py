@@ -94,6 +94,11 @@ class Input:
     preprocessing: Preprocessing | None = Preprocessing()
 
     @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape without the batch."""
+        return tuple(size or 0 for size in self.shape[1:])
+
+    @property
     def color(self) -> str | None:
         """`grey`, `rgb` or `rgba`, after the channels; `None` if no image file has as many."""
         channels = self.shape[-1] if self.kind == "image" else None
@@ -121,6 +126,11 @@ class Output:
     labels: tuple[str, ...]
     activation: Annotated[str, _one_of("softmax", "sigmoid", "none")]
     kind: Annotated[str, _one_of("logits", "values")] = "logits"
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape without the batch."""
+        return tuple(size or 0 for size in self.shape[1:])
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime.activation import ACTIVATIONS
 from tinsmith_runtime.backends import installed_backends, require_known
-from tinsmith_runtime.bundle import Bundle, read_bundle
+from tinsmith_runtime.bundle import Bundle
 from tinsmith_runtime.engine import Engine
 from tinsmith_runtime.errors import InputError, UsageError
 from tinsmith_runtime.features import check_features, read_features
@@ -58,8 +58,7 @@ def load(
         BackendError: the engine is missing, or its model is not what the manifest says, or the
             self-test failed.
     """
-    bundle = read_bundle(path) if trusted_keys is None else read_trusted(path, trusted_keys)[0]
-    model = open_model(bundle, backend, threads, precision)
+    model = open_model(read_trusted(path, trusted_keys), backend, threads, precision)
     if selftest:
         require_passed(model.selftest())
     return model
@@ -112,7 +111,7 @@ class Model:
         self.engine_version = engine.version
         self._engine = engine
         self._proof = proof
-        self._shape = tuple(size or 0 for size in proof.manifest.input.shape[1:])
+        self._shape = proof.manifest.input.sample_shape
         self._integer = variant.precision == "int8"
 
     @property

@@ -64,6 +64,18 @@ def test_another_size_is_resized():
     assert read_image(Image.new("L", (300, 200), 77), GREY).tolist() == [[[77]] * 8] * 8
 
 
+def test_a_camera_that_was_held_upright(picture):
+    """A photo is turned as its EXIF says; a Pillow image is taken as it is."""
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the orientation: turn it clockwise
+    picture.save(buffer, "PNG", exif=exif)
+    turned = np.rot90(np.asarray(picture), -1)
+    np.testing.assert_array_equal(read_image(buffer.getvalue(), GREY)[..., 0], turned)
+    opened = Image.open(buffer)
+    np.testing.assert_array_equal(read_image(opened, GREY)[..., 0], np.asarray(picture))
+
+
 @pytest.fixture
 def wide() -> Image.Image:
     """Black, with a white square in the middle third of its width."""
@@ -206,7 +218,9 @@ def test_damaged_file_never_crashes(form: str, picture, pixels, tmp_path):
     if form == "npy":
         np.save(path, pixels[0])
     else:
-        path.write_bytes(_encode(picture, form))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.save(path, form, exif=exif)
     data, chance = path.read_bytes(), random.Random(0)
     messages = []
     for _ in range(1000):
