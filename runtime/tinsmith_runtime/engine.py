@@ -4,6 +4,7 @@ import ctypes
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -12,12 +13,11 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime.backends import Backend, TensorInfo, create_backend
 from tinsmith_runtime.errors import BackendError, UsageError
-from tinsmith_runtime.features import quantize
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Manifest, Variant
+from tinsmith_runtime.features import quantizer
+from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
 
 # A larger batch is computed in pieces, so that memory does not grow with it.
 _MAX_BATCH = 64
-_SIGN_BIT = np.uint8(0x80)
 
 
 class Engine:
@@ -38,10 +38,7 @@ class Engine:
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
         self._lock = threading.Lock()
-        self._input = manifest.input
-        # The float value of each pixel, for the float variants.
-        codes = np.arange(256, dtype=np.float64) - 128 - self._input.zero_point
-        self._float_of_pixel = (codes * self._input.scale).astype(np.float32)
+        self._encode = _encoder(manifest.input, self._integer)
         self._backend: Backend | None = None
         backend = self._start(data)
         self.name, self.version = backend.name, backend.version
@@ -61,7 +58,8 @@ class Engine:
             batch: `uint8 (N, H, W, C)` or `float32` features without NaN, of the model's shape.
 
         Returns:
-            `(N, ...)`: `int8` codes from an int8 variant, `float32` from a float one.
+            `(N, ...)`: from an int8 variant `uint8`, int8 codes plus 128; from a float one
+            `float32`.
 
         Raises:
             UsageError: the engine is closed.
@@ -74,18 +72,9 @@ class Engine:
                 backend.run(self._encode(batch[start : start + _MAX_BATCH]))
                 for start in range(0, len(batch), _MAX_BATCH)
             ]
-            empty = np.empty((0, *backend.output.shape), backend.output.dtype)
+            dtype = np.uint8 if self._integer else np.float32
+            empty = np.empty((0, *backend.output.shape), dtype)
         return np.concatenate([*pieces, empty])
-
-    def _encode(self, batch: NDArray[Any]) -> NDArray[Any]:
-        if self._input.kind == "features":
-            if self._integer:
-                return quantize(batch, self._input.scale, self._input.zero_point)
-            return batch
-        if self._integer:
-            codes: NDArray[np.uint8] = np.bitwise_xor(batch, _SIGN_BIT)
-            return codes.view(np.int8)
-        return self._float_of_pixel.take(batch)
 
     def clone(self) -> "Engine":
         """Starts the same bytes once more.
@@ -132,6 +121,16 @@ def _forget_all() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
+
+
+def _encoder(entry: Input, integer: bool) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """From a batch to what the backend runs; pixels are codes plus 128 already."""
+    if integer == (entry.kind == "image"):
+        return np.asarray
+    if integer:
+        return quantizer(entry.scale, entry.zero_point)
+    codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
+    return (codes * entry.scale).astype(np.float32).take
 
 
 def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:

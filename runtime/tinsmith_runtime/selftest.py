@@ -62,7 +62,7 @@ def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
         outputs = engine.run(golden.inputs)
         engine.close()
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        difference = outputs.astype(np.int16) - golden.outputs_int8
+        difference = outputs.astype(np.int16) - 128 - golden.outputs_int8
         wrong = np.argwhere(difference)
         mismatch = ""
         if len(wrong):
