@@ -1,6 +1,5 @@
 """TFLite files on LiteRT, or on `tflite_runtime`, its older name, where only that exists."""
 
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,13 +11,15 @@ from tinsmith_runtime.quiet import mute_stderr
 
 # A package that is there but broken is not passed over for the other: the error says so.
 if find_spec("ai_edge_litert"):
+    from ai_edge_litert import __version__
     from ai_edge_litert.interpreter import Interpreter
 
-    _VERSION = f"LiteRT {version('ai-edge-litert')}"
+    _VERSION = f"LiteRT {__version__}"
 else:
+    from tflite_runtime import __version__
     from tflite_runtime.interpreter import Interpreter
 
-    _VERSION = f"tflite_runtime {version('tflite-runtime')}"
+    _VERSION = f"tflite_runtime {__version__}"
 
 
 class LiteRtBackend:

@@ -1,7 +1,5 @@
 """ONNX files on ONNX Runtime."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,6 +78,9 @@ def optimized_model(model: bytes) -> bytes:
 
     What runs is in it: `QLinearConv` is an integer kernel, `FusedConv` a float one.
     """
+    import tempfile  # here, since it takes longer to import than all of this room
+    from pathlib import Path
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     with tempfile.TemporaryDirectory() as folder:
