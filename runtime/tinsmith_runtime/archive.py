@@ -14,8 +14,8 @@ Read: TypeAlias = Callable[[str, int], bytes]
 """`read(name, limit_bytes)` fetches one file, or raises a `BundleError` if it is larger."""
 
 # What the standard library raises on a damaged zip, depending on which byte it is.
-_TROUBLE = (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, OverflowError,
-            RuntimeError, ValueError, struct.error, zlib.error)  # fmt: skip
+ZIP_TROUBLE = (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, OverflowError,
+               RuntimeError, ValueError, struct.error, zlib.error)  # fmt: skip
 
 
 def pack(contents: Mapping[str, bytes]) -> bytes:
@@ -50,7 +50,7 @@ def unpack(data: bytes) -> Iterator[Read]:
                 return archive.read(entry)
 
             yield read
-    except _TROUBLE as error:
+    except ZIP_TROUBLE as error:
         raise BundleError(f"expected a zip: {error}") from error
 
 

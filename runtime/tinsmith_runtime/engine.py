@@ -4,6 +4,7 @@ import ctypes
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
@@ -12,11 +13,11 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime.backends import Backend, TensorInfo, create_backend
 from tinsmith_runtime.errors import BackendError, UsageError
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Manifest, Variant
+from tinsmith_runtime.features import quantizer
+from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
 
 # A larger batch is computed in pieces, so that memory does not grow with it.
 _MAX_BATCH = 64
-_SIGN_BIT = np.uint8(0x80)
 
 
 class Engine:
@@ -37,10 +38,7 @@ class Engine:
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
         self._lock = threading.Lock()
-        entry = manifest.input
-        # The float value of each pixel, for the float variants.
-        codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
-        self._float_of_pixel = (codes * entry.scale).astype(np.float32)
+        self._encode = _encoder(manifest.input, self._integer)
         self._backend: Backend | None = None
         backend = self._start(data)
         self.name, self.version = backend.name, backend.version
@@ -53,34 +51,30 @@ class Engine:
         self._backend = backend
         return backend
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Computes a batch; a second thread waits for its turn.
 
         Args:
-            pixels: `uint8 (N, H, W, C)`, the model's shape.
+            batch: `uint8 (N, H, W, C)` or `float32` features without NaN, of the model's shape.
 
         Returns:
-            `(N, classes)`: `int8` codes from an int8 variant, `float32` logits from a float one.
+            `(N, ...)`: from an int8 variant `uint8`, int8 codes plus 128; from a float one
+            `float32`.
 
         Raises:
             UsageError: the engine is closed.
         """
         with self._lock:
             backend = self._backend or self._start(self.require_open())
-            if 0 < len(pixels) <= _MAX_BATCH:
-                return backend.run(self._encode(pixels))
+            if 0 < len(batch) <= _MAX_BATCH:
+                return backend.run(self._encode(batch))
             pieces = [
-                backend.run(self._encode(pixels[start : start + _MAX_BATCH]))
-                for start in range(0, len(pixels), _MAX_BATCH)
+                backend.run(self._encode(batch[start : start + _MAX_BATCH]))
+                for start in range(0, len(batch), _MAX_BATCH)
             ]
-        classes = len(self._manifest.output.labels)
-        empty = np.empty((0, classes), np.int8 if self._integer else np.float32)
+            dtype = np.uint8 if self._integer else np.float32
+            empty = np.empty((0, *backend.output.shape), dtype)
         return np.concatenate([*pieces, empty])
-
-    def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        if self._integer:
-            return np.bitwise_xor(pixels, _SIGN_BIT).view(np.int8)
-        return self._float_of_pixel[pixels]
 
     def clone(self) -> "Engine":
         """Starts the same bytes once more.
@@ -129,6 +123,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
+def _encoder(entry: Input, integer: bool) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """From a batch to what the backend runs; pixels are codes plus 128 already."""
+    if integer == (entry.kind == "image"):
+        return np.asarray
+    if integer:
+        return quantizer(entry.scale, entry.zero_point)
+    codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
+    return (codes * entry.scale).astype(np.float32).take
+
+
 def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
     """Compares what the engine reports of the model file with what the manifest says of it."""
     integer = variant.precision == "int8"
@@ -136,7 +140,7 @@ def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
     for side in ("input", "output"):
         spec = getattr(manifest, side)
         scale, zero_point = (spec.scale, spec.zero_point) if integer else (0.0, 0)
-        promised = TensorInfo(spec.shape[1:], dtype, scale, zero_point)
+        promised = TensorInfo(spec.sample_shape, dtype, scale, zero_point)
         found: TensorInfo = getattr(backend, side)
         for name in (field.name for field in fields(TensorInfo)):
             expected, got = getattr(promised, name), getattr(found, name)

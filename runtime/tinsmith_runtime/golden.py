@@ -21,12 +21,12 @@ class GoldenVectors:
     """Real inputs and what every engine must answer.
 
     Attributes:
-        inputs: `uint8 (N, H, W, C)`.
-        outputs_int8: `int8 (N, classes)`, to be met bit for bit.
-        outputs_float: `float32 (N, classes)`, the float model's logits.
+        inputs: `uint8 (N, H, W, C)` of images, `float32 (N, ...)` of features.
+        outputs_int8: `int8 (N, ...)`, to be met bit for bit.
+        outputs_float: `float32 (N, ...)`, the float model's logits or values.
     """
 
-    inputs: NDArray[np.uint8]
+    inputs: NDArray[Any]
     outputs_int8: NDArray[np.int8]
     outputs_float: NDArray[np.float32]
 
@@ -42,22 +42,24 @@ def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
         BundleError: an array is missing or does not fit the manifest.
     """
     count = manifest.golden.count
-    inputs = (count, *(size or 0 for size in manifest.input.shape[1:]))
-    outputs = (count, len(manifest.output.labels))
-    expected: dict[str, tuple[type[np.generic], tuple[int, ...]]] = {
-        "inputs": (np.uint8, inputs),
-        "outputs_int8": (np.int8, outputs),
-        "outputs_float": (np.float32, outputs),
+    inputs = (count, *manifest.input.sample_shape)
+    outputs = (count, *manifest.output.sample_shape)
+    expected = {
+        "inputs": (np.dtype(manifest.input.dtype), inputs),
+        "outputs_int8": (np.dtype(np.int8), outputs),
+        "outputs_float": (np.dtype(np.float32), outputs),
     }
     arrays = {}
     try:
         with unpack(data) as read:
-            for key, (kind, shape) in expected.items():
-                size_bytes = math.prod(shape) * np.dtype(kind).itemsize
+            for key, (dtype, shape) in expected.items():
+                size_bytes = math.prod(shape) * dtype.itemsize
                 file = read(f"{key}.npy", size_bytes + _MAX_HEADER_BYTES)
-                arrays[key] = _parse_npy(key, file, np.dtype(kind), shape)
+                arrays[key] = _parse_npy(key, file, dtype, shape)
     except BundleError as error:
         raise BundleError(f"{manifest.golden.file}: {error}") from error
+    if manifest.input.kind == "features" and np.isnan(arrays["inputs"]).any():
+        raise BundleError(f"{manifest.golden.file}: inputs: expected numbers, got NaN")
     return GoldenVectors(**arrays)
 
 

@@ -9,11 +9,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_runtime.activation import ACTIVATIONS
-from tinsmith_runtime.backends import installed_backends, require_known
-from tinsmith_runtime.bundle import Bundle, read_bundle
+from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
+from tinsmith_runtime.backends import SIGN_BIT, installed_backends, require_known
+from tinsmith_runtime.bundle import Bundle
 from tinsmith_runtime.engine import Engine
 from tinsmith_runtime.errors import InputError, UsageError
+from tinsmith_runtime.features import check_features, read_features
 from tinsmith_runtime.image import Picture, check_pixels, read_image
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output, Variant
 from tinsmith_runtime.selftest import SelfTest, require_passed, selftest_bundle
@@ -21,6 +22,7 @@ from tinsmith_runtime.signature import read_trusted
 
 # Far more than a board has; an engine that is asked for millions takes the process down.
 _MAX_THREADS = 256
+_UINT8 = np.dtype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,7 @@ def load(
         BackendError: the engine is missing, or its model is not what the manifest says, or the
             self-test failed.
     """
-    bundle = read_bundle(path) if trusted_keys is None else read_trusted(path, trusted_keys)[0]
-    model = open_model(bundle, backend, threads, precision)
+    model = open_model(read_trusted(path, trusted_keys), backend, threads, precision)
     if selftest:
         require_passed(model.selftest())
     return model
@@ -111,8 +112,11 @@ class Model:
         self.engine_version = engine.version
         self._engine = engine
         self._proof = proof
-        self._image_shape = tuple(size or 0 for size in proof.manifest.input.shape[1:])
+        self._shape = proof.manifest.input.sample_shape
+        self._features = self.input.kind == "features"
         self._integer = variant.precision == "int8"
+        activation = ACTIVATIONS[self.output.activation]
+        self._decode = code_decoder(self.output) if self._integer else activation
 
     @property
     def input(self) -> Input:
@@ -130,11 +134,11 @@ class Model:
         return self.manifest.output.labels
 
     def classify(self, image: Picture, top: int | None = None) -> list[Prediction]:
-        """Classifies one image.
+        """Classifies one image, or one sample of features.
 
         Args:
             image: `uint8 (H, W)` or `(H, W, C)`, a path, the bytes of a PNG or JPEG, or a Pillow
-                image.
+                image; for a model of features, numbers of its shape or the path of a `.npy` file.
             top: how many predictions to give, from 1; all if `None`.
 
         Returns:
@@ -142,53 +146,64 @@ class Model:
 
         Raises:
             InputError: the image does not fit the model.
-            UsageError: there is no such file, `top` is not positive, or the model is closed.
+            UsageError: there is no such file, `top` is not positive, the model gives values and
+                no classes, or it is closed.
         """
         if top is not None and top < 1:
             raise UsageError(f"top: expected a number from 1, got {top}")
-        pixels = read_image(image, self._image_shape)
-        probabilities = self.predict(pixels[np.newaxis])[0]
+        if self.output.kind != "logits":
+            raise UsageError("classify: the model gives values, not classes: use predict")
+        if self.input.preprocessing:
+            sample: NDArray[Any] = read_image(image, self._shape, self.input.preprocessing)
+        else:
+            sample = read_features(image, self._shape)
+        probabilities = self.predict(sample[np.newaxis])[0]
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [Prediction(self.labels[i], float(probabilities[i])) for i in order]
 
-    def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Computes the probabilities of a batch.
+    def predict(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Computes the probabilities, or the values, of a batch.
 
         Args:
-            batch: `uint8 (N, H, W, C)`.
+            batch: `uint8 (N, H, W, C)` of images; numbers `(N, ...)` of features.
 
         Returns:
-            `float32 (N, classes)`, after the activation that the manifest names.
+            `float32 (N, ...)`, after the activation that the manifest names.
 
         Raises:
-            InputError: shape or dtype do not fit the model.
+            InputError: shape, dtype or NaN do not fit the model.
             UsageError: the model is closed.
         """
-        raw = self.predict_raw(batch)
-        logits = raw.astype(np.float32)
-        if self._integer:
-            logits -= np.float32(self.output.zero_point)
-            logits *= np.float32(self.output.scale)
-        return ACTIVATIONS[self.output.activation](logits)
+        return self._decode(self._run(batch))
 
-    def predict_raw(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
+    def predict_raw(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Computes what the engine itself gives, for proofs.
 
         Args:
-            batch: `uint8 (N, H, W, C)`.
+            batch: as `predict` takes it.
 
         Returns:
-            `(N, classes)`: `int8` codes from an int8 variant, `float32` logits from a float one.
+            `(N, ...)`: `int8` codes from an int8 variant, `float32` from a float one.
 
         Raises:
-            InputError: shape or dtype do not fit the model.
+            InputError: shape, dtype or NaN do not fit the model.
             UsageError: the model is closed.
         """
-        if not isinstance(batch, np.ndarray) or batch.ndim != len(self.input.shape):
+        found = self._run(batch)
+        return (found ^ SIGN_BIT).view(np.int8) if self._integer else found
+
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        known = type(batch) is np.ndarray and batch.dtype is _UINT8
+        if known and batch.shape[1:] == self._shape and not self._features:
+            return self._engine.run(batch)
+        if not isinstance(batch, np.ndarray) or batch.ndim != len(self._shape) + 1:
             got = getattr(batch, "shape", type(batch).__name__)
-            height, width, channels = self._image_shape
-            raise InputError(f"batch: expected shape (N, {height}, {width}, {channels}), got {got}")
-        check_pixels("batch", batch, (len(batch), *self._image_shape))
+            sizes = ", ".join(map(str, self._shape))
+            raise InputError(f"batch: expected shape (N, {sizes}), got {got}")
+        if self._features:
+            batch = check_features("batch", batch, (len(batch), *self._shape))
+        else:
+            check_pixels("batch", batch, (len(batch), *self._shape))
         return self._engine.run(batch)
 
     def clone(self) -> "Model":

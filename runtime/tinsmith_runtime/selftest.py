@@ -62,14 +62,15 @@ def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
         outputs = engine.run(golden.inputs)
         engine.close()
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        difference = outputs.astype(np.int16) - golden.outputs_int8
+        difference = outputs.astype(np.int16) - 128 - golden.outputs_int8
         wrong = np.argwhere(difference)
         mismatch = ""
         if len(wrong):
-            vector, output = (int(i) for i in wrong[0])
-            by = int(difference[vector, output])
-            mismatch = f"golden vector {vector}, output {output}: differs by {by:+d} LSB"
-        equal = int((difference == 0).all(axis=1).sum())
+            vector, *output = (int(i) for i in wrong[0])
+            by = int(difference[tuple(wrong[0])])
+            name = ", ".join(map(str, output))
+            mismatch = f"golden vector {vector}, output {name}: differs by {by:+d} LSB"
+        equal = len(outputs) - len(set(wrong[:, 0].tolist()))
         results.append(
             SelfTest(name, engine.version, cpu, len(outputs), equal, mismatch, elapsed_ms)
         )

@@ -1,24 +1,25 @@
 """TFLite files on LiteRT, or on `tflite_runtime`, its older name, where only that exists."""
 
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from tinsmith_runtime.backends.protocol import Array, TensorInfo
+from tinsmith_runtime.backends.protocol import SIGN_BIT, Array, TensorInfo
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.quiet import mute_stderr
 
 # A package that is there but broken is not passed over for the other: the error says so.
 if find_spec("ai_edge_litert"):
+    from ai_edge_litert import __version__
     from ai_edge_litert.interpreter import Interpreter
 
-    _VERSION = f"LiteRT {version('ai-edge-litert')}"
+    _VERSION = f"LiteRT {__version__}"
 else:
+    from tflite_runtime import __version__
     from tflite_runtime.interpreter import Interpreter
 
-    _VERSION = f"tflite_runtime {version('tflite-runtime')}"
+    _VERSION = f"tflite_runtime {__version__}"
 
 
 class LiteRtBackend:
@@ -43,6 +44,8 @@ class LiteRtBackend:
         self.input, self.output = _tensor_info(inputs[0]), _tensor_info(outputs[0])
         self._input_index: int = inputs[0]["index"]
         self._output_index: int = outputs[0]["index"]
+        self._input_memory = self._interpreter.tensor(self._input_index)
+        self._output_memory = self._interpreter.tensor(self._output_index)
         self._batch_size: int = inputs[0]["shape"][0]
 
     def run(self, batch: Array) -> Array:
@@ -53,6 +56,12 @@ class LiteRtBackend:
                 interpreter.resize_tensor_input(self._input_index, batch.shape)
                 interpreter.allocate_tensors()
                 self._batch_size = len(batch)
+            if batch.dtype == np.uint8:
+                # In the engine's own memory, of which it forbids a view while it runs.
+                np.bitwise_xor(batch, SIGN_BIT, self._input_memory().view(np.uint8))
+                interpreter.invoke()
+                codes: Array = self._output_memory().view(np.uint8) ^ SIGN_BIT
+                return codes
             interpreter.set_tensor(self._input_index, batch)
             interpreter.invoke()
         except (RuntimeError, ValueError) as error:

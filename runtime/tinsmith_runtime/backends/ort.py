@@ -1,13 +1,11 @@
 """ONNX files on ONNX Runtime."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
 
-from tinsmith_runtime.backends.protocol import Array, TensorInfo
+from tinsmith_runtime.backends.protocol import SIGN_BIT, Array, TensorInfo
 from tinsmith_runtime.errors import BackendError
 
 # What ONNX Runtime calls a type, and the type that `run` takes or gives for it. tinsmith's int8
@@ -17,7 +15,6 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(uint8)": np.dtype(np.int8),
     "tensor(float)": np.dtype(np.float32),
 }
-_SIGN_BIT = np.uint8(0x80)
 
 
 class OrtBackend:
@@ -47,17 +44,17 @@ class OrtBackend:
         self.input = _tensor_info(inputs[0], "input", session)
         self.output = _tensor_info(outputs[0], "output", session)
         self._input_name, self._output_names = inputs[0].name, [outputs[0].name]
-        self._integer = self.input.dtype == np.int8
 
     def run(self, batch: Array) -> Array:
         """See `Backend.run`."""
-        if self._integer:
-            batch = batch.view(np.uint8) ^ _SIGN_BIT
+        signed = batch.dtype == np.int8
+        if signed:
+            batch = batch.view(np.uint8) ^ SIGN_BIT
         try:
             result: Array = self._session.run(self._output_names, {self._input_name: batch})[0]
         except Exception as error:  # see above
             raise BackendError(f"ONNX Runtime refuses the batch: {error}") from error
-        return (result ^ _SIGN_BIT).view(np.int8) if self._integer else result
+        return (result ^ SIGN_BIT).view(np.int8) if signed else result
 
 
 def _tensor_info(
@@ -81,6 +78,9 @@ def optimized_model(model: bytes) -> bytes:
 
     What runs is in it: `QLinearConv` is an integer kernel, `FusedConv` a float one.
     """
+    import tempfile  # here, since it takes longer to import than all of this room
+    from pathlib import Path
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     with tempfile.TemporaryDirectory() as folder:

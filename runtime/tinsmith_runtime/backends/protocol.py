@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+SIGN_BIT = np.uint8(0x80)
+"""`code ^ SIGN_BIT`: from an int8 code to the same plus 128 as uint8, and back."""
+
 
 @dataclass(frozen=True)
 class TensorInfo:
@@ -48,8 +51,9 @@ class Backend(Protocol):
         """Computes a batch.
 
         Args:
-            batch: `(N, *input.shape)` of `input.dtype`.
+            batch: `(N, *input.shape)` of `input.dtype`; or `uint8`, int8 codes plus 128.
 
         Returns:
-            `(N, *output.shape)` of `output.dtype`, not overwritten by a later call.
+            `(N, *output.shape)` of `output.dtype`, or `uint8`, int8 codes plus 128, for such a
+            batch; not overwritten by a later call.
         """
