@@ -1,5 +1,22 @@
 """Compiles a Keras model to int8 TFLite and int8 ONNX that are proven to agree."""
 
-from tinsmith_export.exporting import Checkpoint, Exported, Options, Progress, export
+from tinsmith_export.exporting import (
+    Checkpoint,
+    Exported,
+    Options,
+    Progress,
+    compile_model,
+    export,
+)
+from tinsmith_export.samples import Samples, from_dataset
 
-__all__ = ["Checkpoint", "Exported", "Options", "Progress", "export"]
+__all__ = [
+    "Checkpoint",
+    "Exported",
+    "Options",
+    "Progress",
+    "Samples",
+    "compile_model",
+    "export",
+    "from_dataset",
+]

@@ -10,7 +10,9 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from tinsmith_export.exporting import Exported, Options, Progress, export
+from tinsmith_export.measures import wilson
 from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.manifest import Manifest, Parity
 from tinsmith_train import load_dataset
 
 
@@ -38,16 +40,19 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the bundle; default: NAME.tin beside the model"
     )
-    recipe = parser.add_mutually_exclusive_group()
-    recipe.add_argument(
-        "--qat-epochs",
-        type=int,
-        default=2,
-        metavar="N",
-        help="epochs of quantization-aware fine-tuning; default: 2",
+    parser.add_argument(
+        "--recipe",
+        choices=("ptq", "qat"),
+        default="qat",
+        help="ptq: calibrate and round; qat: then fine-tune too, and keep it if it is better; "
+        "default: qat",
     )
-    recipe.add_argument(
-        "--ptq", action="store_true", help="post-training quantization, no fine-tuning"
+    parser.add_argument(
+        "--qat-steps",
+        type=int,
+        default=Options.qat_steps,
+        metavar="N",
+        help=f"steps of fine-tuning, up to 128 inputs each; default: {Options.qat_steps}",
     )
     parser.add_argument(
         "--input-range",
@@ -74,8 +79,10 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     out = arguments.out or arguments.model.with_suffix(".tin")
-    if arguments.qat_epochs < 0:
-        raise UsageError(f"--qat-epochs: expected 0 or more, got {arguments.qat_epochs}")
+    if arguments.qat_steps < 1:
+        raise UsageError(
+            f"--qat-steps: expected 1 or more, got {arguments.qat_steps}: for none, --recipe ptq"
+        )
     if not out.absolute().parent.is_dir() or out.is_dir():
         raise UsageError(f"--out {out}: expected a file in a folder that exists")
     if not arguments.model.is_file():
@@ -83,7 +90,8 @@ def _run(arguments: argparse.Namespace) -> int:
     dataset = load_dataset(arguments.dataset, arguments.data_dir)
     options = Options(
         input_range=tuple(arguments.input_range),
-        qat_epochs=0 if arguments.ptq else arguments.qat_epochs,
+        recipe=arguments.recipe,
+        qat_steps=arguments.qat_steps,
         max_drop_pp=arguments.max_drop_pp,
         seed=arguments.seed,
     )
@@ -146,29 +154,61 @@ def _as_json(exported: Exported, out: Path) -> str:
 
 
 def _say(exported: Exported, out: Path) -> list[str]:
-    manifest, parity = exported.manifest, exported.manifest.quality.parity
-    ladder = manifest.quality.ladder
-    best = max(exported.checkpoints, key=lambda checkpoint: checkpoint.rank)
-    lines = [f"accuracy on {ladder[0].count:,} test images of {manifest.training.dataset}"]
-    for rung in ladder:
-        change_pp = (rung.accuracy - ladder[0].accuracy) * 100
-        change = "" if rung is ladder[0] else f"  {change_pp:+.2f} points"
-        lines.append(f"  {rung.stage:<8}{rung.accuracy:8.2%}{change}")
-    if len(exported.checkpoints) > 1:
-        lines.append(
-            f"tuned    kept step {best.step} of {exported.checkpoints[-1].step}: agrees with float "
-            f"on {best.agreement:.2%} of the images held back "
-            f"({exported.checkpoints[0].agreement:.2%} before)"
-        )
+    manifest, quality = exported.manifest, exported.manifest.quality
+    lines = [*_ladder(manifest), *_tuning(exported)]
     seven = [layer.name for layer in manifest.layers if layer.weight_bits == 7]
     kernels = ", ".join(f"{count} {name}" for name, count in exported.kernels.items())
-    equal = "all" if parity.equal == parity.compared else f"{parity.equal:,}"
     lines += [
         f"weights  7 bits in {len(seven)} of {len(manifest.layers)} layers, 8 in the rest",
         f"kernels  integer in every layer: {kernels} in ONNX Runtime",
-        f"parity   {equal} of {parity.compared:,} TFLite and ONNX outputs equal to the bit, "
-        f"largest difference {parity.max_difference_lsb} LSB, "
-        f"top-1 the same on {parity.top1_agreement:.2%}",
+        f"parity   {_parity(quality.parity)}",
+        f"         on random inputs {_parity(quality.parity_random)}",
     ]
     lines += [f"file     {v.file:<18} {v.size_bytes:>9,} bytes" for v in manifest.variants]
     return [*lines, f"written  {out}"]
+
+
+def _ladder(manifest: Manifest) -> list[str]:
+    quality = manifest.quality
+    first, *_ = ladder = quality.ladder
+    labelled = first.accuracy is not None
+    what = "accuracy [95 % interval]" if labelled else "against float, no labels"
+    lines = [f"{what}, {first.count:,} inputs of {manifest.training.dataset}"]
+    for rung in ladder:
+        parts = [f"  {rung.stage:<10}"]
+        if rung.accuracy is not None and first.accuracy is not None:
+            low, high = wilson(round(rung.accuracy * rung.count), rung.count)
+            parts.append(f"{rung.accuracy:8.2%} [{low:.2%}, {high:.2%}]")
+            change_pp = (rung.accuracy - first.accuracy) * 100
+            parts.append("" if rung is first else f"{change_pp:+.2f} points")
+        if rung is not first:
+            if rung.agreement is not None:
+                parts.append(f"answers as float {rung.agreement:.2%}")
+            if rung.sqnr_db is not None:
+                parts.append(f"SQNR {rung.sqnr_db:.1f} dB")
+        lines.append("  ".join(part for part in parts if part))
+    if quality.mcnemar_p is not None:
+        chance = "may be chance" if quality.mcnemar_p > 0.05 else "is more than chance"
+        lines.append(f"  the change {chance} (McNemar p = {quality.mcnemar_p:.2g})")
+    return lines
+
+
+def _tuning(exported: Exported) -> list[str]:
+    if len(exported.checkpoints) == 1:
+        return []
+    best = max(exported.checkpoints, key=lambda checkpoint: checkpoint.rank)
+    before, after = exported.checkpoints[0].mean_squared_error, best.mean_squared_error
+    return [
+        f"tuned    kept step {best.step} of {exported.checkpoints[-1].step}: mean squared error to "
+        f"float on inputs held back {after:.3g} ({before:.3g} before)"
+    ]
+
+
+def _parity(parity: Parity) -> str:
+    equal = "all" if parity.equal == parity.compared else f"{parity.equal:,}"
+    agreed = parity.top1_agreement
+    same = "" if agreed is None else f", top-1 the same on {agreed:.2%}"
+    return (
+        f"{equal} of {parity.compared:,} TFLite and ONNX outputs equal to the bit, "
+        f"largest difference {parity.max_difference_lsb} LSB{same}"
+    )

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tinsmith_export.samples import Samples, from_dataset
 from tinsmith_runtime.manifest import Manifest
 from tinsmith_train import Dataset
 from tinsmith_train.noise import import_tensorflow
@@ -42,14 +44,16 @@ class Options:
 
     Attributes:
         input_range: the real values that the model takes for pixels 0 and 255.
-        qat_epochs: passes of fine-tuning over the training images; 0 is post-training
-            quantization.
-        max_drop_pp: how many percentage points of accuracy int8 may lose.
+        recipe: `ptq`, calibration alone, or `qat`, calibration and then fine-tuning.
+        qat_steps: steps of fine-tuning, a batch of up to 128 inputs each.
+        max_drop_pp: how many percentage points of accuracy int8 may lose; without labels, of
+            agreement with float.
         seed: of everything random.
     """
 
     input_range: tuple[float, float] = (0.0, 1.0)
-    qat_epochs: int = 2
+    recipe: str = "qat"
+    qat_steps: int = 800
     max_drop_pp: float = 0.5
     seed: int = 0
 
@@ -71,7 +75,37 @@ class Exported:
 
 def export(
     path: Path,
-    dataset: Dataset,
+    samples: Dataset | Samples,
+    out: Path,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> Exported:
+    """Compiles a Keras model file to int8 TFLite and int8 ONNX, proves them, writes a bundle.
+
+    Args:
+        path: a `.keras` file of Keras 3 or tf_keras, or an `.h5` file.
+        samples: to calibrate, fine-tune and prove on.
+        out: the `.tin` file to write.
+        options: the defaults of `Options` if `None`.
+        progress: hears how it goes.
+        verbose: let TensorFlow log.
+
+    Raises:
+        UsageError: model, samples and options do not fit each other.
+        UnsupportedLayerError: a layer cannot be compiled.
+        ConversionError: a step gave something else than what went in.
+        GateError: int8 loses too much, or the engines disagree; nothing is written.
+    """
+    import_tensorflow(verbose)
+    from tinsmith_export.doors import load_keras
+
+    return compile_model(load_keras(path), samples, out, options, progress, verbose)
+
+
+def compile_model(
+    model: Any,
+    samples: Dataset | Samples,
     out: Path,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -80,20 +114,15 @@ def export(
     """Compiles a Keras model to int8 TFLite and int8 ONNX, proves them, and writes a bundle.
 
     Args:
-        path: an image classifier: a `.keras` file of Keras 3 or tf_keras, or an `.h5` file.
-        dataset: to calibrate, fine-tune (train images) and prove (test images) on.
-        out: the `.tin` file to write.
-        options: the defaults of `Options` if `None`.
-        progress: hears how it goes.
-        verbose: let TensorFlow log.
-
-    Raises:
-        UsageError: model, dataset and options do not fit each other.
-        UnsupportedLayerError: a layer cannot be compiled.
-        ConversionError: a step gave something else than what went in.
-        GateError: int8 loses too much, or the engines disagree; nothing is written.
+        model: a built model of Keras 3 or tf_keras, one input and one output.
+        samples: as `export`, like the other arguments and what is raised.
+        out: as `export`.
+        options: as `export`.
+        progress: as `export`.
+        verbose: as `export`.
     """
     import_tensorflow(verbose)
     from tinsmith_export.pipeline import compile_bundle
 
-    return compile_bundle(path, dataset, out, options or Options(), progress or Progress())
+    samples = samples if isinstance(samples, Samples) else from_dataset(samples)
+    return compile_bundle(model, samples, out, options or Options(), progress or Progress())

@@ -321,9 +321,7 @@ def _convolution(writer: _Float, node: Node) -> str:
 
 
 def _dense(writer: _Float, node: Node) -> str:
-    return writer.compute(
-        "Gemm", node, [writer.reals(node), *writer.weights(node)], transB=1
-    )
+    return writer.compute("Gemm", node, [writer.reals(node), *writer.weights(node)], transB=1)
 
 
 def _both(kind: str) -> Callable[[_Float, Node], str]:

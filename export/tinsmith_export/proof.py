@@ -9,8 +9,10 @@ import onnx
 from numpy.typing import NDArray
 
 from tinsmith_export.errors import ConversionError, GateError
+from tinsmith_export.measures import agreement, cosine, sqnr_db, top1
 from tinsmith_export.quantize import can_saturate
 from tinsmith_export.tflite import Product
+from tinsmith_runtime.activation import ACTIVATIONS
 from tinsmith_runtime.backends import Backend
 from tinsmith_runtime.backends.ort import optimized_model
 from tinsmith_runtime.manifest import Parity, Rung
@@ -63,14 +65,9 @@ def require_no_saturation(products: Sequence[Product]) -> None:
     """
     for product in products:
         weights = product.weights.astype(np.int16)
-        exact = product.operator == "DEPTHWISE_CONV_2D"
-        if not exact and can_saturate(weights.reshape(len(weights), -1).T):
-            raise ConversionError(f"{product.name}: int8 weights could saturate an x86 kernel")
-
-
-def to_codes(pixels: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """What an int8 engine takes for pixels: `int8 = pixel - 128`, shape as it is."""
-    return (pixels ^ np.uint8(0x80)).view(np.int8)
+        product_sum = product.operator not in ("DEPTHWISE_CONV_2D", "MUL")
+        if product_sum and can_saturate(weights.reshape(len(weights), -1).T):
+            raise ConversionError(f"{product.layer}: int8 weights could saturate an x86 kernel")
 
 
 def run_batches(backend: Backend, inputs: NDArray[Any]) -> NDArray[Any]:
@@ -87,53 +84,74 @@ def run_batches(backend: Backend, inputs: NDArray[Any]) -> NDArray[Any]:
     return np.concatenate([backend.run(inputs[start : start + _BATCH_SIZE]) for start in starts])
 
 
-def top1(outputs: NDArray[Any], labels: NDArray[np.int64]) -> float:
-    """The part of `(N, classes)` outputs whose largest entry is the label."""
-    return float((outputs.argmax(1) == labels).mean())
-
-
-def measure_parity(reference: NDArray[np.int8], other: NDArray[np.int8]) -> Parity:
-    """Compares two engines' outputs, `int8 (N, classes)` each."""
-    difference = np.abs(reference.astype(np.int16) - other)
-    return Parity(
-        compared=difference.size,
-        equal=int((difference == 0).sum()),
-        max_difference_lsb=int(difference.max(initial=0)),
-        top1_agreement=float((reference.argmax(1) == other.argmax(1)).mean()),
-    )
-
-
-def climb(outputs: Mapping[str, NDArray[Any]], labels: NDArray[np.int64]) -> tuple[Rung, ...]:
+def climb(
+    expected: NDArray[np.float32],
+    stages: Mapping[str, NDArray[np.float32]],
+    activation: str,
+    labels: NDArray[np.int64] | None,
+    classes: bool,
+) -> tuple[Rung, ...]:
     """Makes the accuracy ladder.
 
     Args:
-        outputs: stage to `(N, classes)`, anything whose largest entry is the answer.
-        labels: `int64 (N,)`.
+        expected: what the Keras model gives, `(N, …)`.
+        stages: stage to outputs before the activation, the rewritten model's first. This one is
+            compared with the Keras model, the others, whose outputs are rounded, with this one.
+        activation: what makes the Keras model's outputs of the rewritten one's.
+        labels: `int64 (N,)`, where there are some.
+        classes: whether the outputs are logits of classes.
     """
-    return tuple(Rung(stage, top1(found, labels), len(labels)) for stage, found in outputs.items())
+    accuracy = None if labels is None else top1(expected, labels)
+    rungs = [Rung("float", len(expected), accuracy, 1.0 if classes else None, None, 1.0)]
+    logits = next(iter(stages.values()))
+    for stage, found in stages.items():
+        pair = (logits, found)
+        if found is logits:
+            pair = (expected, ACTIVATIONS[activation](logits))
+        rungs.append(
+            Rung(
+                stage,
+                len(found),
+                None if labels is None else top1(found, labels),
+                agreement(expected, found) if classes else None,
+                sqnr_db(*pair),
+                cosine(*pair),
+            )
+        )
+    return tuple(rungs)
 
 
-def hold_gates(ladder: Sequence[Rung], parity: Parity, max_drop_pp: float) -> None:
+def hold_gates(ladder: Sequence[Rung], parities: Sequence[Parity], max_drop_pp: float) -> None:
     """Lets a model through that kept its accuracy and computes the same everywhere.
+
+    Without labels, an answer that is not the float model's counts as lost.
 
     Args:
         ladder: the float model first; the last two are the int8 files.
-        parity: between the two.
+        parities: between the two.
         max_drop_pp: how many percentage points of accuracy int8 may lose.
 
     Raises:
         GateError: it did not.
     """
     for rung in ladder[-2:]:
+        if rung.accuracy is not None and ladder[0].accuracy is not None:
+            drop, what = ladder[0].accuracy - rung.accuracy, "loses {} points against float"
+        elif rung.agreement is not None:
+            drop, what = 1 - rung.agreement, "answers {} % of the inputs otherwise than float"
+        else:
+            continue
         # 99.5 % - 99 % is a little more than 0.5 points in floats: the limit itself must pass.
-        drop_pp = round((ladder[0].accuracy - rung.accuracy) * 100, 9)
+        drop_pp = round(drop * 100, 9)
         if drop_pp > max_drop_pp:
             raise GateError(
-                f"{rung.stage} loses {drop_pp:.2f} points against float, more than "
-                f"--max-drop-pp {max_drop_pp:g}: no bundle written; try more --qat-epochs"
+                f"{rung.stage} {what.format(f'{drop_pp:.2f}')}, more than --max-drop-pp "
+                f"{max_drop_pp:g}: no bundle written; try --recipe qat with more --qat-steps, or "
+                "--keep-float"
             )
-    if parity.max_difference_lsb > 1:
-        raise GateError(
-            f"TFLite and ONNX differ by {parity.max_difference_lsb} LSB, more than 1: "
-            "no bundle written"
-        )
+    for parity in parities:
+        if parity.max_difference_lsb > 1:
+            raise GateError(
+                f"TFLite and ONNX differ by {parity.max_difference_lsb} LSB, more than 1: "
+                "no bundle written"
+            )

@@ -8,6 +8,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tinsmith_export.convolutions import identity
 from tinsmith_export.graph import Graph, Node
 
@@ -48,6 +51,10 @@ class Range:
     def high(self) -> float:
         """The real value of code 127."""
         return (127 - self.zero_point) * self.scale
+
+    def reals(self, codes: NDArray[np.int8]) -> NDArray[np.float32]:
+        """What codes stand for."""
+        return (codes.astype(np.float32) - self.zero_point) * np.float32(self.scale)
 
 
 def _rounded_up(scale: float) -> float:

@@ -280,9 +280,7 @@ def _slice(reader: _Reader, operator: Operator) -> str:
     begin, end, steps = (np.ravel(reader.constant(operator, i)).tolist() for i in (1, 2, 3))
     settings, crop = operator.settings, []
     plain = not any(settings[f"{kind}_mask"] for kind in ("ellipsis", "new_axis", "shrink_axis"))
-    for axis, (size, rest) in enumerate(
-        zip((BATCH, *source.shape), operator.shape, strict=plain)
-    ):
+    for axis, (size, rest) in enumerate(zip((BATCH, *source.shape), operator.shape, strict=plain)):
         first = 0 if axis >= len(begin) or settings["begin_mask"] >> axis & 1 else begin[axis]
         crop.append((first % size, size - rest - first % size))
         plain &= axis >= len(steps) or steps[axis] == 1

@@ -9,7 +9,8 @@ import tf_keras
 from numpy.typing import NDArray
 
 from tinsmith_export.exporting import Checkpoint
-from tinsmith_export.rebuild import outputs_of
+from tinsmith_export.measures import agreement
+from tinsmith_export.rebuild import run
 
 BATCH_SIZE = 128
 LEARNING_RATE = 1e-4
@@ -23,36 +24,36 @@ class Lesson:
     """What the float model said of some inputs.
 
     Attributes:
-        inputs: `float32 (N, H, W, C)`.
-        logits: `float32 (N, classes)`, the float model's.
-        labels: `int64 (N,)`.
+        inputs: `float32 (N, …)`.
+        outputs: `float32 (N, …)`, the float model's.
+        labels: `int64 (N,)`, where there are some.
     """
 
     inputs: NDArray[np.float32]
-    logits: NDArray[np.float32]
-    labels: NDArray[np.int64]
+    outputs: NDArray[np.float32]
+    labels: NDArray[np.int64] | None
 
 
 def tune(
     model: tf_keras.Model,
     lesson: Lesson,
     held_back: Lesson,
-    epochs: int,
+    steps: int,
     seed: int,
     report: Report,
 ) -> list[Checkpoint]:
     """Trains the fake-quantized model in place and leaves it at its best checkpoint.
 
-    The loss is the mean squared error between its logits and the float model's, and a little
-    cross-entropy with the labels. Adam with cosine decay. Step 0, which is post-training
-    quantization, is a checkpoint like the others, so tuning never makes things worse on the
-    inputs held back.
+    The loss is the mean squared error between its outputs and the float model's, and, where there
+    are labels, a little cross-entropy with them. Adam with cosine decay. Step 0, which is
+    post-training quantization, is a checkpoint like the others, so tuning never makes things worse
+    on the inputs held back.
 
     Args:
         model: from `fake_quantize`.
         lesson: what to learn from.
         held_back: what to choose the checkpoint on.
-        epochs: passes over the lesson; 0 changes nothing.
+        steps: of one batch each; 0 changes nothing.
         seed: of the order of the inputs.
         report: called now and then with the step, the number of steps and the loss.
 
@@ -61,45 +62,46 @@ def tune(
     """
     checkpoints = [_measure(model, held_back, 0)]
     best, weights = checkpoints[0], model.get_weights()
-    steps = epochs * (len(lesson.inputs) // BATCH_SIZE)
     optimizer = tf_keras.optimizers.Adam(
         tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, max(steps, 1))
     )
-    spread = tf.constant(lesson.logits.std(), tf.float32)
+    spread = tf.constant(max(float(lesson.outputs.std()), 1e-8), tf.float32)
+    labelled = lesson.labels is not None
 
     @tf.function  # type: ignore[untyped-decorator]
-    def train_step(x: tf.Tensor, logits: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    def train_step(x: tf.Tensor, outputs: tf.Tensor, *y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             found = model(x, training=True)
-            distance = tf.reduce_mean(tf.square((found - logits) / spread))
-            wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(y, found)
-            loss = distance + LABEL_WEIGHT * tf.reduce_mean(wrong)
+            loss = tf.reduce_mean(tf.square((found - outputs) / spread))
+            if labelled:
+                wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(y[0], found)
+                loss += LABEL_WEIGHT * tf.reduce_mean(wrong)
         variables = model.trainable_variables
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
 
+    parts = (lesson.inputs, lesson.outputs, *([lesson.labels] if labelled else []))
     batches = (
-        tf.data.Dataset.from_tensor_slices((lesson.inputs, lesson.logits, lesson.labels))
-        .shuffle(len(lesson.inputs), seed=seed)
-        .batch(BATCH_SIZE, drop_remainder=True)
+        tf.data.Dataset.from_tensor_slices(parts)
+        .shuffle(min(len(lesson.inputs), 10_000), seed=seed)
+        .repeat()
+        .batch(min(BATCH_SIZE, len(lesson.inputs)))
+        .take(steps)
         .prefetch(2)
     )
-    step = 0
-    for _ in range(epochs):
-        for x, logits, y in batches:
-            loss = train_step(x, logits, y)
-            step += 1
-            if step % 20 == 0 or step == steps:
-                report(step, steps, float(loss))
-            if step % max(1, steps // (4 * epochs)) == 0:
-                checkpoints.append(_measure(model, held_back, step))
-                if checkpoints[-1].rank > best.rank:
-                    best, weights = checkpoints[-1], model.get_weights()
+    for step, batch in enumerate(batches, 1):
+        loss = train_step(*batch)
+        if step % 20 == 0 or step == steps:
+            report(step, steps, float(loss))
+        if step % max(1, steps // 8) == 0:
+            checkpoints.append(_measure(model, held_back, step))
+            if checkpoints[-1].rank > best.rank:
+                best, weights = checkpoints[-1], model.get_weights()
     model.set_weights(weights)
     return checkpoints
 
 
 def _measure(model: tf_keras.Model, held_back: Lesson, step: int) -> Checkpoint:
-    found = outputs_of(model, held_back.inputs)
-    agreement = float((found.argmax(1) == held_back.logits.argmax(1)).mean())
-    return Checkpoint(step, agreement, float(np.square(found - held_back.logits).mean()))
+    found = run(model, held_back.inputs)
+    agreed = agreement(held_back.outputs, found) if found.ndim == 2 else 0.0
+    return Checkpoint(step, agreed, float(np.square(found - held_back.outputs).mean()))

@@ -181,30 +181,53 @@ class Layer:
 
 @dataclass(frozen=True)
 class Rung:
-    """One step of the accuracy ladder: top-1 on `count` test samples."""
+    """One step of the accuracy ladder, on `count` samples.
+
+    Attributes:
+        stage: `float` first, then what it became.
+        count: how many samples.
+        accuracy: top-1 (0..1); `None` without labels.
+        agreement: how often the top-1 answer is the float model's (0..1); `None` for values.
+        sqnr_db: power of the float model's outputs over that of the difference; `None` where there
+            is none.
+        cosine: of the angle to the float model's outputs; `None` where one has no length.
+    """
 
     stage: str
-    accuracy: float
     count: int
+    accuracy: float | None
+    agreement: float | None
+    sqnr_db: float | None
+    cosine: float | None
 
 
 @dataclass(frozen=True)
 class Quality:
-    """The proof: what each step cost, and how far the two int8 files agree."""
+    """The proof: what each step cost, and how far the two int8 files agree.
+
+    Attributes:
+        ladder: float, rewritten, fake-quantized, TFLite, ONNX.
+        parity: of the two int8 files on real inputs.
+        parity_random: the same on random int8 inputs.
+        mcnemar_p: how likely so uneven a change of right answers, float against int8, is by
+            chance; `None` without labels.
+    """
 
     ladder: tuple[Rung, ...]
     parity: Parity
+    parity_random: Parity
+    mcnemar_p: float | None
 
 
 @dataclass(frozen=True)
 class Training:
-    """Where the numbers come from: the dataset, the recipe and the seed."""
+    """Where the numbers come from: the dataset, the recipe (`ptq` or `qat`) and the seed."""
 
     dataset: str
     dataset_sha256: Digest
     model: str
     recipe: str
-    qat_epochs: int
+    qat_steps: int
     seed: int
 
 

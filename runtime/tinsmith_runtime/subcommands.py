@@ -111,7 +111,7 @@ def describe(manifest: Manifest) -> list[str]:
         *_describe_preprocessing(entry),
         f"output    {output.name}: {given}, {output.activation} applied by the runtime",
         f"trained   {training.model} on {training.dataset}, seed {training.seed}",
-        f"quantized {training.recipe}, {training.qat_epochs} epochs of fine-tuning",
+        f"quantized {training.recipe}, {training.qat_steps} steps of fine-tuning",
         f"weights   bits a layer: {bits}",
         "files",
     ]

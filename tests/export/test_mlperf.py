@@ -30,7 +30,7 @@ def cifar10() -> Dataset:
 
 
 def test_resnet8(cifar10: Dataset, tmp_path: Path) -> None:
-    options = Options(input_range=(0.0, 255.0), qat_epochs=0, max_drop_pp=0.3)
+    options = Options(input_range=(0.0, 255.0), recipe="ptq", max_drop_pp=0.3)
     exported = export(
         shared(MODELS, "pretrainedResnet.h5"), cifar10, tmp_path / "resnet.tin", options
     )
@@ -63,7 +63,7 @@ def test_mobilenet_v1(cifar10: Dataset, tmp_path: Path) -> None:
         shared(MODELS, "vww_96.h5"),
         load_dataset(str(path)),
         tmp_path / "vww.tin",
-        Options(qat_epochs=0, max_drop_pp=100.0),
+        Options(recipe="ptq", max_drop_pp=100.0),
     )
     assert exported.kernels == {"QLinearConv": 28, "QGemm": 1}
     parity = exported.manifest.quality.parity

@@ -1,0 +1,109 @@
+"""From the quantized graph to the four model files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tf_keras
+
+from tinsmith_export.errors import ConversionError
+from tinsmith_export.graph import Graph
+from tinsmith_export.onnx import to_int8_onnx, to_onnx
+from tinsmith_export.ranges import Range
+from tinsmith_export.recipe import Quantized
+from tinsmith_export.tflite import Product, products, to_float_tflite, to_int8_tflite
+from tinsmith_runtime.backends import create_backend
+from tinsmith_runtime.manifest import Input, Output
+
+
+@dataclass(frozen=True)
+class Converted:
+    """The model files.
+
+    Attributes:
+        files: name to bytes.
+        output: what the int8 files' outputs mean.
+        products: of the int8 files.
+    """
+
+    files: dict[str, bytes]
+    output: Output
+    products: tuple[Product, ...]
+
+
+def convert(
+    graph: Graph,
+    reference: tf_keras.Model,
+    quantized: Quantized,
+    source: Input,
+    labels: Sequence[str],
+    activation: str,
+    classes: bool,
+) -> Converted:
+    """Makes the model files.
+
+    Args:
+        graph: the float graph.
+        reference: the same as a model.
+        quantized: what became of it.
+        source: the model's input.
+        labels: the names of the classes, none for values.
+        activation: what the runtime applies to the output.
+        classes: whether the output is logits, or values.
+
+    Raises:
+        ConversionError: TensorFlow's converter fails, or made of a layer something else.
+    """
+    int8 = to_int8_tflite(quantized.model)
+    found = _require_same_grid(quantized, products(int8))
+    span = quantized.ranges[quantized.graph.output.name]
+    shape = quantized.graph.output.shape
+    kind = "logits" if classes else "values"
+    scale = float(np.float32(span.scale))
+    target = Output(
+        "logits", (None, *shape), scale, span.zero_point, tuple(labels), activation, kind
+    )
+    engine = create_backend("litert", int8, 1)
+    for name, tensor, expected in (
+        ("input", engine.input, source),
+        ("output", engine.output, target),
+    ):
+        if (tensor.scale, tensor.zero_point) != (expected.scale, expected.zero_point):
+            raise ConversionError(f"TFLite's {name} is {tensor}, expected {expected}")
+    files = {
+        "model.int8.tflite": int8,
+        "model.int8.onnx": to_int8_onnx(quantized.graph, quantized.ranges, found, source, target),
+        "model.float.tflite": to_float_tflite(reference),
+        "model.float.onnx": to_onnx(graph),
+    }
+    return Converted(files, target, tuple(found.values()))
+
+
+def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[str, Product]:
+    """Checks that the TFLite file has each layer once, on the grid that was chosen for it."""
+    named = {product.layer: product for product in found}
+    graph = quantized.graph
+    expected = [node for node in graph.nodes if node.kind == "Weigh"] + list(graph.weighted)
+    names = sorted(node.name for node in expected)
+    if sorted(product.layer for product in found) != names:
+        missing = sorted(set(names) ^ set(named))
+        raise ConversionError(
+            f"TFLite has {len(found)} products, expected {len(names)}: {', '.join(missing)}"
+        )
+    for node in expected:
+        product = named[node.name]
+        for side, name, (scale, zero_point) in (
+            ("input", node.inputs[0], product.input),
+            ("output", node.name, product.output),
+        ):
+            span = quantized.ranges[name]
+            if not _same(span, scale, zero_point):
+                raise ConversionError(
+                    f"layer `{node.name}`: TFLite's {side} has scale {scale:g} and zero point "
+                    f"{zero_point}, expected {span}"
+                )
+    return named
+
+
+def _same(span: Range, scale: float, zero_point: int) -> bool:
+    return np.float32(span.scale) == np.float32(scale) and span.zero_point == zero_point
