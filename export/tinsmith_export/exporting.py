@@ -25,6 +25,34 @@ class Checkpoint:
         return self.agreement, -self.mean_squared_error
 
 
+@dataclass(frozen=True)
+class Sensitivity:
+    """What quantizing does to a layer, on inputs held back; where there is none, `None`.
+
+    Attributes:
+        layer: its name.
+        kind: `Conv2D` for example.
+        weight_bits: 7 or 8; 32 where it is kept float; `None` without weights.
+        low: the lowest output that its int8 codes stand for.
+        high: the highest.
+        clipped: the part of its outputs (0..1), in float, that lies outside.
+        sqnr_db: of its output, all layers quantized, against the same weights unrounded.
+        alone_drop_pp: percentage points of agreement with the unrounded model that are lost when
+            this layer alone is quantized; `None` for values, and if it was not measured.
+        alone_sqnr_db: of the model's output then.
+    """
+
+    layer: str
+    kind: str
+    weight_bits: int | None
+    low: float
+    high: float
+    clipped: float
+    sqnr_db: float | None
+    alone_drop_pp: float | None
+    alone_sqnr_db: float | None
+
+
 class Progress:
     """Hears how an export goes; this one is silent."""
 
@@ -33,6 +61,9 @@ class Progress:
 
     def step(self, step: int, steps: int, loss: float) -> None:
         """Fine-tuning has done `step` of `steps`."""
+
+    def layer(self, layer: int, layers: int) -> None:
+        """`layer` of `layers` have been measured."""
 
     def stop(self) -> None:
         """The export is over, well or not."""

@@ -65,8 +65,8 @@ def require_no_saturation(products: Sequence[Product]) -> None:
     """
     for product in products:
         weights = product.weights.astype(np.int16)
-        product_sum = product.operator not in ("DEPTHWISE_CONV_2D", "MUL")
-        if product_sum and can_saturate(weights.reshape(len(weights), -1).T):
+        summed = product.integer and product.operator not in ("DEPTHWISE_CONV_2D", "MUL")
+        if summed and can_saturate(weights.reshape(len(weights), -1).T):
             raise ConversionError(f"{product.layer}: int8 weights could saturate an x86 kernel")
 
 

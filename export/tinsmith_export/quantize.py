@@ -22,6 +22,8 @@ from tinsmith_export.rebuild import rebuild
 _MAX_BIAS_CODE = 2**28
 # A vpmaddubsw instruction adds two uint8 x int8 products in int16: 255 * (w1 + w2) <= 32767.
 _MAX_PAIR = 128
+# Of the weights of a layer that is kept float.
+FLOAT_BITS = 32
 
 
 def choose_weight_bits(graph: Graph) -> dict[str, int]:
@@ -59,7 +61,7 @@ def fake_quantize(
     Args:
         graph: a rewritten graph.
         ranges: from `share_ranges`, of every layer and the input.
-        bits: from `choose_weight_bits`.
+        bits: from `choose_weight_bits`; a layer of `FLOAT_BITS` keeps its weights as they are.
 
     Returns:
         A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
@@ -67,13 +69,14 @@ def fake_quantize(
 
     def wrap(node: Node, layer: Any) -> Any:
         if node.kind == "InputLayer":
-            return _Activations(ranges[node.name], name=f"quant_{node.name}")
+            return Rounding(ranges[node.name], name=f"quant_{node.name}")
         if node.kind == "Clip":
-            rounded = _Activations(ranges[node.name], name=f"quant_{node.name}")
+            rounded = Rounding(ranges[node.name], name=f"quant_{node.name}")
             return lambda tensor: rounded(layer(tensor))
         if node.kind not in RANGED:
             return layer
-        least = _least_weights(node, ranges[node.inputs[0]]) if node.kind in WEIGHTED else None
+        rounded = node.kind in WEIGHTED and bits[node.name] != FLOAT_BITS
+        least = _least_weights(node, ranges[node.inputs[0]]) if rounded else None
         config = _LayerConfig(node.kind, ranges[node.name], bits.get(node.name, 8), least)
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
@@ -90,6 +93,21 @@ def _unclipped(graph: Graph) -> Graph:
             for node in graph.nodes
         )
     )
+
+
+def rounded_kernel(node: Node, source: Range, bits: int) -> NDArray[np.float32]:
+    """The kernel of a layer as the integer engines have it, in Keras's layout.
+
+    Args:
+        node: a layer that multiplies by weights.
+        source: the range of its input.
+        bits: 7 or 8, or `FLOAT_BITS`, which leaves it as it is.
+    """
+    kernel = node.weights[WEIGHTED[node.kind]]
+    if bits == FLOAT_BITS:
+        return kernel
+    rounded = _Weights(node.kind, bits, _least_weights(node, source))
+    return np.asarray(rounded(tf.constant(kernel), False, {}))
 
 
 def _least_weights(node: Node, source: Range) -> NDArray[np.float64]:
@@ -112,7 +130,7 @@ def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
     return graph
 
 
-class _Activations(tf_keras.layers.Layer):  # type: ignore[misc]
+class Rounding(tf_keras.layers.Layer):  # type: ignore[misc]
     """Rounds a tensor to int8 codes over a fixed range."""
 
     def __init__(self, span: Range, **kwargs: Any) -> None:
@@ -120,6 +138,7 @@ class _Activations(tf_keras.layers.Layer):  # type: ignore[misc]
         self._quantizer = _fixed(span)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
+        """The tensor, rounded."""
         return self._quantizer(inputs, training, weights={})
 
 

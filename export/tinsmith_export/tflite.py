@@ -91,8 +91,7 @@ def products(data: bytes) -> list[Product]:
 
     found = []
     for operator in subgraph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        name = _OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        name = operator_name(model, operator)
         if name not in (*PRODUCTS, "MUL"):
             continue
         source, weights, *rest = (subgraph.tensors[i] for i in operator.inputs if i >= 0)
@@ -106,7 +105,7 @@ def products(data: bytes) -> list[Product]:
         found.append(
             Product(
                 operator=name,
-                layer=_layer(result.name.decode()),
+                layer=layer_of(result.name.decode()),
                 integer=integer,
                 weights=values(weights),
                 weight_scale=np.asarray(grid, np.float32),
@@ -118,7 +117,13 @@ def products(data: bytes) -> list[Product]:
     return found
 
 
-def _layer(name: str) -> str:
+def operator_name(model: Any, operator: Any) -> str:
+    """What TFLite calls an operator of a model, `CONV_2D` for example."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return _OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
+def layer_of(name: str) -> str:
     """The layer in a tensor's name, `model/quant_LAYER/Operator;…`; fused operators stand in a row."""
     for part in name.split(";"):
         _, found, rest = part.partition("/quant_")
