@@ -5,8 +5,10 @@ from tinsmith_export.exporting import (
     Exported,
     Options,
     Progress,
+    Sensitivity,
     compile_model,
     export,
+    sensitivity,
 )
 from tinsmith_export.samples import Samples, from_dataset
 
@@ -16,7 +18,9 @@ __all__ = [
     "Options",
     "Progress",
     "Samples",
+    "Sensitivity",
     "compile_model",
     "export",
     "from_dataset",
+    "sensitivity",
 ]

@@ -1,7 +1,7 @@
 """The export's face; imports TensorFlow when called, not before."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,9 @@ from tinsmith_export.samples import Samples, from_dataset
 from tinsmith_runtime.manifest import Manifest
 from tinsmith_train import Dataset
 from tinsmith_train.noise import import_tensorflow
+
+AUTO = "auto"
+"""In place of a layer to keep float: as few as the gate takes."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,9 @@ class Options:
         max_drop_pp: how many percentage points of accuracy int8 may lose; without labels, of
             agreement with float.
         seed: of everything random.
+        keep_float: layers whose weights are not rounded, by name; `auto` keeps as few more as
+            `max_drop_pp` takes on inputs held back.
+        sensitivity: whether to measure what quantizing each layer alone costs.
     """
 
     input_range: tuple[float, float] = (0.0, 1.0)
@@ -87,6 +93,8 @@ class Options:
     qat_steps: int = 800
     max_drop_pp: float = 0.5
     seed: int = 0
+    keep_float: tuple[str, ...] = ()
+    sensitivity: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,11 +105,13 @@ class Exported:
         manifest: of the bundle that was written.
         checkpoints: of the fine-tuning, the first without any.
         kernels: the integer kernels of ONNX Runtime's own graph, counted.
+        sensitivities: what quantizing does to each layer, in the order of computation.
     """
 
     manifest: Manifest
     checkpoints: tuple[Checkpoint, ...]
     kernels: Mapping[str, int]
+    sensitivities: tuple[Sensitivity, ...]
 
 
 def export(
@@ -123,7 +133,8 @@ def export(
         verbose: let TensorFlow log.
 
     Raises:
-        UsageError: model, samples and options do not fit each other.
+        UsageError: model, samples and options do not fit each other, or no layer has the name of
+            one to keep float.
         UnsupportedLayerError: a layer cannot be compiled.
         ConversionError: a step gave something else than what went in.
         GateError: int8 loses too much, or the engines disagree; nothing is written.
@@ -157,3 +168,31 @@ def compile_model(
 
     samples = samples if isinstance(samples, Samples) else from_dataset(samples)
     return compile_bundle(model, samples, out, options or Options(), progress or Progress())
+
+
+def sensitivity(
+    path: Path,
+    samples: Dataset | Samples,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> tuple[Sensitivity, ...]:
+    """Quantizes a Keras model file and measures what that does to each layer; writes nothing.
+
+    Args:
+        path: as `export`, like the other arguments and what is raised.
+        samples: as `export`.
+        options: as `export`.
+        progress: as `export`.
+        verbose: as `export`.
+
+    Returns:
+        A row a layer, in the order of computation.
+    """
+    import_tensorflow(verbose)
+    from tinsmith_export.doors import load_keras
+    from tinsmith_export.pipeline import measure_layers
+
+    samples = samples if isinstance(samples, Samples) else from_dataset(samples)
+    options = replace(options or Options(), sensitivity=True)
+    return measure_layers(load_keras(path), samples, options, progress or Progress())

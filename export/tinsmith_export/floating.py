@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.graph import Node
-from tinsmith_export.tflite import layer_of, operator_name
+from tinsmith_export.tflite import FILE_IDENTIFIER, layer_of, operator_name
 
-_IDENTIFIER = b"TFL3"
 _PRODUCTS = {
     "Conv2D": "CONV_2D",
     "DepthwiseConv2D": "DEPTHWISE_CONV_2D",
@@ -60,7 +59,7 @@ def keep_float(data: bytes, kept: Sequence[Node]) -> bytes:
         ]
     graph.operators = operators
     builder = flatbuffers.Builder(len(data))
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
     return bytes(builder.Output())
 
 

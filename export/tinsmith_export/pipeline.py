@@ -1,6 +1,7 @@
 """The export, step by step: Keras in, a proven bundle out."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ import tf_keras
 from numpy.typing import NDArray
 
 from tinsmith_export.convert import convert
+from tinsmith_export.divergence import first_difference
 from tinsmith_export.entry import Entry, enter
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.exporting import Exported, Options, Progress
+from tinsmith_export.exporting import AUTO, Exported, Options, Progress, Sensitivity
 from tinsmith_export.golden import choose_golden
+from tinsmith_export.graph import Graph
 from tinsmith_export.measures import mcnemar_p, parity, top1
 from tinsmith_export.proof import (
     climb,
@@ -25,9 +28,10 @@ from tinsmith_export.proof import (
 )
 from tinsmith_export.reader import read_graph
 from tinsmith_export.rebuild import rebuild, run
-from tinsmith_export.recipe import quantize
+from tinsmith_export.recipe import Quantized, quantize
 from tinsmith_export.rewrite import rewrite
 from tinsmith_export.samples import Samples
+from tinsmith_export.sensitivity import keep_fewest, measure
 from tinsmith_export.trace import trace
 from tinsmith_export.tune import Lesson
 from tinsmith_runtime.activation import ACTIVATIONS
@@ -59,10 +63,39 @@ _MAX_HELD_BACK = 5000
 _RANDOM_COUNT = 64
 
 
-def compile_bundle(
-    model: Any, samples: Samples, out: Path, options: Options, progress: Progress
-) -> Exported:
-    """See `tinsmith_export.compile_model`."""
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A model on the way, quantized and not yet converted.
+
+    Attributes:
+        graph: rewritten, float.
+        activation: what makes the Keras model's outputs of the graph's.
+        reference: the graph as a model.
+        entry: what the inputs are.
+        classes: whether the outputs are logits of classes.
+        held_back: inputs that were not tuned on.
+        expected: the Keras model's outputs for the proof.
+        logits: the reference's.
+        steps: of fine-tuning.
+        quantized: what became of the graph.
+        sensitivities: what that did to each layer, if it was measured.
+    """
+
+    graph: Graph
+    activation: str
+    reference: tf_keras.Model
+    entry: Entry
+    classes: bool
+    held_back: Lesson
+    expected: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    steps: int
+    quantized: Quantized
+    sensitivities: tuple[Sensitivity, ...]
+
+
+def prepare(model: Any, samples: Samples, options: Options, progress: Progress) -> Prepared:
+    """Reads a model, quantizes it, and measures what that did to its layers."""
     keras.utils.set_random_seed(options.seed)
     progress.stage(f"reading {model.name}")
     graph = read_graph(trace(model))
@@ -72,19 +105,65 @@ def compile_bundle(
     reference = rebuild(graph)
     lesson, held_back = _lessons(samples, reference, entry, options.seed)
     expected = run(model, entry.model_reals(samples.proof))
-    reals, codes = entry.reals(samples.proof), entry.codes(samples.proof)
-    logits = run(reference, reals)
+    logits = run(reference, entry.reals(samples.proof))
     _check_rewrite(expected, ACTIVATIONS[activation](logits))
 
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
     steps = options.qat_steps if options.recipe == "qat" else 0
-    quantized = quantize(graph, entry.span, lesson, held_back, steps, options.seed, progress.step)
+    quantized = quantize(
+        graph,
+        entry.span,
+        lesson,
+        held_back,
+        steps,
+        options.seed,
+        progress.step,
+        [name for name in options.keep_float if name != AUTO],
+    )
+    if AUTO in options.keep_float:
+        if not classes:
+            raise UsageError(
+                f"--keep-float {AUTO} needs outputs of classes, whose losses --max-drop-pp limits; "
+                "for values, name the layers: --sensitivity shows which"
+            )
+        progress.stage("choosing the layers to keep float")
+        quantized = keep_fewest(quantized, held_back, options.max_drop_pp, progress.layer)
+    if options.sensitivity:
+        progress.stage(f"measuring {len(quantized.graph.ranged)} layers one by one")
+    sensitivities = measure(quantized, held_back, classes, options.sensitivity, progress.layer)
+    return Prepared(
+        graph,
+        activation,
+        reference,
+        entry,
+        classes,
+        held_back,
+        expected,
+        logits,
+        steps,
+        quantized,
+        sensitivities,
+    )
+
+
+def compile_bundle(
+    model: Any, samples: Samples, out: Path, options: Options, progress: Progress
+) -> Exported:
+    """See `tinsmith_export.compile_model`."""
+    work = prepare(model, samples, options, progress)
+    entry, quantized, classes, logits = work.entry, work.quantized, work.classes, work.logits
+    reals, codes = entry.reals(samples.proof), entry.codes(samples.proof)
+
     progress.stage("converting to TFLite and ONNX")
-    labels = samples.class_names(graph.output.shape[-1]) if classes else ()
-    converted = convert(graph, reference, quantized, entry.source, labels, activation, classes)
+    labels = samples.class_names(work.graph.output.shape[-1]) if classes else ()
+    converted = convert(
+        work.graph, work.reference, quantized, entry.source, labels, work.activation, classes
+    )
     files, target = converted.files, converted.output
     span = quantized.ranges[quantized.graph.output.name]
-    kernels = require_integer_kernels(files["model.int8.onnx"], len(graph.weighted))
+    kept = [node.name for node in quantized.kept]
+    weighted = quantized.graph.weighted
+    kernels = require_integer_kernels(files["model.int8.onnx"], len(weighted), kept)
     require_no_saturation(converted.products)
 
     progress.stage(f"proving it on {len(samples.proof):,} inputs")
@@ -99,9 +178,9 @@ def compile_bundle(
         "TFLite": span.reals(tflite),
         "ONNX": span.reals(onnx),
     }
-    ladder = climb(expected, stages, activation, samples.proof_labels, classes)
-    proven = parity(tflite, onnx, classes)
-    random = _random_parity(files, codes.shape[1:], options.seed, classes)
+    ladder = climb(work.expected, stages, work.activation, samples.proof_labels, classes)
+    proven = _parity(files, quantized.graph, codes, tflite, onnx, classes)
+    random = _random_parity(files, quantized.graph, options.seed, classes)
     hold_gates(ladder, (proven, random), options.max_drop_pp)
 
     scored = samples.proof_labels if classes else None
@@ -114,18 +193,27 @@ def compile_bundle(
         variants=_variants(files, outputs, scored, proven),
         golden=Golden("golden.npz", len(golden), sha256(golden), count),
         layers=tuple(
-            Layer(node.name, node.kind, quantized.weight_bits[node.name])
-            for node in quantized.graph.weighted
+            Layer(node.name, node.kind, quantized.weight_bits[node.name]) for node in weighted
         ),
         training=Training(
-            samples.name, samples.sha256, model.name, options.recipe, steps, options.seed
+            samples.name, samples.sha256, model.name, options.recipe, work.steps, options.seed
         ),
         quality=Quality(
-            ladder, proven, random, None if scored is None else mcnemar_p(expected, tflite, scored)
+            ladder,
+            proven,
+            random,
+            None if scored is None else mcnemar_p(work.expected, tflite, scored),
         ),
     )
     write_bundle(out, manifest, {**files, "golden.npz": golden})
-    return Exported(manifest, quantized.checkpoints, kernels)
+    return Exported(manifest, quantized.checkpoints, kernels, work.sensitivities)
+
+
+def measure_layers(
+    model: Any, samples: Samples, options: Options, progress: Progress
+) -> tuple[Sensitivity, ...]:
+    """See `tinsmith_export.sensitivity`."""
+    return prepare(model, samples, options, progress).sensitivities
 
 
 def _has_classes(shape: tuple[int, ...], activation: str, samples: Samples) -> bool:
@@ -171,17 +259,30 @@ def _engine(file: str, data: bytes) -> Backend:
     return create_backend(ENGINE_OF_FORMAT[kind_of(file)[1]], data, 1)
 
 
-def _random_parity(
-    files: Mapping[str, bytes], shape: tuple[int, ...], seed: int, classes: bool
+def _parity(
+    files: Mapping[str, bytes],
+    graph: Graph,
+    codes: NDArray[np.int8],
+    tflite: NDArray[np.int8],
+    onnx: NDArray[np.int8],
+    classes: bool,
 ) -> Parity:
+    """Compares the outputs of the two int8 files, and looks for where a difference enters."""
+    differ = (tflite != onnx).reshape(len(codes), -1).any(axis=1)
+    pair = files["model.int8.tflite"], files["model.int8.onnx"]
+    enters_at = first_difference(*pair, graph, codes, differ)
+    return replace(parity(tflite, onnx, classes), enters_at=enters_at)
+
+
+def _random_parity(files: Mapping[str, bytes], graph: Graph, seed: int, classes: bool) -> Parity:
     """Compares the two int8 files on codes that no image has."""
     rng = np.random.default_rng(seed)
-    codes = rng.integers(-128, 128, (_RANDOM_COUNT, *shape), np.int8)
+    codes = rng.integers(-128, 128, (_RANDOM_COUNT, *graph.nodes[0].shape), np.int8)
     tflite, onnx = (
         run_batches(_engine(file, files[file]), codes)
         for file in ("model.int8.tflite", "model.int8.onnx")
     )
-    return parity(tflite, onnx, classes)
+    return _parity(files, graph, codes, tflite, onnx, classes)
 
 
 def _variants(

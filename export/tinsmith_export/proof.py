@@ -1,7 +1,7 @@
 """The proof: what runs is integer, the engines agree, and this is what it costs."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,31 +30,42 @@ _FLOAT_KERNELS = (
 _BATCH_SIZE = 64
 
 
-def require_integer_kernels(model: bytes, products: int) -> dict[str, int]:
+def require_integer_kernels(
+    model: bytes, products: int, kept: Collection[str] = ()
+) -> dict[str, int]:
     """Checks that ONNX Runtime, on this machine, multiplies integers in every layer.
 
     Args:
         model: an int8 ONNX file.
         products: how many layers multiply.
+        kept: those of them that must be float.
 
     Returns:
         Integer kernel to how often it stands in ONNX Runtime's own optimised graph.
 
     Raises:
-        ConversionError: a float kernel is left, named, or a product is missing.
+        ConversionError: a float kernel is left, named, or a product is missing, or a layer that
+            was to be kept float is not.
     """
     graph = onnx.load_from_string(optimized_model(model)).graph
-    floats = [
-        f"{node.op_type} {node.name}" for node in graph.node if node.op_type in _FLOAT_KERNELS
-    ]
-    if floats:
-        raise ConversionError(f"ONNX Runtime still multiplies in float: {', '.join(floats)}")
+    floats = {_layer(node): node for node in graph.node if node.op_type in _FLOAT_KERNELS}
+    left = [f"{floats[name].op_type} {floats[name].name}" for name in floats.keys() - set(kept)]
+    if left:
+        raise ConversionError(f"ONNX Runtime still multiplies in float: {', '.join(sorted(left))}")
+    rounded = sorted(set(kept) - floats.keys())
+    if rounded:
+        raise ConversionError(f"ONNX Runtime rounds layers kept float: {', '.join(rounded)}")
     kernels = Counter(node.op_type for node in graph.node if node.op_type in _INTEGER_KERNELS)
-    if kernels.total() != products:
+    if kernels.total() != products - len(kept):
         raise ConversionError(
-            f"ONNX Runtime: expected {products} integer products, found {dict(kernels)}"
+            f"ONNX Runtime: expected {products - len(kept)} integer products, found {dict(kernels)}"
         )
     return dict(kernels)
+
+
+def _layer(node: onnx.NodeProto) -> str:
+    """The layer of a float kernel, which computes `LAYER.unrounded`, whatever it became."""
+    return node.name.removeprefix(f"{node.op_type}/").rpartition(".unrounded")[0]
 
 
 def require_no_saturation(products: Sequence[Product]) -> None:
@@ -147,11 +158,12 @@ def hold_gates(ladder: Sequence[Rung], parities: Sequence[Parity], max_drop_pp: 
             raise GateError(
                 f"{rung.stage} {what.format(f'{drop_pp:.2f}')}, more than --max-drop-pp "
                 f"{max_drop_pp:g}: no bundle written; try --recipe qat with more --qat-steps, or "
-                "--keep-float"
+                "--keep-float auto"
             )
     for parity in parities:
         if parity.max_difference_lsb > 1:
+            enters = f", from layer `{parity.enters_at}` on" if parity.enters_at else ""
             raise GateError(
-                f"TFLite and ONNX differ by {parity.max_difference_lsb} LSB, more than 1: "
+                f"TFLite and ONNX differ by {parity.max_difference_lsb} LSB, more than 1{enters}: "
                 "no bundle written"
             )

@@ -38,7 +38,8 @@ def choose_weight_bits(graph: Graph) -> dict[str, int]:
         kernel = node.kernel.reshape(-1, node.kernel.shape[-1])
         largest = np.abs(kernel).max(axis=None if node.kind == "Dense" else 0)
         codes = np.round(kernel / np.maximum(largest, 1e-30) * 127)
-        exact = node.kind == "DepthwiseConv2D"
+        # With several outputs a channel it is a convolution in groups, which adds in 16 bits.
+        exact = node.kind == "DepthwiseConv2D" and node.weights["depthwise_kernel"].shape[3] == 1
         bits[node.name] = 8 if exact or not can_saturate(codes) else 7
     return bits
 
@@ -75,8 +76,8 @@ def fake_quantize(
             return lambda tensor: rounded(layer(tensor))
         if node.kind not in RANGED:
             return layer
-        rounded = node.kind in WEIGHTED and bits[node.name] != FLOAT_BITS
-        least = _least_weights(node, ranges[node.inputs[0]]) if rounded else None
+        integer = node.kind in WEIGHTED and bits[node.name] != FLOAT_BITS
+        least = _least_weights(node, ranges[node.inputs[0]]) if integer else None
         config = _LayerConfig(node.kind, ranges[node.name], bits.get(node.name, 8), least)
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 

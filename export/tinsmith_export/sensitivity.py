@@ -84,7 +84,7 @@ def _errors(quantized: Quantized, inputs: NDArray[np.float32]) -> list[tuple[flo
 
     starts = range(0, len(inputs), _BATCH_SIZE)
     batches = [sums(tf.constant(inputs[s : s + _BATCH_SIZE])).numpy() for s in starts]
-    totals = np.sum(batches, axis=0, dtype=np.float64)
+    totals: NDArray[np.float64] = np.sum(batches, axis=0, dtype=np.float64)
     sizes = [len(inputs) * np.prod(node.shape) for node in layers]
     return [
         (float(signal), float(noise), float(clipped / size))

@@ -21,9 +21,7 @@ class SwitchedModel:
         bits: of the weights of each layer that has some.
     """
 
-    def __init__(
-        self, graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
-    ) -> None:
+    def __init__(self, graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]) -> None:
         self._outputs: dict[str, _Switch] = {}
 
         def wrap(node: Node, layer: Any) -> Any:
@@ -66,7 +64,8 @@ class SwitchedModel:
             variable, exact, rounded = self._kernels[name]
             variable.assign(rounded if name in kernels else exact)
         self._rounded ^= changed
-        return run(self._model, inputs)
+        found: NDArray[Any] = run(self._model, inputs)
+        return found
 
 
 class _Switch(Rounding):

@@ -13,6 +13,7 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_train.noise import silence
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
+FILE_IDENTIFIER = b"TFL3"
 _OPERATORS = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
@@ -120,7 +121,7 @@ def products(data: bytes) -> list[Product]:
 def operator_name(model: Any, operator: Any) -> str:
     """What TFLite calls an operator of a model, `CONV_2D` for example."""
     code = model.operatorCodes[operator.opcodeIndex]
-    return _OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
+    return str(_OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)])
 
 
 def layer_of(name: str) -> str:
