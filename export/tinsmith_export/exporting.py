@@ -36,8 +36,8 @@ class Sensitivity:
         layer: its name.
         kind: `Conv2D` for example.
         weight_bits: 7 or 8; 32 where it is kept float; `None` without weights.
-        low: the lowest output that its int8 codes stand for.
-        high: the highest.
+        output_range: the lowest and the highest output that its int8 codes stand for.
+        weight_range: its smallest and its largest weight before rounding.
         clipped: the part of its outputs (0..1), in float, that lies outside.
         sqnr_db: of its output, all layers quantized, against the same weights unrounded.
         alone_drop_pp: percentage points of agreement with the unrounded model that are lost when
@@ -48,8 +48,8 @@ class Sensitivity:
     layer: str
     kind: str
     weight_bits: int | None
-    low: float
-    high: float
+    output_range: tuple[float, float]
+    weight_range: tuple[float, float] | None
     clipped: float
     sqnr_db: float | None
     alone_drop_pp: float | None

@@ -51,11 +51,20 @@ def measure(
     for node, (signal, noise, clipped) in zip(layers, errors, strict=True):
         span = quantized.ranges[node.name]
         lost, alone_db = costs.get(node.name, (None, None))
-        bits = quantized.weight_bits.get(node.name)
-        db = decibels(signal, noise)
+        weighted = node.name in quantized.weight_bits
         rows.append(
             Sensitivity(
-                node.name, node.kind, bits, span.low, span.high, clipped, db, lost, alone_db
+                layer=node.name,
+                kind=node.kind,
+                weight_bits=quantized.weight_bits.get(node.name),
+                output_range=(span.low, span.high),
+                weight_range=(
+                    (float(node.kernel.min()), float(node.kernel.max())) if weighted else None
+                ),
+                clipped=clipped,
+                sqnr_db=decibels(signal, noise),
+                alone_drop_pp=lost,
+                alone_sqnr_db=alone_db,
             )
         )
     return tuple(rows)
