@@ -12,7 +12,7 @@ from tinsmith_export.onnx import OUTPUT
 from tinsmith_export.tflite import FILE_IDENTIFIER, layer_of
 from tinsmith_runtime.backends import SIGN_BIT, litert, ort
 
-_COUNT = 8
+_COUNT = 16
 
 
 def first_difference(
@@ -21,7 +21,7 @@ def first_difference(
     graph: Graph,
     codes: NDArray[np.int8],
     differ: NDArray[np.bool_],
-) -> str | None:
+) -> tuple[str | None, int | None]:
     """Finds the layer where a difference between two int8 files enters.
 
     Both files are made to give every layer's output, and run on their engines: integers are not
@@ -35,11 +35,12 @@ def first_difference(
         differ: on which of them the outputs differ, `bool (N,)`; the first few are looked at.
 
     Returns:
-        The first layer, in the order of computation, whose codes differ; `None` if none does.
+        The first layer, in the order of computation, whose codes differ, and by how many LSB at
+        most; `None` if none does.
     """
     chosen = codes[differ][:_COUNT]
     if not len(chosen):
-        return None
+        return None, None
     found = litert.run_outputs(_open_tflite(tflite), chosen)
     there = {layer_of(name): values for name, values in found.items()}
     here = ort.run_outputs(_open_onnx(onnx_model, graph), chosen.view(np.uint8) ^ SIGN_BIT)
@@ -48,9 +49,10 @@ def first_difference(
         if node.name not in there or output not in here:
             continue
         other = _channels_last(node, here[output]) ^ SIGN_BIT
-        if (there[node.name] != other.view(np.int8)).any():
-            return node.name
-    return None
+        lsb = np.abs(there[node.name].astype(np.int16) - other.view(np.int8)).max()
+        if lsb:
+            return node.name, int(lsb)
+    return None, None
 
 
 def _channels_last(node: Node, values: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -181,7 +181,7 @@ def compile_bundle(
     ladder = climb(work.expected, stages, work.activation, samples.proof_labels, classes)
     proven = _parity(files, quantized.graph, codes, tflite, onnx, classes)
     random = _random_parity(files, quantized.graph, options.seed, classes)
-    hold_gates(ladder, (proven, random), options.max_drop_pp)
+    hold_gates(ladder, (proven, random), options.max_drop_pp, kept)
 
     scored = samples.proof_labels if classes else None
     golden, count = choose_golden(samples.proof, tflite, onnx, logits)
@@ -270,8 +270,8 @@ def _parity(
     """Compares the outputs of the two int8 files, and looks for where a difference enters."""
     differ = (tflite != onnx).reshape(len(codes), -1).any(axis=1)
     pair = files["model.int8.tflite"], files["model.int8.onnx"]
-    enters_at = first_difference(*pair, graph, codes, differ)
-    return replace(parity(tflite, onnx, classes), enters_at=enters_at)
+    layer, lsb = first_difference(*pair, graph, codes, differ)
+    return replace(parity(tflite, onnx, classes), enters_at=layer, enters_lsb=lsb)
 
 
 def _random_parity(files: Mapping[str, bytes], graph: Graph, seed: int, classes: bool) -> Parity:

@@ -93,7 +93,7 @@ def _parity_text(parity: Parity) -> str:
     if parity.equal < parity.compared:
         text += f", the others at most {parity.max_difference_lsb} LSB apart"
     if parity.enters_at:
-        text += f"; the difference enters at {parity.enters_at}"
+        text += f"; they differ from layer {parity.enters_at} on, there by {parity.enters_lsb} LSB"
     return text
 
 

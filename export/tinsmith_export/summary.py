@@ -132,7 +132,11 @@ def _parity(name: str, parity: Parity) -> list[str]:
     if parity.equal < parity.compared:
         lines[0] += f", at most {parity.max_difference_lsb} LSB apart"
         same = [] if agreed is None else [f"top-1 the same on {agreed:.2%}"]
-        enters = [f"differ from layer {parity.enters_at} on"] if parity.enters_at else []
+        enters = (
+            [f"from layer {parity.enters_at} on, there by {parity.enters_lsb} LSB"]
+            if parity.enters_at
+            else []
+        )
         lines.append(f"{'':<8} {', '.join(same + enters)}")
     return lines
 

@@ -143,6 +143,7 @@ class Parity:
         max_difference_lsb: the largest difference.
         top1_agreement: how often both answer the same (0..1); `None` where outputs are not classes.
         enters_at: the first layer whose codes differ; `None` where none was found.
+        enters_lsb: the largest difference there.
     """
 
     compared: int
@@ -150,6 +151,7 @@ class Parity:
     max_difference_lsb: int
     top1_agreement: float | None
     enters_at: str | None = None
+    enters_lsb: int | None = None
 
 
 @dataclass(frozen=True)
@@ -318,6 +320,9 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         if parity.enters_at is not None and parity.equal == parity.compared:
             path = f"quality.{name}.enters_at"
             yield mismatch(path, "null, where all outputs are equal", parity.enters_at)
+        if (parity.enters_at is None) != (parity.enters_lsb is None):
+            path = f"quality.{name}.enters_lsb"
+            yield mismatch(path, "null exactly where enters_at is", parity.enters_lsb)
     if not variants:
         yield "variants: expected at least one, got none"
     ids = [variant.id for variant in variants]
