@@ -70,7 +70,7 @@ def plots(exported: Exported) -> Iterator[Plot]:
             weighted,
             [row.weight_range or (0, 0) for row in weighted],
             "Weights",
-            "From the smallest to the largest weight, before rounding.",
+            "From the smallest to the largest weight, before rounding, and zero.",
         )
         yield _ranges(
             rows,
@@ -124,8 +124,8 @@ def _ranges(
     rows: Sequence[Sensitivity], ranges: Sequence[tuple[float, float]], title: str, caption: str
 ) -> Plot:
     figure, axes = _layer_figure(rows)
-    lows = [low for low, _ in ranges]
-    widths = [high - low for low, high in ranges]
+    lows = [min(low, 0) for low, _ in ranges]
+    widths = [max(high, 0) - low for (_, high), low in zip(ranges, lows, strict=True)]
     colors = [_COLORS[row.weight_bits] for row in rows]
     axes.barh(range(len(rows)), widths, left=lows, color=colors, height=0.7)
     largest = [max(-low, high) for low, high in ranges]

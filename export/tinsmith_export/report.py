@@ -66,7 +66,11 @@ def _verdict(exported: Exported) -> str:
             "with float on inputs held back."
         )
     kept = [layer.name for layer in exported.manifest.layers if layer.weight_bits == 32]
-    warning = f'<p class="warning">Kept float: {escape(", ".join(kept))}</p>' if kept else ""
+    names = escape(", ".join(kept))
+    warning = f'<p class="warning">Kept float, weights not rounded: {names}</p>' if kept else ""
+    kernels = ", ".join(f"{count} {name}" for name, count in exported.kernels.items())
+    where = f"every layer but {len(kept)}" if kept else "every layer"
+    cards.append(f"Kernels: integers in {where}; in ONNX Runtime {kernels or 'none'}.")
     items = "".join(f"<li>{_emphasized(card)}</li>" for card in cards)
     return (
         f'<section id="verdict"><h2>Verdict</h2><p class="headline">{escape(_cost(first, last))}'
@@ -142,8 +146,7 @@ def _file_cells(exported: Exported) -> tuple[list[str], list[list[str]]]:
         [v.file, f"{v.size_bytes:,}", "-" if v.accuracy is None else f"{v.accuracy:.2%}"]
         for v in exported.manifest.variants
     ]
-    kernels = ", ".join(f"{count} {name}" for name, count in exported.kernels.items())
-    return ["file", "bytes", "accuracy"], [*rows, ["integer kernels in ONNX Runtime", kernels, ""]]
+    return ["file", "bytes", "accuracy"], rows
 
 
 def _emphasized(text: str) -> str:

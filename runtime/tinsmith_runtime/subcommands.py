@@ -105,8 +105,9 @@ def describe(manifest: Manifest) -> list[str]:
         given = f"{len(output.labels)} classes ({', '.join(output.labels)})"
     else:
         given = " x ".join(str(n) for n in output.shape[1:]) + " values"
-    bits = ", ".join(f"{layer.name} {layer.weight_bits}" for layer in manifest.layers)
     kept = [layer.name for layer in manifest.layers if layer.weight_bits == 32]
+    rounded = [layer for layer in manifest.layers if layer.weight_bits != 32]
+    bits = ", ".join(f"{layer.name} {layer.weight_bits}" for layer in rounded) or "none"
     versions = ", ".join(f"{name} {found}" for name, found in manifest.made_with.items())
     lines = [
         f"input     {entry.name}: {size} {taken}",
@@ -115,7 +116,7 @@ def describe(manifest: Manifest) -> list[str]:
         f"trained   {training.model} on {training.dataset}, seed {training.seed}",
         f"quantized {training.recipe}, {training.qat_steps} steps of fine-tuning",
         f"weights   bits a layer: {bits}",
-        *([f"float     {', '.join(kept)}: not quantized"] if kept else []),
+        *([f"float     {', '.join(kept)}: weights not rounded"] if kept else []),
         "files",
     ]
     for variant in manifest.variants:
