@@ -122,7 +122,8 @@ def compiled(model: Any, count: int = 100, inputs: NDArray[Any] | None = None) -
     classes = len(graph.output.shape) == 1
     labels = samples.class_names(graph.output.shape[-1]) if classes else ()
     converted = convert(graph, reference, quantized, entry.source, labels, activation, classes)
-    kernels = require_integer_kernels(converted.files["model.int8.onnx"], len(graph.weighted))
+    count = len(quantized.graph.weighted)
+    kernels = require_integer_kernels(converted.files["model.int8.onnx"], count)
     require_no_saturation(converted.products)
     codes = entry.codes(inputs)
     outputs = [

@@ -1,6 +1,7 @@
 """Ranges, weight bits, and the fake-quantized model against what TFLite makes of it."""
 
 import itertools
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -44,15 +45,18 @@ def test_saturation_is_what_any_two_weights_of_a_channel_can_do(codes: np.ndarra
 
 def test_weights_that_could_saturate_are_refused() -> None:
     def product(operator: str, *weights: int) -> Product:
-        scale, grid = np.ones(1, np.float32), (1.0, 0)
-        return Product(
-            operator, "conv", True, np.array([weights], np.int8), scale, None, grid, grid
-        )
+        codes, scale, grid = np.array([weights], np.int8), np.ones(1, np.float32), (1.0, 0)
+        return Product(operator, "conv", True, False, codes, scale, 0, None, grid, grid)
 
     require_no_saturation([product("FULLY_CONNECTED", 127, 1, -127)])
-    require_no_saturation([product("DEPTHWISE_CONV_2D", 127, 127)])  # its kernel adds in 32 bits
+    require_no_saturation([replace(product("DEPTHWISE_CONV_2D", 127, 127), exact=True)])
     with pytest.raises(ConversionError, match="conv"):
         require_no_saturation([product("CONV_2D", 127, 2)])
+    with pytest.raises(ConversionError, match="conv"):
+        # Two outputs a channel: a product of matrices in ONNX Runtime.
+        depthwise = product("DEPTHWISE_CONV_2D")
+        codes = np.array([[127, 0], [2, 0]], np.int8).reshape(1, 1, 2, 2)
+        require_no_saturation([replace(depthwise, weights=codes)])
 
 
 def test_seven_bit_weights_stay_within_63(converted: Compiled) -> None:
