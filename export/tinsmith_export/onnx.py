@@ -279,13 +279,13 @@ class _Integer(_Float):
 
     def factor(self, node: Node) -> str:
         # uint8, as the other factor: the integer kernel wants both alike.
-        values, scale = self._products[node.name].weights, self._products[node.name].weight_scale
-        codes = (values.astype(np.int16) + 128).astype(np.uint8).transpose(2, 0, 1)
+        product = self._products[node.name]
+        codes = (product.weights.astype(np.int16) + 128).astype(np.uint8).transpose(2, 0, 1)
         name = f"{node.name}.factor"
         inputs = [
             self.constant(name, codes),
-            self.constant(f"{name}_scale", scale.reshape(())),
-            self.constant(f"{name}_zero_point", np.uint8(128)),
+            self.constant(f"{name}_scale", product.weight_scale.reshape(())),
+            self.constant(f"{name}_zero_point", np.uint8(product.weight_zero_point + 128)),
         ]
         return self._call("DequantizeLinear", inputs, f"{name}.dequantized")
 
