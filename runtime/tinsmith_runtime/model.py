@@ -1,31 +1,32 @@
 """The runtime's face: `load` a bundle, then `classify` an image or `predict` a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
 from tinsmith_runtime.backends import SIGN_BIT, installed_backends, require_known
-from tinsmith_runtime.bundle import Bundle
+from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.engine import Engine
 from tinsmith_runtime.errors import InputError, UsageError
 from tinsmith_runtime.features import check_features, read_features
+from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.image import Picture, check_pixels, read_image
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output, Variant
 from tinsmith_runtime.selftest import SelfTest, require_passed, selftest_bundle
-from tinsmith_runtime.signature import read_trusted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Far more than a board has; an engine that is asked for millions takes the process down.
 _MAX_THREADS = 256
 _UINT8 = np.dtype(np.uint8)
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Prediction:
     """A class and the probability (0..1) that the model gives it."""
 
@@ -34,11 +35,11 @@ class Prediction:
 
 
 def load(
-    path: str | Path,
+    path: "str | Path",
     backend: str = "auto",
     threads: int = 1,
     precision: str = "int8",
-    trusted_keys: Sequence[str | Path | bytes] | None = None,
+    trusted_keys: "Sequence[str | Path | bytes] | None" = None,
     selftest: bool = False,
 ) -> "Model":
     """Loads a bundle on one engine, all of it checked.
@@ -59,7 +60,13 @@ def load(
         BackendError: the engine is missing, or its model is not what the manifest says, or the
             self-test failed.
     """
-    model = open_model(read_trusted(path, trusted_keys), backend, threads, precision)
+    if trusted_keys is None:
+        bundle = read_bundle(path)
+    else:
+        from tinsmith_runtime.signature import read_trusted  # most programs need none of it
+
+        bundle = read_trusted(path, trusted_keys)
+    model = open_model(bundle, backend, threads, precision)
     if selftest:
         require_passed(model.selftest())
     return model

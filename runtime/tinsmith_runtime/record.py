@@ -10,8 +10,11 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from tinsmith_runtime.frozen import frozen_dataclass
 
 _MAX_REPORTED = 5
 # A terminal obeys control characters, and no encoding can write a lone surrogate.
@@ -28,7 +31,7 @@ _EXPECTED = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Rule:
     """What a value must satisfy besides its type.
 
@@ -105,11 +108,16 @@ def _parse_annotated(kind: Any, rule: Rule, value: Any, path: str, problems: lis
     return parsed
 
 
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
 def _parse_dataclass(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
     if type(value) is not dict:
         problems.append(mismatch(path, _EXPECTED[dict], value))
         return None
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     prefix = f"{path}." if path else ""
     names = [field.name for field in fields(kind)]
     required = [field.name for field in fields(kind) if field.default is MISSING]

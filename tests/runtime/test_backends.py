@@ -126,15 +126,11 @@ def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, en
 
 @pytest.fixture
 def tflite_runtime(tmp_path):
-    """A folder that holds a package `tflite_runtime` and its metadata."""
-    package, metadata = tmp_path / "tflite_runtime", tmp_path / "tflite_runtime-2.14.0.dist-info"
+    """A folder that holds a package `tflite_runtime`."""
+    package = tmp_path / "tflite_runtime"
     package.mkdir()
-    metadata.mkdir()
-    (package / "__init__.py").touch()
+    (package / "__init__.py").write_text("__version__ = '2.14.0'\n")
     (package / "interpreter.py").write_text(TFLITE_RUNTIME)
-    (metadata / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.0"
-    )
     return tmp_path
 
 

@@ -178,7 +178,8 @@ def test_fork_while_a_thread_predicts(bundle, pixels):
     assert isinstance(engine, Engine)
     with engine._lock:
         engine._forget()
-        np.testing.assert_array_equal(engine.run(pixels), bundle.golden().outputs_int8)
+        codes = engine.run(pixels).astype(int) - 128
+    np.testing.assert_array_equal(codes, bundle.golden().outputs_int8)
     assert engine._backend is not backend
 
 

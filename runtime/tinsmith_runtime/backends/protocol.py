@@ -1,10 +1,11 @@
 """What an engine must do: one array in, one array out."""
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tinsmith_runtime.frozen import frozen_dataclass
 
 Array = NDArray[Any]
 
@@ -12,7 +13,7 @@ SIGN_BIT = np.uint8(0x80)
 """`code ^ SIGN_BIT`: from an int8 code to the same plus 128 as uint8, and back."""
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class TensorInfo:
     """What an engine reports of a tensor; `scale` 0 where it is not quantized.
 
