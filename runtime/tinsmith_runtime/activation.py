@@ -31,18 +31,21 @@ ACTIVATIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
 }
 
 
-def code_decoder(output: Output) -> Decode:
+def code_decoder(output: Output, dtype: np.dtype[Any]) -> Decode:
     """Makes the function that turns an engine's codes into floats, activation included.
 
     There are but 256 codes: what each becomes is looked up in a table that is made once.
 
     Args:
         output: whose scale, zero point and activation they are.
+        dtype: `int8`, or `uint8`, int8 codes plus 128.
 
     Returns:
-        A function from `uint8 (N, ...)`, int8 codes plus 128, to a new `float32 (N, ...)`.
+        A function from codes `(N, ...)` to a new `float32 (N, ...)`.
     """
     codes = np.arange(256) - 128
+    if dtype == np.int8:
+        codes = np.roll(codes, 128)  # a negative index counts from the end
     reals = (codes - np.float32(output.zero_point)) * np.float32(output.scale)
     if output.activation != "softmax":
         return ACTIVATIONS[output.activation](reals.astype(np.float32)).take
@@ -51,9 +54,9 @@ def code_decoder(output: Output) -> Decode:
     powers = np.exp(codes * np.float64(output.scale)).astype(np.float32)
     ones = np.ones((output.shape[-1] or 0, 1), np.float32)
 
-    def softmax(found: NDArray[np.uint8]) -> NDArray[np.float32]:
-        chosen = powers.take(found)
-        # The product with ones is a sum, in half the time.
-        return np.asarray(chosen / chosen.dot(ones))
+    def softmax(found: NDArray[Any]) -> NDArray[np.float32]:
+        chosen: NDArray[np.float32] = powers.take(found)
+        chosen /= chosen.dot(ones)  # the product with ones is a sum, in half the time
+        return chosen
 
     return softmax

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
-from tinsmith_runtime.backends import SIGN_BIT, installed_backends, require_known
+from tinsmith_runtime.backends import installed_backends, require_known
 from tinsmith_runtime.bundle import Bundle, read_bundle
-from tinsmith_runtime.engine import Engine
+from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import InputError, UsageError
 from tinsmith_runtime.features import check_features, read_features
 from tinsmith_runtime.frozen import frozen_dataclass
@@ -121,9 +121,10 @@ class Model:
         self._proof = proof
         self._shape = proof.manifest.input.sample_shape
         self._features = self.input.kind == "features"
-        self._integer = variant.precision == "int8"
-        activation = ACTIVATIONS[self.output.activation]
-        self._decode = code_decoder(self.output) if self._integer else activation
+        if variant.precision == "int8":
+            self._decode = code_decoder(self.output, engine.dtype)
+        else:
+            self._decode = ACTIVATIONS[self.output.activation]
 
     @property
     def input(self) -> Input:
@@ -196,8 +197,7 @@ class Model:
             InputError: shape, dtype or NaN do not fit the model.
             UsageError: the model is closed.
         """
-        found = self._run(batch)
-        return (found ^ SIGN_BIT).view(np.int8) if self._integer else found
+        return to_int8(self._run(batch))
 
     def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         known = type(batch) is np.ndarray and batch.dtype is _UINT8

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinsmith_runtime.backends import installed_backends
 from tinsmith_runtime.bundle import Bundle, read_bundle
-from tinsmith_runtime.engine import Engine
+from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
@@ -65,10 +65,10 @@ def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
         variant = integer[name]
         start = time.perf_counter()
         engine = Engine(bundle.manifest, variant, bundle.files[variant.file], threads=1)
-        outputs = engine.run(golden.inputs)
+        outputs = to_int8(engine.run(golden.inputs))
         engine.close()
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        difference = outputs.astype(np.int16) - 128 - golden.outputs_int8
+        difference = outputs.astype(np.int16) - golden.outputs_int8
         wrong = np.argwhere(difference)
         mismatch = ""
         if len(wrong):

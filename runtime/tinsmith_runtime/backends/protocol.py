@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.frozen import frozen_dataclass
 
 Array = NDArray[Any]
@@ -30,6 +31,13 @@ class TensorInfo:
     zero_point: int
 
 
+def require_shape(batch: Array, info: TensorInfo) -> None:
+    """Raises a `BackendError` unless `batch` is `(N, *info.shape)`; numpy might broadcast it."""
+    if batch.shape[1:] != info.shape:
+        expected = ", ".join(map(str, info.shape))
+        raise BackendError(f"batch: expected shape (N, {expected}), got {batch.shape}")
+
+
 class Backend(Protocol):
     """One model file on one engine.
 
@@ -38,12 +46,14 @@ class Backend(Protocol):
         version: the engine and its version, for a person.
         input: what `run` takes.
         output: what `run` gives.
+        code_dtype: what `run` gives for codes that are `uint8`.
     """
 
     name: str
     version: str
     input: TensorInfo
     output: TensorInfo
+    code_dtype: np.dtype[Any]
 
     def __init__(self, model: bytes, threads: int) -> None:
         """Loads a model file on `threads` threads."""
@@ -55,6 +65,6 @@ class Backend(Protocol):
             batch: `(N, *input.shape)` of `input.dtype`; or `uint8`, int8 codes plus 128.
 
         Returns:
-            `(N, *output.shape)` of `output.dtype`, or `uint8`, int8 codes plus 128, for such a
-            batch; not overwritten by a later call.
+            `(N, *output.shape)` of `output.dtype`, or of `code_dtype` for a batch of `uint8`, as
+            the engine has them; not overwritten by a later call.
         """
