@@ -10,9 +10,11 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from tinsmith_export.exporting import AUTO, Exported, Options, Progress, export, sensitivity
+from tinsmith_export.samples import find_calibration
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train import load_dataset
+from tinsmith_train.named import import_named
 
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
@@ -21,14 +23,23 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         "model",
         type=Path,
         metavar="MODEL",
-        help="a Keras file: NAME.keras (Keras 3 or tf_keras) or NAME.h5",
+        help="a Keras file, NAME.keras (Keras 3 or tf_keras) or NAME.h5, or a SavedModel folder",
     )
-    parser.add_argument(
+    inputs = parser.add_mutually_exclusive_group()
+    inputs.add_argument(
         "--dataset",
-        default="mnist",
         metavar="NAME",
-        help="to calibrate, fine-tune and prove on: mnist, digits, a FILE.npz or "
-        "module:function; default: mnist",
+        help="labelled images to calibrate, fine-tune and prove on: mnist, digits, a FILE.npz or "
+        "module:function; default, without --calibration: mnist",
+    )
+    inputs.add_argument(
+        "--calibration",
+        metavar="SOURCE",
+        help="instead of --dataset, inputs such as the board will see, labels not needed: FILE.npz "
+        "(one array, or x, or x_train and x_test), FILE.npy, a FOLDER of images, mnist, digits, or "
+        "module:function that returns an array or yields batches. uint8 (N, H, W, C) are pixels, "
+        "floats are features. A fifth is kept for the proof; labels, if any (y, y_test), are "
+        "never learned from and tell the accuracy",
     )
     parser.add_argument(
         "--data-dir",
@@ -60,6 +71,23 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         default=(0.0, 1.0),
         metavar=("LOW", "HIGH"),
         help="what the model takes for pixels 0 and 255; default: 0 1",
+    )
+    parser.add_argument(
+        "--input-shape",
+        type=int,
+        nargs="+",
+        metavar="SIZE",
+        help="the input's H W C, for a model that takes several sizes or was not built",
+    )
+    parser.add_argument(
+        "--output", metavar="NAME", help="which output to compile of a model that has several"
+    )
+    parser.add_argument(
+        "--custom-objects",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="a layer class or function of your own that the file needs; may be given again",
     )
     parser.add_argument(
         "--max-drop-pp",
@@ -104,9 +132,14 @@ def _run(arguments: argparse.Namespace) -> int:
     report = arguments.report
     if report and (not report.absolute().parent.is_dir() or report.is_dir()):
         raise UsageError(f"--report {report}: expected a file in a folder that exists")
-    if not arguments.model.is_file():
+    if not arguments.model.exists():
         raise UsageError(f"{arguments.model}: no such model: make one with `tinsmith train`")
-    dataset = load_dataset(arguments.dataset, arguments.data_dir)
+    samples = arguments.calibration
+    if samples is None:
+        samples = load_dataset(arguments.dataset or "mnist", arguments.data_dir)
+    else:
+        find_calibration(samples)
+    objects = [import_named(spec) for spec in arguments.custom_objects]
     options = Options(
         input_range=tuple(arguments.input_range),
         recipe=arguments.recipe,
@@ -115,17 +148,20 @@ def _run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         keep_float=tuple(arguments.keep_float),
         sensitivity=arguments.sensitivity,
+        input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
+        output=arguments.output,
+        custom_objects={value.__name__: value for value in objects},
     )
     progress = Progress() if arguments.quiet else TerminalProgress()
     try:
         if arguments.sensitivity and not (arguments.out or arguments.report):
-            rows = sensitivity(arguments.model, dataset, options, progress, arguments.verbose)
+            rows = sensitivity(arguments.model, samples, options, progress, arguments.verbose)
             progress.stop()
             table = json.dumps({"sensitivity": [asdict(row) for row in rows]})
             print(table if arguments.json else "\n".join(sensitivity_table(rows)))
             return 0
         exported = export(
-            arguments.model, dataset, out, options, progress, verbose=arguments.verbose
+            arguments.model, samples, out, options, progress, verbose=arguments.verbose
         )
         if arguments.report:
             from tinsmith_export.report import html  # it imports matplotlib
@@ -160,6 +196,10 @@ class TerminalProgress(Progress):
         self.stop()
         self._console.print(text, markup=False)
 
+    def warn(self, text: str) -> None:
+        """Prints a line."""
+        self.stage(f"warning: {text}")
+
     def step(self, step: int, steps: int, loss: float) -> None:
         """Moves the bar on."""
         self._move("fine-tuning", step, steps, f"  loss {loss:.4f}")
@@ -192,5 +232,7 @@ def _as_json(exported: Exported, out: Path) -> str:
             "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
             "onnxruntime_kernels": dict(exported.kernels),
             "sensitivity": [asdict(row) for row in exported.sensitivities],
+            "warnings": exported.warnings,
+            "peak_memory_mb": round(exported.peak_memory_mb),
         }
     )

@@ -49,8 +49,11 @@ def first_difference(
         if node.name not in there or output not in here:
             continue
         other = _channels_last(node, here[output]) ^ SIGN_BIT
-        lsb = np.abs(there[node.name].astype(np.int16) - other.view(np.int8)).max()
+        codes = other.view(np.int8).reshape(there[node.name].shape)
+        lsb = np.abs(there[node.name].astype(np.int16) - codes).max()
         if lsb:
+            while node.kind == "Reshape":  # the last layer's codes, where the output is shaped
+                node = graph.node(node.inputs[0])
             return node.name, int(lsb)
     return None, None
 

@@ -1,7 +1,7 @@
 """The export's face; imports TensorFlow when called, not before."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,9 @@ class Progress:
     def layer(self, layer: int, layers: int) -> None:
         """`layer` of `layers` have been measured."""
 
+    def warn(self, text: str) -> None:
+        """Something may be wrong."""
+
     def stop(self) -> None:
         """The export is over, well or not."""
 
@@ -86,6 +89,9 @@ class Options:
         keep_float: layers whose weights are not rounded, by name; `auto` keeps as few more as
             `max_drop_pp` takes on inputs held back.
         sensitivity: whether to measure what quantizing each layer alone costs.
+        input_shape: without the batch, for a model that takes several sizes or none yet.
+        output: which one of several outputs to compile.
+        custom_objects: name to class or function, for a file with some of one's own.
     """
 
     input_range: tuple[float, float] = (0.0, 1.0)
@@ -95,6 +101,9 @@ class Options:
     seed: int = 0
     keep_float: tuple[str, ...] = ()
     sensitivity: bool = False
+    input_shape: tuple[int, ...] | None = None
+    output: str | None = None
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,17 +115,21 @@ class Exported:
         checkpoints: of the fine-tuning, the first without any.
         kernels: the integer kernels of ONNX Runtime's own graph, counted.
         sensitivities: what quantizing does to each layer, in the order of computation.
+        warnings: what may be wrong with the inputs, a line each.
+        peak_memory_mb: the most that this process held so far, in 2**20 bytes.
     """
 
     manifest: Manifest
     checkpoints: tuple[Checkpoint, ...]
     kernels: Mapping[str, int]
     sensitivities: tuple[Sensitivity, ...]
+    warnings: tuple[str, ...]
+    peak_memory_mb: float
 
 
 def export(
     path: Path,
-    samples: Dataset | Samples,
+    samples: Dataset | Samples | str,
     out: Path,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -125,8 +138,8 @@ def export(
     """Compiles a Keras model file to int8 TFLite and int8 ONNX, proves them, writes a bundle.
 
     Args:
-        path: a `.keras` file of Keras 3 or tf_keras, or an `.h5` file.
-        samples: to calibrate, fine-tune and prove on.
+        path: a `.keras` file of Keras 3 or tf_keras, an `.h5` file, or a SavedModel folder.
+        samples: to calibrate, fine-tune and prove on; or where to find them, as `--calibration`.
         out: the `.tin` file to write.
         options: the defaults of `Options` if `None`.
         progress: hears how it goes.
@@ -142,12 +155,13 @@ def export(
     import_tensorflow(verbose)
     from tinsmith_export.doors import load_keras
 
-    return compile_model(load_keras(path), samples, out, options, progress, verbose)
+    model = load_keras(path, (options or Options()).custom_objects)
+    return compile_model(model, samples, out, options, progress, verbose)
 
 
 def compile_model(
     model: Any,
-    samples: Dataset | Samples,
+    samples: Dataset | Samples | str,
     out: Path,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -156,7 +170,7 @@ def compile_model(
     """Compiles a Keras model to int8 TFLite and int8 ONNX, proves them, and writes a bundle.
 
     Args:
-        model: a built model of Keras 3 or tf_keras, one input and one output.
+        model: of Keras 3 or tf_keras, one input.
         samples: as `export`, like the other arguments and what is raised.
         out: as `export`.
         options: as `export`.
@@ -166,13 +180,14 @@ def compile_model(
     import_tensorflow(verbose)
     from tinsmith_export.pipeline import compile_bundle
 
-    samples = samples if isinstance(samples, Samples) else from_dataset(samples)
+    if isinstance(samples, Dataset):
+        samples = from_dataset(samples)
     return compile_bundle(model, samples, out, options or Options(), progress or Progress())
 
 
 def sensitivity(
     path: Path,
-    samples: Dataset | Samples,
+    samples: Dataset | Samples | str,
     options: Options | None = None,
     progress: Progress | None = None,
     verbose: bool = False,
@@ -193,6 +208,8 @@ def sensitivity(
     from tinsmith_export.doors import load_keras
     from tinsmith_export.pipeline import measure_layers
 
-    samples = samples if isinstance(samples, Samples) else from_dataset(samples)
+    if isinstance(samples, Dataset):
+        samples = from_dataset(samples)
     options = replace(options or Options(), sensitivity=True)
-    return measure_layers(load_keras(path), samples, options, progress or Progress())
+    model = load_keras(path, options.custom_objects)
+    return measure_layers(model, samples, options, progress or Progress())

@@ -1,5 +1,7 @@
 """The export, step by step: Keras in, a proven bundle out."""
 
+import resource
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -13,6 +15,8 @@ from numpy.typing import NDArray
 
 from tinsmith_export.convert import convert
 from tinsmith_export.divergence import first_difference
+from tinsmith_export.doors import prepared
+from tinsmith_export.doubts import doubt
 from tinsmith_export.entry import Entry, enter
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.exporting import AUTO, Exported, Options, Progress, Sensitivity
@@ -30,7 +34,7 @@ from tinsmith_export.reader import read_graph
 from tinsmith_export.rebuild import rebuild, run
 from tinsmith_export.recipe import Quantized, quantize
 from tinsmith_export.rewrite import rewrite
-from tinsmith_export.samples import Samples
+from tinsmith_export.samples import Samples, from_calibration
 from tinsmith_export.sensitivity import keep_fewest, measure
 from tinsmith_export.trace import trace
 from tinsmith_export.tune import Lesson
@@ -68,6 +72,7 @@ class Prepared:
     """A model on the way, quantized and not yet converted.
 
     Attributes:
+        samples: what it is compiled with.
         graph: rewritten, float.
         activation: what makes the Keras model's outputs of the graph's.
         reference: the graph as a model.
@@ -78,9 +83,11 @@ class Prepared:
         logits: the reference's.
         steps: of fine-tuning.
         quantized: what became of the graph.
-        sensitivities: what that did to each layer, if it was measured.
+        sensitivities: what that did to each layer.
+        warnings: what may be wrong with the inputs.
     """
 
+    samples: Samples
     graph: Graph
     activation: str
     reference: tf_keras.Model
@@ -92,19 +99,28 @@ class Prepared:
     steps: int
     quantized: Quantized
     sensitivities: tuple[Sensitivity, ...]
+    warnings: tuple[str, ...]
 
 
-def prepare(model: Any, samples: Samples, options: Options, progress: Progress) -> Prepared:
+def prepare(model: Any, samples: Samples | str, options: Options, progress: Progress) -> Prepared:
     """Reads a model, quantizes it, and measures what that did to its layers."""
     keras.utils.set_random_seed(options.seed)
+    model = prepared(model, options.input_shape, options.output)
     progress.stage(f"reading {model.name}")
-    graph = read_graph(trace(model))
-    entry = enter(graph.nodes[0].shape, samples, options.input_range)
-    graph, activation = rewrite(entry.prepared(graph))
+    read = read_graph(trace(model, options.input_shape))
+    if isinstance(samples, str):
+        samples = from_calibration(samples, read.nodes[0].shape, options.seed)
+    entry = enter(read.nodes[0].shape, samples, options.input_range)
+    graph, activation = rewrite(entry.prepared(read))
     classes = _has_classes(graph.output.shape, activation, samples)
     reference = rebuild(graph)
     lesson, held_back = _lessons(samples, reference, entry, options.seed)
-    expected = run(model, entry.model_reals(samples.proof))
+    model_reals = entry.model_reals(samples.proof)
+    expected = run(model, model_reals)
+    scored = samples.proof_labels if classes else None
+    warnings = tuple(doubt(model, read, model_reals, expected, scored))
+    for warning in warnings:
+        progress.warn(warning)
     logits = run(reference, entry.reals(samples.proof))
     _check_rewrite(expected, ACTIVATIONS[activation](logits))
 
@@ -132,6 +148,7 @@ def prepare(model: Any, samples: Samples, options: Options, progress: Progress) 
         progress.stage(f"measuring {len(quantized.graph.ranged)} layers one by one")
     sensitivities = measure(quantized, held_back, classes, options.sensitivity, progress.layer)
     return Prepared(
+        samples,
         graph,
         activation,
         reference,
@@ -143,14 +160,16 @@ def prepare(model: Any, samples: Samples, options: Options, progress: Progress) 
         steps,
         quantized,
         sensitivities,
+        warnings,
     )
 
 
 def compile_bundle(
-    model: Any, samples: Samples, out: Path, options: Options, progress: Progress
+    model: Any, samples: Samples | str, out: Path, options: Options, progress: Progress
 ) -> Exported:
     """See `tinsmith_export.compile_model`."""
     work = prepare(model, samples, options, progress)
+    samples = work.samples
     entry, quantized, classes, logits = work.entry, work.quantized, work.classes, work.logits
     reals, codes = entry.reals(samples.proof), entry.codes(samples.proof)
 
@@ -206,11 +225,18 @@ def compile_bundle(
         ),
     )
     write_bundle(out, manifest, {**files, "golden.npz": golden})
-    return Exported(manifest, quantized.checkpoints, kernels, work.sensitivities)
+    return Exported(
+        manifest,
+        quantized.checkpoints,
+        kernels,
+        work.sensitivities,
+        work.warnings,
+        _peak_memory_mb(),
+    )
 
 
 def measure_layers(
-    model: Any, samples: Samples, options: Options, progress: Progress
+    model: Any, samples: Samples | str, options: Options, progress: Progress
 ) -> tuple[Sensitivity, ...]:
     """See `tinsmith_export.sensitivity`."""
     return prepare(model, samples, options, progress).sensitivities
@@ -218,11 +244,20 @@ def measure_layers(
 
 def _has_classes(shape: tuple[int, ...], activation: str, samples: Samples) -> bool:
     """Whether the outputs are logits of classes, or values."""
-    if samples.proof_labels is not None and shape != (len(samples.classes),):
-        raise UsageError(
-            f"the model gives outputs {shape}, {samples.name} has {len(samples.classes)} classes"
-        )
+    labels = samples.proof_labels
+    if labels is not None:
+        known = len(samples.classes) or int(labels.max()) + 1
+        if len(shape) != 1 or shape[0] < known or (samples.classes and shape[0] != known):
+            raise UsageError(
+                f"the model gives outputs {shape}, {samples.name} has {known} classes: give "
+                "inputs without labels where the model does not classify"
+            )
     return samples.proof_labels is not None or (activation == "softmax" and len(shape) == 1)
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))  # bytes there, kB here
 
 
 def _lessons(

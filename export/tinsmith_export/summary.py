@@ -27,7 +27,8 @@ def summary(exported: Exported, out: Path) -> list[str]:
         *_parity("random", quality.parity_random),
     ]
     lines += [f"file     {v.file:<18} {v.size_bytes:>11,} bytes" for v in manifest.variants]
-    return [*lines, f"written  {out}"]
+    lines += [f"warning  {warning}" for warning in exported.warnings]
+    return [*lines, f"memory   {exported.peak_memory_mb:,.0f} MB at most", f"written  {out}"]
 
 
 def sensitivity_table(rows: Sequence[Sensitivity]) -> list[str]:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tinsmith_export.graph import RANGED, WEIGHTED, Graph, Node
-from tinsmith_export.quantize import Rounding, rounded_kernel
+from tinsmith_export.quantize import Rounding, rounded_kernels
 from tinsmith_export.ranges import Range
 from tinsmith_export.rebuild import rebuild, run
 
@@ -32,14 +32,12 @@ class SwitchedModel:
             return lambda tensor: switch(layer(tensor))
 
         self._model = rebuild(graph, wrap)
-        self._kernels = {
-            node.name: (
-                getattr(self._model.get_layer(node.name), WEIGHTED[node.kind]),
-                node.weights[WEIGHTED[node.kind]],
-                rounded_kernel(node, ranges[node.inputs[0]], bits[node.name]),
-            )
-            for node in graph.weighted
-        }
+        rounded = rounded_kernels(graph, ranges, bits)
+        self._kernels = {}
+        for node in graph.weighted:
+            variable = getattr(self._model.get_layer(node.name), WEIGHTED[node.kind])
+            exact = node.weights[WEIGHTED[node.kind]]
+            self._kernels[node.name] = variable, exact, rounded.get(node.name, exact)
         self._rounded: set[str] = set()
 
     def run(
