@@ -68,7 +68,6 @@ def fake_quantize(
     Returns:
         A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
     """
-
     weights = _kernel_quantizers(graph, ranges, bits)
 
     def wrap(node: Node, layer: Any) -> Any:
