@@ -5,12 +5,11 @@ and compares: no byte of the file, not even of the zip's own bookkeeping, can ch
 """
 
 import hashlib
-import io
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from tinsmith_runtime.archive import Read, check_size, pack, unpack
 from tinsmith_runtime.errors import BundleError, UsageError
@@ -22,6 +21,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 _MAX_MANIFEST_BYTES = 1 << 20
 _SIGNATURE_BYTES = 64
+_CHUNK_BYTES = 1 << 16
 _CURE = "the bundle is damaged or was not written by tinsmith: copy or export it again"
 
 
@@ -107,14 +107,24 @@ def sha256(data: bytes) -> str:
 def _read_zip(path: Path) -> Bundle:
     if path.exists() and not path.is_file():
         raise BundleError("expected a file or a folder")  # a pipe or device might never end
-    data = path.read_bytes()
-    with unpack(data) as read:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            signed = SIGNATURE in archive.namelist()
-        bundle = _collect(read, signed)
-    if pack(bundle.files) != data:
-        raise BundleError(f"the zip is not as tinsmith writes it: {_CURE}")
+    with path.open("rb") as stream:
+        with unpack(stream) as (names, read):
+            bundle = _collect(read, SIGNATURE in names)
+        if not _holds(stream, pack(bundle.files)):
+            raise BundleError(f"the zip is not as tinsmith writes it: {_CURE}")
     return bundle
+
+
+def _holds(stream: BinaryIO, data: bytes) -> bool:
+    """Whether a file holds these bytes and no other, without a second copy of it in memory."""
+    if stream.seek(0, os.SEEK_END) != len(data):
+        return False
+    stream.seek(0)
+    rest = memoryview(data)
+    return all(
+        stream.read(_CHUNK_BYTES) == rest[start : start + _CHUNK_BYTES]
+        for start in range(0, len(data), _CHUNK_BYTES)
+    )
 
 
 def _read_folder(path: Path) -> Bundle:

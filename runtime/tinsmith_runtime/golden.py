@@ -51,7 +51,7 @@ def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
     }
     arrays = {}
     try:
-        with unpack(data) as read:
+        with unpack(io.BytesIO(data)) as (_, read):
             for key, (kind, shape) in expected.items():
                 size_bytes = math.prod(shape) * np.dtype(kind).itemsize
                 file = read(f"{key}.npy", size_bytes + _MAX_HEADER_BYTES)

@@ -10,6 +10,7 @@ import sys
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 _MAX_REPORTED = 5
@@ -103,11 +104,16 @@ def _parse_annotated(kind: Any, rule: Rule, value: Any, path: str, problems: lis
     return parsed
 
 
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
 def _parse_dataclass(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
     if type(value) is not dict:
         problems.append(mismatch(path, _EXPECTED[dict], value))
         return None
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     prefix = f"{path}." if path else ""
     names = [field.name for field in fields(kind)]
     problems += [f"{prefix}{name}: missing" for name in names if name not in value]
