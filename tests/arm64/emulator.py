@@ -1,17 +1,21 @@
-"""A Raspberry Pi in user mode: Debian's arm64 Python and the real aarch64 wheels under QEMU.
+"""A Raspberry Pi in user mode: Debian's Arm Python and the real wheels under QEMU.
 
 It proves wheels, imports, instruction sets and numbers; it says nothing about speed or memory.
 Nothing is installed on the machine: packages come from the mirror that its own apt sources name,
 through an apt state of our own, and are unpacked into `cache()`.
 """
 
+import compileall
+import hashlib
 import os
+import py_compile
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
@@ -21,12 +25,34 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SUITES = {"3.11": "bookworm", "3.13": "trixie"}
 # QEMU 7.2, bookworm's, segfaults in both engines; trixie's is version 10 and statically linked.
 QEMU_SUITE = "trixie"
-WHEELS = ("numpy", "ai-edge-litert", "onnxruntime")
-PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_28")
+# The last LiteRT with a wheel for a 32-bit Pi; numpy comes from Debian there.
+TFLITE_RUNTIME = "tflite-runtime==2.14.0"
+PLATFORMS = {
+    "arm64": [f"manylinux{v}_aarch64" for v in ("2014", "_2_17", "_2_27", "_2_28")],
+    "armhf": ["manylinux2014_armv7l", "manylinux_2_34_armv7l"],
+}
+# What an engine imports; what else it declares is not needed.
+ENGINES = ("numpy", "ai-edge-litert", "onnxruntime")
+# What the runtime's own tests import, with what that needs.
+TOOLS = ("pytest", "iniconfig", "packaging", "pluggy", "pygments", "hypothesis", "sortedcontainers",
+         "pillow", "cryptography", "cffi", "pycparser")  # fmt: skip
+DEBIAN_TOOLS = ("python3-pytest", "python3-hypothesis", "python3-pil", "python3-cryptography")
 
 
 class MissingError(Exception):
     """What the emulator needs and this machine does not have."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """What is emulated: `cpu` as QEMU calls it, `architecture` as Debian does."""
+
+    cpu: str
+    python: str
+    architecture: str = "arm64"
+
+    def __str__(self) -> str:
+        return f"{self.cpu}, {self.architecture}, Python {self.python}"
 
 
 def cache() -> Path:
@@ -37,58 +63,74 @@ def cache() -> Path:
     return Path(home, "tinsmith", "arm64")
 
 
-def pinned_wheels() -> dict[str, str]:
-    """Name and version of what is installed on the board, as `constraints.txt` pins them."""
-    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", CONSTRAINTS.read_text(), re.MULTILINE))
-    return {name: pins[name] for name in WHEELS}
+def pinned(*names: str) -> list[str]:
+    """Each name with the version that `constraints.txt` pins."""
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", CONSTRAINTS.read_text().lower(), re.MULTILINE))
+    return [f"{name}=={pins[name]}" for name in names]
 
 
 class Emulator:
-    """One Python on an emulated board; the first use downloads what `cache()` then keeps.
+    """A board and its Python; the first use downloads what `cache()` then keeps.
 
     Args:
-        python: `3.11` or `3.13`.
+        board: which one.
+        folder: where the board's `python` is put.
+        site: a folder of packages to import besides the engines and pytest.
+
+    Attributes:
+        python: what starts Python on the board. It is a script, so that Python can start itself.
 
     Raises:
         MissingError: a tool, a mirror or the network is missing.
     """
 
-    def __init__(self, python: str) -> None:
-        suite = SUITES[python]
-        names = (f"python{python}-minimal", f"libpython{python}-stdlib", "libstdc++6")
-        self._python = python
-        self._qemu = _keep(
+    def __init__(self, board: Board, folder: Path, site: Path) -> None:
+        suite, arm64 = SUITES[board.python], board.architecture == "arm64"
+        names = [f"python{board.python}-minimal", f"libpython{board.python}-stdlib", "libstdc++6"]
+        names += [] if arm64 else ["python3-numpy", *DEBIAN_TOOLS]
+        wheels = pinned(*ENGINES, *TOOLS) if arm64 else [TFLITE_RUNTIME]
+        qemu = _keep(
             f"qemu-{QEMU_SUITE}",
-            lambda folder: _unpack_debian(folder, QEMU_SUITE, _host_architecture(), ["qemu-user"]),
+            lambda path: _unpack_debian(path, QEMU_SUITE, _host_architecture(), ["qemu-user"]),
         )
-        self._root = _keep(
-            f"root-{suite}", lambda folder: _unpack_debian(folder, suite, "arm64", names)
+        root = _keep(
+            f"root-{suite}-{board.architecture}",
+            lambda path: _make_root(path, suite, board, names),
         )
-        wheels = [f"{name}=={version}" for name, version in pinned_wheels().items()]
-        self._site = _keep(
-            "-".join(["site", python, *wheels]),
-            lambda folder: _install_wheels(folder, python, wheels),
+        engines = _keep(
+            f"site-{board.architecture}-{board.python}-{_digest(wheels)}",
+            lambda path: _install_wheels(path, board, wheels),
         )
+        home = folder.absolute()
+        home.mkdir(parents=True, exist_ok=True)
+        self.python = home / "python"
+        self._scratch = home
+        program = "qemu-aarch64" if arm64 else "qemu-arm"
+        self.python.write_text(
+            "#!/bin/sh\n"
+            f"export PYTHONHOME={root}/usr\n"
+            f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{site}:{engines}"\n'
+            f"exec {qemu}/usr/bin/{program} -cpu {board.cpu} -L {root} "
+            f'-0 "$0" {root}/usr/bin/python{board.python} "$@"\n'
+        )
+        self.python.chmod(0o755)
 
-    def run(self, cpu: str, argv: Sequence[object], site: Path) -> subprocess.CompletedProcess[str]:
-        """Runs Python as on a board; it cannot start `sys.executable` as a child.
+    def run(
+        self, *words: object, timeout_s: int = 240, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs Python on the board, with nothing of this machine's settings.
 
         Args:
-            cpu: `cortex-a72` (Pi 4) or `cortex-a76` (Pi 5), as QEMU calls them.
-            argv: the words after `python`.
-            site: a folder of packages to import besides the engines.
+            words: the words after `python`.
+            timeout_s: when to give up.
+            environment: more variables.
         """
-        path = os.pathsep.join(map(str, (site, self._site)))
         return subprocess.run(
-            [
-                *(str(self._qemu / "usr/bin/qemu-aarch64"), "-cpu", cpu, "-L", str(self._root)),
-                str(self._root / f"usr/bin/python{self._python}"),
-                *map(str, argv),
-            ],
+            [str(self.python), *map(str, words)],
             capture_output=True,
             text=True,
-            timeout=300,
-            env={"PYTHONPATH": path},  # and nothing of this machine's settings
+            timeout=timeout_s,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self._scratch), **environment},
         )
 
 
@@ -118,16 +160,36 @@ def _keep(name: str, make: Callable[[Path], None]) -> Path:
     return path
 
 
-def _install_wheels(folder: Path, python: str, wheels: Sequence[str]) -> None:
-    """The engines need nothing but numpy, so their other dependencies are left out."""
-    platforms = [f"--platform={platform}_aarch64" for platform in PLATFORMS]
+def _digest(wheels: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(wheels).encode()).hexdigest()[:12]
+
+
+def _install_wheels(folder: Path, board: Board, wheels: Sequence[str]) -> None:
+    platforms = [f"--platform={platform}" for platform in PLATFORMS[board.architecture]]
     _call(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, *platforms),
             *("--only-binary=:all:", "--no-deps", "--no-compile", "--implementation", "cp"),
-            *("--python-version", python, *wheels),
+            *("--python-version", board.python, *wheels),
         ]
     )
+    _compile(folder, board)
+
+
+def _make_root(folder: Path, suite: str, board: Board, names: Sequence[str]) -> None:
+    _unpack_debian(folder, suite, board.architecture, names)
+    # The links that Debian's alternatives would make.
+    for library in folder.glob("usr/lib/*/*/lib*.so.3"):
+        if library.parent.name in ("blas", "lapack"):
+            (library.parents[1] / library.name).symlink_to(f"{library.parent.name}/{library.name}")
+    _compile(folder / "usr" / "lib", board)
+
+
+def _compile(folder: Path, board: Board) -> None:
+    """Spares the board, which takes its time, to compile what it imports."""
+    if board.python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode)
 
 
 def _unpack_debian(folder: Path, suite: str, architecture: str, names: Sequence[str]) -> None:
