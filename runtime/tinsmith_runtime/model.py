@@ -53,9 +53,9 @@ def load(
 
     Raises:
         UsageError: no such bundle, or a bad argument.
-        BundleError: the bundle is damaged, of another version or not signed by a trusted key.
-        BackendError: the engine is missing, or its model is not what the manifest says, or the
-            self-test failed.
+        BundleError: the bundle is damaged, of another version or not signed by a trusted key, or
+            its model is not what the manifest says.
+        BackendError: the engine is missing, or the self-test failed.
     """
     bundle = read_bundle(path) if trusted_keys is None else read_trusted(path, trusted_keys)[0]
     model = open_model(bundle, backend, threads, precision)

@@ -1,4 +1,4 @@
-"""A pytest plugin for the board: what of the runtime's tests is left out there, each with its reason.
+"""A pytest plugin for the board: which of the runtime's tests are left out there, and why.
 
 `-p arm64.board` loads it. A test says by itself that a board is no place for it; where an engine is
 missing, as ONNX Runtime is on 32 bits, so are the tests that name it.

@@ -1,8 +1,8 @@
 """Ten thousand ways to break a bundle, each of them from its seed alone.
 
-Run as `python mutations.py BUNDLE FOLDER FIRST COUNT` it breaks a bundle by each seed in turn, reads
-what came of it, and prints a line a seed: the seed and the kind of damage before, what the reader
-made of it after. So the last line of a process that died names the seed that killed it.
+`python mutations.py BUNDLE FOLDER FIRST COUNT` breaks a bundle by each seed in turn, reads what
+came of it, and prints a line a seed: the seed and the kind of damage before, what the reader made
+of it after. So the last line of a process that died names the seed that killed it.
 """
 
 import hashlib
@@ -29,7 +29,22 @@ Contents = dict[str, bytes]
 
 # Values that a field is given instead of its own; a field that takes one keeps its meaning's type.
 STRANGE = (
-    *(None, True, "", "\x00", "../x", "/etc/passwd", "x" * 5000, -1, 0, 1, 7, 255, 1 << 31, 1 << 63),
+    *(
+        None,
+        True,
+        "",
+        "\x00",
+        "../x",
+        "/etc/passwd",
+        "x" * 5000,
+        -1,
+        0,
+        1,
+        7,
+        255,
+        1 << 31,
+        1 << 63,
+    ),
     *(10**400, 1.5, -0.0, 1e308, [], {}, [[]], [None], {"": ""}, "uint8", "NHWC", "a" * 64),
 )
 BOMB_BYTES = 1 << 30
@@ -224,7 +239,9 @@ def honest_field(contents: Contents, rng: random.Random) -> tuple[bytes, str]:
     tree = json.loads(contents["manifest.json"])
     del tree["manifest_sha256"]
     holder, key, path = rng.choice([place for place in fields_of(tree) if place[2] != "made_with"])
-    holder[key] = rng.choice([v for v in ("\x00", [[]], {"": {}}) if type(v) is not type(holder[key])])
+    holder[key] = rng.choice(
+        [v for v in ("\x00", [[]], {"": {}}) if type(v) is not type(holder[key])]
+    )
     return seal(tree), path
 
 

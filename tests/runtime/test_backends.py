@@ -1,5 +1,6 @@
 """Both engines behind one protocol, engines that are not there, and engines that do not start."""
 
+import io
 import sys
 
 import numpy as np
@@ -124,6 +125,40 @@ def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, en
     assert f"{NEEDS[engine]} is installed but does not import" in one_line(done.stderr)
 
 
+@pytest.mark.parametrize("name", ["SIGILL", "SIGSEGV"])
+@pytest.mark.parametrize("words", [["selftest"], ["install", "home"]], ids=" ".join)
+def test_engine_that_kills_the_process(child, one_line, tiny, tmp_path, engine, name: str, words):
+    """A wheel for a newer CPU: an instruction that this one does not have, and no exception."""
+    package = tmp_path / "deadly" / NEEDS[engine]
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        f"import os, signal\nos.kill(os.getpid(), signal.{name})\n"
+    )
+    more = [tmp_path / word for word in words[1:]]
+    line = ("-m", "tinsmith_runtime", words[0], tiny, *more)
+    done = child(*line, PYTHONPATH=str(package.parent))
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    message = one_line(done.stderr)
+    assert f"{NEEDS[engine]} kills the process that runs it ({name})" in message
+    assert ("instructions that this CPU (" in message) == (name == "SIGILL")
+    assert f"install an older {NEEDS[engine].replace('_', '-')}, or the other engine: " in message
+    (other,) = NEEDS.keys() - {engine}
+    assert f"pip install 'tinsmith-runtime[{other}]'" in message
+    assert not (tmp_path / "home").exists()
+
+
+def test_trial_without_a_python_to_start(child, tiny):
+    """An embedded Python has no `sys.executable`; the self-test goes on without a trial."""
+    for executable in ("''", "'/nowhere/python'"):
+        script = (
+            f"import sys\nsys.executable = {executable}\nsys.argv[1:] = ['selftest', {str(tiny)!r}]"
+        )
+        done = child("-c", f"{script}\nfrom tinsmith_runtime.command import main\nsys.exit(main())")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("32 of 32") == 2
+
+
 @pytest.fixture
 def tflite_runtime(tmp_path):
     """A folder that holds a package `tflite_runtime` and its metadata."""
@@ -153,6 +188,22 @@ def test_litert_on_tflite_runtime(child, tiny, images, tflite_runtime):
     words = ("run", tiny, images / "c.npy", "--backend=litert")
     done = child("-c", COMMAND, "ai_edge_litert", *words, PYTHONPATH=path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_tflite_runtime_may_be_one_off(child, forge, bundle, wrong_answers, tflite_runtime):
+    def selftest(path):
+        words = ("ai_edge_litert,onnxruntime", "selftest", path)
+        return child("-c", COMMAND, *words, PYTHONPATH=str(tflite_runtime))
+
+    done = selftest(wrong_answers)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0 of 32 golden vectors equal to the bit, the rest at most 1 LSB apart" in done.stdout
+    golden, buffer = bundle.golden(), io.BytesIO()
+    arrays = {"inputs": golden.inputs, "outputs_float": golden.outputs_float}
+    np.savez(buffer, **arrays, outputs_int8=golden.outputs_int8 ^ 2)
+    done = selftest(forge({"golden.npz": buffer.getvalue()}))
+    assert done.returncode == 1
+    assert "FAILED: golden vector 0, output 0: differs by " in done.stdout
 
 
 def test_tflite_runtime_under_numpy_2(child, one_line, tiny, tflite_runtime):

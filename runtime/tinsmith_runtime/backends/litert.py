@@ -7,24 +7,26 @@ from typing import Any
 import numpy as np
 
 from tinsmith_runtime.backends.protocol import Array, TensorInfo
-from tinsmith_runtime.errors import BackendError
+from tinsmith_runtime.errors import BackendError, BundleError
 from tinsmith_runtime.quiet import mute_stderr
 
 # A package that is there but broken is not passed over for the other: the error says so.
 if find_spec("ai_edge_litert"):
     from ai_edge_litert.interpreter import Interpreter
 
-    _VERSION = f"LiteRT {version('ai-edge-litert')}"
+    _VERSION, _MAX_LSB = f"LiteRT {version('ai-edge-litert')}", 0
 else:
     from tflite_runtime.interpreter import Interpreter
 
-    _VERSION = f"tflite_runtime {version('tflite-runtime')}"
+    # TFLite's older kernels, which round a sum in two steps where LiteRT's round it once.
+    _VERSION, _MAX_LSB = f"tflite_runtime {version('tflite-runtime')}", 1
 
 
 class LiteRtBackend:
     """A TFLite file on LiteRT; a new batch size resizes the input once."""
 
     name = "litert"
+    max_lsb = _MAX_LSB
 
     def __init__(self, model: bytes, threads: int) -> None:
         try:
@@ -34,9 +36,9 @@ class LiteRtBackend:
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
         except (RuntimeError, ValueError) as error:
-            raise BackendError(f"LiteRT refuses the model: {error}") from error
+            raise BundleError(f"LiteRT refuses the model: {error}") from error
         if len(inputs) != 1 or len(outputs) != 1:
-            raise BackendError(
+            raise BundleError(
                 f"expected one input and one output, got {len(inputs)} and {len(outputs)}"
             )
         self.version = _VERSION

@@ -34,10 +34,12 @@ class Backend(Protocol):
         version: the engine and its version, for a person.
         input: what `run` takes.
         output: what `run` gives.
+        max_lsb: how far its int8 outputs may be from a bundle's golden ones.
     """
 
     name: str
     version: str
+    max_lsb: int
     input: TensorInfo
     output: TensorInfo
 
