@@ -20,6 +20,7 @@ _END = struct.Struct("<4s6xHII2x")
 _LOCATOR_BYTES = 20
 # The reader makes an object, ten times as large, of each entry before any is looked at.
 _MAX_DIRECTORY_BYTES = 1 << 16
+_MAX_SAID = 200
 
 # What the standard library raises on a damaged zip, depending on which byte it is.
 _TROUBLE = (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, OverflowError,
@@ -63,7 +64,8 @@ def unpack(stream: BinaryIO) -> Iterator[tuple[Set[str], Read]]:
 
             yield archive.NameToInfo.keys(), read
     except _TROUBLE as error:
-        raise BundleError(f"expected a zip: {error}") from error
+        # Some of these quote a name of 64 kB.
+        raise BundleError(f"expected a zip: {str(error)[:_MAX_SAID]}") from error
 
 
 def _check_end(stream: BinaryIO) -> None:
