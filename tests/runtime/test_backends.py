@@ -108,6 +108,7 @@ def test_no_engine(child, one_line, tiny, images, words):
     assert done.stdout == ""
 
 
+@pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
 @pytest.mark.parametrize("error", ["ImportError", "OSError", "AttributeError", "SystemError"])
 def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, engine, error: str):
     """A wheel for another CPU or another numpy, say; the other engine is not taken instead."""
@@ -125,6 +126,7 @@ def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, en
     assert f"{NEEDS[engine]} is installed but does not import" in one_line(done.stderr)
 
 
+@pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
 @pytest.mark.parametrize("name", ["SIGILL", "SIGSEGV"])
 @pytest.mark.parametrize("words", [["selftest"], ["install", "home"]], ids=" ".join)
 def test_engine_that_kills_the_process(child, one_line, tiny, tmp_path, engine, name: str, words):

@@ -177,6 +177,7 @@ def test_every_flipped_bit_of_the_signature(signed_folder, keys, zipped, tmp_pat
         assert "a signature that is not theirs" in _refusal(path, keys / "ours.pub")
 
 
+@pytest.mark.not_on_a_board(reason="takes minutes there: thousands of bundles")
 def test_every_flipped_byte_of_the_file(signed, tmp_path):
     """In the last file and the zip's bookkeeping, even where no key is asked for."""
     data = bytearray(signed.read_bytes())
