@@ -1,12 +1,22 @@
-"""What the boards said, shown even where all passed."""
+"""The wheel; and what is said at the end even where all passed."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from arm64.emulator import build_runtime
 
 SAID = pytest.StashKey[list[str]]()
 
 
-@pytest.fixture
-def say(request: pytest.FixtureRequest):
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runtime's wheel, as it is built for everybody."""
+    return build_runtime(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="session")
+def say(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Notes a line that is printed at the end."""
     return request.config.stash.setdefault(SAID, []).append
 

@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parents[2]
 CONSTRAINTS = PROJECT / "constraints.txt"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -36,11 +38,13 @@ ENGINES = ("numpy", "ai-edge-litert", "onnxruntime")
 # What the runtime's own tests import, with what that needs.
 TOOLS = ("pytest", "iniconfig", "packaging", "pluggy", "pygments", "hypothesis", "sortedcontainers",
          "pillow", "cryptography", "cffi", "pycparser")  # fmt: skip
-DEBIAN_TOOLS = ("python3-pytest", "python3-hypothesis", "python3-pil", "python3-cryptography")
 
 
-class MissingError(Exception):
-    """What the emulator needs and this machine does not have."""
+class MissingError(pytest.fail.Exception):
+    """What the emulator needs and this machine does not have: a test that fails in one line."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the emulated Pi cannot be made; missing is {what}", pytrace=False)
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,13 @@ class Board:
 
     def __str__(self) -> str:
         return f"{self.cpu}, {self.architecture}, Python {self.python}"
+
+
+PI_4 = Board("cortex-a72", "3.11")
+PI_5 = Board("cortex-a76", "3.11")
+PI_5_TRIXIE = Board("cortex-a76", "3.13")
+PI_32_BIT = Board("cortex-a7", "3.11", "armhf")
+BOARDS = [PI_4, PI_5, PI_5_TRIXIE, PI_32_BIT]
 
 
 def cache() -> Path:
@@ -75,7 +86,8 @@ class Emulator:
     Args:
         board: which one.
         folder: where the board's `python` is put.
-        site: a folder of packages to import besides the engines and pytest.
+        sites: folders of packages to import, besides those that Debian has for this board: numpy
+            and Pillow on bookworm, and on 32 bits what the runtime's own tests import.
 
     Attributes:
         python: what starts Python on the board. It is a script, so that Python can start itself.
@@ -84,32 +96,28 @@ class Emulator:
         MissingError: a tool, a mirror or the network is missing.
     """
 
-    def __init__(self, board: Board, folder: Path, site: Path) -> None:
-        suite, arm64 = SUITES[board.python], board.architecture == "arm64"
-        names = [f"python{board.python}-minimal", f"libpython{board.python}-stdlib", "libstdc++6"]
-        names += [] if arm64 else ["python3-numpy", *DEBIAN_TOOLS]
-        wheels = pinned(*ENGINES, *TOOLS) if arm64 else [TFLITE_RUNTIME]
+    def __init__(self, board: Board, folder: Path, sites: Sequence[Path]) -> None:
         qemu = _keep(
             f"qemu-{QEMU_SUITE}",
             lambda path: _unpack_debian(path, QEMU_SUITE, _host_architecture(), ["qemu-user"]),
         )
+        names = [f"python{board.python}-minimal", f"libpython{board.python}-stdlib", "libstdc++6"]
+        if board.python == "3.11":
+            names += ["python3-numpy", "python3-pil"]
+        if board.architecture == "armhf":
+            names += ["python3-pytest", "python3-hypothesis", "python3-cryptography"]
         root = _keep(
-            f"root-{suite}-{board.architecture}",
-            lambda path: _make_root(path, suite, board, names),
+            f"root-{SUITES[board.python]}-{board.architecture}-{_digest(names)}",
+            lambda path: _make_root(path, board, names),
         )
-        engines = _keep(
-            f"site-{board.architecture}-{board.python}-{_digest(wheels)}",
-            lambda path: _install_wheels(path, board, wheels),
-        )
-        home = folder.absolute()
-        home.mkdir(parents=True, exist_ok=True)
-        self.python = home / "python"
-        self._scratch = home
-        program = "qemu-aarch64" if arm64 else "qemu-arm"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.python = folder.absolute() / "python"
+        self._home = folder.absolute()
+        program = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}[board.architecture]
         self.python.write_text(
             "#!/bin/sh\n"
             f"export PYTHONHOME={root}/usr\n"
-            f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{site}:{engines}"\n'
+            f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{os.pathsep.join(map(str, sites))}"\n'
             f"exec {qemu}/usr/bin/{program} -cpu {board.cpu} -L {root} "
             f'-0 "$0" {root}/usr/bin/python{board.python} "$@"\n'
         )
@@ -130,18 +138,51 @@ class Emulator:
             capture_output=True,
             text=True,
             timeout=timeout_s,
-            env={"PATH": "/usr/bin:/bin", "HOME": str(self._scratch), **environment},
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self._home), **environment},
         )
 
 
 def build_runtime(folder: Path) -> Path:
-    """Builds the runtime's wheel, and unpacks it as pip does; gives the folder to import from."""
+    """Builds the runtime's wheel; gives its path."""
     pip = (sys.executable, "-m", "pip")
-    wheels, site = folder / "wheels", folder / "site"
-    _call([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, PROJECT / "runtime"])
-    (wheel,) = wheels.iterdir()
-    _call([*pip, "install", "--quiet", "--no-deps", "--no-compile", "--target", site, wheel])
-    return site
+    _call([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, PROJECT / "runtime"])
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def unpack_runtime(wheel: Path, folder: Path) -> Path:
+    """Unpacks a wheel as pip does; gives the folder to import from."""
+    line = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile")
+    _call([*line, "--target", folder, wheel])
+    return folder
+
+
+def install_engines(board: Board) -> Path:
+    """The engines of a board, and what tests the runtime there; gives the folder to import from."""
+    arm64 = board.architecture == "arm64"
+    wheels = pinned(*ENGINES, *TOOLS) if arm64 else [TFLITE_RUNTIME]
+
+    def make(folder: Path) -> None:
+        _call(
+            [
+                *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
+                *(*pip_options(board, folder), *wheels),
+            ]
+        )
+        _compile(folder, board)
+
+    return _keep(f"site-{board.architecture}-{board.python}-{_digest(wheels)}", make)
+
+
+def pip_options(board: Board, folder: Path) -> list[str]:
+    """What has this machine's `pip install` install into a folder what it would on the board."""
+    platforms = [f"--platform={platform}" for platform in PLATFORMS[board.architecture]]
+    options = ["--only-binary=:all:", "--implementation=cp", f"--python-version={board.python}"]
+    return [f"--target={folder}", *options, *platforms]
+
+
+def _digest(names: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(names).encode()).hexdigest()[:12]
 
 
 def _keep(name: str, make: Callable[[Path], None]) -> Path:
@@ -160,24 +201,8 @@ def _keep(name: str, make: Callable[[Path], None]) -> Path:
     return path
 
 
-def _digest(wheels: Sequence[str]) -> str:
-    return hashlib.sha256(" ".join(wheels).encode()).hexdigest()[:12]
-
-
-def _install_wheels(folder: Path, board: Board, wheels: Sequence[str]) -> None:
-    platforms = [f"--platform={platform}" for platform in PLATFORMS[board.architecture]]
-    _call(
-        [
-            *(sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, *platforms),
-            *("--only-binary=:all:", "--no-deps", "--no-compile", "--implementation", "cp"),
-            *("--python-version", board.python, *wheels),
-        ]
-    )
-    _compile(folder, board)
-
-
-def _make_root(folder: Path, suite: str, board: Board, names: Sequence[str]) -> None:
-    _unpack_debian(folder, suite, board.architecture, names)
+def _make_root(folder: Path, board: Board, names: Sequence[str]) -> None:
+    _unpack_debian(folder, SUITES[board.python], board.architecture, names)
     # The links that Debian's alternatives would make.
     for library in folder.glob("usr/lib/*/*/lib*.so.3"):
         if library.parent.name in ("blas", "lapack"):

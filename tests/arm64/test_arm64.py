@@ -14,14 +14,19 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 from arm64.emulator import (
+    BOARDS,
     ENGINES,
+    PI_4,
+    PI_5,
+    PI_5_TRIXIE,
+    PI_32_BIT,
     PROJECT,
     TFLITE_RUNTIME,
     Board,
     Emulator,
-    MissingError,
-    build_runtime,
+    install_engines,
     pinned,
+    unpack_runtime,
 )
 
 from tinsmith_runtime import load, read_bundle
@@ -31,11 +36,6 @@ TINY = TESTS / "data" / "tiny.tin"
 CHECK = Path(__file__).with_name("check.py")
 RANDOM_VECTORS = 500
 
-PI_4 = Board("cortex-a72", "3.11")
-PI_5 = Board("cortex-a76", "3.11")
-PI_5_TRIXIE = Board("cortex-a76", "3.13")
-PI_32_BIT = Board("cortex-a7", "3.11", "armhf")
-BOARDS = [PI_4, PI_5, PI_5_TRIXIE, PI_32_BIT]
 # LiteRT's int8 arithmetic is exact by its specification. ONNX Runtime's rescaling in float32 may
 # round a tie the other way in another kernel; so do the kernels of tflite_runtime, which are older.
 MAX_LSB = {"litert": 0, "onnx": 1}
@@ -56,14 +56,13 @@ every_board = pytest.mark.parametrize("board", BOARDS, ids=str)
 
 
 @pytest.fixture(scope="module")
-def emulators(tmp_path_factory: pytest.TempPathFactory) -> dict[Board, Emulator]:
-    try:
-        site = build_runtime(tmp_path_factory.mktemp("wheel"))
-        folder = tmp_path_factory.mktemp("boards")
-        return {board: Emulator(board, folder / str(i), site) for i, board in enumerate(BOARDS)}
-    except MissingError as error:
-        reason = f"the emulated Pi cannot be made; missing is {error}"
-        raise pytest.fail.Exception(reason, pytrace=False) from None
+def emulators(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Board, Emulator]:
+    folder = tmp_path_factory.mktemp("boards")
+    site = unpack_runtime(wheel, folder / "site")
+    return {
+        board: Emulator(board, folder / str(i), [site, install_engines(board)])
+        for i, board in enumerate(BOARDS)
+    }
 
 
 @pytest.fixture(scope="module")
