@@ -22,10 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if mark := item.get_closest_marker("not_on_a_board"):
             item.add_marker(pytest.mark.skip(reason=mark.kwargs["reason"]))
         elif not onnx and needs_onnx(item):
-            item.add_marker(pytest.mark.skip(reason="ONNX Runtime has no wheel for 32 bits"))
+            item.add_marker(
+                pytest.mark.skip(reason="needs ONNX Runtime, or the exact LiteRT of 64 bits")
+            )
 
 
 def needs_onnx(item: pytest.Item) -> bool:
     parameters = getattr(item, "callspec", None)
-    named = parameters is not None and "onnx" in parameters.params.values()
-    return named or item.get_closest_marker("both_engines") is not None
+    named = [] if parameters is None else map(str, parameters.params.values())
+    return "onnx" in named or item.get_closest_marker("both_engines") is not None

@@ -36,8 +36,10 @@ PLATFORMS = {
 # What an engine imports; what else it declares is not needed.
 ENGINES = ("numpy", "ai-edge-litert", "onnxruntime")
 # What the runtime's own tests import, with what that needs.
-TOOLS = ("pytest", "iniconfig", "packaging", "pluggy", "pygments", "hypothesis", "sortedcontainers",
-         "pillow", "cryptography", "cffi", "pycparser")  # fmt: skip
+TOOLS = ("pytest", "iniconfig", "packaging", "pluggy", "pygments", "sortedcontainers")
+TOOLS_ARM64 = ("hypothesis", "pillow", "cryptography", "cffi", "pycparser")
+# A hypothesis without compiled parts; Pillow and cryptography are Debian's there.
+TOOLS_ARMHF = ("hypothesis==6.112.0",)
 
 
 class MissingError(pytest.fail.Exception):
@@ -87,7 +89,7 @@ class Emulator:
         board: which one.
         folder: where the board's `python` is put.
         sites: folders of packages to import, besides those that Debian has for this board: numpy
-            and Pillow on bookworm, and on 32 bits what the runtime's own tests import.
+            and Pillow on bookworm, cryptography on 32 bits.
 
     Attributes:
         python: what starts Python on the board. It is a script, so that Python can start itself.
@@ -105,7 +107,7 @@ class Emulator:
         if board.python == "3.11":
             names += ["python3-numpy", "python3-pil"]
         if board.architecture == "armhf":
-            names += ["python3-pytest", "python3-hypothesis", "python3-cryptography"]
+            names += ["python3-cryptography"]
         root = _keep(
             f"root-{SUITES[board.python]}-{board.architecture}-{_digest(names)}",
             lambda path: _make_root(path, board, names),
@@ -159,8 +161,9 @@ def unpack_runtime(wheel: Path, folder: Path) -> Path:
 
 def install_engines(board: Board) -> Path:
     """The engines of a board, and what tests the runtime there; gives the folder to import from."""
-    arm64 = board.architecture == "arm64"
-    wheels = pinned(*ENGINES, *TOOLS) if arm64 else [TFLITE_RUNTIME]
+    wheels = [TFLITE_RUNTIME, *pinned(*TOOLS, "attrs"), *TOOLS_ARMHF]
+    if board.architecture == "arm64":
+        wheels = pinned(*ENGINES, *TOOLS, *TOOLS_ARM64)
 
     def make(folder: Path) -> None:
         _call(

@@ -44,13 +44,19 @@ MAX_LSB_32_BIT = {"litert": 1}
 DOT_PRODUCT = {PI_4: False, PI_5: True, PI_5_TRIXIE: True, PI_32_BIT: None}
 # A Pi 5 differs from a Pi 4 in the instructions of its engines alone.
 ENGINE_TESTS = ("model", "selftest", "subcommands", "threads")
+# What does not need both engines; hypothesis before tflite_runtime, which switches subnormal floats
+# off when it is imported.
+TESTS_32_BIT = (
+    "manifest", "activation", "archive", "bundle", "cpu", "errors", "golden", "image", "init",
+    "quiet", "record", "signature", "install",
+)  # fmt: skip
 RUNTIME_TESTS = {
     PI_4: [TESTS / "runtime"],
     PI_5: [TESTS / "runtime" / f"test_{name}.py" for name in ENGINE_TESTS],
-    PI_32_BIT: [TESTS / "runtime"],
+    PI_32_BIT: [TESTS / "runtime" / f"test_{name}.py" for name in TESTS_32_BIT],
 }
 # As many as there are, less what is left out; the number is there to see that they ran.
-LEAST_PASSED = {PI_4: 600, PI_5: 150, PI_32_BIT: 500}
+LEAST_PASSED = {PI_4: 500, PI_5: 140, PI_32_BIT: 280}
 
 every_board = pytest.mark.parametrize("board", BOARDS, ids=str)
 
@@ -91,7 +97,9 @@ def runtime_tests(
 
     def begin(board: Board, files: list[Path]) -> Future[CompletedProcess[str]]:
         scratch = ("--basetemp", tmp_path_factory.mktemp("board") / "tests")
-        words = ("-m", "pytest", "-q", "--durations=25", *settings, *plugins, *scratch, *files)
+        # What numpy 1.24 says of a hostile header, and later ones refuse.
+        quiet = ("-W", "ignore:Passing:FutureWarning")
+        words = ("-m", "pytest", "-q", *quiet, *settings, *plugins, *scratch, *files)
         run: Callable[..., CompletedProcess[str]] = emulators[board].run
         return pool.submit(run, *words, timeout_s=600, PYTHONPATH=str(TESTS))
 

@@ -151,6 +151,7 @@ def test_current_one_again_after_damage(make, home, capsys):
     assert _record(home) == (_digest(second), _digest(first))
 
 
+@pytest.mark.both_engines
 def test_failing_bundles_change_nothing(make, home, tmp_path, wrong_answers, capsys, one_line):
     first, second = make(1), make(2)
     damaged = tmp_path / "damaged.tin"

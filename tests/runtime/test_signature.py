@@ -59,7 +59,8 @@ def _refusal(path: Path, *trusted: Path) -> str:
 def _key_sha256(path: Path) -> str:
     key = serialization.load_pem_public_key(path.read_bytes())
     assert isinstance(key, Ed25519PublicKey)
-    return sha256(key.public_bytes_raw())
+    raw = serialization.Encoding.Raw, serialization.PublicFormat.Raw
+    return sha256(key.public_bytes(*raw))
 
 
 def test_sign_adds_one_file(signed, tiny, bundle, keys):

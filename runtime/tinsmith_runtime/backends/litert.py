@@ -29,6 +29,9 @@ class LiteRtBackend:
     max_lsb = _MAX_LSB
 
     def __init__(self, model: bytes, threads: int) -> None:
+        # tflite_runtime looks at nothing before it follows the file's offsets, out of it if need be.
+        if model[4:8] != b"TFL3":
+            raise BundleError("expected a TFLite model: its identifier TFL3 is missing")
         try:
             with mute_stderr():  # it announces its delegate, at every start of a program
                 self._interpreter = Interpreter(model_content=model, num_threads=threads)
