@@ -84,6 +84,7 @@ def test_an_installed_folder_is_signed_through_its_file(tiny, keys, tmp_path, ca
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.both_engines
 def test_load(signed, signed_folder, keys, pixels, bundle):
     pem = (keys / "ours.pub").read_bytes()
     theirs = keys / "theirs.pub"

@@ -29,7 +29,7 @@ class LiteRtBackend:
     max_lsb = _MAX_LSB
 
     def __init__(self, model: bytes, threads: int) -> None:
-        # tflite_runtime looks at nothing before it follows the file's offsets, out of it if need be.
+        # tflite_runtime follows whatever offsets a file begins with, out of it if need be.
         if model[4:8] != b"TFL3":
             raise BundleError("expected a TFLite model: its identifier TFL3 is missing")
         try:
