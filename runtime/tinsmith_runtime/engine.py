@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinsmith_runtime.backends import SIGN_BIT, Backend, TensorInfo, create_backend
-from tinsmith_runtime.errors import BackendError, UsageError
+from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class Engine:
         threads: how many threads the engine may use.
 
     Raises:
-        BackendError: the engine is missing, or its model is not what the manifest says.
+        BackendError: the engine is missing or does not start.
+        BundleError: its model is not what the manifest says.
     """
 
     def __init__(self, manifest: Manifest, variant: Variant, data: bytes, threads: int) -> None:
@@ -51,13 +52,16 @@ class Engine:
         self._encode = _encoder(manifest.input, self._integer)
         self._backend: Backend | None = None
         backend = self._start(data)
-        self.name, self.version = backend.name, backend.version
+        self.name, self.version, self.max_lsb = backend.name, backend.version, backend.max_lsb
         self.dtype = backend.code_dtype if self._integer else backend.output.dtype
         _ALIVE.add(self)
 
     def _start(self, data: bytes) -> Backend:
         name = ENGINE_OF_FORMAT[self._variant.format]
-        backend = create_backend(name, data, self._threads)
+        try:
+            backend = create_backend(name, data, self._threads)
+        except BundleError as error:
+            raise BundleError(f"{self._variant.file}: {error}") from error
         _check(backend, self._manifest, self._variant)
         self._backend = backend
         return backend
@@ -162,7 +166,7 @@ def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
         for name in (field.name for field in fields(TensorInfo)):
             expected, got = getattr(promised, name), getattr(found, name)
             if expected != got:
-                raise BackendError(
+                raise BundleError(
                     f"{variant.file}: {side}.{name}: the manifest says {expected}, "
                     f"{backend.version} says {got}"
                 )

@@ -60,9 +60,9 @@ def load(
 
     Raises:
         UsageError: no such bundle, or a bad argument.
-        BundleError: the bundle is damaged, of another version or not signed by a trusted key.
-        BackendError: the engine is missing, or its model is not what the manifest says, or the
-            self-test failed.
+        BundleError: the bundle is damaged, of another version or not signed by a trusted key, or
+            its model is not what the manifest says.
+        BackendError: the engine is missing, or the self-test failed.
     """
     if trusted_keys is None:
         bundle = read_bundle(path)

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 
 from tinsmith_runtime.backends.protocol import SIGN_BIT, Backend, TensorInfo, require_shape
-from tinsmith_runtime.errors import BackendError
+from tinsmith_runtime.errors import BackendError, BundleError
 
 if TYPE_CHECKING:
     from tinsmith_runtime.backends.protocol import Array
@@ -27,6 +27,7 @@ class OrtBackend(Backend):
 
     name = "onnx"
     code_dtype = np.dtype(np.uint8)
+    max_lsb = 0
 
     def __init__(self, model: bytes, threads: int) -> None:
         options = onnxruntime.SessionOptions()
@@ -39,10 +40,10 @@ class OrtBackend(Backend):
             )
         # Its exceptions share no base class but Exception.
         except Exception as error:
-            raise BackendError(f"ONNX Runtime refuses the model: {error}") from error
+            raise BundleError(f"ONNX Runtime refuses the model: {error}") from error
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
-            raise BackendError(
+            raise BundleError(
                 f"expected one input and one output, got {len(inputs)} and {len(outputs)}"
             )
         self._session = session
@@ -86,14 +87,14 @@ def _tensor_info(
 ) -> TensorInfo:
     """ONNX Runtime does not report scales; the exporter repeats them in the file's metadata."""
     if tensor.type not in _DTYPES:
-        raise BackendError(f"{side}: expected {', '.join(_DTYPES)}; got {tensor.type}")
+        raise BundleError(f"{side}: expected {', '.join(_DTYPES)}; got {tensor.type}")
     metadata = session.get_modelmeta().custom_metadata_map
     try:
         scale = float(metadata.get(f"{side}_scale", 0))
         zero_point = int(metadata.get(f"{side}_zero_point", 0))
         shape = tuple(int(size) for size in tensor.shape[1:])
     except (TypeError, ValueError) as error:
-        raise BackendError(f"{side}: expected a fixed shape and scale: {error}") from error
+        raise BundleError(f"{side}: expected a fixed shape and scale: {error}") from error
     return TensorInfo(shape, _DTYPES[tensor.type], scale, zero_point)
 
 

@@ -51,10 +51,12 @@ class Backend:
         input: what `run` takes.
         output: what `run` gives.
         code_dtype: what `run` gives for codes that are `uint8`.
+        max_lsb: how far its int8 outputs may be from a bundle's golden ones.
     """
 
     name: str
     version: str
+    max_lsb: int
     input: TensorInfo
     output: TensorInfo
     code_dtype: np.dtype[Any]
