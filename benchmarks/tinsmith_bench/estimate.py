@@ -129,6 +129,7 @@ def _expanded_z(count: int) -> float:
     freedom = count - 1
     t = Z95 + (Z95**3 + Z95) / (4 * freedom)
     t += (5 * Z95**5 + 16 * Z95**3 + 3 * Z95) / (96 * freedom**2)
+    t += (3 * Z95**7 + 19 * Z95**5 + 17 * Z95**3 - 15 * Z95) / (384 * freedom**3)
     return t * sqrt(count / freedom)
 
 

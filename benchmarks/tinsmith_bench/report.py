@@ -119,7 +119,12 @@ class Latency:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Inputs a second in batches of `batch`, from the median call."""
+    """How much a variant does in batches.
+
+    Attributes:
+        batch: how many inputs a call gets.
+        samples_per_s: inputs a second, from the median call.
+    """
 
     batch: int
     samples_per_s: float
@@ -149,7 +154,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """One class: how many samples it has, how many were right, and in the float model's eyes."""
+    """One class.
+
+    Attributes:
+        label: its name.
+        samples: how many it has.
+        correct: how many of them the variant gets right.
+        correct_float: how many the float model gets right; `None` for the float model itself.
+    """
 
     label: str
     samples: int
@@ -180,9 +192,11 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Regression:
-    """How far values are from their targets: mean absolute and root mean square error.
+    """How far values are from their targets.
 
-    `mae` carries a bootstrap interval at 95 % over the samples.
+    Attributes:
+        mae: mean absolute error, with its bootstrap interval at 95 % over the samples.
+        rmse: root mean square error.
     """
 
     mae: Estimate
