@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import Browser, find_browser
 from sklearn.datasets import load_digits
 
 from tinsmith_bench.accuracy import mcnemar
@@ -287,3 +288,8 @@ def tiny_samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny") / "test.npz"
     np.savez(path, x_test=images[:100], y_test=digits.target[:100])
     return path
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Browser:
+    return find_browser(tmp_path_factory.mktemp("browser"))
