@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timed import candidate, method
 
 from tinsmith_bench import latency
-from tinsmith_bench.candidate import Candidate, ModelRunner
+from tinsmith_bench.candidate import ModelRunner
 from tinsmith_bench.latency import (
     BATCH_CALLS,
     LEAD_CALLS,
@@ -28,7 +29,6 @@ from tinsmith_bench.latency import (
     time_paced,
     warm_up,
 )
-from tinsmith_bench.report import Method
 from tinsmith_runtime import TinsmithError
 
 
@@ -75,26 +75,6 @@ class FakeRunner:
     def close(self):
         if self._log is not None:
             self._log.append("closed")
-
-
-def candidate(name, open_runner):
-    return Candidate(name, "b", name, "litert", "int8", "f", 1, open_runner, None)
-
-
-def method(**changes):
-    fields = {
-        "seed": 0,
-        "rounds": 10,
-        "processes": 2,
-        "threads": (1,),
-        "batches": (1, 4),
-        "rate_hz": None,
-        "cold_starts": 1,
-        "top_k": 1,
-        "clock": "",
-        "timer_overhead_ns": 0.0,
-    }
-    return Method(**{**fields, **changes})
 
 
 @pytest.fixture
