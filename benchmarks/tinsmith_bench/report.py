@@ -5,6 +5,7 @@ compared without the bundles they were made of.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tinsmith_runtime.record import parse_record
 
 # Grows when a field changes its name or meaning, not when one is added.
 SCHEMA_VERSION = 2
+# A list of numbers takes a line, not a line each.
+_NUMBERS = re.compile(r"\[\n([-+\d.,eE\s]+)\]")
 
 
 @dataclass(frozen=True)
@@ -422,7 +425,8 @@ class Report:
 
     def to_json(self) -> str:
         """Writes the report as JSON, `schema_version` first."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1)
+        return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def parse_report(text: str | bytes, source: str = "report") -> Report:
