@@ -211,7 +211,7 @@ def moves_table(found: Sequence[Move], asked: Collection[str] = ()) -> TextTable
         rows.append((move.variant, name, *values, change, word))
     return TextTable(
         "What moved",
-        ("variant", "what", "before", "now", "change\n[95 % interval]", ""),
+        ("variant", "what", "before", "now", "change\n[95 % interval]", "result"),
         tuple(rows),
         "Better or worse stands only where the change is more than chance explains: for times, the "
         "whole interval beyond 3 % and the fastest calls too; for accuracy, McNemar's p below "

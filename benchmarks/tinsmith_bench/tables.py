@@ -33,6 +33,8 @@ def tables(report: Report) -> Iterator[TextTable]:
     yield _overview(report)
     yield _speeds(report)
     yield _throughputs(report)
+    if any(one.accuracy for one in report.variants):
+        yield _accuracies(report)
     if any(one.cold_start for one in report.variants):
         yield _starts(report)
     if any(one.fidelity for one in report.variants):
@@ -109,7 +111,7 @@ def _overview(report: Report) -> TextTable:
             f"{quality}\n[95 % interval]",
             "p50\nµs",
             f"time against {against}\n[95 % interval]",
-            "",
+            "result",
             "file\nkB",
             "start\nms",
             "peak\nMB",
@@ -227,6 +229,26 @@ def _starts(report: Report) -> TextTable:
         tuple(rows),
         f"Median of {report.method.cold_starts} fresh processes. import: the runtime and numpy; "
         "load: the bundle and the engine, its own import included.",
+    )
+
+
+def _accuracies(report: Report) -> TextTable:
+    rows = []
+    for one in report.variants:
+        if one.accuracy:
+            shares = (one.accuracy.top1, one.accuracy.topk)
+            wrong = f"{len(one.accuracy.wrong):,}"
+            rows.append((one.name, *map(_percent, shares), wrong))
+    return TextTable(
+        "Accuracy in %",
+        (
+            "variant",
+            "top-1\n[95 % interval]",
+            f"top-{report.method.top_k}\n[95 % interval]",
+            "wrong",
+        ),
+        tuple(rows),
+        "Wilson intervals. Whether one variant is better than another is McNemar's test, below.",
     )
 
 
