@@ -9,6 +9,8 @@ from tinsmith_bench.report import Report, SpeedRatio, Variant
 
 # A class by itself is shown where there are no more; a long list would hide the rest.
 MAX_CLASSES = 20
+# Variants beside each other; of more, the float ones are left out, then the last.
+MAX_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ def tables(report: Report) -> Iterator[TextTable]:
 def facts(report: Report) -> list[str]:
     """What was measured, on what, with what: a line each."""
     machine, dataset, method = report.machine, report.dataset, report.method
-    bundles = ", ".join(bundle.file for bundle in report.bundles)
+    several = len(report.bundles) > 1
+    bundles = ", ".join(
+        f"{one.name} = {one.file}" if several else one.file for one in report.bundles
+    )
     targets = {"none": ", without targets"}.get(dataset.targets, "")
     counts = [_plural(count, "thread") for count in method.threads]
     features = f" with {', '.join(machine.features)}" if machine.features else ""
@@ -258,11 +263,12 @@ def _fidelity(report: Report) -> TextTable:
     for one in report.variants:
         fidelity = one.fidelity
         if fidelity:
-            pair = report.compare(one.id, fidelity.baseline)
+            other = by_id[fidelity.baseline]
+            pair = report.compare(one.id, other.id)
             rows.append(
                 (
                     one.name,
-                    by_id[fidelity.baseline].name,
+                    "float" if other.engine == one.engine else other.name,
                     _percent(fidelity.agreement) if fidelity.agreement else "-",
                     "-" if pair.lost is None else f"-{pair.lost} +{pair.won}",
                     "-" if pair.mcnemar_p is None else f"{pair.mcnemar_p:.2g}",
@@ -291,6 +297,8 @@ def _fidelity(report: Report) -> TextTable:
 
 def _classes(report: Report) -> TextTable:
     judged = [one for one in report.variants if one.accuracy]
+    if len(judged) > MAX_COLUMNS:
+        judged = [one for one in judged if one.precision != "float"][:MAX_COLUMNS]
     rows = []
     for index, label in enumerate(report.dataset.labels):
         cells = [label, ""]
@@ -309,7 +317,11 @@ def _classes(report: Report) -> TextTable:
         rows.append(tuple(cells))
     return TextTable(
         "Accuracy of each class in %",
-        ("class", "samples", *(one.name.replace(" on ", "\non ") for one in judged)),
+        (
+            "class",
+            "samples",
+            *(one.name.replace(": ", ":\n").replace(" on ", "\non ") for one in judged),
+        ),
         tuple(rows),
         "In brackets: points against float.",
     )

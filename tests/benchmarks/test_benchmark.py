@@ -182,7 +182,11 @@ def test_several_bundles_are_measured_in_one_table(bundle, samples, tmp_path):
     twin = folder / "tiny.tin"
     twin.write_bytes(bundle.read_bytes())
     report = bench([bundle, twin], data=samples, options=options())
-    assert [info.name for info in report.bundles] == [str(bundle), str(twin)]
+    assert [(info.name, info.file) for info in report.bundles] == [
+        ("A", "tiny.tin"),
+        ("B", "tiny.tin"),
+    ]
+    assert report.variants[-1].name == "B: int8 on ONNX Runtime"
 
 
 @pytest.mark.usefixtures("engines")

@@ -149,6 +149,9 @@ def test_differences_are_put_in_words(make_report, spec):
         *(("memory", True), ("start", True)),
     ]
     assert differences(int8, int8, replace_ratio(report)) == ()
+    quick = replace(int8, cold_start=replace(int8.cold_start, runs=3))
+    found = differences(quick, float_, report.compare(int8.id, float_.id))
+    assert "start" not in {difference.metric for difference in found}
 
 
 def replace_ratio(report):
