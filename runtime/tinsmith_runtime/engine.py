@@ -81,14 +81,23 @@ class Engine:
         with self._lock:
             backend = self._backend or self._start(self.require_open())
             if 0 < len(batch) <= _MAX_BATCH:
-                return backend.run(self._encode(batch) if self._encode else batch)
+                return backend.run(self.encode(batch))
             pieces = [
-                backend.run(self._encode(piece) if self._encode else piece)
+                backend.run(self.encode(batch[start : start + _MAX_BATCH]))
                 for start in range(0, len(batch), _MAX_BATCH)
-                for piece in (batch[start : start + _MAX_BATCH],)
             ]
             empty = np.empty((0, *backend.output.shape), self.dtype)
         return np.concatenate([*pieces, empty])
+
+    def run_encoded(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        """Computes what `encode` gave, all in one call of the engine; otherwise as `run`."""
+        with self._lock:
+            backend = self._backend or self._start(self.require_open())
+            return backend.run(encoded)
+
+    def encode(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Turns pixels or features into what the backend takes."""
+        return self._encode(batch) if self._encode else batch
 
     def clone(self) -> Engine:
         """Starts the same bytes once more.
