@@ -149,7 +149,8 @@ class Connection:
             said = (done.stderr.strip().splitlines() or [f"scp ended with {done.returncode}"])[-1]
             raise TinsmithError(
                 f"{self._host.destination}: copying {path.stat().st_size:,} bytes into "
-                f"{self.board.folder} failed: {said}: is the disk full there, or the connection cut?"
+                f"{self.board.folder} failed: {said}: "
+                "is the disk full there, or the connection cut?"
             )
 
     def order(self, **order: object) -> None:

@@ -23,6 +23,7 @@ import threading
 import time
 import zipfile
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 # A login shell may print whatever it likes into the same channel.
@@ -40,14 +41,14 @@ def say(**message: object) -> None:
     sys.stdout.flush()
 
 
-def facts(folder: str) -> dict[str, Any]:
+def facts(folder: Path) -> dict[str, Any]:
     """What the desk must know before it copies anything."""
     versions = {}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return {
-        "folder": folder,
+        "folder": str(folder),
         "free_bytes": shutil.disk_usage(folder).free,
         "python": platform.python_version(),
         "executable": sys.executable,
@@ -63,14 +64,14 @@ def listen(events: Events) -> None:
     events.put(None)
 
 
-def start(folder: str, order: dict[str, Any], events: Events) -> subprocess.Popen[str]:
+def start(folder: Path, order: dict[str, Any], events: Events) -> subprocess.Popen[str]:
     """Unpacks what was copied and starts the measuring process, in a process group of its own."""
-    luggage = os.path.join(folder, order["luggage"])
+    luggage = folder / order["luggage"]
     with zipfile.ZipFile(luggage) as archive:
         archive.extractall(folder)
-    os.unlink(luggage)
-    paths = os.path.join(folder, order["code"]), os.environ.get("PYTHONPATH")
-    environment = {"TMPDIR": folder, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    luggage.unlink()
+    paths = filter(None, (str(folder / order["code"]), os.environ.get("PYTHONPATH")))
+    environment = {"TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(paths)}
     worker = subprocess.Popen(
         [sys.executable, *order["words"]],
         cwd=folder,
@@ -89,7 +90,7 @@ def start(folder: str, order: dict[str, Any], events: Events) -> subprocess.Pope
     return worker
 
 
-def leave(folder: str, worker: subprocess.Popen[str] | None) -> None:
+def leave(folder: Path, worker: subprocess.Popen[str] | None) -> None:
     """Kills what was started and removes what was made."""
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
@@ -99,7 +100,7 @@ def leave(folder: str, worker: subprocess.Popen[str] | None) -> None:
         worker.wait()
     for _ in range(50):  # a copy that is being broken off may still add to the folder
         shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.exists(folder):
+        if not folder.exists():
             return
         time.sleep(0.1)
 
@@ -111,7 +112,7 @@ def visit() -> None:
     events: Events = queue.Queue()
     worker = None
     try:
-        folder = tempfile.mkdtemp(prefix="tinsmith-")
+        folder = Path(tempfile.mkdtemp(prefix="tinsmith-"))
     except OSError as error:
         say(trouble=f"no folder can be made there: {error}")
         return

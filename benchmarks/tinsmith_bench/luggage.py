@@ -4,7 +4,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from importlib.metadata import distribution
-from importlib.util import find_spec
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ _PACKAGES = ("tinsmith_runtime", "tinsmith_bench", "tinsmith_train")
 _DISTRIBUTIONS = ("tinsmith", "tinsmith-runtime")
 
 
-def pack(path: Path, request: Mapping[str, Any], files: Mapping[str, bytes]) -> int:
+def pack(path: Path, request: Mapping[str, Any], contents: Mapping[str, bytes]) -> int:
     """Writes a zip file that a Python with numpy and an engine can measure bundles with.
 
     The code is that of this very process, whether it was installed or is being worked on: both ends
@@ -23,16 +23,14 @@ def pack(path: Path, request: Mapping[str, Any], files: Mapping[str, bytes]) -> 
     Args:
         path: the zip file to write.
         request: what `errand.py` is to do.
-        files: what it needs for that, by name.
+        contents: the files that it needs for that, by name.
 
     Returns:
         How many bytes it will be over there, unpacked.
     """
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for package in _PACKAGES:
-            spec = find_spec(package)
-            assert spec is not None and spec.origin is not None, package
-            folder = Path(spec.origin).parent
+            folder = Path(str(files(package)))
             for source in sorted(folder.rglob("*.py")):
                 name = source.relative_to(folder.parent).as_posix()
                 archive.writestr(f"{CODE}/{name}", source.read_bytes())
@@ -42,6 +40,6 @@ def pack(path: Path, request: Mapping[str, Any], files: Mapping[str, bytes]) -> 
             info = f"{name.replace('-', '_')}-{found.version}.dist-info"
             archive.writestr(f"{CODE}/{info}/METADATA", lines)
         archive.writestr(REQUEST, json.dumps(request))
-        for name, content in files.items():
+        for name, content in contents.items():
             archive.writestr(name, content)
         return sum(entry.file_size for entry in archive.infolist())
