@@ -4,11 +4,11 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from time import monotonic_ns
 
-from tinsmith_bench.accuracy import Estimate
+from tinsmith_bench.estimate import extremes
+from tinsmith_bench.report import ColdStart
 from tinsmith_runtime import TinsmithError
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -16,33 +16,24 @@ PROBE = Path(__file__).with_name("probe.py")
 TIMEOUT_S = 300
 
 
-@dataclass(frozen=True)
-class ColdStart:
-    """Costs of a fresh process: the median of the runs, from the lowest to the highest.
-
-    Attributes:
-        import_ms: importing the runtime, numpy included.
-        load_ms: loading the bundle, the engine's import included.
-        first_ms: the first prediction.
-        start_ms: these three together.
-        peak_rss_bytes: the most physical memory that the process held.
-    """
-
-    import_ms: Estimate
-    load_ms: Estimate
-    first_ms: Estimate
-    start_ms: Estimate
-    peak_rss_bytes: Estimate
-
-
-def run_probe(bundle: Path, backend: str, precision: str, threads: int) -> dict[str, float]:
+def run_probe(
+    bundle: Path, backend: str, precision: str, threads: int, sample: Path
+) -> dict[str, float]:
     """Runs `probe.py` once in a process of its own.
+
+    Args:
+        bundle: the bundle's path.
+        backend: `litert` or `onnx`.
+        precision: `int8` or `float`.
+        threads: that the engine may use.
+        sample: a `.npy` file of the input that it predicts.
 
     Raises:
         TinsmithError: the process failed or hung; the message ends with its last words.
     """
     # -P: the folder of probe.py must not come before the standard library on the child's path.
     words = [sys.executable, "-P", str(PROBE), str(bundle), backend, precision, str(threads)]
+    words += [str(sample), str(monotonic_ns())]
     try:
         child = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -59,7 +50,5 @@ def run_probe(bundle: Path, backend: str, precision: str, threads: int) -> dict[
 
 def summarize_runs(runs: Sequence[dict[str, float]]) -> ColdStart:
     """Takes the median, lowest and highest of each cost."""
-    columns = {key: [run[key] for run in runs] for key in ColdStart.__dataclass_fields__}
-    return ColdStart(
-        **{key: Estimate(median(row), min(row), max(row)) for key, row in columns.items()}
-    )
+    names = ColdStart.__dataclass_fields__
+    return ColdStart(**{name: extremes([run[name] for run in runs]) for name in names})

@@ -2,40 +2,70 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from tinsmith_bench.benchmark import bench, unwatched
-from tinsmith_bench.report import check_writable, write_text
-from tinsmith_bench.table import WIDTH, markdown, print_report
+from tinsmith_bench.benchmark import BATCHES, QUICK, Options, bench, unwatched
+from tinsmith_bench.markdown import markdown
+from tinsmith_bench.output import check_writable, write_text
+from tinsmith_bench.report import Report
+from tinsmith_bench.terminal import WIDTH, print_report
+
+STDOUT = Path("-")
 
 
 def configure_bench(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith bench`."""
-    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the bundle to measure")
-    tested = parser.add_mutually_exclusive_group()
+    parser.add_argument(
+        "bundles", nargs="+", type=Path, metavar="BUNDLE", help="what to measure, side by side"
+    )
+    data = parser.add_argument_group("what to test on")
+    tested = data.add_mutually_exclusive_group()
     tested.add_argument(
-        "--dataset", metavar="NAME", help="test on this (default: what the bundle was trained on)"
+        "--dataset", metavar="NAME", help="a dataset (default: what the bundle was trained on)"
     )
     tested.add_argument(
-        "--data", type=Path, metavar="FILE", help="test on x_test and y_test of this .npz file"
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="an .npz file with x_test and y_test, or a folder of images PATH/LABEL/*.png",
     )
-    parser.add_argument(
-        "--data-dir", type=Path, metavar="DIR", help="where the dataset's files are"
+    data.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset's files are")
+    method = parser.add_argument_group("how to measure")
+    method.add_argument(
+        "--quick", action="store_true", help="a quick look: fewer rounds, wider intervals"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write it as Markdown")
-    parser.add_argument(
-        "--threads", type=int, default=1, metavar="N", help="threads an engine may use (default: 1)"
+    method.add_argument(
+        "--threads",
+        type=_counts,
+        default=(1,),
+        metavar="N[,N]",
+        help="threads an engine may use, each measured (default: 1)",
     )
-    parser.add_argument(
-        "--rounds", type=int, default=100, metavar="N", help="turns of each variant (default: 100)"
+    method.add_argument(
+        "--batch",
+        type=_counts,
+        default=BATCHES,
+        metavar="N[,N]",
+        help=f"batch sizes for the throughput (default: {','.join(map(str, BATCHES))})",
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the order and images (default: 0)"
+    method.add_argument(
+        "--rate", type=float, metavar="HZ", help="also measure so many calls a second, as 30"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    method.add_argument(
+        "--rounds", type=int, metavar="N", help=f"turns of each variant (default: {Options.rounds})"
+    )
+    method.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the order and inputs (default: 0)"
+    )
+    output = parser.add_argument_group("where the report goes")
+    output.add_argument(
+        "--json", type=Path, metavar="FILE", help="write the report as JSON; - prints it alone"
+    )
+    output.add_argument("--markdown", type=Path, metavar="FILE", help="write it as Markdown")
+    output.add_argument("--quiet", action="store_true", help="no progress on standard error")
     parser.set_defaults(run=run_bench)
 
 
@@ -45,28 +75,52 @@ def run_bench(arguments: argparse.Namespace) -> int:
     Raises:
         TinsmithError: the benchmark cannot be done, or a file cannot be written.
     """
-    files: list[Path] = [path for path in (arguments.json, arguments.markdown) if path]
+    files = [path for path in (arguments.json, arguments.markdown) if path and path != STDOUT]
     for path in files:
         check_writable(path)
     report = bench(
-        arguments.bundle,
+        arguments.bundles,
         arguments.dataset,
         arguments.data,
         arguments.data_dir,
-        threads=arguments.threads,
-        rounds=arguments.rounds,
-        seed=arguments.seed,
+        options=_options(arguments),
         watch=unwatched if arguments.quiet else _show,
     )
+    _print(report, alone=arguments.json == STDOUT)
+    if arguments.json and arguments.json != STDOUT:
+        write_text(arguments.json, report.to_json())
+    if arguments.markdown:
+        write_text(arguments.markdown, markdown(report))
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    options = replace(
+        QUICK if arguments.quick else Options(),
+        threads=arguments.threads,
+        batches=arguments.batch,
+        rate_hz=arguments.rate,
+        seed=arguments.seed,
+    )
+    return options if arguments.rounds is None else replace(options, rounds=arguments.rounds)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    """Reads `1,2,4`."""
+    try:
+        return tuple(int(word) for word in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected numbers as in 1,2,4, got {text!r}") from error
+
+
+def _print(report: Report, *, alone: bool) -> None:
+    if alone:
+        sys.stdout.write(report.to_json())
+        return
     console = Console()
     # What is piped away has no width of its own.
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
     print_report(report, console)
-    if arguments.json:
-        write_text(arguments.json, report.json())
-    if arguments.markdown:
-        write_text(arguments.markdown, markdown(report))
-    return 0
 
 
 def _show(what: str, done: int, total: int) -> None:

@@ -68,16 +68,23 @@ class Engine:
         with self._lock:
             backend = self._backend or self._start(self.require_open())
             if 0 < len(pixels) <= _MAX_BATCH:
-                return backend.run(self._encode(pixels))
+                return backend.run(self.encode(pixels))
             pieces = [
-                backend.run(self._encode(pixels[start : start + _MAX_BATCH]))
+                backend.run(self.encode(pixels[start : start + _MAX_BATCH]))
                 for start in range(0, len(pixels), _MAX_BATCH)
             ]
         classes = len(self._manifest.output.labels)
         empty = np.empty((0, classes), np.int8 if self._integer else np.float32)
         return np.concatenate([*pieces, empty])
 
-    def _encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    def run_encoded(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        """Computes what `encode` gave, all in one call of the engine; otherwise as `run`."""
+        with self._lock:
+            backend = self._backend or self._start(self.require_open())
+            return backend.run(encoded)
+
+    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+        """Turns pixels into what the engine takes: `int8`, or `float32` for a float variant."""
         if self._integer:
             return np.bitwise_xor(pixels, _SIGN_BIT).view(np.int8)
         return self._float_of_pixel[pixels]

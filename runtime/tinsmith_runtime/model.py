@@ -164,12 +164,7 @@ class Model:
             InputError: shape or dtype do not fit the model.
             UsageError: the model is closed.
         """
-        raw = self.predict_raw(batch)
-        logits = raw.astype(np.float32)
-        if self._integer:
-            logits -= np.float32(self.output.zero_point)
-            logits *= np.float32(self.output.scale)
-        return ACTIVATIONS[self.output.activation](logits)
+        return ACTIVATIONS[self.output.activation](self.decode(self.predict_raw(batch)))
 
     def predict_raw(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
         """Computes what the engine itself gives, for proofs.
@@ -190,6 +185,22 @@ class Model:
             raise InputError(f"batch: expected shape (N, {height}, {width}, {channels}), got {got}")
         check_pixels("batch", batch, (len(batch), *self._image_shape))
         return self._engine.run(batch)
+
+    def encode(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
+        """Turns a batch, which is not checked, into what the engine takes: for benchmarks."""
+        return self._engine.encode(batch)
+
+    def run(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        """Runs the engine alone on what `encode` gave; returns what `predict_raw` does."""
+        return self._engine.run_encoded(encoded)
+
+    def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Gives the `float32` numbers that raw outputs stand for, before the activation."""
+        decoded = raw.astype(np.float32)
+        if self._integer:
+            decoded -= np.float32(self.output.zero_point)
+            decoded *= np.float32(self.output.scale)
+        return decoded
 
     def clone(self) -> "Model":
         """Gives a worker a model of its own: the same bytes, engine, threads and precision.

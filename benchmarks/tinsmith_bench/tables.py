@@ -1,0 +1,289 @@
+"""The tables of a report, as text: the terminal, Markdown and HTML only lay them out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tinsmith_bench.difference import is_faster, is_slower, reference_of
+from tinsmith_bench.estimate import Estimate
+from tinsmith_bench.report import Report, SpeedRatio, Variant
+
+# A class by itself is shown where there are no more; a long list would hide the rest.
+MAX_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text.
+
+    Attributes:
+        title: what it shows.
+        headings: of the columns; a line break where a narrow page should break.
+        rows: the cells.
+        note: how to read it.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+def tables(report: Report) -> Iterator[TextTable]:
+    """The tables of a report, the most important first."""
+    yield _overview(report)
+    yield _speeds(report)
+    if any(one.cold_start for one in report.variants):
+        yield _starts(report)
+    if any(one.fidelity for one in report.variants):
+        yield _fidelity(report)
+    if 0 < len(report.dataset.labels) <= MAX_CLASSES and report.dataset.targets == "labels":
+        yield _classes(report)
+
+
+def facts(report: Report) -> list[str]:
+    """What was measured, on what, with what: a line each."""
+    machine, dataset, method = report.machine, report.dataset, report.method
+    bundles = ", ".join(bundle.file for bundle in report.bundles)
+    targets = {"none": ", without targets"}.get(dataset.targets, "")
+    counts = [_plural(count, "thread") for count in method.threads]
+    features = f" with {', '.join(machine.features)}" if machine.features else ""
+    cpu = "" if machine.cpu == machine.model else f", {machine.cpu}"
+    memory = f", {machine.memory_bytes / 2**30:.0f} GiB" if machine.memory_bytes else ""
+    return [
+        f"bundle: {bundles}, measured {report.created} by tinsmith {report.tinsmith}",
+        f"dataset: {dataset.name}, {dataset.samples:,} samples{targets}, "
+        f"sha256 {dataset.sha256[:12]}",
+        f"machine: {machine.model}{cpu}{features}, {_plural(machine.cores, 'core')}{memory}, "
+        f"{machine.architecture}, {machine.os}, {machine.kernel}",
+        f"software: {', '.join(machine.engines.values())}, Python {machine.python}, "
+        f"{', '.join(counts)}",
+        f"state: {'; '.join(_state(report))}",
+    ]
+
+
+def _state(report: Report) -> Iterator[str]:
+    machine = report.machine
+    before, after = machine.before, machine.after
+    for what, unit, first, last in (
+        ("load average", "", before.load_average, after.load_average),
+        ("clock", " MHz", before.frequency_mhz, after.frequency_mhz),
+        ("temperature", " °C", before.temperature_c, after.temperature_c),
+    ):
+        if first is not None and last is not None:
+            yield f"{what} {first:g} before, {last:g}{unit} after"
+    if machine.others_cores is not None:
+        yield f"others used {machine.others_cores:.2f} cores"
+    if machine.stolen_cores:
+        yield f"the host took {machine.stolen_cores:.2f}"
+    if machine.governor:
+        yield f"governor {machine.governor}"
+    if after.throttled is not None:
+        yield f"throttling: {', '.join(after.throttled) or 'none'}"
+    if after.power:
+        yield f"on {after.power}"
+
+
+def _overview(report: Report) -> TextTable:
+    values = report.dataset.targets == "values"
+    rows = []
+    for one in report.variants:
+        start = one.cold_start
+        rows.append(
+            (
+                one.name,
+                _quality(one),
+                f"{one.speed.latency_us.p50:.0f}",
+                *_against(one, report),
+                f"{one.size_bytes / 1e3:.1f}",
+                f"{start.start_ms.value:.0f}" if start else "-",
+                f"{start.peak_rss_bytes.value / 1e6:.1f}" if start else "-",
+            )
+        )
+    quality = "error (MAE)" if values else "accuracy %"
+    against = "float" if len(report.bundles) == 1 else "its like"
+    return TextTable(
+        "Overview",
+        (
+            "variant",
+            f"{quality}\n[95 % interval]",
+            "p50\nµs",
+            f"time against {against}\n[95 % interval]",
+            "",
+            "file\nkB",
+            "start\nms",
+            "peak\nMB",
+        ),
+        tuple(rows),
+        "p50: one input at a time, from raw input to answer. A difference is called one where its "
+        "whole interval lies beyond 3 % and the fastest calls say the same. start: a fresh process "
+        "until its first answer; peak: the most memory it held.",
+    )
+
+
+def _quality(one: Variant) -> str:
+    if one.accuracy:
+        return _percent(one.accuracy.top1)
+    if one.regression:
+        mae = one.regression.mae
+        return f"{mae.value:.4g} [{mae.low:.4g}, {mae.high:.4g}]"
+    return "-"
+
+
+def _against(one: Variant, report: Report) -> tuple[str, str]:
+    other = reference_of(one, report)
+    if other is None:
+        return "-", ""
+    ratio = report.compare(one.id, other.id).speed
+    return _interval(ratio.latency), word(ratio)
+
+
+def word(ratio: SpeedRatio) -> str:
+    """`faster`, `slower` or `same`."""
+    if is_faster(ratio):
+        return "faster"
+    return "slower" if is_slower(ratio) else "same"
+
+
+def _speeds(report: Report) -> TextTable:
+    method = report.method
+    several, paced = len(method.threads) > 1, method.rate_hz is not None
+    rows = []
+    for one in report.variants:
+        for speed in one.speeds:
+            latency = speed.latency_us
+            cells = [one.name, *([str(speed.threads)] if several else [])]
+            cells += [f"{us:.0f}" for us in (latency.min, latency.p50, latency.p90, latency.p99)]
+            cells.append(f"{speed.engine_us.p50:.0f}")
+            if speed.paced_us and speed.late is not None:
+                cells += [f"{us:.0f}" for us in (speed.paced_us.p50, speed.paced_us.p99)]
+                cells.append(f"{100 * speed.late:.0f}")
+            cells += [f"{rate.samples_per_s:,.0f}" for rate in speed.throughput]
+            rows.append(tuple(cells))
+    paced_headings = [f"paced\n{q}" for q in ("p50", "p99", "late %")] if paced else []
+    pace = f" paced: {method.rate_hz:g} calls a second." if paced else ""
+    return TextTable(
+        "Latency in µs, and throughput",
+        (
+            "variant",
+            *(["threads"] if several else []),
+            *("min", "p50", "p90", "p99", "engine\np50"),
+            *paced_headings,
+            *(f"samples/s\nbatch {size}" for size in method.batches),
+        ),
+        tuple(rows),
+        f"{method.rounds} rounds, variants interleaved in random order, loaded afresh every "
+        f"{method.rounds_per_load}; clock {method.clock}, {method.timer_overhead_ns:.0f} ns a "
+        f"reading. engine: without encoding the input and reading the answer.{pace}",
+    )
+
+
+def _starts(report: Report) -> TextTable:
+    rows = []
+    for one in report.variants:
+        start = one.cold_start
+        if start:
+            parts = (
+                start.interpreter_ms,
+                start.import_ms,
+                start.load_ms,
+                start.first_ms,
+            )
+            total, peak = start.start_ms, start.peak_rss_bytes
+            rows.append(
+                (
+                    one.name,
+                    *(f"{part.value:.0f}" for part in parts),
+                    f"{total.value:.0f} [{total.low:.0f}, {total.high:.0f}]",
+                    f"{peak.value / 1e6:.1f} [{peak.low / 1e6:.1f}, {peak.high / 1e6:.1f}]",
+                )
+            )
+    return TextTable(
+        "Cold start in ms",
+        (
+            "variant",
+            "interpreter",
+            "import",
+            "load",
+            "first\ncall",
+            "total\n[range]",
+            "peak MB\n[range]",
+        ),
+        tuple(rows),
+        f"Median of {report.method.cold_starts} fresh processes. import: the runtime and numpy; "
+        "load: the bundle and the engine, its own import included.",
+    )
+
+
+def _fidelity(report: Report) -> TextTable:
+    by_id = {one.id: one for one in report.variants}
+    rows = []
+    for one in report.variants:
+        fidelity = one.fidelity
+        if fidelity:
+            pair = report.compare(one.id, fidelity.baseline)
+            rows.append(
+                (
+                    one.name,
+                    by_id[fidelity.baseline].name,
+                    _percent(fidelity.agreement) if fidelity.agreement else "-",
+                    "-" if pair.lost is None else f"-{pair.lost} +{pair.won}",
+                    "-" if pair.mcnemar_p is None else f"{pair.mcnemar_p:.2g}",
+                    f"{fidelity.mae:.3g}",
+                    "∞" if fidelity.sqnr_db is None else f"{fidelity.sqnr_db:.1f}",
+                    f"{fidelity.cosine:.5f}",
+                )
+            )
+    return TextTable(
+        "Close to float",
+        (
+            "variant",
+            "against",
+            "agree %\n[95 % interval]",
+            "lost\nwon",
+            "McNemar\np",
+            "MAE",
+            "SQNR\ndB",
+            "cosine",
+        ),
+        tuple(rows),
+        "agree: the same class. lost, won: samples that only float, or only this variant, gets "
+        "right. MAE, SQNR, cosine: of the raw outputs.",
+    )
+
+
+def _classes(report: Report) -> TextTable:
+    judged = [one for one in report.variants if one.accuracy]
+    rows = []
+    for index, label in enumerate(report.dataset.labels):
+        cells = [label, ""]
+        for one in judged:
+            assert one.accuracy
+            found = one.accuracy.classes[index]
+            cells[1] = f"{found.samples:,}"
+            if not found.samples:
+                cells.append("-")
+                continue
+            change = ""
+            if found.correct_float is not None and found.correct != found.correct_float:
+                points = 100 * (found.correct - found.correct_float) / found.samples
+                change = f" ({points:+.2f})"
+            cells.append(f"{100 * found.correct / found.samples:.2f}{change}")
+        rows.append(tuple(cells))
+    return TextTable(
+        "Accuracy of each class in %",
+        ("class", "samples", *(one.name.replace(" on ", "\non ") for one in judged)),
+        tuple(rows),
+        "In brackets: points against float.",
+    )
+
+
+def _percent(share: Estimate) -> str:
+    return f"{100 * share.value:.2f} [{100 * share.low:.2f}, {100 * share.high:.2f}]"
+
+
+def _interval(ratio: Estimate) -> str:
+    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" + "s" * (count != 1)
