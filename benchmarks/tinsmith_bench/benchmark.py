@@ -71,6 +71,7 @@ def bench(
     data: Path | None = None,
     data_dir: Path | None = None,
     *,
+    samples: Samples | None = None,
     options: Options = Options(),
     rivals: Sequence[Candidate] = (),
     watch: Watch = unwatched,
@@ -84,6 +85,7 @@ def bench(
         data: an `.npz` file with `x_test` and `y_test` (or `x` and `y`), or a folder
             `data/LABEL/*.png`, to test on instead.
         data_dir: where the files of `dataset` are.
+        samples: a test set that has been found already, instead of all these.
         options: how to measure.
         rivals: other variants to measure beside those of the bundles.
         watch: is told how far the benchmark has come.
@@ -94,7 +96,9 @@ def bench(
     """
     _check(paths, options)
     bundles = [read_bundle(path) for path in paths]
-    samples = find_samples([bundle.manifest for bundle in bundles], dataset, data, data_dir)
+    if samples is None:
+        manifests = [bundle.manifest for bundle in bundles]
+        samples = find_samples(manifests, dataset, data, data_dir)
     method = _method(options, bundles)
     names = bundle_names(paths)
     candidates = [

@@ -3,15 +3,21 @@
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from tinsmith_bench.benchmark import BATCHES, QUICK, Options, bench, unwatched
+from tinsmith_bench.connection import Board, Host
+from tinsmith_bench.latency import Watch
 from tinsmith_bench.markdown import markdown
 from tinsmith_bench.output import check_writable, write_text
+from tinsmith_bench.remote import bench_there
 from tinsmith_bench.report import Report
+from tinsmith_bench.samples import find_samples
 from tinsmith_bench.terminal import WIDTH, print_report
+from tinsmith_runtime import read_bundle
 
 STDOUT = Path("-")
 
@@ -60,6 +66,24 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
     method.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the order and inputs (default: 0)"
     )
+    there = parser.add_argument_group("on a board, from the desk")
+    there.add_argument(
+        "--host", metavar="[USER@]HOST", help="measure there, over ssh; nothing is left there"
+    )
+    there.add_argument("--identity", type=Path, metavar="FILE", help="the key to log in with")
+    there.add_argument(
+        "--ssh-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option for ssh, as Port=2222; may be given several times",
+    )
+    there.add_argument(
+        "--remote-python",
+        default="python3",
+        metavar="PATH",
+        help="the Python there that has an engine, as tinsmith/bin/python (default: python3)",
+    )
     output = parser.add_argument_group("where the report goes")
     output.add_argument(
         "--json", type=Path, metavar="FILE", help="write the report as JSON; - prints it alone"
@@ -78,20 +102,47 @@ def run_bench(arguments: argparse.Namespace) -> int:
     files = [path for path in (arguments.json, arguments.markdown) if path and path != STDOUT]
     for path in files:
         check_writable(path)
-    report = bench(
-        arguments.bundles,
-        arguments.dataset,
-        arguments.data,
-        arguments.data_dir,
-        options=_options(arguments),
-        watch=unwatched if arguments.quiet else _show,
-    )
+    report = _measure(arguments, unwatched if arguments.quiet else _show)
     _print(report, alone=arguments.json == STDOUT)
     if arguments.json and arguments.json != STDOUT:
         write_text(arguments.json, report.to_json())
     if arguments.markdown:
         write_text(arguments.markdown, markdown(report))
     return 0
+
+
+def _measure(arguments: argparse.Namespace, watch: Watch) -> Report:
+    """Here, or on the host that was named."""
+    data = arguments.dataset, arguments.data, arguments.data_dir
+    options = _options(arguments)
+    if arguments.host is None:
+        return bench(arguments.bundles, *data, options=options, watch=watch)
+    host = Host(
+        arguments.host, arguments.identity, tuple(arguments.ssh_option), arguments.remote_python
+    )
+    manifests = [read_bundle(path).manifest for path in arguments.bundles]
+    return bench_there(
+        host,
+        arguments.bundles,
+        find_samples(manifests, *data),
+        options,
+        watch=watch,
+        greet=_silent if arguments.quiet else partial(_greet, host),
+    )
+
+
+def _silent(board: Board) -> None:
+    """Says nothing of what was found on a board."""
+
+
+def _greet(host: Host, board: Board) -> None:
+    """Says what was found on a board, before it is measured."""
+    packages = ", ".join(f"{name} {version}" for name, version in board.packages.items())
+    print(
+        f"{host.destination}: {board.architecture}, Python {board.python}, {packages}",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _options(arguments: argparse.Namespace) -> Options:

@@ -5,13 +5,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tinsmith_bench.benchmark import bench
+import numpy as np
+
+from tinsmith_bench.benchmark import Options, bench
 from tinsmith_bench.guest import say
+from tinsmith_bench.samples import Samples
 from tinsmith_runtime import TinsmithError
+from tinsmith_runtime.record import parse_record
 
 
-def do(request: dict[str, Any]) -> None:
-    """Measures, and sends progress and report, or what is wrong."""
+def run_errand(request: dict[str, Any]) -> None:
+    """Measures, and sends progress and report, or what is wrong.
+
+    Args:
+        request: what `remote.bench_there` wrote.
+    """
     shown: dict[str, int] = {}
 
     def watch(what: str, done: int, total: int) -> None:
@@ -22,12 +30,20 @@ def do(request: dict[str, Any]) -> None:
             say(progress=[what, done, total])
 
     try:
-        bundle, data = Path(request["bundle"]), Path(request["data"])
-        report = bench(bundle, data=data, **request["options"], watch=watch)
-        say(report=json.loads(report.json()))
+        with np.load("samples.npz") as arrays:
+            samples = Samples(
+                **request["samples"], inputs=arrays["inputs"], targets=arrays.get("targets")
+            )
+        report = bench(
+            [Path(name) for name in request["bundles"]],
+            samples=samples,
+            options=parse_record(Options, request["options"]),
+            watch=watch,
+        )
+        say(report=report.to_json())
     except TinsmithError as error:
         say(failed=str(error), status=error.exit_status)
 
 
 if __name__ == "__main__":
-    do(json.loads(Path(sys.argv[1]).read_text()))
+    run_errand(json.loads(Path(sys.argv[1]).read_text()))

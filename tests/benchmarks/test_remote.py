@@ -1,6 +1,5 @@
 """`tinsmith bench --host` against a real ssh server on this machine."""
 
-import contextlib
 import json
 import os
 import signal
@@ -48,9 +47,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _line(server: sshd.Server, data: Path, *words: object, host: str = "127.0.0.1") -> list[str]:
-    there = ["--host", host, "--remote-python", sys.executable, *server.words()]
-    typed = [TINSMITH, "bench", TINY, "--data", data, "--rounds", "2", *there, *words]
+def _line(server: sshd.Server, data: Path, *words: object, **options: str) -> list[str]:
+    """What a person types; ssh has these options besides those that it needs to log in."""
+    there = ["--host", "127.0.0.1", "--remote-python", sys.executable, *server.words(**options)]
+    typed = [TINSMITH, "bench", TINY, "--data", data, "--quick", "--rounds", "2", *there, *words]
     return [str(word) for word in typed]
 
 
@@ -74,7 +74,7 @@ def test_a_bundle_is_measured_there_and_nothing_is_left(server, data, tmp_path):
     found, *progress = done.stderr.splitlines()
     assert found.startswith(f"127.0.0.1: {os.uname().machine}, Python 3.")
     assert "ai-edge-litert 2" in found
-    assert "latency done" in progress
+    assert "speed done" in progress
     assert "LiteRT" in done.stdout
     written = json.loads(report.read_text())
     assert written["dataset"]["name"] == "test.npz"
@@ -82,43 +82,29 @@ def test_a_bundle_is_measured_there_and_nothing_is_left(server, data, tmp_path):
 
 
 def test_a_host_that_is_down(server, data):
-    line = _line(server, data, "--ssh-option", "Port=1")
-    # The first of two options counts, for ssh.
-    line.remove(f"Port={server.port}")
-    line[line.index("--ssh-option")] = "--ssh-option=Port=1"
-    said = _fails(server, line)
+    said = _fails(server, _line(server, data, Port="1"))
     assert "127.0.0.1: ssh: connect to host 127.0.0.1 port 1: Connection refused" in said
     assert "is it switched on" in said
 
 
 def test_a_wrong_key(server, data, tmp_path):
     sshd.make_key(tmp_path / "other")
-    line = _line(server, data)
-    line = [word.replace(str(server.folder / "key"), str(tmp_path / "other")) for word in line]
-    said = _fails(server, line)
+    said = _fails(server, _line(server, data, IdentityFile=str(tmp_path / "other")))
     assert "Permission denied (publickey)" in said
     assert "--identity FILE" in said
 
 
 def test_an_unknown_host_key(server, data, tmp_path):
-    (tmp_path / "known_hosts").touch()
-    line = [
-        word.replace(str(server.folder / "known_hosts"), str(tmp_path / "known_hosts"))
-        for word in _line(server, data)
-    ]
-    said = _fails(server, line)
+    said = _fails(server, _line(server, data, UserKnownHostsFile=str(tmp_path / "none")))
     assert "Host key verification failed" in said
     assert "compare the fingerprint" in said
 
 
 def test_a_host_key_that_has_changed(server, data, tmp_path):
-    other = sshd.make_key(tmp_path / "host")
-    (tmp_path / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {other}")
-    line = [
-        word.replace(str(server.folder / "known_hosts"), str(tmp_path / "known_hosts"))
-        for word in _line(server, data)
-    ]
-    assert "another machine answers there" in _fails(server, line)
+    known = tmp_path / "known_hosts"
+    known.write_text(f"[127.0.0.1]:{server.port} {sshd.make_key(tmp_path / 'host')}")
+    said = _fails(server, _line(server, data, UserKnownHostsFile=str(known)))
+    assert "another machine answers there" in said
 
 
 def test_a_python_that_is_missing_or_bare(server, data, tmp_path):
@@ -145,42 +131,39 @@ def test_a_full_disk(data, tmp_path, limits, message):
     assert message in said
 
 
-def _wait_for(server: sshd.Server, words: str) -> None:
+def _find_worker(server: sshd.Server) -> int:
+    """Waits until the measuring process runs on the far side."""
     end = time.monotonic() + 60
-    while not any(words in guest for guest in server.guests()):
-        assert time.monotonic() < end, f"{words} did not start: {server.guests()}"
+    while time.monotonic() < end:
+        for pid, words in server.guests().items():
+            if "tinsmith_bench.errand" in words:
+                return pid
         time.sleep(0.05)
+    raise AssertionError(f"the measuring process did not start: {server.guests()}")
 
 
 @pytest.mark.parametrize("victim", ["desk", "ssh", "server", "worker"])
-def test_a_connection_that_is_killed(server, data, victim):
+def test_whoever_is_killed_nothing_is_left(server, data, victim):
     line = _line(server, data, "--rounds", "100000")
     with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as desk:
-        # A cold start, so that the worker has a child of its own.
-        _wait_for(server, "errand")
-        if victim == "desk":
-            desk.kill()
-        elif victim == "ssh":
-            (ssh,) = (pid for pid in _children(desk.pid) if "ssh" in _words(pid))
-            os.kill(ssh, signal.SIGKILL)
-        elif victim == "server":
-            for pid in server.sessions():
-                os.kill(pid, signal.SIGKILL)
-        else:
-            (worker,) = _pids("errand")
-            os.kill(worker, signal.SIGKILL)
+        worker = _find_worker(server)
+        victims = {
+            "desk": [desk.pid],
+            "ssh": sshd.children(desk.pid),
+            "server": server.sessions(),
+            "worker": [worker],
+        }
+        for pid in victims[victim]:
+            os.kill(pid, signal.SIGKILL)
         out, err = desk.communicate(timeout=60)
     server.require_clean()
     assert out == ""
-    if victim == "desk":
-        return
-    assert desk.returncode == 1
-    *_, last = err.splitlines()
-    expected = {"worker": "ended with status -9"}.get(
-        victim, "the connection broke while measuring"
-    )
-    assert f"tinsmith: error: 127.0.0.1: {expected}" in err
-    assert "Traceback" not in err
+    if victim != "desk":
+        assert desk.returncode == 1
+        lost = "the connection broke while measuring"
+        reason = "measuring ended with status -9" if victim == "worker" else lost
+        assert f"\ntinsmith: error: 127.0.0.1: {reason}" in err
+        assert "Traceback" not in err
 
 
 def test_a_mistake_is_told_as_if_it_were_here(server, data):

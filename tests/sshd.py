@@ -61,14 +61,14 @@ class Server:
         pairs = (("--ssh-option", f"{key}={value}") for key, value in options.items())
         return [word for pair in pairs for word in pair]
 
-    def guests(self) -> list[str]:
-        """What runs on the far side: command lines of processes with its `TMPDIR`."""
-        mark, found = f"TMPDIR={self.far}".encode(), []
+    def guests(self) -> dict[int, str]:
+        """What runs on the far side: command lines of processes with its `TMPDIR`, by pid."""
+        mark, found = f"TMPDIR={self.far}".encode(), {}
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 if mark in (process / "environ").read_bytes():
                     words = (process / "cmdline").read_bytes().replace(b"\0", b" ")
-                    found.append(words.decode())
+                    found[int(process.name)] = words.decode()
             except OSError:  # it ended meanwhile, or is another user's
                 continue
         return found
@@ -76,18 +76,22 @@ class Server:
     def require_clean(self) -> None:
         """Nothing runs and nothing lies on the far side, at the latest after 20 seconds."""
         end = time.monotonic() + 20
-        while (left := [*self.guests(), *self.far.iterdir()]) and time.monotonic() < end:
+        while (left := [*self.guests().values(), *self.far.iterdir()]) and time.monotonic() < end:
             time.sleep(0.1)
         assert not left
 
     def sessions(self) -> list[int]:
         """The processes that each serve one connection."""
-        pid = self.process.pid
-        return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        return children(self.process.pid)
 
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def make_key(path: Path) -> str:
