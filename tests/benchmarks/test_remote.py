@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import sshd
 
+from tinsmith_bench import guest
 from tinsmith_bench.connection import Host
 from tinsmith_runtime import UsageError, read_bundle
 
@@ -153,6 +154,8 @@ def test_whoever_is_killed_nothing_is_left(server, data, victim):
             "server": server.sessions(),
             "worker": [worker],
         }
+        if victim != "worker":
+            os.kill(worker, signal.SIGSTOP)  # it cannot notice by itself that nobody listens
         for pid in victims[victim]:
             os.kill(pid, signal.SIGKILL)
         out, err = desk.communicate(timeout=60)
@@ -164,6 +167,26 @@ def test_whoever_is_killed_nothing_is_left(server, data, victim):
         reason = "measuring ended with status -9" if victim == "worker" else lost
         assert f"\ntinsmith: error: 127.0.0.1: {reason}" in err
         assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("end", ["silence", signal.SIGHUP, signal.SIGTERM])
+def test_a_guest_goes_when_nobody_speaks_to_it_or_it_is_told_to(tmp_path, end):
+    """A network cable that is pulled ends no connection; systemd ends a session with signals."""
+    text = Path(guest.__file__).read_text().replace("SILENCE_S = 60", "SILENCE_S = 1")
+    assert "SILENCE_S = 1\n" in text
+    with subprocess.Popen(
+        [sys.executable, "-c", text],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        text=True,
+    ) as process:
+        assert process.stdout.readline().startswith(guest.MARK)
+        assert len(list(tmp_path.iterdir())) == 1
+        if end != "silence":
+            process.send_signal(end)
+        process.wait(20)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_mistake_is_told_as_if_it_were_here(server, data):
