@@ -29,7 +29,6 @@ from tinsmith_bench.verdict import verdict
 from tinsmith_runtime import Bundle, UsageError, installed_backends, read_bundle
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
 
-ROUNDS_PER_LOAD = 5
 BATCHES = (1, 8, 32)
 CLASSIFY_BATCH = 32
 TOP_K = 3
@@ -44,6 +43,7 @@ class Options:
     Attributes:
         threads: that an engine may use; each number is measured.
         rounds: how often every variant gets its turn; the time it takes grows with it.
+        processes: that share the rounds; the intervals become narrower with more of them.
         batches: how many inputs a call gets when throughput is measured.
         rate_hz: if given, also measure that many calls a second.
         cold_starts: fresh processes for each variant.
@@ -52,13 +52,14 @@ class Options:
 
     threads: tuple[int, ...] = (1,)
     rounds: int = 200
+    processes: int = 20
     batches: tuple[int, ...] = BATCHES
     rate_hz: float | None = None
     cold_starts: int = 7
     seed: int = 0
 
 
-QUICK = Options(rounds=50, cold_starts=3)
+QUICK = Options(rounds=48, processes=8, cold_starts=3)
 
 
 def unwatched(what: str, done: int, total: int) -> None:
@@ -136,12 +137,17 @@ def bench(
 def _check(paths: Sequence[Path], options: Options) -> None:
     if not paths or len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("expected one bundle or several different ones")
-    counts = (*options.threads, *options.batches, options.cold_starts)
-    if options.rounds < 2 or options.seed < 0 or not options.threads or min(counts) < 1:
-        raise UsageError(
-            "expected at least 2 rounds, 1 thread, batches from 1, 1 cold start and a seed from 0, "
-            f"got {options}"
-        )
+    at_least = {
+        "rounds": (options.rounds, 2),
+        "processes": (options.processes, 2),
+        "threads": (min(options.threads, default=0), 1),
+        "batch": (min(options.batches, default=0), 1),
+        "cold starts": (options.cold_starts, 1),
+        "seed": (options.seed, 0),
+    }
+    for name, (value, least) in at_least.items():
+        if value < least:
+            raise UsageError(f"{name}: expected at least {least}, got {value}")
     if options.rate_hz is not None and not 0.1 <= options.rate_hz <= 10_000:
         raise UsageError(f"rate: expected 0.1 to 10000 calls a second, got {options.rate_hz:g}")
 
@@ -150,12 +156,12 @@ def _method(options: Options, bundles: Sequence[Bundle]) -> Method:
     classes = {bundle.manifest.output.labels for bundle in bundles}
     if len(classes) > 1:
         raise UsageError("expected bundles with the same classes: only those can be compared")
-    loads = max(2, round(options.rounds / ROUNDS_PER_LOAD))
+    processes = min(options.processes, options.rounds)
     name, overhead_ns = clock()
     return Method(
         seed=options.seed,
-        rounds=max(1, options.rounds // loads) * loads,
-        rounds_per_load=max(1, options.rounds // loads),
+        rounds=-(-options.rounds // processes) * processes,
+        processes=processes,
         threads=tuple(dict.fromkeys(options.threads)),
         batches=tuple(dict.fromkeys(options.batches)),
         rate_hz=options.rate_hz,

@@ -6,6 +6,7 @@ of the benchmark does not know where it comes from.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,10 +16,9 @@ from numpy.typing import NDArray
 from tinsmith_runtime import (
     BackendError,
     Bundle,
-    Model,
     Variant,
     installed_backends,
-    open_model,
+    load,
 )
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
 
@@ -61,7 +61,8 @@ class Candidate:
 
     Attributes:
         id: see `report.Variant`; so are the others up to `size_bytes`.
-        open: gives the variant on its engine, with so many threads.
+        open: gives the variant on its engine, with so many threads. It is pickled: the timings are
+            made in processes of their own.
         probe: what a fresh process needs to start it: the bundle's path, backend and precision;
             `None` where it cannot be started by itself.
     """
@@ -78,10 +79,10 @@ class Candidate:
 
 
 class ModelRunner:
-    """A bundle's variant, run by the runtime."""
+    """A bundle's variant, run by the runtime; the arguments are those of `load`."""
 
-    def __init__(self, model: Model) -> None:
-        self._model = model
+    def __init__(self, path: Path, engine: str, precision: str, threads: int) -> None:
+        self._model = model = load(path, engine, threads, precision)
         self.engine_version = model.engine_version
         self.encode, self.run, self.decode = model.encode, model.run, model.decode
         self.predict, self.close = model.predict, model.close
@@ -128,7 +129,7 @@ def _candidate(name: str, path: Path, bundle: Bundle, variant: Variant, prefix: 
         precision=precision,
         file=variant.file,
         size_bytes=variant.size_bytes,
-        open=lambda threads: ModelRunner(open_model(bundle, engine, threads, precision)),
+        open=partial(ModelRunner, path, engine, precision),
         probe=(path, engine, precision),
     )
 

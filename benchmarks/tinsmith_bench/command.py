@@ -1,23 +1,24 @@
-"""`tinsmith bench`: arguments in, report out."""
+"""`tinsmith bench` and `tinsmith compare`: arguments in, report out, gates kept."""
 
 import argparse
+import json
 import sys
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TextIO
 
 from rich.console import Console
 
-from tinsmith_bench.benchmark import BATCHES, QUICK, Options, bench, unwatched
-from tinsmith_bench.connection import Board, Host
-from tinsmith_bench.latency import Watch
+from tinsmith_bench.benchmark import BATCHES, QUICK, Options, unwatched
+from tinsmith_bench.compare import METRICS, Move, moves, moves_table
+from tinsmith_bench.gate import Gate, failures, parse_gate
 from tinsmith_bench.markdown import markdown
+from tinsmith_bench.measuring import configure_host, measure
 from tinsmith_bench.output import check_writable, write_text
-from tinsmith_bench.remote import bench_there
-from tinsmith_bench.report import Report
-from tinsmith_bench.samples import find_samples
-from tinsmith_bench.terminal import WIDTH, print_report
-from tinsmith_runtime import read_bundle
+from tinsmith_bench.report import Report, read_report
+from tinsmith_bench.terminal import WIDTH, print_report, print_titled, write_paragraphs
+from tinsmith_runtime import UsageError
 
 STDOUT = Path("-")
 
@@ -66,31 +67,42 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
     method.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the order and inputs (default: 0)"
     )
-    there = parser.add_argument_group("on a board, from the desk")
-    there.add_argument(
-        "--host", metavar="[USER@]HOST", help="measure there, over ssh; nothing is left there"
-    )
-    there.add_argument("--identity", type=Path, metavar="FILE", help="the key to log in with")
-    there.add_argument(
-        "--ssh-option",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="an option for ssh, as Port=2222; may be given several times",
-    )
-    there.add_argument(
-        "--remote-python",
-        default="python3",
-        metavar="PATH",
-        help="the Python there that has an engine, as tinsmith/bin/python (default: python3)",
-    )
+    configure_host(parser)
     output = parser.add_argument_group("where the report goes")
     output.add_argument(
         "--json", type=Path, metavar="FILE", help="write the report as JSON; - prints it alone"
     )
     output.add_argument("--markdown", type=Path, metavar="FILE", help="write it as Markdown")
+    output.add_argument(
+        "--html", type=Path, metavar="FILE", help="write it as one HTML file, with plots"
+    )
     output.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    gates = parser.add_argument_group("gates: exit status 1")
+    gates.add_argument(
+        "--baseline", type=Path, metavar="JSON", help="compare with this earlier report"
+    )
+    _add_gates(gates)
     parser.set_defaults(run=run_bench)
+
+
+def configure_compare(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith compare`."""
+    parser.add_argument("old", type=Path, metavar="OLD.json", help="the earlier report")
+    parser.add_argument("new", type=Path, metavar="NEW.json", help="the later one")
+    parser.add_argument("--json", action="store_true", help="what moved, as JSON")
+    _add_gates(parser)
+    parser.set_defaults(run=run_compare)
+
+
+def _add_gates(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--fail-if",
+        action="append",
+        default=[],
+        metavar="CONDITION",
+        help="as in 'latency_us_p50 > 1.10x' or 'accuracy < -0.2pp' against the baseline, "
+        f"'size_bytes > 50000' without one; may be repeated; of {', '.join(METRICS)}",
+    )
 
 
 def run_bench(arguments: argparse.Namespace) -> int:
@@ -99,50 +111,87 @@ def run_bench(arguments: argparse.Namespace) -> int:
     Raises:
         TinsmithError: the benchmark cannot be done, or a file cannot be written.
     """
-    files = [path for path in (arguments.json, arguments.markdown) if path and path != STDOUT]
-    for path in files:
-        check_writable(path)
-    report = _measure(arguments, unwatched if arguments.quiet else _show)
+    for path in (arguments.json, arguments.markdown, arguments.html):
+        if path and path != STDOUT:
+            check_writable(path)
+    gates = [parse_gate(text) for text in arguments.fail_if]
+    baseline = read_report(arguments.baseline) if arguments.baseline else None
+    if baseline is None and any(gate.is_relative for gate in gates):
+        raise UsageError("--fail-if: x and pp are against a report: name it with --baseline")
+    render_html = _load_html() if arguments.html else None
+    report = measure(arguments, _options(arguments), unwatched if arguments.quiet else _show)
     _print(report, alone=arguments.json == STDOUT)
     if arguments.json and arguments.json != STDOUT:
         write_text(arguments.json, report.to_json())
     if arguments.markdown:
         write_text(arguments.markdown, markdown(report))
-    return 0
+    if render_html:
+        write_text(arguments.html, render_html(report))
+    if baseline is None and not gates:
+        return 0
+    # What a pipe reads as JSON must not be followed by a table.
+    console = _console(sys.stderr if arguments.json == STDOUT else sys.stdout)
+    found, notes = moves(baseline or report, report)
+    if baseline is not None:
+        console.print()
+        _print_moves(gates, found, notes, console)
+    return _judge(gates, found, console)
 
 
-def _measure(arguments: argparse.Namespace, watch: Watch) -> Report:
-    """Here, or on the host that was named."""
-    data = arguments.dataset, arguments.data, arguments.data_dir
-    options = _options(arguments)
-    if arguments.host is None:
-        return bench(arguments.bundles, *data, options=options, watch=watch)
-    host = Host(
-        arguments.host, arguments.identity, tuple(arguments.ssh_option), arguments.remote_python
-    )
-    manifests = [read_bundle(path).manifest for path in arguments.bundles]
-    return bench_there(
-        host,
-        arguments.bundles,
-        find_samples(manifests, *data),
-        options,
-        watch=watch,
-        greet=_silent if arguments.quiet else partial(_greet, host),
-    )
+def run_compare(arguments: argparse.Namespace) -> int:
+    """Compares two reports and prints what moved; returns the exit status.
+
+    Raises:
+        UsageError: a report cannot be read, or a condition is none.
+    """
+    gates = [parse_gate(text) for text in arguments.fail_if]
+    old, new = read_report(arguments.old), read_report(arguments.new)
+    found, notes = moves(old, new)
+    if arguments.json:
+        print(json.dumps({"moves": [asdict(move) for move in found], "notes": notes}, indent=1))
+        return _judge(gates, found, _console(sys.stderr))
+    console = _console(sys.stdout)
+    _print_moves(gates, found, notes, console)
+    return _judge(gates, found, console)
 
 
-def _silent(board: Board) -> None:
-    """Says nothing of what was found on a board."""
+def _print_moves(
+    gates: Sequence[Gate], found: Sequence[Move], notes: Sequence[str], console: Console
+) -> None:
+    print_titled(moves_table(found, [gate.metric for gate in gates]), console)
+    write_paragraphs(notes, console)
+    if not any(move.is_real for move in found):
+        write_paragraphs(["Nothing moved by more than chance explains."], console)
 
 
-def _greet(host: Host, board: Board) -> None:
-    """Says what was found on a board, before it is measured."""
-    packages = ", ".join(f"{name} {version}" for name, version in board.packages.items())
-    print(
-        f"{host.destination}: {board.architecture}, Python {board.python}, {packages}",
-        file=sys.stderr,
-        flush=True,
-    )
+def _judge(gates: Sequence[Gate], found: Sequence[Move], console: Console) -> int:
+    """Says which gates failed and which could not be tried; returns the exit status."""
+    stopped = failures(gates, found)
+    tried = {move.metric for move in found}
+    lines = [
+        f"Failed: {failure.gate.text}: {failure.variant}: {failure.reason}" for failure in stopped
+    ]
+    lines += [
+        f"Not tried: {gate.text}: {gate.metric} could not be compared."
+        for gate in gates
+        if gate.metric not in tried
+    ]
+    if gates and not stopped:
+        lines.append(f"No gate of {len(gates)} failed.")
+    write_paragraphs(lines, console)
+    return 1 if stopped else 0
+
+
+def _load_html() -> Callable[[Report], str]:
+    """The HTML report needs matplotlib, which nothing else here does."""
+    try:
+        from tinsmith_bench.html import html
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--html: the plots need {error.name}: pip install 'tinsmith[html]' "
+            "(everything else works without)"
+        ) from error
+    return html
 
 
 def _options(arguments: argparse.Namespace) -> Options:
@@ -168,10 +217,14 @@ def _print(report: Report, *, alone: bool) -> None:
     if alone:
         sys.stdout.write(report.to_json())
         return
-    console = Console()
+    print_report(report, _console(sys.stdout))
+
+
+def _console(file: TextIO) -> Console:
+    console = Console(file=file)
     # What is piped away has no width of its own.
     console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    print_report(report, console)
+    return console
 
 
 def _show(what: str, done: int, total: int) -> None:

@@ -2,11 +2,16 @@
 
 On a machine that does other things too, whoever is measured last meets another machine than
 whoever is measured first. So in every round each variant gets a turn, in a new random order, and
-ratios are taken round by round: what slows one round down slows all variants. Where a model
-happens to lie in memory makes it faster or slower too, so every few rounds all are loaded afresh.
+ratios are taken round by round: what slows one round down slows all variants.
+
+Where a process happens to lie in memory makes an engine faster or slower too, by a percent or so
+for as long as the process lives. So every few rounds are measured in a process of their own, and
+intervals are drawn over processes.
 """
 
 import gc
+import pickle
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_bench.candidate import Array, Candidate, Runner
+from tinsmith_bench.child import run_python
 from tinsmith_bench.report import Latency, Method
 
 # The first calls of a turn find the caches full of the variant before; they are not counted.
@@ -29,10 +35,12 @@ MIN_CALLS, MAX_CALLS = 5, 50
 # beyond that a clock that drifts by itself would keep it going for ever.
 STEADY = 0.95
 WARM_UP_BLOCKS, WARM_UP_CALLS = 20, 10
-# Calls of each batch size after each load; one more before them is not counted.
-BATCH_CALLS = 2
-# Ticks of a variant's turn in the paced mode, and its turns.
-PACED_CALLS, PACED_ROUNDS = 10, 10
+# Calls of each batch size in each process; one more before them is not counted.
+BATCH_CALLS = 3
+# Calls of each variant at a fixed rate in each process.
+PACED_CALLS = 5
+# A process draws from so many inputs: enough that none of them is special.
+POOL = 256
 
 Key = tuple[str, int]
 """A variant's id and the number of its threads."""
@@ -60,52 +68,99 @@ class Timings:
     batches: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
     paced: list[NDArray[np.int64]] = field(default_factory=list)
 
+    def extend(self, other: "Timings") -> None:
+        """Adds the timings of another process."""
+        self.latency += other.latency
+        self.engine += other.engine
+        self.paced += other.paced
+        for size, rows in other.batches.items():
+            self.batches[size] = self.batches.get(size, []) + rows
+
 
 def measure(
     candidates: Sequence[Candidate], inputs: Array, method: Method, watch: Watch
 ) -> dict[Key, Timings]:
-    """Times variants side by side on real inputs.
+    """Times variants side by side on real inputs, in several processes one after the other.
 
     Args:
         candidates: what to time.
-        inputs: raw inputs `(N, ...)` to draw from; in a round all variants get the same ones.
-        method: rounds, loads, threads, batches and rate.
+        inputs: raw inputs `(N, ...)` to draw from.
+        method: processes, rounds, threads, batches and rate.
         watch: is told how far it is.
 
     Returns:
         The timings of every variant with every number of threads.
+
+    Raises:
+        TinsmithError: a process failed.
     """
-    rng = np.random.default_rng(method.seed)
-    openers = {(one.id, count): one for count in method.threads for one in candidates}
-    timings = {key: Timings(batches={size: [] for size in method.batches}) for key in openers}
-    calls: dict[tuple[Key, str], int] = {}
-    for done in range(0, method.rounds, method.rounds_per_load):
-        with ExitStack() as stack:
-            runners = {key: one.open(key[1]) for key, one in openers.items()}
-            for runner in runners.values():
-                stack.callback(runner.close)
-            turns = {
-                (key, way): turn
-                for key, runner in runners.items()
-                for way, turn in _ways(runner).items()
-            }
-            for turn_key, turn in turns.items():
-                first = turn_key not in calls
-                p50_ns = _warm_up(turn, inputs[:WARM_UP_CALLS], WARM_UP_BLOCKS if first else 1)
-                calls.setdefault(turn_key, int(np.clip(TURN_NS / p50_ns, MIN_CALLS, MAX_CALLS)))
-            for number, (key, way) in interleave(list(turns), method.rounds_per_load, rng):
-                pick = _pick(inputs, calls[key, way], (method.seed, done + number))
-                getattr(timings[key], way).append(time_turn(turns[key, way], pick))
-            for _, (key, size) in interleave(
-                [(key, size) for key in runners for size in method.batches], 1, rng
-            ):
-                pick = rng.integers(len(inputs), size=(1 + BATCH_CALLS, size))
-                batches = [inputs[row] for row in pick]
-                timings[key].batches[size].append(time_calls(runners[key].predict, batches)[1:])
-            watch("speed", done + method.rounds_per_load, method.rounds)
-            if method.rate_hz and done + method.rounds_per_load >= method.rounds:
-                _pace(runners, timings, inputs, method, rng, watch)
+    timings = {(one.id, threads): Timings() for threads in method.threads for one in candidates}
+    for number in range(method.processes):
+        seed = (method.seed, number)
+        pool = inputs[np.random.default_rng(seed).integers(len(inputs), size=POOL)]
+        for key, found in run_process(candidates, pool, method, seed).items():
+            timings[key].extend(found)
+        watch("speed", number + 1, method.processes)
     return timings
+
+
+def run_process(
+    candidates: Sequence[Candidate], inputs: Array, method: Method, seed: tuple[int, ...]
+) -> dict[Key, Timings]:
+    """Does `measure_rounds` in a fresh process."""
+    # Pickles are safe here: both ends are this program.
+    sent = pickle.dumps((list(candidates), inputs, method, seed))
+    said = run_python(["-m", "tinsmith_bench.latency"], "the timing process", sent)
+    timings: dict[Key, Timings] = pickle.loads(said)
+    return timings
+
+
+def measure_rounds(
+    candidates: Sequence[Candidate], inputs: Array, method: Method, seed: tuple[int, ...]
+) -> dict[Key, Timings]:
+    """Times the rounds of one process; in a round all variants get the same inputs.
+
+    Args:
+        candidates: what to time.
+        inputs: raw inputs `(N, ...)` to draw from.
+        method: rounds a process, threads, batches and rate.
+        seed: of the order and the inputs.
+    """
+    rng = np.random.default_rng(seed)
+    openers = {(one.id, threads): one.open for threads in method.threads for one in candidates}
+    timings = {key: Timings() for key in openers}
+    with ExitStack() as stack:
+        runners = {key: open_runner(key[1]) for key, open_runner in openers.items()}
+        for runner in runners.values():
+            stack.callback(runner.close)
+        turns = {(key, way): turn for key, runner in runners.items() for way, turn in _ways(runner)}
+        calls = {name: _calls(turn, inputs[:WARM_UP_CALLS]) for name, turn in turns.items()}
+        picks = rng.integers(len(inputs), size=(method.rounds_per_process, LEAD_CALLS + MAX_CALLS))
+        for number, name in interleave(list(turns), method.rounds_per_process, rng):
+            key, way = name
+            samples = inputs[picks[number][: LEAD_CALLS + calls[name]]]
+            getattr(timings[key], way).append(time_turn(turns[name], samples))
+        _time_batches(runners, timings, inputs, method, rng)
+        if method.rate_hz:
+            for _, key in interleave(list(runners), 1, rng):
+                samples = inputs[rng.integers(len(inputs), size=PACED_CALLS)]
+                paced = time_paced(runners[key].answer, list(samples), method.rate_hz)
+                timings[key].paced.append(paced)
+    return timings
+
+
+def _time_batches(
+    runners: Mapping[Key, Runner],
+    timings: Mapping[Key, Timings],
+    inputs: Array,
+    method: Method,
+    rng: np.random.Generator,
+) -> None:
+    names = [(key, size) for key in runners for size in method.batches]
+    for _, (key, size) in interleave(names, 1, rng):
+        picks = rng.integers(len(inputs), size=(1 + BATCH_CALLS, size))
+        durations = time_calls(runners[key].predict, [inputs[pick] for pick in picks])
+        timings[key].batches.setdefault(size, []).append(durations[1:])
 
 
 @dataclass(frozen=True)
@@ -116,17 +171,15 @@ class _Turn:
     prepare: Call
 
 
-def _ways(runner: Runner) -> dict[str, _Turn]:
-    return {
-        "latency": _Turn(runner.answer, lambda sample: sample),
-        "engine": _Turn(runner.run, lambda sample: runner.encode(sample[np.newaxis])),
-    }
+def _ways(runner: Runner) -> Iterator[tuple[str, _Turn]]:
+    yield "latency", _Turn(runner.answer, lambda sample: sample)
+    yield "engine", _Turn(runner.run, lambda sample: runner.encode(sample[np.newaxis]))
 
 
-def _pick(inputs: Array, calls: int, seed: tuple[int, int]) -> Array:
-    """Draws the samples of a round's turn: the first ones are the same for every variant."""
-    rng = np.random.default_rng(seed)
-    return inputs[rng.integers(len(inputs), size=LEAD_CALLS + MAX_CALLS)[: LEAD_CALLS + calls]]
+def _calls(turn: _Turn, samples: Array) -> int:
+    """Warms up, and says how many calls a turn has."""
+    p50_ns = warm_up(turn.call, [turn.prepare(sample) for sample in samples])
+    return int(np.clip(TURN_NS / max(1.0, p50_ns), MIN_CALLS, MAX_CALLS))
 
 
 def time_turn(turn: _Turn, samples: Array) -> NDArray[np.int64]:
@@ -150,19 +203,15 @@ def time_calls(call: Call, arguments: Iterable[Any]) -> NDArray[np.int64]:
     return np.array(nanoseconds, np.int64)
 
 
-def _warm_up(turn: _Turn, samples: Array, blocks: int) -> float:
-    return warm_up(turn.call, [turn.prepare(sample) for sample in samples], blocks)
-
-
-def warm_up(call: Call, arguments: Sequence[Any], blocks: int = WARM_UP_BLOCKS) -> float:
+def warm_up(call: Call, arguments: Sequence[Any]) -> float:
     """Calls in blocks until they stop getting faster; gives the best block's median in ns."""
     best = np.inf
-    for _ in range(blocks):
+    for _ in range(WARM_UP_BLOCKS):
         p50_ns = float(np.median(time_calls(call, arguments)))
         if p50_ns > STEADY * best:
             break
         best = p50_ns
-    return max(1.0, best)
+    return best
 
 
 def interleave(
@@ -172,24 +221,6 @@ def interleave(
     for number in range(rounds):
         for index in rng.permutation(len(names)):
             yield number, names[index]
-
-
-def _pace(
-    runners: Mapping[Key, Runner],
-    timings: Mapping[Key, Timings],
-    inputs: Array,
-    method: Method,
-    rng: np.random.Generator,
-    watch: Watch,
-) -> None:
-    """Times single inputs that come at a fixed rate, as a camera's do; the core sleeps between."""
-    assert method.rate_hz
-    order = list(interleave(list(runners), PACED_ROUNDS, rng))
-    for done, (_, key) in enumerate(order, start=1):
-        answer = runners[key].answer
-        picks = rng.integers(len(inputs), size=PACED_CALLS)
-        timings[key].paced.append(time_paced(answer, list(inputs[picks]), method.rate_hz))
-        watch("paced", done, len(order))
 
 
 def time_paced(call: Call, arguments: Sequence[Any], rate_hz: float) -> NDArray[np.int64]:
@@ -233,3 +264,13 @@ def clock() -> tuple[str, float]:
     overhead = np.diff([perf_counter_ns() for _ in range(2001)])
     name = info.implementation.removesuffix("()")
     return f"{name}, resolution {info.resolution * 1e9:.0f} ns", float(np.median(overhead))
+
+
+if __name__ == "__main__":
+    # An engine may print: what it prints must not come among the pickle's bytes.
+    answers = sys.stdout.buffer
+    sys.stdout = sys.stderr
+    # As an attribute of the imported module, so that both ends mean the same classes.
+    from tinsmith_bench import latency
+
+    answers.write(pickle.dumps(latency.measure_rounds(*pickle.load(sys.stdin.buffer))))

@@ -97,6 +97,11 @@ class Machine:
         """Whether timings on both may be compared: the same hardware under the same policy."""
         return self._hardware() == other._hardware()
 
+    def summary(self) -> str:
+        """The hardware in a few words."""
+        clock = f", governor {self.governor}" if self.governor else ""
+        return f"{self.model}, {self.cores} cores, {self.architecture}{clock}"
+
     def _hardware(self) -> tuple[object, ...]:
         # A kernel's update may take or give some memory; half a gigabyte is another board.
         gigabytes = None if self.memory_bytes is None else round(self.memory_bytes / 2**30)

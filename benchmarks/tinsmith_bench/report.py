@@ -64,8 +64,8 @@ class Method:
     Attributes:
         seed: of the order, the inputs and the bootstrap.
         rounds: in each, every variant is timed once a way, in a new random order.
-        rounds_per_load: after so many rounds every engine is loaded afresh; these are a block of
-            the bootstrap.
+        processes: that were started one after the other; each timed an equal part of the rounds,
+            and is a block of the bootstrap.
         threads: that an engine may use; each was measured.
         batches: how many inputs a call got when throughput was measured.
         rate_hz: calls a second in the paced mode; `None` where that was not asked for.
@@ -77,7 +77,7 @@ class Method:
 
     seed: int
     rounds: int
-    rounds_per_load: int
+    processes: int
     threads: tuple[int, ...]
     batches: tuple[int, ...]
     rate_hz: float | None
@@ -85,6 +85,11 @@ class Method:
     top_k: int
     clock: str
     timer_overhead_ns: float
+
+    @property
+    def rounds_per_process(self) -> int:
+        """How many rounds each process times."""
+        return self.rounds // self.processes
 
 
 @dataclass(frozen=True)

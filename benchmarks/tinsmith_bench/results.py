@@ -166,4 +166,4 @@ def _ratio(
 ) -> Estimate:
     candidate, baseline = (np.array([np.median(row) for row in rows]) for rows in (mine, its))
     rng = np.random.default_rng(method.seed)
-    return paired_ratio(candidate, baseline, method.rounds_per_load, rng)
+    return paired_ratio(candidate, baseline, method.processes, rng)

@@ -171,9 +171,9 @@ def _speeds(report: Report) -> TextTable:
             *(f"samples/s\nbatch {size}" for size in method.batches),
         ),
         tuple(rows),
-        f"{method.rounds} rounds, variants interleaved in random order, loaded afresh every "
-        f"{method.rounds_per_load}; clock {method.clock}, {method.timer_overhead_ns:.0f} ns a "
-        f"reading. engine: without encoding the input and reading the answer.{pace}",
+        f"{method.rounds} rounds in {method.processes} processes, variants interleaved in random "
+        f"order; clock {method.clock}, {method.timer_overhead_ns:.0f} ns a reading. engine: "
+        f"without encoding the input and reading the answer.{pace}",
     )
 
 
@@ -282,7 +282,7 @@ def _percent(share: Estimate) -> str:
 
 
 def _interval(ratio: Estimate) -> str:
-    return f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+    return f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
 def _plural(count: int, noun: str) -> str:
