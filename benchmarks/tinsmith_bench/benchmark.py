@@ -22,7 +22,8 @@ from tinsmith_bench.candidate import (
 from tinsmith_bench.coldstart import run_probe, summarize_runs
 from tinsmith_bench.latency import Watch, clock, interleave, measure
 from tinsmith_bench.machine import Watchman, warnings
-from tinsmith_bench.report import BundleInfo, ColdStart, Dataset, Method, Report, Variant
+from tinsmith_bench.operators import profile
+from tinsmith_bench.report import BundleInfo, ColdStart, Dataset, Method, Profile, Report, Variant
 from tinsmith_bench.results import Measured, compare, describe
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_bench.verdict import verdict
@@ -48,6 +49,7 @@ class Options:
         rate_hz: if given, also measure that many calls a second.
         cold_starts: fresh processes for each variant.
         seed: of the order of the turns, the inputs and the bootstrap.
+        profile_calls: of each variant, to see where its time goes; 0 for no such look.
     """
 
     threads: tuple[int, ...] = (1,)
@@ -57,6 +59,7 @@ class Options:
     rate_hz: float | None = None
     cold_starts: int = 7
     seed: int = 0
+    profile_calls: int = 0
 
 
 QUICK = Options(rounds=48, processes=8, cold_starts=3)
@@ -113,6 +116,10 @@ def bench(
     machine = watchman.describe(
         {one.candidate.engine: one.engine_version for one in reversed(measured)}
     )
+    profiles: tuple[Profile, ...] = ()
+    if options.profile_calls:
+        threads, calls = method.threads[0], options.profile_calls
+        profiles = profile(candidates, samples.inputs, threads, calls, method.seed, watch)
     labels = bundles[0].manifest.output.labels
     variants = tuple(describe(one, measured, samples, labels, method) for one in measured)
     comparisons = tuple(
@@ -131,6 +138,7 @@ def bench(
         warnings=(*warnings(machine), *_disturbances(variants)),
         notes=tuple(_notes(bundles, samples)),
         verdict=verdict(variants, comparisons),
+        profiles=profiles,
     )
 
 
@@ -144,6 +152,7 @@ def _check(paths: Sequence[Path], options: Options) -> None:
         "batch": (min(options.batches, default=0), 1),
         "cold starts": (options.cold_starts, 1),
         "seed": (options.seed, 0),
+        "calls to profile": (options.profile_calls, 0),
     }
     for name, (value, least) in at_least.items():
         if value < least:

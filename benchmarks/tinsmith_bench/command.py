@@ -21,6 +21,7 @@ from tinsmith_bench.terminal import WIDTH, print_report, print_titled, write_par
 from tinsmith_runtime import UsageError
 
 STDOUT = Path("-")
+PROFILE_CALLS = 200
 
 
 def configure_bench(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +61,9 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
     )
     method.add_argument(
         "--rate", type=float, metavar="HZ", help="also measure so many calls a second, as 30"
+    )
+    method.add_argument(
+        "--profile", action="store_true", help="also show which operators take the time"
     )
     method.add_argument(
         "--rounds", type=int, metavar="N", help=f"turns of each variant (default: {Options.rounds})"
@@ -201,6 +205,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         batches=arguments.batch,
         rate_hz=arguments.rate,
         seed=arguments.seed,
+        profile_calls=PROFILE_CALLS if arguments.profile else 0,
     )
     return options if arguments.rounds is None else replace(options, rounds=arguments.rounds)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_runtime.backends import Backend, TensorInfo, create_backend
+from tinsmith_runtime.backends import Backend, Operator, TensorInfo, create_backend
 from tinsmith_runtime.errors import BackendError, UsageError
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Manifest, Variant
 
@@ -82,6 +82,12 @@ class Engine:
         with self._lock:
             backend = self._backend or self._start(self.require_open())
             return backend.run(encoded)
+
+    def profile(self, encoded: NDArray[Any]) -> tuple[Operator, ...]:
+        """Says what the engine runs, and what each operator costs; see `Backend.profile`."""
+        with self._lock:
+            backend = self._backend or self._start(self.require_open())
+            return backend.profile(encoded)
 
     def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Turns pixels into what the engine takes: `int8`, or `float32` for a float variant."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.activation import ACTIVATIONS
-from tinsmith_runtime.backends import installed_backends, require_known
+from tinsmith_runtime.backends import Operator, installed_backends, require_known
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.engine import Engine
 from tinsmith_runtime.errors import InputError, UsageError
@@ -201,6 +201,14 @@ class Model:
             decoded -= np.float32(self.output.zero_point)
             decoded *= np.float32(self.output.scale)
         return decoded
+
+    def profile(self, encoded: NDArray[Any]) -> tuple[Operator, ...]:
+        """Says which operators the engine runs, and where it can what each costs.
+
+        Args:
+            encoded: what `encode` gave; each input of it is computed by itself.
+        """
+        return self._engine.profile(encoded)
 
     def clone(self) -> "Model":
         """Gives a worker a model of its own: the same bytes, engine, threads and precision.

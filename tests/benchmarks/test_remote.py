@@ -68,7 +68,7 @@ def _fails(server: sshd.Server, line: list[str], status: int = 1) -> str:
 
 def test_a_bundle_is_measured_there_and_nothing_is_left(server, data, tmp_path):
     report = tmp_path / "report.json"
-    line = _line(server, data, "--json", report)
+    line = _line(server, data, "--profile", "--json", report)
     done = subprocess.run(line, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     server.require_clean()
@@ -79,6 +79,7 @@ def test_a_bundle_is_measured_there_and_nothing_is_left(server, data, tmp_path):
     assert "LiteRT" in done.stdout
     written = json.loads(report.read_text())
     assert written["dataset"]["name"] == "test.npz"
+    assert len(written["profiles"]) == len(written["variants"])
     assert {row["engine"] for row in written["variants"]} == {"litert", "onnx"}
 
 

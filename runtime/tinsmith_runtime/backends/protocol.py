@@ -1,5 +1,6 @@
 """What an engine must do: one array in, one array out."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +25,29 @@ class TensorInfo:
     dtype: np.dtype[Any]
     scale: float
     zero_point: int
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a model as an engine runs it.
+
+    Attributes:
+        name: the node's, or its output's.
+        kind: what the engine calls it: `QLinearConv`, `CONV_2D`.
+        arithmetic: `integer`, `float`, or `mixed` where it turns one into the other.
+        time_us: mean time a call; `None` where the engine does not tell.
+    """
+
+    name: str
+    kind: str
+    arithmetic: str
+    time_us: float | None
+
+
+def arithmetic(dtypes: Iterable[str]) -> str:
+    """Says what an operator computes in whose tensors have these dtypes."""
+    found = {"float" if "float" in dtype else "integer" for dtype in dtypes}
+    return found.pop() if len(found) == 1 else "mixed"
 
 
 class Backend(Protocol):
@@ -52,4 +76,11 @@ class Backend(Protocol):
 
         Returns:
             `(N, *output.shape)` of `output.dtype`, not overwritten by a later call.
+        """
+
+    def profile(self, batch: Array) -> tuple[Operator, ...]:
+        """Says which operators the engine runs, in order, and where it can what each costs.
+
+        Args:
+            batch: what `run` takes; each input of it is computed by itself.
         """
