@@ -124,13 +124,17 @@ def run_bench(arguments: argparse.Namespace) -> int:
         raise UsageError("--fail-if: x and pp are against a report: name it with --baseline")
     render_html = _load_html() if arguments.html else None
     report = measure(arguments, _options(arguments), unwatched if arguments.quiet else _show)
-    _print(report, alone=arguments.json == STDOUT)
-    if arguments.json and arguments.json != STDOUT:
-        write_text(arguments.json, report.to_json())
-    if arguments.markdown:
-        write_text(arguments.markdown, markdown(report))
-    if render_html:
-        write_text(arguments.html, render_html(report))
+    try:
+        # Files first: whoever reads the report through a pipe may stop early.
+        if arguments.json and arguments.json != STDOUT:
+            write_text(arguments.json, report.to_json())
+        if arguments.markdown:
+            write_text(arguments.markdown, markdown(report))
+        if render_html:
+            write_text(arguments.html, render_html(report))
+    finally:
+        # A file that cannot be written does not cost the minute that the report took.
+        _print(report, alone=arguments.json == STDOUT)
     if baseline is None and not gates:
         return 0
     # What a pipe reads as JSON must not be followed by a table.

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tinsmith_bench.plots import MAX_CONFUSION, Plot, confusions, plots
-from tinsmith_bench.report import Flip, Report, Variant
+from tinsmith_bench.report import Flip, Report
 from tinsmith_bench.tables import TextTable, facts, tables
 
 
@@ -128,21 +128,17 @@ def _confusion(report: Report) -> str:
 
 def _flips(report: Report) -> str:
     """The samples that a variant sees differently from float; variants that flip the same share."""
-    same: dict[tuple[Flip, ...], list[Variant]] = {}
+    same: dict[tuple[int, tuple[Flip, ...]], list[str]] = {}
     for one in report.variants:
         if one.fidelity and one.fidelity.agreement:
-            same.setdefault(one.fidelity.flips, []).append(one)
-    return "".join(_flipped(flips, variants, report) for flips, variants in same.items())
-
-
-def _flipped(flips: tuple[Flip, ...], variants: list[Variant], report: Report) -> str:
-    fidelity = variants[0].fidelity
-    assert fidelity
-    names = ", ".join(one.name for one in variants)
-    shown = f", the first {len(flips)}" if fidelity.flipped > len(flips) else ""
-    count = f"{fidelity.flipped:,} of {report.dataset.samples:,} samples{shown}"
-    figures = "".join(_flip(flip, report.dataset.labels) for flip in flips)
-    return f'<h3>{escape(names)}: {count}</h3><div class="flips">{figures}</div>'
+            same.setdefault((one.fidelity.flipped, one.fidelity.flips), []).append(one.name)
+    parts = []
+    for (flipped, flips), names in same.items():
+        shown = f", the first {len(flips)}" if flipped > len(flips) else ""
+        title = f"{', '.join(names)}: {flipped:,} of {report.dataset.samples:,} samples{shown}"
+        figures = "".join(_flip(flip, report.dataset.labels) for flip in flips)
+        parts.append(f'<h3>{escape(title)}</h3><div class="flips">{figures}</div>')
+    return "".join(parts)
 
 
 def _flip(flip: Flip, labels: tuple[str, ...]) -> str:

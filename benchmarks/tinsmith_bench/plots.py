@@ -98,8 +98,8 @@ def _latencies(report: Report) -> Plot:
             color="#222",
         )
     _rows(axes, report)
-    _log_microseconds(axes)
     axes.margins(x=0.12)
+    _log_microseconds(axes)
     axes.set_xlabel("µs for one input, raw input to answer")
     return Plot(
         "How long one input takes",
@@ -150,13 +150,12 @@ def _tradeoffs(report: Report) -> Iterator[Plot]:
                 x,
                 value,
                 yerr=[[value - low], [high - value]],
-                fmt="o",
+                fmt="none",
                 color=color,
-                markersize=8,
                 capsize=3,
                 elinewidth=1.2,
-                label=one.name,
             )
+            axes.plot(x, value, "o", color=color, markersize=8, label=one.name)
         axes.set_xlim(left=0)
         axes.margins(x=0.15)
         axes.set_xlabel(label)
@@ -269,7 +268,9 @@ def _rows(axes: Axes, report: Report, shown: Sequence[Variant] | None = None) ->
 
 def _log_microseconds(axes: Axes) -> None:
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(10, subs=(1, 2, 3, 5), numticks=8))
+    low, high = axes.get_xlim()
+    subs = (1, 2, 5) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
+    axes.xaxis.set_major_locator(LogLocator(10, subs=subs, numticks=8))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda us, _: f"{us:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
 

@@ -5,6 +5,7 @@ compared without the bundles they were made of.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tinsmith_runtime.record import parse_record
 
 # Grows when a field changes its name or meaning, not when one is added.
 SCHEMA_VERSION = 2
+# A list of numbers takes a line, not a line each.
+_NUMBERS = re.compile(r"\[\n([-+\d.,eE\s]+)\]")
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,12 @@ class Latency:
 
 @dataclass(frozen=True)
 class Throughput:
-    """Inputs a second in batches of `batch`, from the median call."""
+    """How much a variant does in batches.
+
+    Attributes:
+        batch: how many inputs a call gets.
+        samples_per_s: inputs a second, from the median call.
+    """
 
     batch: int
     samples_per_s: float
@@ -149,7 +157,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """One class: how many samples it has, how many were right, and in the float model's eyes."""
+    """One class.
+
+    Attributes:
+        label: its name.
+        samples: how many it has.
+        correct: how many of them the variant gets right.
+        correct_float: how many the float model gets right; `None` for the float model itself.
+    """
 
     label: str
     samples: int
@@ -180,9 +195,11 @@ class Accuracy:
 
 @dataclass(frozen=True)
 class Regression:
-    """How far values are from their targets: mean absolute and root mean square error.
+    """How far values are from their targets.
 
-    `mae` carries a bootstrap interval at 95 % over the samples.
+    Attributes:
+        mae: mean absolute error, with its bootstrap interval at 95 % over the samples.
+        rmse: root mean square error.
     """
 
     mae: Estimate
@@ -444,7 +461,8 @@ class Report:
 
     def to_json(self) -> str:
         """Writes the report as JSON, `schema_version` first."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        text = json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1)
+        return _NUMBERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def parse_report(text: str | bytes, source: str = "report") -> Report:

@@ -87,7 +87,10 @@ def describe(
             targets if labels else None,
             classes=bool(labels),
         ),
-        speeds=tuple(map(_speed, method.threads, one.timings, [method.rate_hz] * len(one.timings))),
+        speeds=tuple(
+            _speed(threads, timings, method)
+            for threads, timings in zip(method.threads, one.timings, strict=True)
+        ),
         cold_start=one.start,
     )
 
@@ -104,11 +107,12 @@ def _float_of(one: Measured, others: Sequence[Measured]) -> Measured | None:
     return None if mine.precision == "float" or not found else found[0]
 
 
-def _speed(threads: int, timings: Timings, rate_hz: float | None) -> Speed:
+def _speed(threads: int, timings: Timings, method: Method) -> Speed:
     paced = late = None
-    if rate_hz and timings.paced:
+    if method.rate_hz:
         paced = summarize(timings.paced)
-        late = float(np.mean(np.concatenate(timings.paced) > 1e9 / rate_hz))
+        late = float(np.mean(np.concatenate(timings.paced) > 1e9 / method.rate_hz))
+    batch_ns = {size: np.median(np.concatenate(rows)) for size, rows in timings.batches.items()}
     return Speed(
         threads=threads,
         latency_us=summarize(timings.latency),
@@ -116,8 +120,8 @@ def _speed(threads: int, timings: Timings, rate_hz: float | None) -> Speed:
         paced_us=paced,
         late=late,
         throughput=tuple(
-            Throughput(size, round(size * 1e9 / float(np.median(np.concatenate(rows))), 1))
-            for size, rows in timings.batches.items()
+            Throughput(size, round(size * 1e9 / float(batch_ns[size]), 1))
+            for size in method.batches
         ),
     )
 

@@ -34,6 +34,7 @@ def tables(report: Report) -> Iterator[TextTable]:
     """The tables of a report, the most important first."""
     yield _overview(report)
     yield _speeds(report)
+    yield _throughputs(report)
     if any(one.cold_start for one in report.variants):
         yield _starts(report)
     if any(one.fidelity for one in report.variants):
@@ -161,23 +162,38 @@ def _speeds(report: Report) -> TextTable:
             if speed.paced_us and speed.late is not None:
                 cells += [f"{us:.0f}" for us in (speed.paced_us.p50, speed.paced_us.p99)]
                 cells.append(f"{100 * speed.late:.0f}")
-            cells += [f"{rate.samples_per_s:,.0f}" for rate in speed.throughput]
             rows.append(tuple(cells))
     paced_headings = [f"paced\n{q}" for q in ("p50", "p99", "late %")] if paced else []
     pace = f" paced: {method.rate_hz:g} calls a second." if paced else ""
     return TextTable(
-        "Latency in µs, and throughput",
+        "Latency in µs",
         (
             "variant",
             *(["threads"] if several else []),
             *("min", "p50", "p90", "p99", "engine\np50"),
             *paced_headings,
-            *(f"samples/s\nbatch {size}" for size in method.batches),
         ),
         tuple(rows),
         f"{method.rounds} rounds in {method.processes} processes, variants interleaved in random "
         f"order; clock {method.clock}, {method.timer_overhead_ns:.0f} ns a reading. engine: "
         f"without encoding the input and reading the answer.{pace}",
+    )
+
+
+def _throughputs(report: Report) -> TextTable:
+    several = len(report.method.threads) > 1
+    rows = []
+    for one in report.variants:
+        for speed in one.speeds:
+            threads = [str(speed.threads)] if several else []
+            rates = (f"{rate.samples_per_s:,.0f}" for rate in speed.throughput)
+            rows.append((one.name, *threads, *rates))
+    sizes = (f"batch {size}" for size in report.method.batches)
+    return TextTable(
+        "Throughput in samples/s",
+        ("variant", *(["threads"] if several else []), *sizes),
+        tuple(rows),
+        "From raw inputs to probabilities or values, of the median call.",
     )
 
 

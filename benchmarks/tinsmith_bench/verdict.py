@@ -121,7 +121,8 @@ def _accuracy(int8: Variant, other: Variant, pair: Comparison) -> str:
     levels = f"{100 * mine:.2f} %, float {100 * its:.2f} %"
     if pair.lost == pair.won == 0:
         return f"Accuracy is the same on every sample ({levels})."
-    flips = f"{pair.lost} samples lost, {pair.won} won, McNemar p = {pair.mcnemar_p:.2g}"
+    noun = "sample" if pair.lost == 1 else "samples"
+    flips = f"{pair.lost} {noun} lost, {pair.won} won, McNemar p = {pair.mcnemar_p:.2g}"
     if not is_accuracy_changed(pair):
         return f"Accuracy is the same within noise ({levels}; {flips})."
     word = "loses" if mine < its else "gains"
