@@ -137,7 +137,7 @@ def bench(
         comparisons=comparisons,
         warnings=(*warnings(machine), *_disturbances(variants)),
         notes=tuple(_notes(bundles, samples)),
-        verdict=verdict(variants, comparisons),
+        verdict=verdict(variants, comparisons, [one.id for one in rivals]),
         profiles=profiles,
     )
 

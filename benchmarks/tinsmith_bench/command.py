@@ -14,7 +14,7 @@ from tinsmith_bench.benchmark import BATCHES, QUICK, Options, unwatched
 from tinsmith_bench.compare import METRICS, Move, moves, moves_table
 from tinsmith_bench.gate import Gate, failures, parse_gate
 from tinsmith_bench.markdown import markdown
-from tinsmith_bench.measuring import configure_host, measure
+from tinsmith_bench.measuring import configure_against, configure_host, measure
 from tinsmith_bench.output import check_writable, write_text
 from tinsmith_bench.report import Report, read_report
 from tinsmith_bench.terminal import WIDTH, print_report, print_titled, write_paragraphs
@@ -71,6 +71,7 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
     method.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the order and inputs (default: 0)"
     )
+    configure_against(parser)
     configure_host(parser)
     output = parser.add_argument_group("where the report goes")
     output.add_argument(

@@ -9,8 +9,9 @@ import numpy as np
 
 from tinsmith_bench.benchmark import Options, bench
 from tinsmith_bench.guest import say
+from tinsmith_bench.rivals import Rival, rival_candidate
 from tinsmith_bench.samples import Samples
-from tinsmith_runtime import TinsmithError
+from tinsmith_runtime import TinsmithError, read_bundle
 from tinsmith_runtime.record import parse_record
 
 
@@ -34,10 +35,14 @@ def run_errand(request: dict[str, Any]) -> None:
             samples = Samples(
                 **request["samples"], inputs=arrays["inputs"], targets=arrays.get("targets")
             )
+        paths = [Path(name) for name in request["bundles"]]
+        rivals = [Rival(**{**rival, "path": Path(rival["path"])}) for rival in request["rivals"]]
+        manifest = read_bundle(paths[0]).manifest
         report = bench(
-            [Path(name) for name in request["bundles"]],
+            paths,
             samples=samples,
             options=parse_record(Options, request["options"]),
+            rivals=[rival_candidate(rival, manifest) for rival in rivals],
             watch=watch,
         )
         say(report=report.to_json())

@@ -14,6 +14,7 @@ from tinsmith_bench.connection import Board, Connection, Host
 from tinsmith_bench.latency import Watch
 from tinsmith_bench.luggage import CODE, REQUEST, pack
 from tinsmith_bench.report import Report, parse_report
+from tinsmith_bench.rivals import Rival
 from tinsmith_bench.samples import Samples
 from tinsmith_runtime import BackendError, TinsmithError, UsageError, read_bundle
 from tinsmith_runtime import archive as bundle_archive
@@ -30,6 +31,7 @@ def bench_there(
     paths: Sequence[Path],
     samples: Samples,
     options: Options,
+    rivals: Sequence[Rival] = (),
     *,
     watch: Watch,
     greet: Callable[[Board], None],
@@ -41,6 +43,7 @@ def bench_there(
         paths: the bundles, here.
         samples: the test set; it is copied too.
         options: how to measure.
+        rivals: other routes to measure beside the first bundle; they were made here.
         watch: is told how far the other side has come.
         greet: is told what was found on the other side, before anything is copied.
 
@@ -67,7 +70,9 @@ def bench_there(
         "bundles": list(contents),
         "samples": {"name": samples.name, "sha256": samples.sha256},
         "options": asdict(options),
+        "rivals": [{**asdict(rival), "path": f"rivals/{rival.path.name}"} for rival in rivals],
     }
+    contents |= {f"rivals/{rival.path.name}": rival.path.read_bytes() for rival in rivals}
     contents["samples.npz"] = _arrays(samples)
     with tempfile.TemporaryDirectory(prefix="tinsmith-") as name:
         folder = Path(name)

@@ -414,6 +414,19 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A rival that could not be made.
+
+    Attributes:
+        name: what was asked for.
+        reason: why not, in a line.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Report:
     """A whole benchmark.
 
@@ -431,6 +444,7 @@ class Report:
         notes: what the reader must know besides: an engine that is missing.
         verdict: what int8 gains and loses here, in words, and what to ship.
         profiles: where each variant's time goes; none where that was not asked for.
+        failures: rivals that could not be made.
     """
 
     tinsmith: str
@@ -445,6 +459,7 @@ class Report:
     notes: tuple[str, ...]
     verdict: tuple[str, ...]
     profiles: tuple[Profile, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
     def compare(self, candidate: str, baseline: str) -> Comparison:
         """Gives the comparison of two variants, by their ids, in that direction.

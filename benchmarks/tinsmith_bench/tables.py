@@ -33,6 +33,13 @@ class TextTable:
 def tables(report: Report) -> Iterator[TextTable]:
     """The tables of a report, the most important first."""
     yield _overview(report)
+    if report.failures:
+        yield TextTable(
+            "Rivals that could not be made",
+            ("rival", "reason"),
+            tuple((failure.name, failure.reason) for failure in report.failures),
+            "Each was tried with the tools and the data of this machine.",
+        )
     yield _speeds(report)
     yield _throughputs(report)
     if any(one.cold_start for one in report.variants):
@@ -105,7 +112,7 @@ def _overview(report: Report) -> TextTable:
             )
         )
     quality = "error (MAE)" if values else "accuracy %"
-    against = "float" if len(report.bundles) == 1 else "its like"
+    against = "float" if len({one.bundle for one in report.variants}) == 1 else "its like"
     return TextTable(
         "Overview",
         (
