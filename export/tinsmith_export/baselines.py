@@ -25,11 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.doors import load_keras
-from tinsmith_export.tf_keras_copy import copy_to_tf_keras
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train.noise import silence
+from tinsmith_train.noise import import_tensorflow, silence
 
 Inputs = NDArray[np.float32]
 # TensorFlow's and ONNX Runtime's guides calibrate on 100 to 500.
@@ -62,14 +60,14 @@ class Baseline:
 
 def keras(*, model: Path | None, **_: Any) -> Baseline:
     """The float Keras model itself."""
-    path = _required(model)
-    load_keras(path)
-    return Baseline("keras", "float", path.read_bytes(), True)
+    _load(model)
+    assert model is not None
+    return Baseline("keras", "float", model.read_bytes(), True)
 
 
 def tflite_dynamic(*, model: Path | None, **_: Any) -> Baseline:
     """TensorFlow's dynamic range quantization: weights in int8, activations in float."""
-    converter = _converter(load_keras(_required(model)))
+    converter = _converter(_load(model))
     return Baseline("tflite", "int8 weights", _convert(converter), True)
 
 
@@ -77,9 +75,9 @@ def tflite_ptq(
     *, model: Path | None, inputs: Inputs | None, grid: tuple[float, int], **_: Any
 ) -> Baseline:
     """TensorFlow's post-training quantization."""
+    loaded, chosen = _load(model), _calibration(inputs)
     import tensorflow as tf
 
-    loaded, chosen = load_keras(_required(model)), _calibration(inputs)
     for dtype in (tf.int8, tf.float32):
         converter = _converter(loaded)
         converter.representative_dataset = lambda: ([one[np.newaxis]] for one in chosen)
@@ -125,7 +123,7 @@ def naive(
         raise UsageError(_NO_INPUTS)
     count = TRAINING_INPUTS
     trained = train_naively(
-        load_keras(_required(model)), inputs[:count], None if labels is None else labels[:count]
+        _load(model), inputs[:count], None if labels is None else labels[:count]
     )
     return Baseline("onnx", "int8", to_onnx_naively(_convert(_converter(trained))), True)
 
@@ -143,6 +141,8 @@ def train_naively(model: Any, inputs: Inputs, labels: NDArray[Any] | None) -> An
     """
     import tensorflow_model_optimization as tfmot
     import tf_keras
+
+    from tinsmith_export.tf_keras_copy import copy_to_tf_keras
 
     tf_keras.utils.set_random_seed(0)
     copied = copy_to_tf_keras(model)
@@ -177,10 +177,13 @@ _NO_INPUTS = (
 )
 
 
-def _required(model: Path | None) -> Path:
+def _load(model: Path | None) -> Any:
     if model is None:
         raise UsageError("the Keras model is needed, which no bundle holds: name it with --model")
-    return model
+    import_tensorflow()
+    from tinsmith_export.doors import load_keras
+
+    return load_keras(model)
 
 
 def _calibration(inputs: Inputs | None) -> Inputs:

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.doors import load_keras
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train.noise import import_tensorflow
+from tinsmith_train.noise import import_tensorflow, silence
 
 
 class KerasRunner:
@@ -24,9 +23,11 @@ class KerasRunner:
         Raises:
             UsageError: TensorFlow has started in this process with another number of threads.
         """
-        import_tensorflow()
+        import_tensorflow()  # before anything else imports it, and lets it speak
         import keras
         import tensorflow as tf
+
+        from tinsmith_export.doors import load_keras
 
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -36,10 +37,12 @@ class KerasRunner:
                 raise UsageError(
                     "keras is measured with one number of --threads: TensorFlow keeps to it"
                 ) from error
-        model = load_keras(path)
         self.engine_version = f"Keras {keras.__version__} on TensorFlow {tf.__version__}"
-        shape = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
-        self._call = tf.function(lambda batch: model(batch, training=False), [shape])
+        with silence():
+            model = load_keras(path)
+            shape = tf.TensorSpec((None, *model.inputs[0].shape[1:]), tf.float32)
+            function = tf.function(lambda batch: model(batch, training=False), [shape])
+            self._call, self._tensor = function.get_concrete_function(), tf.constant
         self._float_of_pixel = (low + np.arange(256) * scale).astype(np.float32)
 
     def encode(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -48,7 +51,7 @@ class KerasRunner:
 
     def run(self, encoded: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calls the model."""
-        outputs: NDArray[np.float32] = self._call(encoded).numpy()
+        outputs: NDArray[np.float32] = self._call(self._tensor(encoded)).numpy()
         return outputs
 
     def decode(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
