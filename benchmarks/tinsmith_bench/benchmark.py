@@ -32,7 +32,6 @@ from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
 
 BATCHES = (1, 8, 32)
 CLASSIFY_BATCH = 32
-TOP_K = 3
 # On a quiet machine the p50 was at most 1.06 times the fastest call, next to others up to 1.7.
 DISTURBED = 1.25
 
@@ -48,6 +47,7 @@ class Options:
         batches: how many inputs a call gets when throughput is measured.
         rate_hz: if given, also measure that many calls a second.
         cold_starts: fresh processes for each variant.
+        top_k: how many guesses of a classifier may be right, besides the first alone.
         seed: of the order of the turns, the inputs and the bootstrap.
         profile_calls: of each variant, to see where its time goes; 0 for no such look.
     """
@@ -58,6 +58,7 @@ class Options:
     batches: tuple[int, ...] = BATCHES
     rate_hz: float | None = None
     cold_starts: int = 7
+    top_k: int = 3
     seed: int = 0
     profile_calls: int = 0
 
@@ -151,6 +152,7 @@ def _check(paths: Sequence[Path], options: Options) -> None:
         "threads": (min(options.threads, default=0), 1),
         "batch": (min(options.batches, default=0), 1),
         "cold starts": (options.cold_starts, 1),
+        "top-k": (options.top_k, 1),
         "seed": (options.seed, 0),
         "calls to profile": (options.profile_calls, 0),
     }
@@ -175,7 +177,7 @@ def _method(options: Options, bundles: Sequence[Bundle]) -> Method:
         batches=tuple(dict.fromkeys(options.batches)),
         rate_hz=options.rate_hz,
         cold_starts=options.cold_starts,
-        top_k=min(TOP_K, len(classes.pop()) or 1),
+        top_k=min(options.top_k, len(classes.pop()) or 1),
         clock=name,
         timer_overhead_ns=overhead_ns,
     )

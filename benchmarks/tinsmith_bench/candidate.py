@@ -26,6 +26,8 @@ from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
 ENGINE_NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime"}
 PRECISIONS = ("float", "int8")
 Array = NDArray[Any]
+# A longer name leaves no room for numbers in a table of 100 columns.
+_MAX_NAME = 14
 
 
 class Runner(Protocol):
@@ -139,6 +141,8 @@ def _candidate(name: str, path: Path, bundle: Bundle, variant: Variant, prefix: 
 
 
 def bundle_names(paths: Sequence[Path]) -> list[str]:
-    """A short name for each bundle, no two alike: the file's, or the whole path."""
+    """A short name for each bundle, no two alike: the file's, or A, B and so on."""
     stems = [path.stem for path in paths]
-    return stems if len(set(stems)) == len(stems) else [str(path) for path in paths]
+    if len(set(stems)) == len(stems) and max(map(len, stems)) <= _MAX_NAME:
+        return stems
+    return [chr(ord("A") + number) for number in range(len(paths))]

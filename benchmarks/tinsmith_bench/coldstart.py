@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from time import monotonic_ns
 
 from tinsmith_bench.child import run_python
-from tinsmith_bench.estimate import extremes
+from tinsmith_bench.estimate import Estimate, extremes
 from tinsmith_bench.report import ColdStart
 
 PROBE = Path(__file__).with_name("probe.py")
@@ -35,5 +36,6 @@ def run_probe(
 
 def summarize_runs(runs: Sequence[dict[str, float]]) -> ColdStart:
     """Takes the median, lowest and highest of each cost."""
-    names = ColdStart.__dataclass_fields__
-    return ColdStart(**{name: extremes([run[name] for run in runs]) for name in names})
+    names = (field.name for field in fields(ColdStart) if field.type is Estimate)
+    costs = {name: extremes([run[name] for run in runs]) for name in names}
+    return ColdStart(runs=len(runs), **costs)

@@ -41,6 +41,9 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         help="an .npz file with x_test and y_test, or a folder of images PATH/LABEL/*.png",
     )
     data.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset's files are")
+    data.add_argument(
+        "--top-k", type=int, default=3, metavar="K", help="also count the first K guesses (3)"
+    )
     method = parser.add_argument_group("how to measure")
     method.add_argument(
         "--quick", action="store_true", help="a quick look: fewer rounds, wider intervals"
@@ -209,6 +212,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         threads=arguments.threads,
         batches=arguments.batch,
         rate_hz=arguments.rate,
+        top_k=arguments.top_k,
         seed=arguments.seed,
         profile_calls=PROFILE_CALLS if arguments.profile else 0,
     )

@@ -10,8 +10,8 @@ from tinsmith_bench.difference import (
     MEMORY_MARGIN,
     SIGNIFICANT,
     SPEED_MARGIN,
-    START_MARGIN,
     are_apart,
+    are_starts_apart,
 )
 from tinsmith_bench.estimate import Estimate, unpaired_ratio
 from tinsmith_bench.report import Latency, Method, Report, Variant
@@ -174,16 +174,23 @@ def _size(pair: _Pair) -> Moved:
     return old, new, _exact(new, old), new != old
 
 
-def _cold(name: str, margin: float) -> Callable[[_Pair], Moved | None]:
-    def moved(pair: _Pair) -> Moved | None:
-        if not pair.old.cold_start or not pair.new.cold_start:
-            return None
-        its: Estimate = getattr(pair.old.cold_start, name)
-        mine: Estimate = getattr(pair.new.cold_start, name)
-        ratio = Estimate(mine.value / its.value, mine.low / its.high, mine.high / its.low)
-        return its.value, mine.value, ratio, are_apart(mine, its, margin)
+def _start(pair: _Pair) -> Moved | None:
+    its, mine = pair.old.cold_start, pair.new.cold_start
+    if not its or not mine:
+        return None
+    return _ranges(its.start_ms, mine.start_ms, are_starts_apart(mine, its))
 
-    return moved
+
+def _memory(pair: _Pair) -> Moved | None:
+    if not pair.old.cold_start or not pair.new.cold_start:
+        return None
+    its, mine = pair.old.cold_start.peak_rss_bytes, pair.new.cold_start.peak_rss_bytes
+    return _ranges(its, mine, are_apart(mine, its, MEMORY_MARGIN))
+
+
+def _ranges(old: Estimate, new: Estimate, is_real: bool) -> Moved:
+    ratio = Estimate(new.value / old.value, new.low / old.high, new.high / old.low)
+    return old.value, new.value, ratio, is_real
 
 
 def moves_table(found: Sequence[Move], asked: Collection[str] = ()) -> TextTable:
@@ -211,7 +218,7 @@ def moves_table(found: Sequence[Move], asked: Collection[str] = ()) -> TextTable
         rows.append((move.variant, name, *values, change, word))
     return TextTable(
         "What moved",
-        ("variant", "what", "before", "now", "change\n[95 % interval]", ""),
+        ("variant", "what", "before", "now", "change\n[95 % interval]", "result"),
         tuple(rows),
         "Better or worse stands only where the change is more than chance explains: for times, the "
         "whole interval beyond 3 % and the fastest calls too; for accuracy, McNemar's p below "
@@ -233,6 +240,6 @@ METRICS = {
     "agreement": Metric("%", False, True, _agreement),
     "mae": Metric("", False, False, _mae),
     "size_bytes": Metric("bytes", False, False, _size),
-    "start_ms": Metric("ms", True, False, _cold("start_ms", START_MARGIN)),
-    "peak_rss_bytes": Metric("bytes", True, False, _cold("peak_rss_bytes", MEMORY_MARGIN)),
+    "start_ms": Metric("ms", True, False, _start),
+    "peak_rss_bytes": Metric("bytes", True, False, _memory),
 }

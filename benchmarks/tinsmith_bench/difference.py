@@ -6,7 +6,7 @@ Every table, verdict and gate asks here, so that none calls a difference what an
 from dataclasses import dataclass
 
 from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.report import Comparison, Report, SpeedRatio, Variant
+from tinsmith_bench.report import ColdStart, Comparison, Report, SpeedRatio, Variant
 
 # Where a model happens to lie in memory makes it faster or slower. Engines are loaded afresh every
 # few rounds, so intervals know of it, but one process has one address space: the same model twice
@@ -14,10 +14,12 @@ from tinsmith_bench.report import Comparison, Report, SpeedRatio, Variant
 SPEED_MARGIN = 0.03
 # Less likely by chance than 1 in 20 is called a difference: McNemar's p, and every interval.
 SIGNIFICANT = 0.05
-# Ranges of five runs each lie apart by chance 1 time in 126; what is apart by less than so much
-# is nothing to choose a model by.
+# Ranges of five runs each lie apart by chance 1 time in 126, those of three 1 time in 10: too often
+# for a time, while memory hardly varies. What is apart by less than so much is nothing to choose a
+# model by.
 MEMORY_MARGIN = 0.01
 START_MARGIN = 0.10
+START_RUNS = 5
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,12 @@ def is_slower(ratio: SpeedRatio) -> bool:
 def are_apart(one: Estimate, other: Estimate, margin: float) -> bool:
     """Whether two ranges of runs lie apart, by more than `margin` of the larger one."""
     return one.high < (1 - margin) * other.low or other.high < (1 - margin) * one.low
+
+
+def are_starts_apart(one: ColdStart, other: ColdStart) -> bool:
+    """Whether one of two variants really starts faster."""
+    enough = min(one.runs, other.runs) >= START_RUNS
+    return enough and are_apart(one.start_ms, other.start_ms, START_MARGIN)
 
 
 def is_accuracy_changed(pair: Comparison) -> bool:
@@ -95,7 +103,7 @@ def differences(one: Variant, other: Variant, pair: Comparison) -> tuple[Differe
             text = f"{mine.value / 1e6:.1f} MB of memory, not {its.value / 1e6:.1f}"
             found.append(Difference("memory", mine.value < its.value, text))
         mine, its = one.cold_start.start_ms, other.cold_start.start_ms
-        if are_apart(mine, its, START_MARGIN):
+        if are_starts_apart(one.cold_start, other.cold_start):
             text = f"started in {mine.value:.0f} ms, not {its.value:.0f}"
             found.append(Difference("start", mine.value < its.value, text))
     return tuple(found)

@@ -25,7 +25,8 @@ class BundleInfo:
     """A bundle that was measured.
 
     Attributes:
-        name: what the report calls it: short, and different from the others.
+        name: what the report calls it: short, and different from the others; a letter where the
+            files' names are not.
         file: the name of its file.
         sha256: of its manifest.
         model: the kind of model that was trained.
@@ -256,6 +257,7 @@ class ColdStart:
     """Costs of a fresh process: the median of the runs, from the lowest to the highest.
 
     Attributes:
+        runs: how many processes were started.
         interpreter_ms: from starting the process to the first line of Python.
         import_ms: importing the runtime, numpy included.
         load_ms: loading the bundle and the engine, its import included.
@@ -264,6 +266,7 @@ class ColdStart:
         peak_rss_bytes: the most physical memory that the process held.
     """
 
+    runs: int
     interpreter_ms: Estimate
     import_ms: Estimate
     load_ms: Estimate

@@ -11,6 +11,8 @@ from tinsmith_bench.report import Profile, Report, SpeedRatio, Variant
 MAX_CLASSES = 20
 # Of an operator, so that the table fits 100 columns.
 MAX_NAME = 48
+# Variants beside each other; of more, the float ones are left out, then the last.
+MAX_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ def tables(report: Report) -> Iterator[TextTable]:
         )
     yield _speeds(report)
     yield _throughputs(report)
+    if any(one.accuracy for one in report.variants):
+        yield _accuracies(report)
     if any(one.cold_start for one in report.variants):
         yield _starts(report)
     if any(one.fidelity for one in report.variants):
@@ -55,7 +59,10 @@ def tables(report: Report) -> Iterator[TextTable]:
 def facts(report: Report) -> list[str]:
     """What was measured, on what, with what: a line each."""
     machine, dataset, method = report.machine, report.dataset, report.method
-    bundles = ", ".join(bundle.file for bundle in report.bundles)
+    several = len(report.bundles) > 1
+    bundles = ", ".join(
+        f"{one.name} = {one.file}" if several else one.file for one in report.bundles
+    )
     targets = {"none": ", without targets"}.get(dataset.targets, "")
     counts = [_plural(count, "thread") for count in method.threads]
     features = f" with {', '.join(machine.features)}" if machine.features else ""
@@ -120,7 +127,7 @@ def _overview(report: Report) -> TextTable:
             f"{quality}\n[95 % interval]",
             "p50\nµs",
             f"time against {against}\n[95 % interval]",
-            "",
+            "result",
             "file\nkB",
             "start\nms",
             "peak\nMB",
@@ -241,17 +248,38 @@ def _starts(report: Report) -> TextTable:
     )
 
 
+def _accuracies(report: Report) -> TextTable:
+    rows = []
+    for one in report.variants:
+        if one.accuracy:
+            shares = (one.accuracy.top1, one.accuracy.topk)
+            wrong = f"{len(one.accuracy.wrong):,}"
+            rows.append((one.name, *map(_percent, shares), wrong))
+    return TextTable(
+        "Accuracy in %",
+        (
+            "variant",
+            "top-1\n[95 % interval]",
+            f"top-{report.method.top_k}\n[95 % interval]",
+            "wrong",
+        ),
+        tuple(rows),
+        "Wilson intervals. Whether one variant is better than another is McNemar's test, below.",
+    )
+
+
 def _fidelity(report: Report) -> TextTable:
     by_id = {one.id: one for one in report.variants}
     rows = []
     for one in report.variants:
         fidelity = one.fidelity
         if fidelity:
-            pair = report.compare(one.id, fidelity.baseline)
+            other = by_id[fidelity.baseline]
+            pair = report.compare(one.id, other.id)
             rows.append(
                 (
                     one.name,
-                    by_id[fidelity.baseline].name,
+                    "float" if other.engine == one.engine else other.name,
                     _percent(fidelity.agreement) if fidelity.agreement else "-",
                     "-" if pair.lost is None else f"-{pair.lost} +{pair.won}",
                     "-" if pair.mcnemar_p is None else f"{pair.mcnemar_p:.2g}",
@@ -280,6 +308,8 @@ def _fidelity(report: Report) -> TextTable:
 
 def _classes(report: Report) -> TextTable:
     judged = [one for one in report.variants if one.accuracy]
+    if len(judged) > MAX_COLUMNS:
+        judged = [one for one in judged if one.precision != "float"][:MAX_COLUMNS]
     rows = []
     for index, label in enumerate(report.dataset.labels):
         cells = [label, ""]
@@ -298,7 +328,11 @@ def _classes(report: Report) -> TextTable:
         rows.append(tuple(cells))
     return TextTable(
         "Accuracy of each class in %",
-        ("class", "samples", *(one.name.replace(" on ", "\non ") for one in judged)),
+        (
+            "class",
+            "samples",
+            *(one.name.replace(": ", ":\n").replace(" on ", "\non ") for one in judged),
+        ),
         tuple(rows),
         "In brackets: points against float.",
     )

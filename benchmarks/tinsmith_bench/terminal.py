@@ -27,7 +27,7 @@ def print_titled(table: TextTable, console: Console) -> None:
     """Prints a table with its title and note; text to the left, numbers to the right."""
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     for column, heading in enumerate(table.headings):
-        left = not column or heading in ("", "against", "what", "reason")
+        left = not column or heading in ("result", "against", "what", "reason")
         # A name may take two lines where columns are many; a number never.
         grid.add_column(
             heading,

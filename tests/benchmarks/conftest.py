@@ -142,7 +142,7 @@ def _variant(spec: Spec, number: int, specs: tuple[Spec, ...], prefix: bool) -> 
         if floats and spec.precision != "float"
         else None,
         speeds=(Speed(1, latency, _latency(spec, number + 100), None, None, rates),),
-        cold_start=ColdStart(own, own, own, own, total, peak),
+        cold_start=ColdStart(5, own, own, own, own, total, peak),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinsmith_bench
-from tinsmith_bench import Options, bench, benchmark, candidate, latency
+from tinsmith_bench import Options, bench, benchmark, candidate, latency, parse_report
 from tinsmith_runtime import BackendError, UsageError
 from tinsmith_runtime.command import main
 
@@ -182,7 +182,11 @@ def test_several_bundles_are_measured_in_one_table(bundle, samples, tmp_path):
     twin = folder / "tiny.tin"
     twin.write_bytes(bundle.read_bytes())
     report = bench([bundle, twin], data=samples, options=options())
-    assert [info.name for info in report.bundles] == [str(bundle), str(twin)]
+    assert [(info.name, info.file) for info in report.bundles] == [
+        ("A", "tiny.tin"),
+        ("B", "tiny.tin"),
+    ]
+    assert report.variants[-1].name == "B: int8 on ONNX Runtime"
 
 
 @pytest.mark.usefixtures("engines")
@@ -289,6 +293,40 @@ def test_the_command_prints_and_writes_the_report(bundle, samples, tmp_path, cap
 
 
 @pytest.mark.usefixtures("engines")
+def test_a_script_gets_json_alone(bundle, samples, capsys):
+    words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2", "--quiet"]
+    assert main([*words, "--json", "-", "--top-k", "2"]) == 0
+    report = parse_report(capsys.readouterr().out)
+    assert report.method.top_k == 2
+    assert main([*words, "--json", "-", "--fail-if", "size_bytes > 1"]) == 1
+    out, err = capsys.readouterr()
+    assert parse_report(out).dataset.samples == 90
+    assert "Failed: size_bytes > 1: float-tflite: 12" in err
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_baseline_is_compared_with_and_gates_decide_the_status(bundle, samples, tmp_path, capsys):
+    old = tmp_path / "old.json"
+    words = ["bench", str(bundle), "--data", str(samples), "--rounds", "8", "--quiet"]
+    assert main([*words, "--json", str(old)]) == 0
+    assert "What moved" not in capsys.readouterr().out
+    gates = ["--fail-if", "accuracy < -0.2pp", "--fail-if", "size_bytes > 1.5x"]
+    assert main([*words, "--baseline", str(old), *gates]) == 0
+    out = capsys.readouterr().out
+    assert "What moved" in out
+    assert "No gate of 2 failed." in out
+    tree = json.loads(old.read_text())
+    tree["variants"][1]["size_bytes"] = 5
+    tree["variants"][1]["accuracy"]["wrong"] = []
+    tree["variants"][1]["accuracy"]["top1"]["value"] = 1.0
+    old.write_text(json.dumps(tree))
+    assert main([*words, "--baseline", str(old), *gates]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Failed: accuracy < -0.2pp: int8-tflite: -33.33 pp" in out
+    assert "Failed: size_bytes > 1.5x: int8-tflite: 2.200x" in out
+
+
+@pytest.mark.usefixtures("engines")
 def test_a_file_that_cannot_be_written_does_not_cost_the_report(bundle, samples, tmp_path, capsys):
     words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2", "--quiet"]
     # The longest name that a file may have; the one beside it is longer.
@@ -349,7 +387,7 @@ def test_help_explains_every_option(capsys):
     text = capsys.readouterr().out
     for option in (
         *("dataset", "data", "data-dir", "json", "markdown", "html", "threads", "batch", "rate"),
-        *("rounds", "quick", "seed", "quiet", "baseline", "fail-if"),
+        *("rounds", "quick", "top-k", "seed", "quiet", "baseline", "fail-if"),
     ):
         assert f"--{option}" in text
 

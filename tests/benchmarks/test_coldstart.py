@@ -14,6 +14,7 @@ COSTS = ("interpreter_ms", "import_ms", "load_ms", "first_ms", "start_ms", "peak
 def test_runs_are_summarized_by_median_lowest_and_highest():
     start = summarize_runs([dict.fromkeys(COSTS, value) for value in (7, 1, 2)])
     assert (start.load_ms.value, start.load_ms.low, start.load_ms.high) == (2, 1, 7)
+    assert start.runs == 3
 
 
 def test_a_child_that_fails_is_quoted_in_one_line(tmp_path):

@@ -37,7 +37,7 @@ def test_a_browser_shows_every_section_with_nothing_cut_off_or_missing(
     assert seen["beyond"] == []
     assert seen["sections"][: len(SECTIONS)] == SECTIONS
     assert seen["sections"][-1] == "machine"
-    assert len(seen["sections"]) == len(SECTIONS) + 6
+    assert len(seen["sections"]) == len(SECTIONS) + 7
     assert seen["missing"] == []
     assert seen["pictures"] == 6  # two variants with three flips each
     assert len(seen["plots"]) == 5 + 3  # the float models share a confusion matrix

@@ -2,10 +2,12 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from tinsmith_bench.candidate import bundle_names
 from tinsmith_bench.compare import moves, moves_table
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.markdown import markdown
@@ -39,6 +41,24 @@ def paced(report):
         variants.append(replace(one, speeds=tuple(replace(speed, threads=n) for n in (1, 2, 4))))
     method = replace(report.method, threads=(1, 2, 4), rate_hz=30.0)
     return replace(report, variants=tuple(variants), method=method)
+
+
+def test_two_bundles_with_long_names_fit(make_report, spec):
+    specs = [
+        spec(backend, precision, 8_125, bundle=bundle, size_bytes=1_146_000, memory=104e6)
+        for bundle in ("keyword-spot-a", "keyword-spot-b")
+        for backend in ("litert", "onnx")
+        for precision in ("float", "int8")
+    ]
+    for change in (lambda report: report, paced):
+        text = printed(change(make_report(*specs)))
+        assert max(map(len, text.splitlines())) <= WIDTH
+        assert "…" not in text
+    assert bundle_names([Path("x/keyword-spot-a.tin"), Path("keyword-spot-b.tin")]) == [
+        *("keyword-spot-a", "keyword-spot-b"),
+    ]
+    assert bundle_names([Path("a/digits.tin"), Path("b/digits.tin")]) == ["A", "B"]
+    assert bundle_names([Path("a.tin"), Path("keyword-spotting.tin")]) == ["A", "B"]
 
 
 @pytest.mark.parametrize("change", [lambda report: report, paced])
