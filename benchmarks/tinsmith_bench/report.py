@@ -418,7 +418,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Failure:
-    """A rival that could not be made.
+    """A rival that was asked for and not measured.
 
     Attributes:
         name: what was asked for.
@@ -447,7 +447,7 @@ class Report:
         notes: what the reader must know besides: an engine that is missing.
         verdict: what int8 gains and loses here, in words, and what to ship.
         profiles: where each variant's time goes; none where that was not asked for.
-        failures: rivals that could not be made.
+        failures: rivals that were asked for and not measured.
     """
 
     tinsmith: str

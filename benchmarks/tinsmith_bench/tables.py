@@ -37,10 +37,10 @@ def tables(report: Report) -> Iterator[TextTable]:
     yield _overview(report)
     if report.failures:
         yield TextTable(
-            "Rivals that could not be made",
+            "Rivals that were not measured",
             ("rival", "reason"),
             tuple((failure.name, failure.reason) for failure in report.failures),
-            "Each was tried with the tools and the data of this machine.",
+            "Whatever could be made of the model is in the other tables.",
         )
     yield _speeds(report)
     yield _throughputs(report)

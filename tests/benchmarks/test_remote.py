@@ -206,3 +206,9 @@ def test_without_ssh_the_package_is_named(data, tmp_path):
     done = subprocess.run(line, capture_output=True, text=True, env={"PATH": str(tmp_path)})
     assert done.returncode == 1
     assert "apt install openssh-client" in done.stderr
+
+
+def test_what_runs_there_needs_numpy_and_an_engine_alone():
+    code = "import sys, tinsmith_bench.errand; print(*sys.modules)"
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"rich", "matplotlib", "PIL", "tensorflow", "keras"} & set(child.stdout.split())

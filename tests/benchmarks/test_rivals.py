@@ -144,7 +144,7 @@ def test_rivals_are_measured_beside_the_bundle_and_failures_have_a_row(site, dat
     assert failures["broken"] == "RuntimeError: no kernel for this"
     assert "status -6" in failures["crash"]
     text = " ".join(done.stdout.split())
-    assert "Rivals that could not be made" in text
+    assert "Rivals that were not measured" in text
     assert "no kernel for this" in text
     assert "On this machine ship same" not in text
     assert "On this machine ship own" not in text
