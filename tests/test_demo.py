@@ -117,17 +117,15 @@ def test_onnx_runtime_multiplies_integers_alone(bundle: Bundle) -> None:
 def test_twice_as_fast_as_the_naive_route(demo: Path, bundle: Bundle, mnist: Dataset) -> None:
     """The naive model's convolutions run in float; both are timed in turns, in one run."""
     import_tensorflow()
-    from naive import naive_onnx
+    from tinsmith_export.baselines import naive as go_naively
 
-    from tinsmith_export.doors import load_keras
-
-    keras_model = load_keras(demo / "runs/demo/model.keras")
-    inputs = mnist.x_train[:2000].astype(np.float32) / 255
-    naive = naive_onnx(keras_model, inputs, mnist.y_train[:2000])
+    inputs, labels = mnist.x_train[:2000].astype(np.float32) / 255, mnist.y_train[:2000]
+    model = demo / "runs/demo/model.keras"
+    naive = go_naively(model=model, inputs=inputs, labels=labels).data
     graph = onnx.load_from_string(optimized_model(naive)).graph
     assert any(node.op_type == "FusedConv" for node in graph.node)
     ours = _timer(bundle.files["model.int8.onnx"], mnist.x_test[:1])
-    theirs = _timer(naive, (mnist.x_test[:1] ^ np.uint8(0x80)).view(np.int8))
+    theirs = _timer(naive, mnist.x_test[:1].astype(np.float32) / 255)
     rounds = [(ours(), theirs()) for _ in range(60)]
     our_us, their_us = (np.median(times) for times in zip(*rounds[10:], strict=True))
     assert our_us <= 0.5 * their_us

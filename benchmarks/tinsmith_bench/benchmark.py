@@ -22,7 +22,8 @@ from tinsmith_bench.candidate import (
 from tinsmith_bench.coldstart import run_probe, summarize_runs
 from tinsmith_bench.latency import Watch, clock, interleave, measure
 from tinsmith_bench.machine import Watchman, warnings
-from tinsmith_bench.report import BundleInfo, ColdStart, Dataset, Method, Report, Variant
+from tinsmith_bench.operators import profile
+from tinsmith_bench.report import BundleInfo, ColdStart, Dataset, Method, Profile, Report, Variant
 from tinsmith_bench.results import Measured, compare, describe
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_bench.verdict import verdict
@@ -48,6 +49,7 @@ class Options:
         cold_starts: fresh processes for each variant.
         top_k: how many guesses of a classifier may be right, besides the first alone.
         seed: of the order of the turns, the inputs and the bootstrap.
+        profile_calls: of each variant, to see where its time goes; 0 for no such look.
     """
 
     threads: tuple[int, ...] = (1,)
@@ -58,6 +60,7 @@ class Options:
     cold_starts: int = 7
     top_k: int = 3
     seed: int = 0
+    profile_calls: int = 0
 
 
 QUICK = Options(rounds=48, processes=8, cold_starts=3)
@@ -73,6 +76,7 @@ def bench(
     data: Path | None = None,
     data_dir: Path | None = None,
     *,
+    samples: Samples | None = None,
     options: Options = Options(),
     rivals: Sequence[Candidate] = (),
     watch: Watch = unwatched,
@@ -86,6 +90,7 @@ def bench(
         data: an `.npz` file with `x_test` and `y_test` (or `x` and `y`), or a folder
             `data/LABEL/*.png`, to test on instead.
         data_dir: where the files of `dataset` are.
+        samples: a test set that has been found already, instead of all these.
         options: how to measure.
         rivals: other variants to measure beside those of the bundles.
         watch: is told how far the benchmark has come.
@@ -96,7 +101,9 @@ def bench(
     """
     _check(paths, options)
     bundles = [read_bundle(path) for path in paths]
-    samples = find_samples([bundle.manifest for bundle in bundles], dataset, data, data_dir)
+    if samples is None:
+        manifests = [bundle.manifest for bundle in bundles]
+        samples = find_samples(manifests, dataset, data, data_dir)
     method = _method(options, bundles)
     names = bundle_names(paths)
     candidates = [
@@ -110,6 +117,10 @@ def bench(
     machine = watchman.describe(
         {one.candidate.engine: one.engine_version for one in reversed(measured)}
     )
+    profiles: tuple[Profile, ...] = ()
+    if options.profile_calls:
+        threads, calls = method.threads[0], options.profile_calls
+        profiles = profile(candidates, samples.inputs, threads, calls, method.seed, watch)
     labels = bundles[0].manifest.output.labels
     variants = tuple(describe(one, measured, samples, labels, method) for one in measured)
     comparisons = tuple(
@@ -127,7 +138,8 @@ def bench(
         comparisons=comparisons,
         warnings=(*warnings(machine), *_disturbances(variants)),
         notes=tuple(_notes(bundles, samples)),
-        verdict=verdict(variants, comparisons),
+        verdict=verdict(variants, comparisons, [one.id for one in rivals]),
+        profiles=profiles,
     )
 
 
@@ -142,6 +154,7 @@ def _check(paths: Sequence[Path], options: Options) -> None:
         "cold starts": (options.cold_starts, 1),
         "top-k": (options.top_k, 1),
         "seed": (options.seed, 0),
+        "calls to profile": (options.profile_calls, 0),
     }
     for name, (value, least) in at_least.items():
         if value < least:

@@ -20,6 +20,7 @@ from tinsmith_runtime import (
     installed_backends,
     load,
 )
+from tinsmith_runtime.backends import Operator
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
 
 ENGINE_NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime"}
@@ -52,6 +53,9 @@ class Runner(Protocol):
 
     def answer(self, sample: Array) -> object:
         """All of it for one raw input without the batch axis: a label, or values."""
+
+    def profile(self, encoded: Array) -> tuple[Operator, ...]:
+        """Which operators the engine runs and what each costs, on inputs one by one."""
 
     def close(self) -> None:
         """Frees the engine."""
@@ -87,7 +91,7 @@ class ModelRunner:
         self._model = model = load(path, engine, threads, precision)
         self.engine_version = model.engine_version
         self.encode, self.run, self.decode = model.encode, model.run, model.decode
-        self.predict, self.close = model.predict, model.close
+        self.predict, self.profile, self.close = model.predict, model.profile, model.close
 
     def answer(self, sample: Array) -> object:
         """See `Runner.answer`."""

@@ -10,16 +10,18 @@ from typing import TextIO
 
 from rich.console import Console
 
-from tinsmith_bench.benchmark import BATCHES, QUICK, Options, bench, unwatched
+from tinsmith_bench.benchmark import BATCHES, QUICK, Options, unwatched
 from tinsmith_bench.compare import METRICS, Move, moves, moves_table
 from tinsmith_bench.gate import Gate, failures, parse_gate
 from tinsmith_bench.markdown import markdown
+from tinsmith_bench.measuring import configure_against, configure_host, measure
 from tinsmith_bench.output import check_writable, write_text
 from tinsmith_bench.report import Report, read_report
 from tinsmith_bench.terminal import WIDTH, print_report, print_titled, write_paragraphs
 from tinsmith_runtime import UsageError
 
 STDOUT = Path("-")
+PROFILE_CALLS = 200
 
 
 def configure_bench(parser: argparse.ArgumentParser) -> None:
@@ -64,11 +66,16 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         "--rate", type=float, metavar="HZ", help="also measure so many calls a second, as 30"
     )
     method.add_argument(
+        "--profile", action="store_true", help="also show which operators take the time"
+    )
+    method.add_argument(
         "--rounds", type=int, metavar="N", help=f"turns of each variant (default: {Options.rounds})"
     )
     method.add_argument(
         "--seed", type=int, default=0, metavar="N", help="of the order and inputs (default: 0)"
     )
+    configure_against(parser)
+    configure_host(parser)
     output = parser.add_argument_group("where the report goes")
     output.add_argument(
         "--json", type=Path, metavar="FILE", help="write the report as JSON; - prints it alone"
@@ -120,14 +127,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
     if baseline is None and any(gate.is_relative for gate in gates):
         raise UsageError("--fail-if: x and pp are against a report: name it with --baseline")
     render_html = _load_html() if arguments.html else None
-    report = bench(
-        arguments.bundles,
-        arguments.dataset,
-        arguments.data,
-        arguments.data_dir,
-        options=_options(arguments),
-        watch=unwatched if arguments.quiet else _show,
-    )
+    report = measure(arguments, _options(arguments), unwatched if arguments.quiet else _show)
     try:
         # Files first: whoever reads the report through a pipe may stop early.
         if arguments.json and arguments.json != STDOUT:
@@ -214,6 +214,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         rate_hz=arguments.rate,
         top_k=arguments.top_k,
         seed=arguments.seed,
+        profile_calls=PROFILE_CALLS if arguments.profile else 0,
     )
     return options if arguments.rounds is None else replace(options, rounds=arguments.rounds)
 

@@ -110,8 +110,20 @@ def differences(one: Variant, other: Variant, pair: Comparison) -> tuple[Differe
 
 
 def reference_of(variant: Variant, report: Report) -> Variant | None:
-    """What a variant is held against: its like in the first bundle, else its float model."""
+    """What a variant is held against: its like in the first bundle, else its float model.
+
+    A rival, which is in no bundle, is held against what comes closest to it there.
+    """
     first = report.bundles[0].name
+    if variant.bundle not in {bundle.name for bundle in report.bundles}:
+        return min(
+            (one for one in report.variants if one.bundle == first),
+            key=lambda one: (
+                one.engine != variant.engine,
+                one.precision != variant.precision,
+                one.precision != "int8",
+            ),
+        )
     for other in report.variants if variant.bundle != first else ():
         if (other.bundle, other.engine, other.precision) == (
             first,

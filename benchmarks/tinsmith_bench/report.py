@@ -383,6 +383,53 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Operator:
+    """One operator as an engine runs it.
+
+    Attributes:
+        name: the node's, or its output's.
+        kind: what the engine calls it: `QLinearConv`, `CONV_2D`.
+        arithmetic: `integer`, `float`, or `mixed` where it turns one into the other.
+        time_us: mean time a call; `None` where the engine does not tell.
+        share: of the time of all operators; likewise.
+    """
+
+    name: str
+    kind: str
+    arithmetic: str
+    time_us: float | None
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where a variant's time goes.
+
+    Attributes:
+        variant: its id.
+        calls: single inputs that were computed for it.
+        operators: in the order in which they run.
+    """
+
+    variant: str
+    calls: int
+    operators: tuple[Operator, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A rival that was asked for and not measured.
+
+    Attributes:
+        name: what was asked for.
+        reason: why not, in a line.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Report:
     """A whole benchmark.
 
@@ -399,6 +446,8 @@ class Report:
         warnings: why the numbers are to be doubted: a busy machine, a throttled one.
         notes: what the reader must know besides: an engine that is missing.
         verdict: what int8 gains and loses here, in words, and what to ship.
+        profiles: where each variant's time goes; none where that was not asked for.
+        failures: rivals that were asked for and not measured.
     """
 
     tinsmith: str
@@ -412,6 +461,8 @@ class Report:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     verdict: tuple[str, ...]
+    profiles: tuple[Profile, ...] = ()
+    failures: tuple[Failure, ...] = ()
 
     def compare(self, candidate: str, baseline: str) -> Comparison:
         """Gives the comparison of two variants, by their ids, in that direction.

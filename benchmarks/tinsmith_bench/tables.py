@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from tinsmith_bench.difference import is_faster, is_slower, reference_of
 from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.report import Report, SpeedRatio, Variant
+from tinsmith_bench.report import Profile, Report, SpeedRatio, Variant
 
 # A class by itself is shown where there are no more; a long list would hide the rest.
 MAX_CLASSES = 20
+# Of an operator, so that the table fits 100 columns.
+MAX_NAME = 48
 # Variants beside each other; of more, the float ones are left out, then the last.
 MAX_COLUMNS = 4
 
@@ -33,6 +35,13 @@ class TextTable:
 def tables(report: Report) -> Iterator[TextTable]:
     """The tables of a report, the most important first."""
     yield _overview(report)
+    if report.failures:
+        yield TextTable(
+            "Rivals that were not measured",
+            ("rival", "reason"),
+            tuple((failure.name, failure.reason) for failure in report.failures),
+            "Whatever could be made of the model is in the other tables.",
+        )
     yield _speeds(report)
     yield _throughputs(report)
     if any(one.accuracy for one in report.variants):
@@ -43,6 +52,8 @@ def tables(report: Report) -> Iterator[TextTable]:
         yield _fidelity(report)
     if 0 < len(report.dataset.labels) <= MAX_CLASSES and report.dataset.targets == "labels":
         yield _classes(report)
+    for profile in report.profiles:
+        yield _operators(profile, report)
 
 
 def _overview(report: Report) -> TextTable:
@@ -62,7 +73,7 @@ def _overview(report: Report) -> TextTable:
             )
         )
     quality = "error (MAE)" if values else "accuracy %"
-    against = "float" if len(report.bundles) == 1 else "its like"
+    against = "float" if len({one.bundle for one in report.variants}) == 1 else "its like"
     return TextTable(
         "Overview",
         (
@@ -279,6 +290,41 @@ def _classes(report: Report) -> TextTable:
         tuple(rows),
         "In brackets: points against float.",
     )
+
+
+def _operators(profile: Profile, report: Report) -> TextTable:
+    (one,) = (variant for variant in report.variants if variant.id == profile.variant)
+    operators, shares = profile.operators, dict.fromkeys(("integer", "mixed", "float"), 0.0)
+    for each in operators:
+        shares[each.arithmetic] += each.share or 0.0
+    if not operators:
+        note = f"{one.engine_version} does not tell which operators it runs."
+    elif all(each.time_us is None for each in operators):
+        note = f"The Python face of {one.engine_version} names its operators, but times none."
+    else:
+        parts = ", ".join(f"{100 * share:.0f} % {kind}" for kind, share in shares.items() if share)
+        note = f"{parts}. Mean of {profile.calls} calls, the slowest tenth left out, by the "
+        note += "engine's own profiler, which slows them and may count whole microseconds."
+    return TextTable(
+        f"Where the time goes: {one.name}",
+        ("operator", "kind", "arithmetic", "µs", "share %"),
+        tuple(
+            (
+                _shortened(each.name),
+                each.kind,
+                each.arithmetic,
+                "-" if each.time_us is None else f"{each.time_us:.1f}",
+                "-" if each.share is None else f"{100 * each.share:.1f}",
+            )
+            for each in operators
+        ),
+        note,
+    )
+
+
+def _shortened(name: str) -> str:
+    """Names of operators may be paths; their ends tell them apart."""
+    return name if len(name) <= MAX_NAME else f"…{name[1 - MAX_NAME :]}"
 
 
 def _percent(share: Estimate) -> str:

@@ -28,9 +28,13 @@ def print_titled(table: TextTable, console: Console) -> None:
     """Prints a table with its title and note; text to the left, numbers to the right."""
     grid = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
     for column, heading in enumerate(table.headings):
-        left = not column or heading in ("result", "against", "what")
+        left = not column or heading in ("result", "against", "what", "reason")
         # A name may take two lines where columns are many; a number never.
-        grid.add_column(heading, justify="left" if left else "right", no_wrap=bool(column))
+        grid.add_column(
+            heading,
+            justify="left" if left else "right",
+            no_wrap=bool(column) and heading != "reason",
+        )
     for row in table.rows:
         grid.add_row(*row)
     _write([table.title], console)

@@ -1,6 +1,6 @@
 """What the numbers mean, in plain words: what to ship, and what int8 gains and loses here."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from tinsmith_bench.difference import (
     MEMORY_MARGIN,
@@ -21,12 +21,15 @@ MAX_ERROR_GROWTH = 1.02
 Pairs = Mapping[tuple[str, str], Comparison]
 
 
-def verdict(variants: Sequence[Variant], comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+def verdict(
+    variants: Sequence[Variant], comparisons: Sequence[Comparison], rivals: Collection[str] = ()
+) -> tuple[str, ...]:
     """Says what to ship, then what int8 gains and loses against float, then how bundles differ.
 
     Args:
         variants: what was measured, at least one.
         comparisons: every two variants once.
+        rivals: the ids of variants that are in no bundle, so that they cannot be shipped.
 
     Returns:
         A paragraph on what to ship, one for each int8 variant that has a float one, and one for
@@ -37,7 +40,7 @@ def verdict(variants: Sequence[Variant], comparisons: Sequence[Comparison]) -> t
         (back.candidate, back.baseline): back for back in map(Comparison.inverse, comparisons)
     }
     by_id = {variant.id: variant for variant in variants}
-    paragraphs = [_ship(variants, pairs)]
+    paragraphs = [_ship([one for one in variants if one.id not in rivals], pairs)]
     for one in variants:
         other = by_id[one.fidelity.baseline] if one.fidelity else None
         if other and other.engine == one.engine:

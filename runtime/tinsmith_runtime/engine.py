@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinsmith_runtime.backends import SIGN_BIT, Backend, TensorInfo, create_backend
+from tinsmith_runtime.backends import SIGN_BIT, Backend, Operator, TensorInfo, create_backend
 from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
 
@@ -94,6 +94,12 @@ class Engine:
         with self._lock:
             backend = self._backend or self._start(self.require_open())
             return backend.run(encoded)
+
+    def profile(self, encoded: NDArray[Any]) -> tuple[Operator, ...]:
+        """Says what the engine runs, and what each operator costs; see `Backend.profile`."""
+        with self._lock:
+            backend = self._backend or self._start(self.require_open())
+            return backend.profile(encoded)
 
     def encode(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Turns pixels or features into what the backend takes."""

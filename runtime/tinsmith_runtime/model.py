@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
-from tinsmith_runtime.backends import installed_backends, require_known
+from tinsmith_runtime.backends import Operator, installed_backends, require_known
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import InputError, UsageError
@@ -240,6 +240,14 @@ class Model:
             decoded -= np.float32(self.output.zero_point)
             decoded *= np.float32(self.output.scale)
         return decoded
+
+    def profile(self, encoded: NDArray[Any]) -> tuple[Operator, ...]:
+        """Says which operators the engine runs, and where it can what each costs.
+
+        Args:
+            encoded: what `encode` gave; each input of it is computed by itself.
+        """
+        return self._engine.profile(encoded)
 
     def clone(self) -> Model:
         """Gives a worker a model of its own: the same bytes, engine, threads and precision.

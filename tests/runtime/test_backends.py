@@ -63,6 +63,28 @@ def test_run(bundle, engine, pixels):
     np.testing.assert_array_equal(found, kept)
 
 
+@pytest.mark.parametrize(("precision", "arithmetic"), [("int8", "integer"), ("float", "float")])
+def test_profile(bundle, engine, pixels, precision: str, arithmetic: str):
+    backend = create_backend(engine, bundle.files[f"model.{precision}.{FORMATS[engine]}"], 1)
+    batch = np.zeros((20, *backend.input.shape), backend.input.dtype)
+    operators = backend.profile(batch)
+    assert {one.arithmetic for one in operators} == {arithmetic}
+    kinds = [one.kind for one in operators]
+    convolution = {
+        ("litert", "int8"): "CONV_2D",
+        ("litert", "float"): "CONV_2D",
+        ("onnx", "int8"): "QLinearConv",
+    }.get((engine, precision), "Conv")
+    assert any(convolution in kind for kind in kinds), kinds
+    assert len({one.name for one in operators}) == len(operators)
+    if engine == "litert":
+        assert "DELEGATE" not in kinds
+        assert {one.time_us for one in operators} == {None}
+    else:
+        assert all(0 <= one.time_us < 10_000 for one in operators)
+        assert sum(one.time_us for one in operators) > 1
+
+
 def test_batch_that_the_engine_refuses(bundle, engine):
     backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 1)
     with pytest.raises(BackendError, match="refuses the batch") as caught:

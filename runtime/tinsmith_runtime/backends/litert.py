@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinsmith_runtime.backends.protocol import SIGN_BIT, Backend, TensorInfo, require_shape
+from tinsmith_runtime.backends.protocol import (
+    SIGN_BIT,
+    Backend,
+    Operator,
+    TensorInfo,
+    arithmetic,
+    require_shape,
+)
 from tinsmith_runtime.errors import BackendError, BundleError
 from tinsmith_runtime.quiet import mute_stderr
 
@@ -26,6 +33,9 @@ else:
 
     # TFLite's older kernels, which round a sum in two steps where LiteRT's round it once.
     _VERSION, _MAX_LSB = f"tflite_runtime {__version__}", 1
+
+# Of shapes and the like, which say nothing of what an operator computes in.
+_INDICES = ("int32", "int64")
 
 
 class LiteRtBackend(Backend):
@@ -74,6 +84,21 @@ class LiteRtBackend(Backend):
             raise BackendError(f"LiteRT refuses the batch: {error}") from error
         result: Array = interpreter.get_tensor(self._output_index)
         return result
+
+    def profile(self, batch: Array) -> tuple[Operator, ...]:
+        """See `Backend.profile`: the Python face of LiteRT 2.3 names operators, and times none."""
+        tensors = {one["index"]: one for one in self._interpreter.get_tensor_details()}
+        operators = []
+        for one in self._interpreter._get_ops_details():
+            if one["op_name"] == "DELEGATE":  # XNNPACK, which runs some of the others
+                continue
+            # The data and, where there are any, the weights; biases come behind them.
+            found = [tensors[i] for i in (*one["inputs"][:2], one["outputs"][0]) if i in tensors]
+            dtypes = [np.dtype(tensor["dtype"]).name for tensor in found]
+            data = [dtype for dtype in dtypes if dtype not in _INDICES] or dtypes
+            name = found[-1]["name"].split(";")[0]
+            operators.append(Operator(name, one["op_name"], arithmetic(data), None))
+        return tuple(operators)
 
 
 def _tensor_info(details: dict[str, Any]) -> TensorInfo:
