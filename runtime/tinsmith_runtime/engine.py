@@ -49,11 +49,11 @@ class Engine:
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
         self._lock = allocate_lock()
-        self._encode = _encoder(manifest.input, self._integer)
         self._backend: Backend | None = None
         backend = self._start(data)
         self.name, self.version, self.max_lsb = backend.name, backend.version, backend.max_lsb
         self.dtype = backend.code_dtype if self._integer else backend.output.dtype
+        self._encode = _encoder(manifest.input, self._integer, self.dtype)
         _ALIVE.add(self)
 
     def _start(self, data: bytes) -> Backend:
@@ -152,14 +152,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _encoder(entry: Input, integer: bool) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+def _encoder(
+    entry: Input, integer: bool, dtype: np.dtype[Any]
+) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
     """From a batch to what the backend runs; pixels are codes plus 128 already."""
     if integer == (entry.kind == "image"):
         return None
     if integer:
         from tinsmith_runtime.features import quantizer
 
-        return quantizer(entry.scale, entry.zero_point)
+        return quantizer(entry.scale, entry.zero_point, dtype)
     codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
     return (codes * entry.scale).astype(np.float32).take
 

@@ -124,7 +124,11 @@ class Model:
         self._engine = engine
         self._proof = proof
         self._shape = proof.manifest.input.sample_shape
-        self._features = self.input.kind == "features"
+        self._check_features = None
+        if self.input.kind == "features":
+            from tinsmith_runtime.features import check_features
+
+            self._check_features = check_features
         if variant.precision == "int8":
             self._decode = code_decoder(self.output, engine.dtype)
         else:
@@ -209,16 +213,14 @@ class Model:
 
     def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         known = type(batch) is np.ndarray and batch.dtype is _UINT8
-        if known and batch.shape[1:] == self._shape and not self._features:
+        if known and batch.shape[1:] == self._shape and not self._check_features:
             return self._engine.run(batch)
         if not isinstance(batch, np.ndarray) or batch.ndim != len(self._shape) + 1:
             got = getattr(batch, "shape", type(batch).__name__)
             sizes = ", ".join(map(str, self._shape))
             raise InputError(f"batch: expected shape (N, {sizes}), got {got}")
-        if self._features:
-            from tinsmith_runtime.features import check_features
-
-            batch = check_features("batch", batch, (len(batch), *self._shape))
+        if self._check_features:
+            batch = self._check_features("batch", batch, (len(batch), *self._shape))
         else:
             from tinsmith_runtime.image import check_pixels
 
