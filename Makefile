@@ -17,7 +17,7 @@ test: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# The runtime's wheel on an emulated Raspberry Pi; downloads are kept in $TINSMITH_CACHE.
+# The runtime's wheel and its tests on emulated Raspberry Pis; downloads are kept in $TINSMITH_CACHE.
 test-arm64: $(VENV)/installed
 	$(BIN)/pytest tests/arm64
 

@@ -55,8 +55,8 @@ RUNTIME_TESTS = {
     PI_5: [TESTS / "runtime" / f"test_{name}.py" for name in ENGINE_TESTS],
     PI_32_BIT: [TESTS / "runtime" / f"test_{name}.py" for name in TESTS_32_BIT],
 }
-# As many as there are, less what is left out; the number is there to see that they ran.
-LEAST_PASSED = {PI_4: 500, PI_5: 140, PI_32_BIT: 280}
+# Somewhat fewer than there are: the number is there to see that they ran.
+LEAST_PASSED = {PI_4: 450, PI_5: 120, PI_32_BIT: 250}
 
 every_board = pytest.mark.parametrize("board", BOARDS, ids=str)
 
