@@ -22,7 +22,7 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "export": ("compile a Keras model to an int8 bundle, proven", "tinsmith[compile]"),
     "bench": ("measure a bundle: accuracy, latency, memory, size", "tinsmith"),
     "compare": ("say what moved between two reports of bench", "tinsmith"),
-    "run": ("classify images with a bundle", "tinsmith-runtime"),
+    "run": ("run a bundle on images, a camera or features", "tinsmith-runtime"),
     "inspect": ("say in words what is inside a bundle", "tinsmith-runtime"),
     "selftest": ("check a bundle's golden vectors on this machine", "tinsmith-runtime"),
     "keygen": ("make a key pair to sign bundles with", "tinsmith-runtime[sign]"),

@@ -4,23 +4,30 @@ import ctypes
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_runtime.backends import Backend, TensorInfo, create_backend
+from tinsmith_runtime.backends import SIGN_BIT, Backend, TensorInfo, create_backend
 from tinsmith_runtime.errors import BackendError, UsageError
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Manifest, Variant
+from tinsmith_runtime.features import quantizer
+from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
 
 # A larger batch is computed in pieces, so that memory does not grow with it.
 _MAX_BATCH = 64
-_SIGN_BIT = np.uint8(0x80)
 
 
 class Engine:
     """One model file on one engine; threads may share it.
+
+    Attributes:
+        name: of the engine.
+        version: the engine and its version, for a person.
+        dtype: of what `run` gives: `int8` codes, or `uint8`, which are the same plus 128, from an
+            int8 variant, as the engine has them; `float32` from a float one.
 
     Args:
         manifest: what the bundle says of its models.
@@ -37,13 +44,11 @@ class Engine:
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
         self._lock = threading.Lock()
-        entry = manifest.input
-        # The float value of each pixel, for the float variants.
-        codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
-        self._float_of_pixel = (codes * entry.scale).astype(np.float32)
+        self._encode = _encoder(manifest.input, self._integer)
         self._backend: Backend | None = None
         backend = self._start(data)
         self.name, self.version = backend.name, backend.version
+        self.dtype = backend.code_dtype if self._integer else backend.output.dtype
         _ALIVE.add(self)
 
     def _start(self, data: bytes) -> Backend:
@@ -53,28 +58,28 @@ class Engine:
         self._backend = backend
         return backend
 
-    def run(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
+    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Computes a batch; a second thread waits for its turn.
 
         Args:
-            pixels: `uint8 (N, H, W, C)`, the model's shape.
+            batch: `uint8 (N, H, W, C)` or `float32` features without NaN, of the model's shape.
 
         Returns:
-            `(N, classes)`: `int8` codes from an int8 variant, `float32` logits from a float one.
+            `(N, ...)` of `dtype`.
 
         Raises:
             UsageError: the engine is closed.
         """
         with self._lock:
             backend = self._backend or self._start(self.require_open())
-            if 0 < len(pixels) <= _MAX_BATCH:
-                return backend.run(self.encode(pixels))
+            if 0 < len(batch) <= _MAX_BATCH:
+                return backend.run(self._encode(batch) if self._encode else batch)
             pieces = [
-                backend.run(self.encode(pixels[start : start + _MAX_BATCH]))
-                for start in range(0, len(pixels), _MAX_BATCH)
+                backend.run(self._encode(piece) if self._encode else piece)
+                for start in range(0, len(batch), _MAX_BATCH)
+                for piece in (batch[start : start + _MAX_BATCH],)
             ]
-        classes = len(self._manifest.output.labels)
-        empty = np.empty((0, classes), np.int8 if self._integer else np.float32)
+            empty = np.empty((0, *backend.output.shape), self.dtype)
         return np.concatenate([*pieces, empty])
 
     def run_encoded(self, encoded: NDArray[Any]) -> NDArray[Any]:
@@ -83,11 +88,9 @@ class Engine:
             backend = self._backend or self._start(self.require_open())
             return backend.run(encoded)
 
-    def encode(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Turns pixels into what the engine takes: `int8`, or `float32` for a float variant."""
-        if self._integer:
-            return np.bitwise_xor(pixels, _SIGN_BIT).view(np.int8)
-        return self._float_of_pixel[pixels]
+    def encode(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Turns a batch into what the engine takes."""
+        return self._encode(batch) if self._encode else batch
 
     def clone(self) -> "Engine":
         """Starts the same bytes once more.
@@ -136,6 +139,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
+def _encoder(entry: Input, integer: bool) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+    """From a batch to what the backend runs; pixels are codes plus 128 already."""
+    if integer == (entry.kind == "image"):
+        return None
+    if integer:
+        return quantizer(entry.scale, entry.zero_point)
+    codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
+    return (codes * entry.scale).astype(np.float32).take
+
+
+def to_int8(codes: NDArray[Any]) -> NDArray[Any]:
+    """Gives codes as int8, whichever way an engine has them; floats are left alone."""
+    return (codes ^ SIGN_BIT).view(np.int8) if codes.dtype == np.uint8 else codes
+
+
 def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
     """Compares what the engine reports of the model file with what the manifest says of it."""
     integer = variant.precision == "int8"
@@ -143,7 +161,7 @@ def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
     for side in ("input", "output"):
         spec = getattr(manifest, side)
         scale, zero_point = (spec.scale, spec.zero_point) if integer else (0.0, 0)
-        promised = TensorInfo(spec.shape[1:], dtype, scale, zero_point)
+        promised = TensorInfo(spec.sample_shape, dtype, scale, zero_point)
         found: TensorInfo = getattr(backend, side)
         for name in (field.name for field in fields(TensorInfo)):
             expected, got = getattr(promised, name), getattr(found, name)

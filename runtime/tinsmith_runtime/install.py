@@ -8,15 +8,16 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinsmith_runtime.archive import pack
-from tinsmith_runtime.bundle import Bundle, read_bundle, sha256, write_whole
+from tinsmith_runtime.bundle import Bundle, sha256, write_whole
 from tinsmith_runtime.errors import BackendError, BundleError, UsageError
 from tinsmith_runtime.installation import RECORD, Installation, bundle_file, read_installation
 from tinsmith_runtime.selftest import require_passed, selftest_bundle
+from tinsmith_runtime.signature import read_trusted
 
 _BUNDLE = re.compile(r"([0-9a-f]{64})\.tin")
 # What `write_whole` leaves beside a file when it is killed.
@@ -40,21 +41,27 @@ class Switch:
     previous: str | None
 
 
-def install(source: str | Path, folder: str | Path) -> Switch:
+def install(
+    source: str | Path,
+    folder: str | Path,
+    trusted_keys: Sequence[str | Path | bytes] | None = None,
+) -> Switch:
     """Verifies a bundle, tests it on every installed engine, then switches a folder to it.
 
     Args:
         source: a `.tin` file or a folder of the same content.
         folder: the installed folder; made if its parent is there.
+        trusted_keys: public keys: a bundle that none of them signed is refused; see `load`.
 
     Raises:
-        UsageError: there is nothing at `source`, or `folder` cannot hold an installation.
-        BundleError: the bundle is damaged, or the disk refuses.
+        UsageError: there is nothing at `source`, a key is bad, or `folder` cannot hold an
+            installation.
+        BundleError: the bundle is damaged or not signed by a trusted key, or the disk refuses.
         BackendError: an engine is missing, or does not give the golden outputs.
     """
     folder = Path(folder)
     _require_place(folder)
-    bundle = read_bundle(source)
+    bundle = read_trusted(source, trusted_keys)
     _require_selftest(source, bundle)
     data = pack(bundle.files)
     digest = sha256(data)
@@ -74,15 +81,19 @@ def install(source: str | Path, folder: str | Path) -> Switch:
     return Switch(str(folder), not (whole and after == before), after.current, after.previous)
 
 
-def rollback(folder: str | Path) -> Switch:
+def rollback(
+    folder: str | Path, trusted_keys: Sequence[str | Path | bytes] | None = None
+) -> Switch:
     """Switches a folder back to its previous bundle; the current one becomes the previous one.
 
     Args:
         folder: an installed folder.
+        trusted_keys: as `install` takes them, for the previous bundle.
 
     Raises:
-        UsageError: there is no such folder, or it keeps no previous bundle.
-        BundleError: the previous bundle is damaged, or the disk refuses.
+        UsageError: there is no such folder, it keeps no previous bundle, or a key is bad.
+        BundleError: the previous bundle is damaged or not signed by a trusted key, or the disk
+            refuses.
         BackendError: an engine is missing, or does not give the golden outputs.
     """
     folder = Path(folder)
@@ -96,7 +107,7 @@ def rollback(folder: str | Path) -> Switch:
         file = bundle_file(folder, before.previous)
         if not file.is_file():
             raise BundleError(f"{file}: missing: install a bundle instead")
-        _require_selftest(file, read_bundle(file))
+        _require_selftest(file, read_trusted(file, trusted_keys))
         _switch(folder, Installation(before.previous, before.current))
     return Switch(str(folder), True, before.previous, before.current)
 

@@ -3,35 +3,36 @@
 Unknown fields are refused: a manifest says nothing that this version does not understand.
 """
 
-import hashlib
 import json
 import math
 import re
 import reprlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any, TypeAlias
 
+from tinsmith_runtime.digest import sha256
 from tinsmith_runtime.errors import BundleError
+from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.record import Rule, mismatch, parse_record
 
 FORMAT_VERSION = 1
 ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}
 
 _MAX_ELEMENTS = 1 << 26
+_MAX_AXES = 8
+# What goes with each kind of input: the dtype that a user passes, and the layout.
+_INPUTS = {"image": ("uint8", "NHWC"), "features": ("float32", None)}
 
 
 def _one_of(*words: str) -> Rule:
     return Rule(" or ".join(words), words.__contains__)
 
 
-def _tensor_shape(*axes: str) -> Rule:
-    def holds(shape: tuple[int | None, ...]) -> bool:
-        sizes = [size for size in shape[1:] if size is not None and size > 0]
-        whole = len(shape) == len(axes) == len(sizes) + 1 and shape[0] is None
-        return whole and math.prod(sizes) <= _MAX_ELEMENTS
-
-    return Rule(f"[{', '.join(axes)}]", holds)
+def _batch_first(shape: tuple[int | None, ...]) -> bool:
+    sizes = [size for size in shape[1:] if size is not None and size > 0]
+    whole = 0 < len(sizes) == len(shape) - 1 < _MAX_AXES and shape[0] is None
+    return whole and math.prod(sizes) <= _MAX_ELEMENTS
 
 
 Count: TypeAlias = Annotated[int, Rule("1 to 2147483647", lambda count: 0 < count < 1 << 31)]
@@ -41,64 +42,112 @@ FileName: TypeAlias = Annotated[
 ]
 Scale: TypeAlias = Annotated[float, Rule("a positive number", lambda scale: 0 < scale < 1e30)]
 ZeroPoint: TypeAlias = Annotated[int, Rule("-128 to 127", lambda point: -128 <= point <= 127)]
-Shape: TypeAlias = tuple[int | None, ...]
+Shape: TypeAlias = Annotated[
+    tuple[int | None, ...], Rule("[null, ...], sizes from 1 after it", _batch_first)
+]
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
+class Preprocessing:
+    """How an image file becomes pixels of the model's size; an array of pixels is left as it is.
+
+    Attributes:
+        resampling: the filter, by Pillow's name for it.
+        fit: `stretch` to the size; `contain`: scale into it and pad with zeros; `crop`: scale to
+            cover it and cut the rest off. The last two keep the proportions and the middle.
+        invert: whether every pixel becomes `255 - pixel` first, so that dark on light becomes what
+            a model learned light on dark.
+    """
+
+    resampling: Annotated[
+        str, _one_of("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+    ] = "bilinear"
+    fit: Annotated[str, _one_of("stretch", "contain", "crop")] = "stretch"
+    invert: bool = False
+
+
+@frozen_dataclass(frozen=True)
 class Input:
-    """What the model takes.
+    """What the model takes: an image, or features, which are floats of any shape.
 
     Attributes:
         name: the tensor's name in both formats.
-        shape: `(None, H, W, C)`, batch first.
-        dtype: what a user passes: `uint8`, raw pixels.
-        layout: `NHWC`.
-        value_range: the float values that pixels 0 and 255 stand for.
+        shape: batch first: `(None, H, W, C)` of an image, `(None, ...)` of features.
+        dtype: what a user passes: `uint8`, raw pixels; `float32`, features.
+        layout: `NHWC`; `None` for features.
+        value_range: the float values that pixels 0 and 255 stand for; the range of the features
+            that the model was calibrated on, `None` if it is not known.
         scale: `float = (int8 - zero_point) * scale`.
-        zero_point: -128 for an image: `int8 = pixel - 128`.
+        zero_point: of an image, `int8 = pixel - 128`; of features,
+            `int8 = clip(round_half_to_even(float / scale) + zero_point)`, computed in float32.
+        kind: `image` or `features`.
+        preprocessing: how an image file becomes an input; `None` for features.
     """
 
     name: str
-    shape: Annotated[Shape, _tensor_shape("null", "H", "W", "C")]
-    dtype: Annotated[str, _one_of("uint8")]
-    layout: Annotated[str, _one_of("NHWC")]
-    value_range: tuple[float, float]
+    shape: Shape
+    dtype: Annotated[str, _one_of("uint8", "float32")]
+    layout: Annotated[str, _one_of("NHWC")] | None
+    value_range: tuple[float, float] | None
     scale: Scale
     zero_point: ZeroPoint
+    kind: Annotated[str, _one_of(*_INPUTS)] = "image"
+    preprocessing: Preprocessing | None = Preprocessing()
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape without the batch."""
+        return tuple(size or 0 for size in self.shape[1:])
+
+    @property
+    def color(self) -> str | None:
+        """`grey`, `rgb` or `rgba`, after the channels; `None` if no image file has as many."""
+        channels = self.shape[-1] if self.kind == "image" else None
+        return {1: "grey", 3: "rgb", 4: "rgba"}.get(channels or 0)
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Output:
-    """What the model gives: int8 logits, and what to make of them.
+    """What the model gives, as int8, and what to make of it.
 
     Attributes:
         name: the tensor's name in both formats.
-        shape: `(None, classes)`.
-        scale: `logit = (int8 - zero_point) * scale`.
+        shape: batch first: `(None, classes)` of logits, `(None, ...)` of values.
+        scale: `float = (int8 - zero_point) * scale`.
         zero_point: in -128..127.
-        labels: the class names in order.
+        labels: the class names in order; none for values.
         activation: `softmax`, `sigmoid` or `none`, applied in float by the runtime.
+        kind: `logits` of a classifier, or `values`, as regressors and autoencoders give.
     """
 
     name: str
-    shape: Annotated[Shape, _tensor_shape("null", "classes")]
+    shape: Shape
     scale: Scale
     zero_point: ZeroPoint
     labels: tuple[str, ...]
     activation: Annotated[str, _one_of("softmax", "sigmoid", "none")]
+    kind: Annotated[str, _one_of("logits", "values")] = "logits"
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape without the batch."""
+        return tuple(size or 0 for size in self.shape[1:])
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Parity:
-    """How far two engines' int8 outputs agree (counts of outputs; difference in LSB)."""
+    """How far two engines' int8 outputs agree (counts of outputs; difference in LSB).
+
+    `top1_agreement` (0..1) is `None` where the outputs are not classes.
+    """
 
     compared: int
     equal: int
     max_difference_lsb: int
-    top1_agreement: float
+    top1_agreement: float | None
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Variant:
     """One model file. `accuracy` is top-1 on the test set; `parity` is against the TFLite file."""
 
@@ -112,7 +161,7 @@ class Variant:
     parity: Parity | None
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Golden:
     """The file of real inputs and the int8 outputs that every engine must give for them."""
 
@@ -122,7 +171,7 @@ class Golden:
     count: Count
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Layer:
     """A layer with weights: `weight_bits` 7 where 8 could saturate an x86 kernel."""
 
@@ -131,7 +180,7 @@ class Layer:
     weight_bits: int
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Rung:
     """One step of the accuracy ladder: top-1 on `count` test samples."""
 
@@ -140,7 +189,7 @@ class Rung:
     count: int
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Quality:
     """The proof: what each step cost, and how far the two int8 files agree."""
 
@@ -148,7 +197,7 @@ class Quality:
     parity: Parity
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Training:
     """Where the numbers come from: the dataset, the recipe and the seed."""
 
@@ -160,7 +209,7 @@ class Training:
     seed: int
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Manifest:
     """Everything a bundle says of itself; `made_with` maps package names to versions."""
 
@@ -206,7 +255,7 @@ def parse_manifest(data: bytes) -> Manifest:
 
 
 def _seal(tree: dict[str, Any]) -> bytes:
-    digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    digest = sha256(json.dumps(tree, sort_keys=True).encode())
     return (json.dumps({**tree, "manifest_sha256": digest}, indent=1) + "\n").encode()
 
 
@@ -223,7 +272,12 @@ def _require_version(tree: object) -> None:
 def _contradictions(manifest: Manifest) -> Iterator[str]:
     """What is wrong between fields that are right each by itself."""
     output, variants = manifest.output, manifest.variants
-    if len(output.labels) != output.shape[1]:
+    yield from _input_contradictions(manifest.input)
+    if output.kind == "values" and output.labels:
+        yield mismatch("output.labels", "none, for values", len(output.labels))
+    if output.kind == "logits" and len(output.shape) != 2:
+        yield mismatch("output.shape", "[null, classes]", list(output.shape))
+    elif output.kind == "logits" and len(output.labels) != output.shape[1]:
         yield mismatch("output.labels", f"{output.shape[1]} class names", len(output.labels))
     if not variants:
         yield "variants: expected at least one, got none"
@@ -233,3 +287,19 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     files = ["manifest.json", manifest.golden.file, *(variant.file for variant in variants)]
     if len(set(files)) < len(files):
         yield mismatch("variants", "files that differ", files)
+
+
+def _input_contradictions(entry: Input) -> Iterator[str]:
+    dtype, layout = _INPUTS[entry.kind]
+    if entry.dtype != dtype:
+        yield mismatch("input.dtype", f"{dtype}, for {entry.kind}", entry.dtype)
+    if entry.layout != layout:
+        yield mismatch("input.layout", f"{layout or 'null'}, for {entry.kind}", entry.layout)
+    if entry.kind == "features" and entry.preprocessing:
+        yield mismatch("input.preprocessing", "null, for features", entry.preprocessing)
+    if entry.kind == "image" and not entry.preprocessing:
+        yield mismatch("input.preprocessing", "an object, for an image", entry.preprocessing)
+    if entry.kind == "image" and not entry.value_range:
+        yield mismatch("input.value_range", "two numbers, for an image", entry.value_range)
+    if entry.kind == "image" and len(entry.shape) != 4:
+        yield mismatch("input.shape", "[null, H, W, C]", list(entry.shape))

@@ -1,29 +1,32 @@
 """The runtime's face: `load` a bundle, then `classify` an image or `predict` a batch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_runtime.activation import ACTIVATIONS
+from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
 from tinsmith_runtime.backends import installed_backends, require_known
 from tinsmith_runtime.bundle import Bundle, read_bundle
-from tinsmith_runtime.engine import Engine
+from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import InputError, UsageError
+from tinsmith_runtime.features import check_features, read_features
+from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.image import Picture, check_pixels, read_image
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output, Variant
 from tinsmith_runtime.selftest import SelfTest, require_passed, selftest_bundle
-from tinsmith_runtime.signature import read_trusted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # Far more than a board has; an engine that is asked for millions takes the process down.
 _MAX_THREADS = 256
+_UINT8 = np.dtype(np.uint8)
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Prediction:
     """A class and the probability (0..1) that the model gives it."""
 
@@ -32,11 +35,11 @@ class Prediction:
 
 
 def load(
-    path: str | Path,
+    path: "str | Path",
     backend: str = "auto",
     threads: int = 1,
     precision: str = "int8",
-    trusted_keys: Sequence[str | Path | bytes] | None = None,
+    trusted_keys: "Sequence[str | Path | bytes] | None" = None,
     selftest: bool = False,
 ) -> "Model":
     """Loads a bundle on one engine, all of it checked.
@@ -57,7 +60,12 @@ def load(
         BackendError: the engine is missing, or its model is not what the manifest says, or the
             self-test failed.
     """
-    bundle = read_bundle(path) if trusted_keys is None else read_trusted(path, trusted_keys)[0]
+    if trusted_keys is None:
+        bundle = read_bundle(path)
+    else:
+        from tinsmith_runtime.signature import read_trusted  # most programs need none of it
+
+        bundle = read_trusted(path, trusted_keys)
     model = open_model(bundle, backend, threads, precision)
     if selftest:
         require_passed(model.selftest())
@@ -111,8 +119,12 @@ class Model:
         self.engine_version = engine.version
         self._engine = engine
         self._proof = proof
-        self._image_shape = tuple(size or 0 for size in proof.manifest.input.shape[1:])
-        self._integer = variant.precision == "int8"
+        self._shape = proof.manifest.input.sample_shape
+        self._features = self.input.kind == "features"
+        if variant.precision == "int8":
+            self._decode = code_decoder(self.output, engine.dtype)
+        else:
+            self._decode = ACTIVATIONS[self.output.activation]
 
     @property
     def input(self) -> Input:
@@ -130,11 +142,11 @@ class Model:
         return self.manifest.output.labels
 
     def classify(self, image: Picture, top: int | None = None) -> list[Prediction]:
-        """Classifies one image.
+        """Classifies one image, or one sample of features.
 
         Args:
             image: `uint8 (H, W)` or `(H, W, C)`, a path, the bytes of a PNG or JPEG, or a Pillow
-                image.
+                image; for a model of features, numbers of its shape or the path of a `.npy` file.
             top: how many predictions to give, from 1; all if `None`.
 
         Returns:
@@ -142,62 +154,77 @@ class Model:
 
         Raises:
             InputError: the image does not fit the model.
-            UsageError: there is no such file, `top` is not positive, or the model is closed.
+            UsageError: there is no such file, `top` is not positive, the model gives values and
+                no classes, or it is closed.
         """
         if top is not None and top < 1:
             raise UsageError(f"top: expected a number from 1, got {top}")
-        pixels = read_image(image, self._image_shape)
-        probabilities = self.predict(pixels[np.newaxis])[0]
+        if self.output.kind != "logits":
+            raise UsageError("classify: the model gives values, not classes: use predict")
+        if self.input.preprocessing:
+            sample: NDArray[Any] = read_image(image, self._shape, self.input.preprocessing)
+        else:
+            sample = read_features(image, self._shape)
+        probabilities = self.predict(sample[np.newaxis])[0]
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [Prediction(self.labels[i], float(probabilities[i])) for i in order]
 
-    def predict(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Computes the probabilities of a batch.
+    def predict(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+        """Computes the probabilities, or the values, of a batch.
 
         Args:
-            batch: `uint8 (N, H, W, C)`.
+            batch: `uint8 (N, H, W, C)` of images; numbers `(N, ...)` of features.
 
         Returns:
-            `float32 (N, classes)`, after the activation that the manifest names.
+            `float32 (N, ...)`, after the activation that the manifest names.
 
         Raises:
-            InputError: shape or dtype do not fit the model.
+            InputError: shape, dtype or NaN do not fit the model.
             UsageError: the model is closed.
         """
-        return ACTIVATIONS[self.output.activation](self.decode(self.predict_raw(batch)))
+        return self._decode(self._run(batch))
 
-    def predict_raw(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
+    def predict_raw(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Computes what the engine itself gives, for proofs.
 
         Args:
-            batch: `uint8 (N, H, W, C)`.
+            batch: as `predict` takes it.
 
         Returns:
-            `(N, classes)`: `int8` codes from an int8 variant, `float32` logits from a float one.
+            `(N, ...)`: `int8` codes from an int8 variant, `float32` from a float one.
 
         Raises:
-            InputError: shape or dtype do not fit the model.
+            InputError: shape, dtype or NaN do not fit the model.
             UsageError: the model is closed.
         """
-        if not isinstance(batch, np.ndarray) or batch.ndim != len(self.input.shape):
+        return to_int8(self._run(batch))
+
+    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
+        known = type(batch) is np.ndarray and batch.dtype is _UINT8
+        if known and batch.shape[1:] == self._shape and not self._features:
+            return self._engine.run(batch)
+        if not isinstance(batch, np.ndarray) or batch.ndim != len(self._shape) + 1:
             got = getattr(batch, "shape", type(batch).__name__)
-            height, width, channels = self._image_shape
-            raise InputError(f"batch: expected shape (N, {height}, {width}, {channels}), got {got}")
-        check_pixels("batch", batch, (len(batch), *self._image_shape))
+            sizes = ", ".join(map(str, self._shape))
+            raise InputError(f"batch: expected shape (N, {sizes}), got {got}")
+        if self._features:
+            batch = check_features("batch", batch, (len(batch), *self._shape))
+        else:
+            check_pixels("batch", batch, (len(batch), *self._shape))
         return self._engine.run(batch)
 
-    def encode(self, batch: NDArray[np.uint8]) -> NDArray[Any]:
+    def encode(self, batch: NDArray[Any]) -> NDArray[Any]:
         """Turns a batch, which is not checked, into what the engine takes: for benchmarks."""
         return self._engine.encode(batch)
 
     def run(self, encoded: NDArray[Any]) -> NDArray[Any]:
-        """Runs the engine alone on what `encode` gave; returns what `predict_raw` does."""
+        """Runs the engine alone on what `encode` gave; returns its own codes, or floats."""
         return self._engine.run_encoded(encoded)
 
     def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Gives the `float32` numbers that raw outputs stand for, before the activation."""
-        decoded = raw.astype(np.float32)
-        if self._integer:
+        decoded = to_int8(raw).astype(np.float32)
+        if self.variant.precision == "int8":
             decoded -= np.float32(self.output.zero_point)
             decoded *= np.float32(self.output.scale)
         return decoded

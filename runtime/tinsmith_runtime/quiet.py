@@ -5,7 +5,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 _LOCK = threading.Lock()  # two that mute at once would save each other's silence
 
@@ -21,8 +20,9 @@ def mute_stderr() -> Iterator[None]:
         except OSError:  # a daemon may have closed it
             yield
             return
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        os.close(nothing)
         try:
             yield
         finally:

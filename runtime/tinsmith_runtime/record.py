@@ -1,7 +1,8 @@
 """Frozen dataclasses from JSON: checked by their type hints, every mismatch with its path.
 
-A field may be a `str`, `int`, `float`, another dataclass, `tuple[X, ...]`, `dict[str, X]` or
-`X | None`; `Annotated[X, Rule(...)]` says what its value must satisfy besides.
+A field may be a `str`, `bool`, `int`, `float`, another dataclass, `tuple[X, ...]`, `dict[str, X]`
+or `X | None`; `Annotated[X, Rule(...)]` says what its value must satisfy besides. A field that has
+a default may be missing.
 """
 
 import re
@@ -9,14 +10,18 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from tinsmith_runtime.frozen import frozen_dataclass
 
 _MAX_REPORTED = 5
 # A terminal obeys control characters, and no encoding can write a lone surrogate.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _EXPECTED = {
     str: "text without control characters",
+    bool: "true or false",
     int: "a whole number",
     float: "a finite number",
     tuple: "a list",
@@ -26,7 +31,7 @@ _EXPECTED = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Rule:
     """What a value must satisfy besides its type.
 
@@ -87,7 +92,7 @@ def _parse(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
         }
     if kind is str and type(value) is str and not _UNPRINTABLE.search(value):
         return value
-    if kind is int and type(value) is int:
+    if kind in (int, bool) and type(value) is kind:
         return value
     if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
@@ -103,14 +108,20 @@ def _parse_annotated(kind: Any, rule: Rule, value: Any, path: str, problems: lis
     return parsed
 
 
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return get_type_hints(kind, include_extras=True)
+
+
 def _parse_dataclass(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
     if type(value) is not dict:
         problems.append(mismatch(path, _EXPECTED[dict], value))
         return None
-    hints = get_type_hints(kind, include_extras=True)
+    hints = _hints(kind)
     prefix = f"{path}." if path else ""
     names = [field.name for field in fields(kind)]
-    problems += [f"{prefix}{name}: missing" for name in names if name not in value]
+    required = [field.name for field in fields(kind) if field.default is MISSING]
+    problems += [f"{prefix}{name}: missing" for name in required if name not in value]
     problems += [
         f"{prefix}{reprlib.repr(name)}: unknown field" for name in value if name not in names
     ]
@@ -119,4 +130,4 @@ def _parse_dataclass(kind: Any, value: Any, path: str, problems: list[str]) -> A
         for name in names
         if name in value
     }
-    return kind(**found) if len(found) == len(names) else None
+    return kind(**found) if found.keys() >= set(required) else None

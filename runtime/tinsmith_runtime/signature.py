@@ -99,13 +99,24 @@ def verify_bundle(path: str | Path, trusted_keys: Sequence[str | Path | bytes]) 
         UsageError: no such bundle, no keys, a bad key, or cryptography is not installed.
         BundleError: the bundle is damaged, not signed, or not signed by one of these keys.
     """
-    return read_trusted(path, trusted_keys)[1]
+    return _verify(path, trusted_keys)[1]
 
 
-def read_trusted(
-    path: str | Path, trusted_keys: Sequence[str | Path | bytes]
-) -> tuple[Bundle, Signer]:
-    """Reads a bundle once, and gives it only if a trusted key signed it; see `verify_bundle`."""
+def read_trusted(path: str | Path, trusted_keys: Sequence[str | Path | bytes] | None) -> Bundle:
+    """Reads a bundle, and gives it only if a trusted key signed it.
+
+    Args:
+        path: a `.tin` file or a folder of the same content, or an installed one.
+        trusted_keys: as `verify_bundle` takes them; `None` takes any bundle, signed or not.
+
+    Raises:
+        UsageError: as `verify_bundle` does.
+        BundleError: as `verify_bundle` does.
+    """
+    return read_bundle(path) if trusted_keys is None else _verify(path, trusted_keys)[0]
+
+
+def _verify(path: str | Path, trusted_keys: Sequence[str | Path | bytes]) -> tuple[Bundle, Signer]:
     if isinstance(trusted_keys, str | bytes | Path) or not trusted_keys:
         raise UsageError(
             f"trusted_keys: expected a list of at least one public key, got {trusted_keys!r}"

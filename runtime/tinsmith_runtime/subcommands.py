@@ -1,40 +1,17 @@
-"""`tinsmith run`, `inspect`, `selftest` and the signatures: thin skins over functions."""
+"""`tinsmith inspect`, `selftest`, `install` and the signatures: thin skins over functions."""
 
 import argparse
 import json
-import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 from tinsmith_runtime.bundle import read_bundle
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.install import install, rollback
-from tinsmith_runtime.manifest import Manifest
-from tinsmith_runtime.model import load
+from tinsmith_runtime.manifest import Input, Manifest
+from tinsmith_runtime.run import add_trusted_key
 from tinsmith_runtime.selftest import selftest
 from tinsmith_runtime.signature import Signer, generate_key, sign_bundle, verify_bundle
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
-
-
-def configure_run(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `tinsmith run`."""
-    _add_bundle(parser)
-    parser.add_argument(
-        "images",
-        nargs="+",
-        type=Path,
-        metavar="IMAGE",
-        help="a PNG, JPEG or .npy file, or a folder",
-    )
-    parser.add_argument(
-        "--backend", default="auto", help="litert, onnx or auto, the first installed (default)"
-    )
-    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
-    parser.add_argument("--top", type=int, default=1, help="classes to print an image (default 1)")
-    parser.add_argument("--json", action="store_true", help="a JSON object a line")
-    parser.set_defaults(run=_run)
 
 
 def configure_inspect(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +70,7 @@ def configure_install(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rollback", action="store_true", help="go back to the bundle before; takes FOLDER alone"
     )
+    add_trusted_key(parser)
     said = parser.add_mutually_exclusive_group()
     said.add_argument("--json", action="store_true", help="what is installed now, as JSON")
     said.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -101,38 +79,6 @@ def configure_install(parser: argparse.ArgumentParser) -> None:
 
 def _add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .tin file or folder")
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    if arguments.top < 1:
-        raise UsageError(f"--top: expected a number from 1, got {arguments.top}")
-    status = 0
-    with load(arguments.bundle, arguments.backend, arguments.threads) as model:
-        for path in _image_files(arguments.images):
-            try:
-                predictions = model.classify(path, arguments.top)
-            except UsageError as error:
-                print(f"tinsmith: error: {error}", file=sys.stderr)
-                status = 1
-                continue
-            if arguments.json:
-                found = [asdict(prediction) for prediction in predictions]
-                print(json.dumps({"image": str(path), "predictions": found}))
-            else:
-                words = "  ".join(f"{p.label} {p.probability:.1%}" for p in predictions)
-                print(f"{path}: {words}")
-    return status
-
-
-def _image_files(paths: list[Path]) -> Iterator[Path]:
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
-            raise UsageError(f"{path}: expected images ({', '.join(IMAGE_SUFFIXES)}), found none")
-        yield from files
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -149,13 +95,21 @@ def describe(manifest: Manifest) -> list[str]:
     entry, output, training = manifest.input, manifest.output, manifest.training
     parity = manifest.quality.parity
     size = " x ".join(str(n) for n in entry.shape[1:])
-    low, high = entry.value_range
+    ranged = "{:g} to {:g}".format(*entry.value_range) if entry.value_range else ""
+    if entry.kind == "image":
+        taken = f"uint8 pixels, standing for {ranged}"
+    else:
+        taken = f"float32 features{ranged and ', calibrated on '}{ranged}"
+    if output.kind == "logits":
+        given = f"{len(output.labels)} classes ({', '.join(output.labels)})"
+    else:
+        given = " x ".join(str(n) for n in output.shape[1:]) + " values"
     bits = ", ".join(f"{layer.name} {layer.weight_bits}" for layer in manifest.layers)
     versions = ", ".join(f"{name} {found}" for name, found in manifest.made_with.items())
     lines = [
-        f"input     {entry.name}: {size} uint8 pixels, standing for {low:g} to {high:g}",
-        f"output    {output.name}: {len(output.labels)} classes ({', '.join(output.labels)}), "
-        f"{output.activation} applied by the runtime",
+        f"input     {entry.name}: {size} {taken}",
+        *_describe_preprocessing(entry),
+        f"output    {output.name}: {given}, {output.activation} applied by the runtime",
         f"trained   {training.model} on {training.dataset}, seed {training.seed}",
         f"quantized {training.recipe}, {training.qat_epochs} epochs of fine-tuning",
         f"weights   bits a layer: {bits}",
@@ -169,13 +123,24 @@ def describe(manifest: Manifest) -> list[str]:
     lines.append(
         "accuracy  " + " -> ".join(f"{r.stage} {r.accuracy:.2%}" for r in manifest.quality.ladder)
     )
+    agreed = parity.top1_agreement
+    top1 = "" if agreed is None else f"; top-1 agrees on {agreed:.2%}"
     lines.append(
         f"parity    {parity.equal:,} of {parity.compared:,} int8 outputs equal, the rest at most "
-        f"{parity.max_difference_lsb} LSB apart; top-1 agrees on {parity.top1_agreement:.2%}"
+        f"{parity.max_difference_lsb} LSB apart{top1}"
     )
     lines.append(f"golden    {manifest.golden.count} vectors: check them with `tinsmith selftest`")
     lines.append(f"made with {versions}")
     return lines
+
+
+def _describe_preprocessing(entry: Input) -> list[str]:
+    rules = entry.preprocessing
+    if rules is None or entry.color is None:
+        return []
+    fit = {"stretch": "stretched to", "contain": "padded to", "crop": "cropped to"}[rules.fit]
+    invert = ", inverted" if rules.invert else ""
+    return [f"images    made {entry.color}{invert}, {fit} that size, {rules.resampling}"]
 
 
 def _selftest(arguments: argparse.Namespace) -> int:
@@ -230,7 +195,8 @@ def _install(arguments: argparse.Namespace) -> int:
     if arguments.rollback == (bundle is not None):
         expected = "FOLDER alone" if arguments.rollback else "BUNDLE FOLDER, or --rollback FOLDER"
         raise UsageError(f"install: expected {expected}")
-    done = rollback(folder) if arguments.rollback else install(bundle, folder)
+    keys = arguments.trusted_keys
+    done = rollback(folder, keys) if arguments.rollback else install(bundle, folder, keys)
     if arguments.json:
         print(json.dumps(asdict(done)))
     elif not arguments.quiet:

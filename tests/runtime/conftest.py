@@ -73,6 +73,35 @@ def forge(tmp_path: Path) -> Forge:
 
 
 @pytest.fixture
+def features(forge: Forge, bundle: Bundle, tmp_path: Path) -> Path:
+    """The tiny model as one of features: it takes what its pixels stand for, 0 to 1."""
+    return _of_features(forge, bundle, kind="logits").rename(tmp_path / "features.tin")
+
+
+@pytest.fixture
+def values(forge: Forge, bundle: Bundle, tmp_path: Path) -> Path:
+    """The same, and its outputs are values without labels."""
+    path = _of_features(forge, bundle, kind="values", labels=[], activation="none")
+    return path.rename(tmp_path / "values.tin")
+
+
+def _of_features(forge: Forge, bundle: Bundle, **output: object) -> Path:
+    golden, buffer = bundle.golden(), io.BytesIO()
+    np.savez(
+        buffer,
+        inputs=golden.inputs / np.float32(255),
+        outputs_int8=golden.outputs_int8,
+        outputs_float=golden.outputs_float,
+    )
+
+    def edit(tree: Any) -> None:
+        tree["input"].update(kind="features", dtype="float32", layout=None, preprocessing=None)
+        tree["output"].update(output)
+
+    return forge({"golden.npz": buffer.getvalue()}, edit)
+
+
+@pytest.fixture
 def wrong_answers(forge: Forge, bundle: Bundle, tmp_path: Path) -> Path:
     """A bundle with golden outputs each 1 LSB from what the engines give; all else is right."""
     golden, buffer = bundle.golden(), io.BytesIO()

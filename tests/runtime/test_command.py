@@ -56,7 +56,7 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["nosuch"], ["--nosuch"], ["inspect"], ["inspect", "x", "--nosuch"], ["run", "x"]]
+    "words", [[], ["nosuch"], ["--nosuch"], ["inspect"], ["inspect", "x", "--nosuch"], ["run"]]
 )
 def test_misuse(words, capsys):
     with pytest.raises(SystemExit) as stop:

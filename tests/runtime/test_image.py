@@ -8,6 +8,7 @@ from PIL import Image
 
 from tinsmith_runtime import InputError, TinsmithError, UsageError
 from tinsmith_runtime.image import read_image
+from tinsmith_runtime.manifest import Preprocessing
 
 GREY = (8, 8, 1)
 RGB = (8, 8, 3)
@@ -61,6 +62,66 @@ def test_any_mode_becomes_the_models(mode: str):
 
 def test_another_size_is_resized():
     assert read_image(Image.new("L", (300, 200), 77), GREY).tolist() == [[[77]] * 8] * 8
+
+
+def test_a_camera_that_was_held_upright(picture):
+    """A photo is turned as its EXIF says; a Pillow image is taken as it is."""
+    buffer = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the orientation: turn it clockwise
+    picture.save(buffer, "PNG", exif=exif)
+    turned = np.rot90(np.asarray(picture), -1)
+    np.testing.assert_array_equal(read_image(buffer.getvalue(), GREY)[..., 0], turned)
+    opened = Image.open(buffer)
+    np.testing.assert_array_equal(read_image(opened, GREY)[..., 0], np.asarray(picture))
+
+
+@pytest.fixture
+def wide() -> Image.Image:
+    """Black, with a white square in the middle third of its width."""
+    image = Image.new("L", (24, 8))
+    image.paste(255, (8, 0, 16, 8))
+    return image
+
+
+def _rows(image: Image.Image, shape: tuple[int, ...], **rules) -> list[list[int]]:
+    found = read_image(image, shape, Preprocessing(**{"resampling": "box", **rules}))
+    assert found.shape == shape
+    return found[..., 0].tolist()
+
+
+def test_fit(wide):
+    stretched = [[0, 0, 85, 255, 255, 85, 0, 0]] * 8
+    assert _rows(wide, GREY) == _rows(wide, GREY, fit="stretch") == stretched
+    assert _rows(wide, GREY, fit="crop") == [[255] * 8] * 8
+    row, nothing = [0, 0, 85, 255, 255, 85, 0, 0], [0] * 8
+    assert _rows(wide, GREY, fit="contain") == [nothing] * 2 + [row] * 3 + [nothing] * 3
+    tall = wide.transpose(Image.Transpose.TRANSPOSE)
+    columns = np.array(_rows(wide, GREY, fit="contain")).T.tolist()
+    assert _rows(tall, GREY, fit="contain") == columns
+    for fit in ("stretch", "crop", "contain"):
+        assert read_image(Image.new("L", (1, 5000)), RGB, Preprocessing(fit=fit)).shape == RGB
+
+
+def test_invert(wide, pixels):
+    """Before the padding, which is black all the same; arrays are raw pixels and stay."""
+    assert _rows(wide, GREY, fit="crop", invert=True) == [[0] * 8] * 8
+    assert _rows(wide, GREY, fit="contain", invert=True)[0] == [0] * 8
+    assert _rows(wide, GREY, fit="contain", invert=True)[3] == [255, 255, 170, 0, 0, 170, 255, 255]
+    assert _rows(wide, RGB, invert=True) == [[255, 255, 170, 0, 0, 170, 255, 255]] * 8
+    found = read_image(pixels[0], GREY, Preprocessing(invert=True))
+    np.testing.assert_array_equal(found, pixels[0])
+    glass = Image.new("RGBA", (8, 8), (10, 20, 30, 40))
+    found = read_image(glass, (8, 8, 4), Preprocessing(invert=True))
+    assert found[0, 0].tolist() == [245, 235, 225, 40]
+
+
+def test_resampling(wide):
+    found = {
+        name: str(_rows(wide.resize((31, 9)), GREY, resampling=name))
+        for name in ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
+    }
+    assert len(set(found.values())) == 6
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "I;16"])
@@ -157,7 +218,9 @@ def test_damaged_file_never_crashes(form: str, picture, pixels, tmp_path):
     if form == "npy":
         np.save(path, pixels[0])
     else:
-        path.write_bytes(_encode(picture, form))
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.save(path, form, exif=exif)
     data, chance = path.read_bytes(), random.Random(0)
     messages = []
     for _ in range(1000):

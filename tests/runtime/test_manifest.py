@@ -16,6 +16,7 @@ from tinsmith_runtime.manifest import (
     Manifest,
     Output,
     Parity,
+    Preprocessing,
     Quality,
     Rung,
     Training,
@@ -35,14 +36,41 @@ digest = st.text("0123456789abcdef", min_size=64, max_size=64)
 scale = st.floats(1e-30, 1e29)
 zero_point = st.integers(-128, 127)
 size = st.integers(1, 400)
-parity = st.builds(Parity, whole, whole, whole, number)
+parity = st.builds(Parity, whole, whole, whole, st.none() | number)
+preprocessing = st.builds(
+    Preprocessing,
+    st.sampled_from(["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]),
+    st.sampled_from(["stretch", "contain", "crop"]),
+    st.booleans(),
+)
+value_range = st.tuples(number, number)
+sizes = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 layer = st.builds(Layer, text, text, whole)
 rung = st.builds(Rung, text, number, whole)
 
 
 @st.composite
+def inputs(draw: st.DrawFn) -> Input:
+    tail = (draw(scale), draw(zero_point))
+    if draw(st.booleans()):
+        shape = (None, draw(size), draw(size), draw(size))
+        head = (draw(text), shape, "uint8", "NHWC", draw(value_range))
+        return Input(*head, *tail, "image", draw(preprocessing))
+    head = (draw(text), (None, *draw(sizes)), "float32", None, draw(st.none() | value_range))
+    return Input(*head, *tail, "features", None)
+
+
+@st.composite
+def outputs(draw: st.DrawFn) -> Output:
+    labels = draw(st.lists(text, max_size=5))
+    kind, shape = ("logits", [len(labels)]) if labels else ("values", draw(sizes))
+    activation = draw(st.sampled_from(["softmax", "sigmoid", "none"]))
+    place = (draw(text), (None, *shape), draw(scale), draw(zero_point))
+    return Output(*place, tuple(labels), activation, kind)
+
+
+@st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
-    labels = draw(st.lists(text, min_size=1, max_size=5))
     names = draw(
         st.lists(
             st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", fullmatch=True).filter(
@@ -56,23 +84,8 @@ def manifests(draw: st.DrawFn) -> Manifest:
     return Manifest(
         format_version=FORMAT_VERSION,
         made_with=draw(st.dictionaries(text, text, max_size=3)),
-        input=Input(
-            draw(text),
-            (None, draw(size), draw(size), draw(size)),
-            "uint8",
-            "NHWC",
-            draw(st.tuples(number, number)),
-            draw(scale),
-            draw(zero_point),
-        ),
-        output=Output(
-            draw(text),
-            (None, len(labels)),
-            draw(scale),
-            draw(zero_point),
-            tuple(labels),
-            draw(st.sampled_from(["softmax", "sigmoid", "none"])),
-        ),
+        input=draw(inputs()),
+        output=draw(outputs()),
         variants=tuple(
             Variant(
                 f"v{index}",
@@ -161,11 +174,24 @@ def test_any_field_with_any_value(
         ("input.shape", [None, 8, 0, 1], "input.shape: expected"),
         ("input.shape", [None, 8, None, 1], "input.shape: expected"),
         ("input.shape", [None, 10**6, 10**6, 1], "input.shape: expected"),
-        ("input.dtype", "float32", "input.dtype: expected uint8, got 'float32'"),
+        ("input.shape", [None], "input.shape: expected [null, ...], sizes from 1 after it, got"),
+        ("input.shape", [None] + [1] * 8, "input.shape: expected [null, ...], sizes from 1"),
+        ("input.dtype", "int8", "input.dtype: expected uint8 or float32, got 'int8'"),
+        ("input.dtype", "float32", "input.dtype: expected uint8, for image, got 'float32'"),
+        ("input.layout", None, "input.layout: expected NHWC, for image, got None"),
+        ("input.kind", "sound", "input.kind: expected image or features, got 'sound'"),
+        ("input.kind", "features", "input.dtype: expected float32, for features, got 'uint8'"),
+        ("input.value_range", None, "input.value_range: expected two numbers, for an image"),
+        ("input.preprocessing", None, "input.preprocessing: expected an object, for an image"),
+        ("input.preprocessing", {"fit": "fill"}, "input.preprocessing.fit: expected stretch or c"),
+        ("input.preprocessing", {"invert": 1}, "input.preprocessing.invert: expected true or fal"),
+        ("output.kind", "boxes", "output.kind: expected logits or values, got 'boxes'"),
+        ("output.kind", "values", "output.labels: expected none, for values, got 3"),
         ("input.layout", "NCHW", "input.layout: expected NHWC, got 'NCHW'"),
         ("input.scale", 0, "input.scale: expected a positive number, got 0"),
         ("output.shape", [None, 4], "output.labels: expected 4 class names, got 3"),
-        ("output.shape", [], "output.shape: expected [null, classes], got []"),
+        ("output.shape", [], "output.shape: expected [null, ...], sizes from 1 after it"),
+        ("output.shape", [None, 3, 1], "output.shape: expected [null, classes], got [None, 3, 1]"),
         ("output.zero_point", 128, "output.zero_point: expected -128 to 127, got 128"),
         ("output.activation", "relu", "output.activation: expected softmax or sigmoid or none"),
         ("output.labels", ["a", "b", "\x1b[31m"], "output.labels[2]: expected text without"),
@@ -200,6 +226,18 @@ def test_wrong_value_is_named(
     with pytest.raises(BundleError) as caught:
         parse_manifest(seal(tree))
     assert str(caught.value).startswith(f"manifest.json: {message}")
+
+
+def test_bundles_from_before_there_were_features(bundle: Bundle, seal: Callable[[Any], bytes]):
+    """They say nothing of kinds and preprocessing, and mean an image that is stretched."""
+    tree = json.loads(bundle.files["manifest.json"])
+    for field in ("kind", "preprocessing"):
+        tree["input"].pop(field, None)
+    tree["output"].pop("kind", None)
+    manifest = parse_manifest(seal(tree))
+    assert (manifest.input.kind, manifest.output.kind) == ("image", "logits")
+    assert manifest.input.preprocessing == Preprocessing("bilinear", "stretch", invert=False)
+    assert manifest == bundle.manifest
 
 
 @pytest.mark.parametrize("version", [2, 99, 0, "1", 1.0, True, None, [[]], 10**4000])

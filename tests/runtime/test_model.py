@@ -84,6 +84,16 @@ def test_classify(bundle, engine, pixels, tmp_path):
                 loaded.classify(pixels[0], top=top)
 
 
+def test_classify_as_the_manifest_says(forge, engine, pixels):
+    path = forge(edit=_edit("input", preprocessing={"fit": "crop", "invert": True}))
+    dark_on_light = Image.fromarray(255 - pixels[0, ..., 0])
+    wide = Image.new("L", (24, 8), 200)
+    wide.paste(dark_on_light, (8, 0))
+    with load(path, engine) as loaded:
+        assert loaded.classify(wide) == loaded.classify(pixels[0])
+        assert loaded.classify(dark_on_light) == loaded.classify(pixels[0])
+
+
 def test_batches(loaded, pixels):
     """The batch size changes nothing; nor does the way the pixels lie in memory."""
     expected = loaded.predict_raw(pixels)

@@ -14,15 +14,19 @@ class Inner:
 @dataclass(frozen=True)
 class Outer:
     name: str
+    flag: bool
     count: Annotated[int, Rule("1 to 9", lambda count: 1 <= count <= 9)]
     pair: tuple[float, float]
     sizes: tuple[int | None, ...]
     inner: Inner | None
     versions: dict[str, str]
+    unit: str = "lsb"
+    extra: Inner | None = Inner(1.0)
 
 
 GOOD = {
     "name": "x",
+    "flag": True,
     "count": 3,
     "pair": [0, 1.5],
     "sizes": [None, 2],
@@ -33,9 +37,11 @@ GOOD = {
 
 def test_parse():
     assert parse_record(Outer, GOOD) == Outer(
-        "x", 3, (0.0, 1.5), (None, 2), Inner(0.5), {"numpy": "2"}
+        "x", True, 3, (0.0, 1.5), (None, 2), Inner(0.5), {"numpy": "2"}
     )
     assert parse_record(Outer, {**GOOD, "inner": None}).inner is None
+    changed = parse_record(Outer, {**GOOD, "unit": "pp", "extra": None})
+    assert (changed.unit, changed.extra) == ("pp", None)
 
 
 @pytest.mark.parametrize(
@@ -45,6 +51,9 @@ def test_parse():
         ({"name": "a\nb"}, r"name: expected text without control characters, got 'a\nb'"),
         ({"name": "\x1b[2J"}, r"name: expected text without control characters, got '\x1b[2J'"),
         ({"name": "\ud800"}, r"name: expected text without control characters, got '\ud800'"),
+        ({"flag": 1}, "flag: expected true or false, got 1"),
+        ({"unit": 1}, "unit: expected text"),
+        ({"extra": {"ratio": "1"}}, "extra.ratio: expected a finite number, got '1'"),
         ({"count": True}, "count: expected a whole number, got True"),
         ({"count": 1.0}, "count: expected a whole number, got 1.0"),
         ({"count": 10}, "count: expected 1 to 9, got 10"),
@@ -69,5 +78,5 @@ def test_problem_names_the_field(changes: dict[str, object], message: str):
 
 
 def test_all_problems_at_once():
-    with pytest.raises(ValueError, match=r"name: missing.*count: missing.*; and 1 more"):
+    with pytest.raises(ValueError, match=r"name: missing.*count: missing.*; and 2 more"):
         parse_record(Outer, {})

@@ -35,6 +35,12 @@ def test_names_the_vector_the_output_and_the_difference(forge, bundle):
         assert result.mismatch == "golden vector 5, output 2: differs by +1 LSB"
 
 
+def test_of_features_and_values(features, values, forge):
+    for path in (features, values):
+        for result in selftest(path):
+            assert (result.equal_vectors, result.mismatch) == (32, "")
+
+
 def test_difference_does_not_wrap(forge, bundle):
     codes = bundle.golden().outputs_int8
     wrong = np.where(codes >= 0, -128, 127).astype(np.int8)

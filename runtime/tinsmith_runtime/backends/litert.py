@@ -1,30 +1,32 @@
 """TFLite files on LiteRT, or on `tflite_runtime`, its older name, where only that exists."""
 
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from tinsmith_runtime.backends.protocol import Array, TensorInfo
+from tinsmith_runtime.backends.protocol import SIGN_BIT, Array, TensorInfo, require_shape
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.quiet import mute_stderr
 
 # A package that is there but broken is not passed over for the other: the error says so.
 if find_spec("ai_edge_litert"):
+    from ai_edge_litert import __version__
     from ai_edge_litert.interpreter import Interpreter
 
-    _VERSION = f"LiteRT {version('ai-edge-litert')}"
+    _VERSION = f"LiteRT {__version__}"
 else:
+    from tflite_runtime import __version__
     from tflite_runtime.interpreter import Interpreter
 
-    _VERSION = f"tflite_runtime {version('tflite-runtime')}"
+    _VERSION = f"tflite_runtime {__version__}"
 
 
 class LiteRtBackend:
     """A TFLite file on LiteRT; a new batch size resizes the input once."""
 
     name = "litert"
+    code_dtype = np.dtype(np.int8)
 
     def __init__(self, model: bytes, threads: int) -> None:
         try:
@@ -43,16 +45,19 @@ class LiteRtBackend:
         self.input, self.output = _tensor_info(inputs[0]), _tensor_info(outputs[0])
         self._input_index: int = inputs[0]["index"]
         self._output_index: int = outputs[0]["index"]
-        self._batch_size: int = inputs[0]["shape"][0]
+        self._buffer = np.empty(inputs[0]["shape"], np.uint8)
 
     def run(self, batch: Array) -> Array:
         """See `Backend.run`."""
         interpreter = self._interpreter
         try:
-            if len(batch) != self._batch_size:
+            if batch.shape != self._buffer.shape:
+                require_shape(batch, self.input)
                 interpreter.resize_tensor_input(self._input_index, batch.shape)
                 interpreter.allocate_tensors()
-                self._batch_size = len(batch)
+                self._buffer = np.empty(batch.shape, np.uint8)
+            if batch.dtype == np.uint8:
+                batch = np.bitwise_xor(batch, SIGN_BIT, self._buffer).view(np.int8)
             interpreter.set_tensor(self._input_index, batch)
             interpreter.invoke()
         except (RuntimeError, ValueError) as error:
