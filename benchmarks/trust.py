@@ -143,7 +143,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="as for tinsmith bench")
     arguments = parser.parse_args()
     # The processes that do the timing must find this file.
-    os.environ["PYTHONPATH"] = str(Path(__file__).parent)
+    known = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), *known]))
     options = QUICK if arguments.quick else Options()
     measure = partial(bench, data=arguments.data, options=options)
     checks: dict[str, Callable[[], bool]] = {

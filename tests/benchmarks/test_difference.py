@@ -1,5 +1,6 @@
 """What is called a difference: not chance, and not what a noisy machine does."""
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -110,7 +111,7 @@ def test_a_real_difference_is_found_under_the_same_noise(processes):
 def trust(monkeypatch):
     """`benchmarks/trust.py`, for this process and those that it starts."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS))
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS), prepend=os.pathsep)
     import trust
 
     yield trust
