@@ -9,9 +9,10 @@ from importlib.resources import files
 import numpy as np
 from PIL import Image
 
+from tinsmith_bench.facts import facts
 from tinsmith_bench.plots import MAX_CONFUSION, Plot, confusions, plots
 from tinsmith_bench.report import Flip, Report
-from tinsmith_bench.tables import TextTable, facts, tables
+from tinsmith_bench.tables import TextTable, tables
 
 
 def html(report: Report) -> str:

@@ -1,7 +1,8 @@
 """A report as Markdown, to paste into a README."""
 
+from tinsmith_bench.facts import facts
 from tinsmith_bench.report import Report
-from tinsmith_bench.tables import TextTable, facts, tables
+from tinsmith_bench.tables import TextTable, tables
 
 
 def markdown(report: Report) -> str:

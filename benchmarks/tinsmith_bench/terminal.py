@@ -7,8 +7,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from tinsmith_bench.facts import facts
 from tinsmith_bench.report import Report
-from tinsmith_bench.tables import TextTable, facts, tables
+from tinsmith_bench.tables import TextTable, tables
 
 WIDTH = 100
 

@@ -94,6 +94,12 @@ def test_every_report_names_dataset_machine_notes_and_verdict(report, render):
         assert paragraph in text
 
 
+def test_reading_a_file_is_told_where_there_were_files(report):
+    dataset = replace(report.dataset, decode_us=812.4)
+    assert "a file is read in 812 µs" in " ".join(printed(replace(report, dataset=dataset)).split())
+    assert "a file is read" not in printed(report)
+
+
 def test_the_verdict_comes_first(report):
     assert printed(report).startswith("On this machine ship float on LiteRT")
     assert markdown(report).startswith("On this machine ship float on LiteRT")
