@@ -1,17 +1,22 @@
 """From an engine's outputs to the floats that a user sees: what a manifest's `activation` names."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tinsmith_runtime.manifest import Output
+if TYPE_CHECKING:  # numpy.typing is left to programs that use it
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tinsmith_runtime.manifest import Output
+
+    Decode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 # Up to here no power of a code, and no sum of them, leaves the range of float32: exp(80) is 6e34.
 _MAX_SOFTMAX_SCALE = 80 / 128
-
-Decode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -24,7 +29,7 @@ def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
 
 
-ACTIVATIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+ACTIVATIONS: dict[str, Decode] = {
     "softmax": _softmax,
     "sigmoid": _sigmoid,
     "none": lambda logits: logits,

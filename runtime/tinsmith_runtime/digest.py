@@ -1,7 +1,7 @@
 """sha256, on OpenSSL only where there is enough to hash."""
 
-import contextlib
 import importlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +20,13 @@ def sha256(data: bytes) -> str:
 
 
 def _find_built_in() -> Callable[[bytes], Any] | None:
-    """Python's own: in `_sha2` since 3.12, in `_sha256` before; a distribution may have neither."""
-    for module in ("_sha2", "_sha256"):
-        with contextlib.suppress(ImportError):
-            found: Callable[[bytes], Any] = importlib.import_module(module).sha256
-            return found
-    return None
+    """Python's own, which a distribution may have left out."""
+    try:
+        module = importlib.import_module("_sha2" if sys.version_info >= (3, 12) else "_sha256")
+    except ImportError:
+        return None
+    found: Callable[[bytes], Any] = module.sha256
+    return found
 
 
 _BUILT_IN = _find_built_in()

@@ -1,20 +1,24 @@
 """A bundle's model file on its engine: checked, one call at a time, and sound after a `fork`."""
 
+from __future__ import annotations
+
 import ctypes
 import os
-import threading
 import weakref
-from collections.abc import Callable
+from _thread import allocate_lock  # threading takes 1 ms to import
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinsmith_runtime.backends import SIGN_BIT, Backend, TensorInfo, create_backend
 from tinsmith_runtime.errors import BackendError, UsageError
-from tinsmith_runtime.features import quantizer
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 # A larger batch is computed in pieces, so that memory does not grow with it.
 _MAX_BATCH = 64
@@ -43,12 +47,12 @@ class Engine:
         self._manifest, self._variant, self._threads = manifest, variant, threads
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
-        self._lock = threading.Lock()
-        self._encode = _encoder(manifest.input, self._integer)
+        self._lock = allocate_lock()
         self._backend: Backend | None = None
         backend = self._start(data)
         self.name, self.version = backend.name, backend.version
         self.dtype = backend.code_dtype if self._integer else backend.output.dtype
+        self._encode = _encoder(manifest.input, self._integer, self.dtype)
         _ALIVE.add(self)
 
     def _start(self, data: bytes) -> Backend:
@@ -92,7 +96,7 @@ class Engine:
         """Turns a batch into what the engine takes."""
         return self._encode(batch) if self._encode else batch
 
-    def clone(self) -> "Engine":
+    def clone(self) -> Engine:
         """Starts the same bytes once more.
 
         Raises:
@@ -121,13 +125,13 @@ class Engine:
         The threads of the parent's engine do not exist in the child: to run it there would wait
         for them for ever, and so would its destructor. The child never frees it.
         """
-        self._lock = threading.Lock()  # a thread of the parent may have held the old one
+        self._lock = allocate_lock()  # a thread of the parent may have held the old one
         if self._backend is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._backend))
             self._backend = None
 
 
-_ALIVE: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+_ALIVE: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
@@ -139,12 +143,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _encoder(entry: Input, integer: bool) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+def _encoder(
+    entry: Input, integer: bool, dtype: np.dtype[Any]
+) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
     """From a batch to what the backend runs; pixels are codes plus 128 already."""
     if integer == (entry.kind == "image"):
         return None
     if integer:
-        return quantizer(entry.scale, entry.zero_point)
+        from tinsmith_runtime.features import quantizer
+
+        return quantizer(entry.scale, entry.zero_point, dtype)
     codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
     return (codes * entry.scale).astype(np.float32).take
 

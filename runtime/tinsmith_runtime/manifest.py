@@ -5,7 +5,6 @@ Unknown fields are refused: a manifest says nothing that this version does not u
 
 import json
 import math
-import re
 import reprlib
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -35,11 +34,19 @@ def _batch_first(shape: tuple[int | None, ...]) -> bool:
     return whole and math.prod(sizes) <= _MAX_ELEMENTS
 
 
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def _is_plain(name: str) -> bool:
+    """Letters, digits, `.`, `_` and `-`, the first a letter or digit, 100 at most."""
+    rest = name.translate(dict.fromkeys(map(ord, "._-")))
+    return name[:1].isalnum() and rest.isalnum() and name.isascii() and len(name) <= 100
+
+
 Count: TypeAlias = Annotated[int, Rule("1 to 2147483647", lambda count: 0 < count < 1 << 31)]
-Digest: TypeAlias = Annotated[str, Rule("64 hex digits", re.compile("[0-9a-f]{64}").fullmatch)]
-FileName: TypeAlias = Annotated[
-    str, Rule("a plain file name", re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch)
-]
+Digest: TypeAlias = Annotated[str, Rule("64 hex digits", _is_digest)]
+FileName: TypeAlias = Annotated[str, Rule("a plain file name", _is_plain)]
 Scale: TypeAlias = Annotated[float, Rule("a positive number", lambda scale: 0 < scale < 1e30)]
 ZeroPoint: TypeAlias = Annotated[int, Rule("-128 to 127", lambda point: -128 <= point <= 127)]
 Shape: TypeAlias = Annotated[

@@ -1,25 +1,29 @@
 """The runtime's face: `load` a bundle, then `classify` an image or `predict` a batch."""
 
-from collections.abc import Sequence
-from types import TracebackType
+from __future__ import annotations
+
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
 from tinsmith_runtime.backends import installed_backends, require_known
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import InputError, UsageError
-from tinsmith_runtime.features import check_features, read_features
 from tinsmith_runtime.frozen import frozen_dataclass
-from tinsmith_runtime.image import Picture, check_pixels, read_image
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output, Variant
 from tinsmith_runtime.selftest import SelfTest, require_passed, selftest_bundle
 
+# What not every program needs is imported where it is used: a start takes milliseconds.
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from tinsmith_runtime.image import Picture
 
 # Far more than a board has; an engine that is asked for millions takes the process down.
 _MAX_THREADS = 256
@@ -35,13 +39,13 @@ class Prediction:
 
 
 def load(
-    path: "str | Path",
+    path: str | Path,
     backend: str = "auto",
     threads: int = 1,
     precision: str = "int8",
-    trusted_keys: "Sequence[str | Path | bytes] | None" = None,
+    trusted_keys: Sequence[str | Path | bytes] | None = None,
     selftest: bool = False,
-) -> "Model":
+) -> Model:
     """Loads a bundle on one engine, all of it checked.
 
     Args:
@@ -63,7 +67,7 @@ def load(
     if trusted_keys is None:
         bundle = read_bundle(path)
     else:
-        from tinsmith_runtime.signature import read_trusted  # most programs need none of it
+        from tinsmith_runtime.signature import read_trusted
 
         bundle = read_trusted(path, trusted_keys)
     model = open_model(bundle, backend, threads, precision)
@@ -74,7 +78,7 @@ def load(
 
 def open_model(
     bundle: Bundle, backend: str = "auto", threads: int = 1, precision: str = "int8"
-) -> "Model":
+) -> Model:
     """Loads a bundle that has been read already; see `load`."""
     if type(threads) is not int or not 1 <= threads <= _MAX_THREADS:
         raise UsageError(f"threads: expected 1 to {_MAX_THREADS}, got {threads!r}")
@@ -120,7 +124,11 @@ class Model:
         self._engine = engine
         self._proof = proof
         self._shape = proof.manifest.input.sample_shape
-        self._features = self.input.kind == "features"
+        self._check_features = None
+        if self.input.kind == "features":
+            from tinsmith_runtime.features import check_features
+
+            self._check_features = check_features
         if variant.precision == "int8":
             self._decode = code_decoder(self.output, engine.dtype)
         else:
@@ -162,8 +170,12 @@ class Model:
         if self.output.kind != "logits":
             raise UsageError("classify: the model gives values, not classes: use predict")
         if self.input.preprocessing:
+            from tinsmith_runtime.image import read_image
+
             sample: NDArray[Any] = read_image(image, self._shape, self.input.preprocessing)
         else:
+            from tinsmith_runtime.features import read_features
+
             sample = read_features(image, self._shape)
         probabilities = self.predict(sample[np.newaxis])[0]
         order = np.argsort(-probabilities, kind="stable")[:top]
@@ -201,15 +213,17 @@ class Model:
 
     def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         known = type(batch) is np.ndarray and batch.dtype is _UINT8
-        if known and batch.shape[1:] == self._shape and not self._features:
+        if known and batch.shape[1:] == self._shape and not self._check_features:
             return self._engine.run(batch)
         if not isinstance(batch, np.ndarray) or batch.ndim != len(self._shape) + 1:
             got = getattr(batch, "shape", type(batch).__name__)
             sizes = ", ".join(map(str, self._shape))
             raise InputError(f"batch: expected shape (N, {sizes}), got {got}")
-        if self._features:
-            batch = check_features("batch", batch, (len(batch), *self._shape))
+        if self._check_features:
+            batch = self._check_features("batch", batch, (len(batch), *self._shape))
         else:
+            from tinsmith_runtime.image import check_pixels
+
             check_pixels("batch", batch, (len(batch), *self._shape))
         return self._engine.run(batch)
 
@@ -229,7 +243,7 @@ class Model:
             decoded *= np.float32(self.output.scale)
         return decoded
 
-    def clone(self) -> "Model":
+    def clone(self) -> Model:
         """Gives a worker a model of its own: the same bytes, engine, threads and precision.
 
         Raises:

@@ -3,10 +3,10 @@
 import contextlib
 import os
 import sys
-import threading
+from _thread import allocate_lock
 from collections.abc import Iterator
 
-_LOCK = threading.Lock()  # two that mute at once would save each other's silence
+_LOCK = allocate_lock()  # two that mute at once would save each other's silence
 
 
 @contextlib.contextmanager

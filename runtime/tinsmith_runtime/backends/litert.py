@@ -1,13 +1,18 @@
 """TFLite files on LiteRT, or on `tflite_runtime`, its older name, where only that exists."""
 
+from __future__ import annotations
+
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinsmith_runtime.backends.protocol import SIGN_BIT, Array, TensorInfo, require_shape
+from tinsmith_runtime.backends.protocol import SIGN_BIT, Backend, TensorInfo, require_shape
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.quiet import mute_stderr
+
+if TYPE_CHECKING:
+    from tinsmith_runtime.backends.protocol import Array
 
 # A package that is there but broken is not passed over for the other: the error says so.
 if find_spec("ai_edge_litert"):
@@ -22,7 +27,7 @@ else:
     _VERSION = f"tflite_runtime {__version__}"
 
 
-class LiteRtBackend:
+class LiteRtBackend(Backend):
     """A TFLite file on LiteRT; a new batch size resizes the input once."""
 
     name = "litert"

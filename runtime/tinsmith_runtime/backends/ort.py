@@ -1,12 +1,17 @@
 """ONNX files on ONNX Runtime."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 
-from tinsmith_runtime.backends.protocol import SIGN_BIT, Array, TensorInfo, require_shape
+from tinsmith_runtime.backends.protocol import SIGN_BIT, Backend, TensorInfo, require_shape
 from tinsmith_runtime.errors import BackendError
+
+if TYPE_CHECKING:
+    from tinsmith_runtime.backends.protocol import Array
 
 # What ONNX Runtime calls a type, and the type that `run` takes or gives for it. tinsmith's int8
 # ONNX holds uint8 activations, since only those reach the integer kernels of ONNX Runtime on x86;
@@ -17,7 +22,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-class OrtBackend:
+class OrtBackend(Backend):
     """An ONNX file on ONNX Runtime's CPU provider."""
 
     name = "onnx"

@@ -1,14 +1,18 @@
 """What an engine must do: one array in, one array out."""
 
-from typing import Any, Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.frozen import frozen_dataclass
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
 
 SIGN_BIT = np.uint8(0x80)
 """`code ^ SIGN_BIT`: from an int8 code to the same plus 128 as uint8, and back."""
@@ -38,8 +42,8 @@ def require_shape(batch: Array, info: TensorInfo) -> None:
         raise BackendError(f"batch: expected shape (N, {expected}), got {batch.shape}")
 
 
-class Backend(Protocol):
-    """One model file on one engine.
+class Backend:
+    """One model file on one engine: the base of the classes that know an engine.
 
     Attributes:
         name: `litert` or `onnx`.
@@ -57,6 +61,7 @@ class Backend(Protocol):
 
     def __init__(self, model: bytes, threads: int) -> None:
         """Loads a model file on `threads` threads."""
+        raise NotImplementedError
 
     def run(self, batch: Array) -> Array:
         """Computes a batch.
@@ -68,3 +73,4 @@ class Backend(Protocol):
             `(N, *output.shape)` of `output.dtype`, or of `code_dtype` for a batch of `uint8`, as
             the engine has them; not overwritten by a later call.
         """
+        raise NotImplementedError
