@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime import InputError, Manifest, UsageError
 from tinsmith_runtime.image import read_image
+from tinsmith_runtime.manifest import Preprocessing
 from tinsmith_train import load_dataset
 
 # What numpy and zipfile raise on files that are no archive of plain arrays, or a damaged one.
@@ -145,12 +146,13 @@ def folder_samples(folder: Path, manifest: Manifest) -> Samples:
             f"({folder.name}/{labels[0] if labels else 'LABEL'}/*.png), or images without labels"
         )
     shape = tuple(size or 0 for size in manifest.input.shape[1:])
+    preprocessing = manifest.input.preprocessing or Preprocessing()
     digest, pixels, durations = hashlib.sha256(), [], []
     for path in images:
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         digest.update(hashlib.sha256(path.read_bytes()).digest())
         start = perf_counter_ns()
-        pixels.append(read_image(path, shape))
+        pixels.append(read_image(path, shape, preprocessing))
         durations.append(perf_counter_ns() - start)
     targets = np.array(list(images.values()), np.int64)
     return Samples(
