@@ -67,8 +67,7 @@ def quantize(
         steps: of fine-tuning; 0 is post-training quantization.
         seed: of the order of the inputs.
         report: hears of the fine-tuning.
-        keep: the layers that stay float, by name, or by the name of the Keras layer that they are
-            parts of.
+        keep: the layers that stay float; a Keras layer's name means all its parts.
 
     Raises:
         UsageError: no layer has such a name.
@@ -94,7 +93,7 @@ def _find(graph: Graph, keep: Sequence[str]) -> list[str]:
     known = [node.name for node in graph.weighted]
     found: list[str] = []
     for name in keep:
-        parts = [name] if name in known else [one for one in known if one.startswith(f"{name}/")]
+        parts = [one for one in known if f"{one}/".startswith(f"{name}/")]
         if not parts:
             raise UsageError(
                 f"--keep-float {name}: no such layer with weights; expected auto or one of "
