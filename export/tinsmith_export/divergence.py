@@ -44,16 +44,17 @@ def first_difference(
     found = litert.run_outputs(_open_tflite(tflite), chosen)
     there = {layer_of(name): values for name, values in found.items()}
     here = ort.run_outputs(_open_onnx(onnx_model, graph), chosen.view(np.uint8) ^ SIGN_BIT)
+    last = graph.output
+    while last.kind == "Reshape":  # a view of what the layer before gives
+        last = graph.node(last.inputs[0])
     for node in graph.nodes[1:]:
-        output = OUTPUT if node is graph.output else f"{node.name}.output"
+        output = OUTPUT if node is last else f"{node.name}.output"
         if node.name not in there or output not in here:
             continue
         other = _channels_last(node, here[output]) ^ SIGN_BIT
         codes = other.view(np.int8).reshape(there[node.name].shape)
         lsb = np.abs(there[node.name].astype(np.int16) - codes).max()
         if lsb:
-            while node.kind == "Reshape":  # the last layer's codes, where the output is shaped
-                node = graph.node(node.inputs[0])
             return node.name, int(lsb)
     return None, None
 

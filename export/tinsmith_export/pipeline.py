@@ -20,7 +20,7 @@ from tinsmith_export.doubts import doubt
 from tinsmith_export.entry import Entry, enter
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.exporting import AUTO, Exported, Options, Progress, Sensitivity
-from tinsmith_export.golden import choose_golden
+from tinsmith_export.golden import COUNT, choose_golden, nudged
 from tinsmith_export.graph import Graph
 from tinsmith_export.measures import mcnemar_p, parity, top1
 from tinsmith_export.proof import (
@@ -203,7 +203,10 @@ def compile_bundle(
     hold_gates(ladder, (proven, random), options.max_drop_pp, kept)
 
     scored = samples.proof_labels if classes else None
-    golden, count = choose_golden(samples.proof, tflite, onnx, logits)
+    others = [onnx]
+    for data in nudged(files["model.int8.onnx"], kept):
+        others.append(run_batches(_engine("model.int8.onnx", data), codes[: 8 * COUNT]))
+    golden, count = choose_golden(samples.proof, tflite, others, logits)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         made_with={name: version(name) for name in _MADE_WITH},

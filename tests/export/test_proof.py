@@ -153,13 +153,14 @@ def test_golden_vectors_are_the_first_that_agree() -> None:
     other = codes.copy()
     other[::5, 1] ^= 1
     logits = rng.normal(size=(50, 3)).astype(np.float32)
-    data, count = choose_golden(pixels, codes, other, logits)
+    data, count = choose_golden(pixels, codes, [other], logits)
     chosen = [i for i in range(50) if i % 5][:COUNT]
     assert count == len(chosen) == COUNT
     with np.load(io.BytesIO(data), allow_pickle=False) as golden:
         np.testing.assert_array_equal(golden["inputs"], pixels[chosen])
         np.testing.assert_array_equal(golden["outputs_int8"], codes[chosen])
         np.testing.assert_array_equal(golden["outputs_float"], logits[chosen])
-    assert choose_golden(pixels[:7], codes[:7], codes[:7], logits[:7])[1] == 7
+    assert choose_golden(pixels[:7], codes[:7], [codes[:7]], logits[:7])[1] == 7
+    assert choose_golden(pixels, codes, [codes, other[:9]], logits)[1] == 7
     with pytest.raises(ConversionError, match="no golden vectors"):
-        choose_golden(pixels, codes, ~codes, logits)
+        choose_golden(pixels, codes, [~codes], logits)
