@@ -147,6 +147,7 @@ def _run(arguments: argparse.Namespace) -> int:
         max_drop_pp=arguments.max_drop_pp,
         seed=arguments.seed,
         keep_float=tuple(arguments.keep_float),
+        layer_errors=arguments.report is not None,
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,

@@ -88,7 +88,8 @@ class Options:
         seed: of everything random.
         keep_float: layers whose weights are not rounded, by name; `auto` keeps as few more as
             `max_drop_pp` takes on inputs held back.
-        sensitivity: whether to measure what quantizing each layer alone costs.
+        layer_errors: whether to measure what quantizing does to each layer's output.
+        sensitivity: whether to measure too what quantizing each layer alone costs.
         input_shape: without the batch, for a model that takes several sizes or none yet.
         output: which one of several outputs to compile.
         custom_objects: name to class or function, for a file with some of one's own.
@@ -100,6 +101,7 @@ class Options:
     max_drop_pp: float = 0.5
     seed: int = 0
     keep_float: tuple[str, ...] = ()
+    layer_errors: bool = False
     sensitivity: bool = False
     input_shape: tuple[int, ...] | None = None
     output: str | None = None
@@ -114,7 +116,8 @@ class Exported:
         manifest: of the bundle that was written.
         checkpoints: of the fine-tuning, the first without any.
         kernels: the integer kernels of ONNX Runtime's own graph, counted.
-        sensitivities: what quantizing does to each layer, in the order of computation.
+        sensitivities: what quantizing does to each layer, in the order of computation; empty if
+            neither `layer_errors` nor `sensitivity` asked for it.
         warnings: what may be wrong with the inputs, a line each.
         peak_memory_mb: the most that this process held so far, in 2**20 bytes.
     """

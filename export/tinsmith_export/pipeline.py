@@ -78,12 +78,11 @@ class Prepared:
         reference: the graph as a model.
         entry: what the inputs are.
         classes: whether the outputs are logits of classes.
-        held_back: inputs that were not tuned on.
         expected: the Keras model's outputs for the proof.
         logits: the reference's.
         steps: of fine-tuning.
         quantized: what became of the graph.
-        sensitivities: what that did to each layer.
+        sensitivities: what that did to each layer, if it was measured.
         warnings: what may be wrong with the inputs.
     """
 
@@ -93,7 +92,6 @@ class Prepared:
     reference: tf_keras.Model
     entry: Entry
     classes: bool
-    held_back: Lesson
     expected: NDArray[np.float32]
     logits: NDArray[np.float32]
     steps: int
@@ -136,6 +134,8 @@ def prepare(model: Any, samples: Samples | str, options: Options, progress: Prog
         progress.step,
         [name for name in options.keep_float if name != AUTO],
     )
+    # What tunes nothing has nothing to hold back.
+    fresh = held_back if steps else _joined(held_back, lesson)
     if AUTO in options.keep_float:
         if not classes:
             raise UsageError(
@@ -143,10 +143,12 @@ def prepare(model: Any, samples: Samples | str, options: Options, progress: Prog
                 "for values, name the layers: --sensitivity shows which"
             )
         progress.stage("choosing the layers to keep float")
-        quantized = keep_fewest(quantized, held_back, options.max_drop_pp, progress.layer)
+        quantized = keep_fewest(quantized, fresh, options.max_drop_pp, progress.layer)
     if options.sensitivity:
         progress.stage(f"measuring {len(quantized.graph.ranged)} layers one by one")
-    sensitivities = measure(quantized, held_back, classes, options.sensitivity, progress.layer)
+    sensitivities: tuple[Sensitivity, ...] = ()
+    if options.sensitivity or options.layer_errors:
+        sensitivities = measure(quantized, fresh, classes, options.sensitivity, progress.layer)
     return Prepared(
         samples,
         graph,
@@ -154,7 +156,6 @@ def prepare(model: Any, samples: Samples | str, options: Options, progress: Prog
         reference,
         entry,
         classes,
-        held_back,
         expected,
         logits,
         steps,
@@ -275,6 +276,17 @@ def _lessons(
         return Lesson(inputs, run(reference, inputs), None if labels is None else labels[chosen])
 
     return lesson(order[held_back:]), lesson(order[:held_back])
+
+
+def _joined(one: Lesson, other: Lesson) -> Lesson:
+    labels = None
+    if one.labels is not None and other.labels is not None:
+        labels = np.concatenate([one.labels, other.labels])
+    return Lesson(
+        np.concatenate([one.inputs, other.inputs]),
+        np.concatenate([one.outputs, other.outputs]),
+        labels,
+    )
 
 
 def _check_rewrite(expected: NDArray[np.float32], found: NDArray[np.float32]) -> None:

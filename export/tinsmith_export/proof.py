@@ -171,7 +171,7 @@ def hold_gates(
             raise GateError(
                 f"{rung.stage} {what.format(f'{drop_pp:.2f}')}, more than --max-drop-pp "
                 f"{max_drop_pp:g}: no bundle written; try --recipe qat with more --qat-steps, or "
-                "--keep-float auto"
+                "--keep-float"
             )
     for parity in parities:
         lsb = parity.enters_lsb if parity.enters_at in kept else parity.max_difference_lsb

@@ -11,7 +11,11 @@ from tinsmith_runtime.manifest import Parity, Rung
 
 
 def html(exported: Exported) -> str:
-    """Writes the proof of an export as an HTML page with its plots inside."""
+    """Writes the proof of an export as an HTML page with its plots inside.
+
+    Args:
+        exported: made with `layer_errors` or `sensitivity`, whose numbers the plots show.
+    """
     manifest = exported.manifest
     training, quality = manifest.training, manifest.quality
     name = escape(training.model)

@@ -17,7 +17,9 @@ from tinsmith_export.tune import Lesson
 
 _BATCH_SIZE = 32
 # A network of a hundred layers runs as often over them.
-COUNT = 500
+COUNT = 256
+# To choose on: 0.1 points of 2,000 answers are two.
+_CHOICE_COUNT = 2000
 
 Report = Callable[[int, int], None]
 
@@ -29,7 +31,7 @@ def measure(
 
     Args:
         quantized: the quantized model.
-        held_back: inputs that it was not tuned on; the first 500 are taken.
+        held_back: inputs that it was not tuned on; the first 256 are taken.
         classes: whether the outputs are logits of classes.
         alone: whether to measure too what each layer costs alone, which takes a run a layer.
         report: hears how many layers are done, of how many.
@@ -111,7 +113,8 @@ def keep_fewest(
 
     Args:
         quantized: the quantized model; what it keeps float already stays float.
-        held_back: inputs that it was not tuned on, and the float model's outputs for them.
+        held_back: inputs that it was not tuned on, and the float model's outputs for them; the
+            first 2,000 are taken.
         max_drop_pp: how many percentage points may be lost, as in `proof.hold_gates`.
         report: hears how many layers are ranked, of how many.
 
@@ -122,9 +125,11 @@ def keep_fewest(
     kept = {node.name for node in quantized.kept}
     others = [node.name for node in quantized.graph.weighted if node.name not in kept]
 
+    inputs, outputs = held_back.inputs[:_CHOICE_COUNT], held_back.outputs[:_CHOICE_COUNT]
+    labels = None if held_back.labels is None else held_back.labels[:_CHOICE_COUNT]
+
     def loss(more: Collection[str]) -> float:
-        found = model.run(held_back.inputs, set(others) - set(more))
-        return drop_pp(held_back.outputs, found, held_back.labels)
+        return drop_pp(outputs, model.run(inputs, set(others) - set(more)), labels)
 
     if loss(()) <= max_drop_pp:
         return quantized
@@ -133,7 +138,7 @@ def keep_fewest(
             f"even with the weights of every layer float, int8 activations lose {left:.2f} points "
             f"on inputs held back, more than --max-drop-pp {max_drop_pp:g}: no bundle written"
         )
-    ranked = _ranked(model, others, held_back.inputs[:COUNT], report)
+    ranked = _ranked(model, others, inputs[:COUNT], report)
     # How many are enough: more layers never lose more, but for chance.
     few, enough = 0, len(ranked)
     while enough - few > 1:
