@@ -126,10 +126,11 @@ def describe(manifest: Manifest) -> list[str]:
         )
     lines += _describe_ladder(manifest.quality.ladder)
     agreed = parity.top1_agreement
+    rest = f", the rest at most {parity.max_difference_lsb} LSB apart"
+    rest = rest if parity.equal < parity.compared else ""
     top1 = "" if agreed is None else f"; top-1 agrees on {agreed:.2%}"
     lines.append(
-        f"parity    {parity.equal:,} of {parity.compared:,} int8 outputs equal, the rest at most "
-        f"{parity.max_difference_lsb} LSB apart{top1}"
+        f"parity    {parity.equal:,} of {parity.compared:,} int8 outputs equal{rest}{top1}"
     )
     if parity.enters_at:
         lines.append(f"          different from layer {parity.enters_at} on")
