@@ -25,6 +25,8 @@ BATCH = 2
 _PASS = ("Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast")
 # What an operator computes with; its other inputs only say a shape, which is known.
 _NEEDED = {"Reshape": 1, "ExpandDims": 1, "Squeeze": 1}
+# What they say of a computed tensor is known without computing it.
+_SHAPES = ("Shape", "Size", "Rank")
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def trace(model: Any) -> Trace:
             )
     finally:
         tf.config.run_functions_eagerly(False)
-    return _simplify(model.name, function, calls)
+    with silence():
+        return _simplify(model.name, function, calls)
 
 
 class _Calls:
@@ -183,7 +186,7 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
         inputs = [origin(tensor) for tensor in operation.inputs]
         if operation.type in _PASS:
             alias |= zip((tensor.name for tensor in operation.outputs), inputs, strict=True)
-        elif reached.intersection(inputs):
+        elif reached.intersection(inputs) and operation.type not in _SHAPES:
             reached |= {tensor.name for tensor in operation.outputs}
             found[operation.outputs[0].name] = (operation, inputs)
     needed: set[str] = {origin(output)}
@@ -207,7 +210,8 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
             Operator(tensor, operation.type, layer, tuple(used), tuple(shape), settings)
         )
     with tf.compat.v1.Session(graph=graph) as session:
-        values = dict(zip(constants, session.run(list(constants)), strict=True))
+        zeros = {source: np.zeros(source.shape, np.float32)}
+        values = dict(zip(constants, session.run(list(constants), zeros), strict=True))
     return Trace(
         name,
         tuple(reversed(operators)),
