@@ -11,9 +11,11 @@ from rich.progress import Progress as Bar
 
 from tinsmith_export.exporting import Exported, Options, Progress, export
 from tinsmith_export.measures import wilson
+from tinsmith_export.samples import find_calibration
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.manifest import Manifest, Parity
 from tinsmith_train import load_dataset
+from tinsmith_train.named import import_named
 
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
@@ -22,14 +24,23 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         "model",
         type=Path,
         metavar="MODEL",
-        help="a Keras file: NAME.keras (Keras 3 or tf_keras) or NAME.h5",
+        help="a Keras file, NAME.keras (Keras 3 or tf_keras) or NAME.h5, or a SavedModel folder",
     )
-    parser.add_argument(
+    inputs = parser.add_mutually_exclusive_group()
+    inputs.add_argument(
         "--dataset",
-        default="mnist",
         metavar="NAME",
-        help="to calibrate, fine-tune and prove on: mnist, digits, a FILE.npz or "
-        "module:function; default: mnist",
+        help="labelled images to calibrate, fine-tune and prove on: mnist, digits, a FILE.npz or "
+        "module:function; default, without --calibration: mnist",
+    )
+    inputs.add_argument(
+        "--calibration",
+        metavar="SOURCE",
+        help="instead of --dataset, inputs such as the board will see, labels not needed: FILE.npz "
+        "(one array, or x, or x_train and x_test), FILE.npy, a FOLDER of images, mnist, digits, or "
+        "module:function that returns an array or yields batches. uint8 (N, H, W, C) are pixels, "
+        "floats are features. A fifth is kept for the proof; labels, if any (y, y_test), are "
+        "never learned from and tell the accuracy",
     )
     parser.add_argument(
         "--data-dir",
@@ -63,6 +74,23 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         help="what the model takes for pixels 0 and 255; default: 0 1",
     )
     parser.add_argument(
+        "--input-shape",
+        type=int,
+        nargs="+",
+        metavar="SIZE",
+        help="the input's H W C, for a model that takes several sizes or was not built",
+    )
+    parser.add_argument(
+        "--output", metavar="NAME", help="which output to compile of a model that has several"
+    )
+    parser.add_argument(
+        "--custom-objects",
+        action="append",
+        default=[],
+        metavar="MODULE:NAME",
+        help="a layer class or function of your own that the file needs; may be given again",
+    )
+    parser.add_argument(
         "--max-drop-pp",
         type=float,
         default=0.5,
@@ -85,20 +113,28 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     if not out.absolute().parent.is_dir() or out.is_dir():
         raise UsageError(f"--out {out}: expected a file in a folder that exists")
-    if not arguments.model.is_file():
+    if not arguments.model.exists():
         raise UsageError(f"{arguments.model}: no such model: make one with `tinsmith train`")
-    dataset = load_dataset(arguments.dataset, arguments.data_dir)
+    samples = arguments.calibration
+    if samples is None:
+        samples = load_dataset(arguments.dataset or "mnist", arguments.data_dir)
+    else:
+        find_calibration(samples)
+    objects = [import_named(spec) for spec in arguments.custom_objects]
     options = Options(
         input_range=tuple(arguments.input_range),
         recipe=arguments.recipe,
         qat_steps=arguments.qat_steps,
         max_drop_pp=arguments.max_drop_pp,
         seed=arguments.seed,
+        input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
+        output=arguments.output,
+        custom_objects={value.__name__: value for value in objects},
     )
     progress = Progress() if arguments.quiet else TerminalProgress()
     try:
         exported = export(
-            arguments.model, dataset, out, options, progress, verbose=arguments.verbose
+            arguments.model, samples, out, options, progress, verbose=arguments.verbose
         )
     finally:
         progress.stop()
@@ -127,6 +163,10 @@ class TerminalProgress(Progress):
         self.stop()
         self._console.print(text, markup=False)
 
+    def warn(self, text: str) -> None:
+        """Prints a line."""
+        self.stage(f"warning: {text}")
+
     def step(self, step: int, steps: int, loss: float) -> None:
         """Moves the bar on."""
         if not self._bar.tasks:
@@ -149,6 +189,8 @@ def _as_json(exported: Exported, out: Path) -> str:
             "layers": [asdict(layer) for layer in manifest.layers],
             "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
             "onnxruntime_kernels": dict(exported.kernels),
+            "warnings": exported.warnings,
+            "peak_memory_mb": round(exported.peak_memory_mb),
         }
     )
 
@@ -165,7 +207,8 @@ def _say(exported: Exported, out: Path) -> list[str]:
         f"         on random inputs {_parity(quality.parity_random)}",
     ]
     lines += [f"file     {v.file:<18} {v.size_bytes:>9,} bytes" for v in manifest.variants]
-    return [*lines, f"written  {out}"]
+    lines += [f"warning  {warning}" for warning in exported.warnings]
+    return [*lines, f"memory   {exported.peak_memory_mb:,.0f} MB at most", f"written  {out}"]
 
 
 def _ladder(manifest: Manifest) -> list[str]:

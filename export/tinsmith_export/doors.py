@@ -1,7 +1,7 @@
-"""The doors: a Keras 3 `.keras`, a tf_keras `.keras` and an `.h5` file become a Keras model.
+"""The doors: a Keras file, a SavedModel folder or a model object becomes one that can be traced.
 
-No code that a file carries is run: `.keras` files are loaded in Keras's safe mode, and the layers
-of an `.h5` file, for which there is no such mode, are looked at before Keras sees the file.
+No code that a file carries is run. What a `.keras` or `.h5` file holds is looked at before Keras
+sees it, a class that is not Keras's own must be given by name, and Keras loads in its safe mode.
 """
 
 import json
@@ -15,56 +15,132 @@ import keras
 import tf_keras
 
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.reader import READERS
+from tinsmith_export.savedmodel import FILE, SavedModel, load_saved_model
+from tinsmith_export.trace import PASS
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 _SUFFIXES = (".keras", ".h5")
 _TROUBLE = (AttributeError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile)
 # Where classes of Keras's own live; a file that names another module would have it imported.
 _MODULES = ("keras.", "tf_keras.", "tensorflow.keras.", "tensorflow.python.keras.")
+# What only a model that was quantized before has.
+_QUANTIZED = ("QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer", "QuantizedDTypePolicy")
+# Layers that `.h5` files name and that `keras.layers` does not.
+_UNLISTED = ("Functional", "Model", "Sequential", "SlicingOpLambda", "TFOpLambda")
 
 
-def load_keras(path: Path) -> Any:
+def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Loads a model without running code that its file carries.
 
     Args:
-        path: a `.keras` file of Keras 3 or tf_keras, or an `.h5` file.
+        path: a `.keras` file of Keras 3 or tf_keras, an `.h5` file, or a SavedModel folder.
+        custom_objects: name to class or function, for what is not Keras's own.
 
     Returns:
-        A `keras.Model` or a `tf_keras.Model`, whichever wrote the file.
+        A `keras.Model`, a `tf_keras.Model` or a `SavedModel`, whichever was saved.
 
     Raises:
         UsageError: no such file, or another kind of file.
-        UnsupportedLayerError: an `.h5` file holds a Lambda or a class that is not Keras's own.
-        TinsmithError: the file is damaged or Keras refuses it.
+        UnsupportedLayerError: the file holds a Lambda or an unknown class, by name.
+        TinsmithError: the file is damaged, quantized already, or Keras refuses it.
     """
+    if path.is_dir():
+        if not (path / FILE).is_file():
+            raise UsageError(
+                f"{path}: expected a SavedModel folder with {FILE} in it: "
+                "save it with model.export('FOLDER')"
+            )
+        return load_saved_model(path, READERS.keys() | set(PASS))
     if not path.is_file():
         raise UsageError(f"{path}: no such model: make one with `tinsmith train`")
     if path.suffix not in _SUFFIXES:
         raise UsageError(
-            f"{path}: expected a file {' or '.join(_SUFFIXES)}: "
+            f"{path}: expected a file {' or '.join(_SUFFIXES)}, or a SavedModel folder: "
             "save it with model.save('NAME.keras')"
         )
+    known = _registered(custom_objects or {})
     try:
-        modern = _keras_version(path).startswith("3.")
-        if modern:
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
-        return tf_keras.models.load_model(path, compile=False, safe_mode=True)
+        version, config = _read_config(path)
+        library = keras if version.startswith("3.") else tf_keras
+        for entry in _objects(config):
+            _refuse_code(entry, known)
+        for layer in _layers(config):
+            _refuse_unknown(layer, library, known)
+        with keras.saving.custom_object_scope(known), tf_keras.saving.custom_object_scope(known):
+            return library.models.load_model(path, compile=False, safe_mode=True)
     except _TROUBLE as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise TinsmithError(f"{path}: Keras cannot load the model: {reason[0]}") from error
 
 
-def _keras_version(path: Path) -> str:
-    """The version of Keras that wrote a file; refuses an `.h5` file that carries code."""
+def prepared(model: Any, input_shape: tuple[int, ...] | None, output: str | None) -> Any:
+    """Gives a model the form that is compiled: built, one input, one output.
+
+    Args:
+        model: a model of Keras 3 or tf_keras, or a `SavedModel`.
+        input_shape: without the batch, for a model that has none yet.
+        output: the name of one of several outputs.
+
+    Raises:
+        UsageError: there is no such output, or this is no model.
+        TinsmithError: there are several inputs or outputs, or no input shape.
+    """
+    if not isinstance(model, keras.Model | tf_keras.Model | SavedModel):
+        raise UsageError(f"expected a model of Keras 3 or tf_keras, got {type(model).__name__}")
+    library: Any = tf_keras if isinstance(model, tf_keras.Model) else keras
+    if not isinstance(model, SavedModel) and not getattr(model, "inputs", None):
+        if input_shape is None:
+            raise TinsmithError(
+                f"{model.name}: the model has no input shape: say one with --input-shape H W C"
+            )
+        if isinstance(model, library.Sequential):
+            model.build((None, *input_shape))
+        else:
+            source = library.Input(input_shape)
+            model = library.Model(source, model(source), name=model.name)
+    if len(model.inputs) != 1:
+        sources = ", ".join(source.name for source in model.inputs)
+        raise TinsmithError(
+            f"{model.name}: expected one input, got {len(model.inputs)} ({sources}): compile the "
+            "part behind one of them, keras.Model(INPUT, OUTPUT)"
+        )
+    names = list(model.outputs if isinstance(model, SavedModel) else model.output_names)
+    if output is None and len(names) > 1:
+        raise TinsmithError(
+            f"{model.name}: expected one output, got {len(names)} ({', '.join(names)}): choose "
+            "one with --output NAME, or join them with a Concatenate layer"
+        )
+    if output is not None and output not in names:
+        raise UsageError(f"--output {output}: the model's outputs are {', '.join(names)}")
+    if len(names) == 1:
+        return model
+    if isinstance(model, SavedModel):
+        return model.selected(str(output))
+    chosen = model.outputs[names.index(str(output))]
+    return library.Model(model.inputs, chosen, name=model.name)
+
+
+def _registered(custom_objects: Mapping[str, Any]) -> dict[str, Any]:
+    """Every name under which either Keras may have saved a class or function of one's own."""
+    known = dict(custom_objects)
+    for value in custom_objects.values():
+        for library in (keras, tf_keras):
+            known.setdefault(library.saving.get_registered_name(value), value)
+        known.setdefault(value.__name__, value)
+    return known
+
+
+def _read_config(path: Path) -> tuple[str, Any]:
+    """The version of Keras that wrote a file, and the model's configuration."""
     if path.suffix == ".keras":
         with zipfile.ZipFile(path) as archive:
-            return str(json.loads(archive.read("metadata.json"))["keras_version"])
+            version = json.loads(archive.read("metadata.json"))["keras_version"]
+            return str(version), json.loads(archive.read("config.json"))
     with h5py.File(path) as file:
         if "model_config" not in file.attrs:
             raise ValueError("weights alone, no model: save it with model.save, not save_weights")
-        for entry in _objects(json.loads(file.attrs["model_config"])):
-            _refuse_code(entry)
-        return str(file.attrs.get("keras_version", "2"))
+        return str(file.attrs.get("keras_version", "2")), json.loads(file.attrs["model_config"])
 
 
 def _objects(tree: Any) -> Iterator[Mapping[str, Any]]:
@@ -78,16 +154,52 @@ def _objects(tree: Any) -> Iterator[Mapping[str, Any]]:
             yield from _objects(branch)
 
 
-def _refuse_code(entry: Mapping[str, Any]) -> None:
-    kind, module = entry["class_name"], entry.get("module")
+def _layers(config: Any) -> Iterator[Mapping[str, Any]]:
+    """The layers of a model's configuration, and of the models in it."""
+    for entry in _objects(config):
+        inside = entry.get("config")
+        if isinstance(inside, dict) and isinstance(inside.get("layers"), list):
+            yield from (layer for layer in inside["layers"] if "class_name" in layer)
+
+
+def _name(entry: Mapping[str, Any]) -> str:
     config = entry.get("config")
-    name = config.get("name", kind) if isinstance(config, dict) else kind
-    if kind == "Lambda":
-        raise UnsupportedLayerError(
-            f"layer `{name}` (Lambda) carries code, which is not run: use a layer of Keras's own"
+    return str(config.get("name", entry["class_name"]) if isinstance(config, dict) else config)
+
+
+def _refuse_code(entry: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuses what Keras would run or import, and what is quantized already."""
+    kind, module, name = entry["class_name"], entry.get("module"), _name(entry)
+    if kind.rpartition(">")[2] in _QUANTIZED:
+        raise TinsmithError(
+            f"layer `{name}` ({kind}): the model is quantized already: give the float model that "
+            "it was made of"
         )
-    if module is not None and not f"{module}.".startswith(_MODULES):
+    if kind in ("Lambda", "__lambda__"):
         raise UnsupportedLayerError(
-            f"layer `{name}` ({module}.{kind}) is not one of Keras's own and is not loaded: "
-            "use a layer of Keras's own"
+            f"layer `{name if kind == 'Lambda' else kind}` (Lambda) carries code, which is not "
+            "run: write it as a layer class of your own and name that with --custom-objects "
+            "module:NAME, or save the model with model.export('FOLDER') and compile the folder"
+        )
+    title = name if kind == "function" else kind
+    if {title, entry.get("registered_name")} & known.keys() or module is None:
+        return
+    if not f"{module}.".startswith(_MODULES):
+        what = f"function `{name}`" if kind == "function" else f"layer `{name}` ({module}.{kind})"
+        place = "module" if module == "builtins" else module
+        raise UnsupportedLayerError(
+            f"{what} is not one of Keras's own and is not loaded: if it is yours, name it with "
+            f"--custom-objects {place}:{title}"
+        )
+
+
+def _refuse_unknown(layer: Mapping[str, Any], library: Any, known: Mapping[str, Any]) -> None:
+    """Refuses a layer that names no module and that Keras does not know."""
+    kind = layer["class_name"]
+    if layer.get("module") is None and kind not in known and kind not in _UNLISTED:
+        if hasattr(library.layers, kind):
+            return
+        raise UnsupportedLayerError(
+            f"layer `{_name(layer)}` ({kind}) is not one of Keras's own: name its class with "
+            f"--custom-objects module:{kind.rpartition('>')[2]}"
         )

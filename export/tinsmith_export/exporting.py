@@ -1,7 +1,7 @@
 """The export's face; imports TensorFlow when called, not before."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ class Progress:
     def step(self, step: int, steps: int, loss: float) -> None:
         """Fine-tuning has done `step` of `steps`."""
 
+    def warn(self, text: str) -> None:
+        """Something may be wrong."""
+
     def stop(self) -> None:
         """The export is over, well or not."""
 
@@ -49,6 +52,9 @@ class Options:
         max_drop_pp: how many percentage points of accuracy int8 may lose; without labels, of
             agreement with float.
         seed: of everything random.
+        input_shape: without the batch, for a model that takes several sizes or none yet.
+        output: which one of several outputs to compile.
+        custom_objects: name to class or function, for a file with some of one's own.
     """
 
     input_range: tuple[float, float] = (0.0, 1.0)
@@ -56,6 +62,9 @@ class Options:
     qat_steps: int = 800
     max_drop_pp: float = 0.5
     seed: int = 0
+    input_shape: tuple[int, ...] | None = None
+    output: str | None = None
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -66,16 +75,20 @@ class Exported:
         manifest: of the bundle that was written.
         checkpoints: of the fine-tuning, the first without any.
         kernels: the integer kernels of ONNX Runtime's own graph, counted.
+        warnings: what may be wrong with the inputs, a line each.
+        peak_memory_mb: the most that this process held so far, in 2**20 bytes.
     """
 
     manifest: Manifest
     checkpoints: tuple[Checkpoint, ...]
     kernels: Mapping[str, int]
+    warnings: tuple[str, ...]
+    peak_memory_mb: float
 
 
 def export(
     path: Path,
-    samples: Dataset | Samples,
+    samples: Dataset | Samples | str,
     out: Path,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -84,8 +97,8 @@ def export(
     """Compiles a Keras model file to int8 TFLite and int8 ONNX, proves them, writes a bundle.
 
     Args:
-        path: a `.keras` file of Keras 3 or tf_keras, or an `.h5` file.
-        samples: to calibrate, fine-tune and prove on.
+        path: a `.keras` file of Keras 3 or tf_keras, an `.h5` file, or a SavedModel folder.
+        samples: to calibrate, fine-tune and prove on; or where to find them, as `--calibration`.
         out: the `.tin` file to write.
         options: the defaults of `Options` if `None`.
         progress: hears how it goes.
@@ -100,12 +113,13 @@ def export(
     import_tensorflow(verbose)
     from tinsmith_export.doors import load_keras
 
-    return compile_model(load_keras(path), samples, out, options, progress, verbose)
+    model = load_keras(path, (options or Options()).custom_objects)
+    return compile_model(model, samples, out, options, progress, verbose)
 
 
 def compile_model(
     model: Any,
-    samples: Dataset | Samples,
+    samples: Dataset | Samples | str,
     out: Path,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -114,7 +128,7 @@ def compile_model(
     """Compiles a Keras model to int8 TFLite and int8 ONNX, proves them, and writes a bundle.
 
     Args:
-        model: a built model of Keras 3 or tf_keras, one input and one output.
+        model: of Keras 3 or tf_keras, one input.
         samples: as `export`, like the other arguments and what is raised.
         out: as `export`.
         options: as `export`.
@@ -124,5 +138,6 @@ def compile_model(
     import_tensorflow(verbose)
     from tinsmith_export.pipeline import compile_bundle
 
-    samples = samples if isinstance(samples, Samples) else from_dataset(samples)
+    if isinstance(samples, Dataset):
+        samples = from_dataset(samples)
     return compile_bundle(model, samples, out, options or Options(), progress or Progress())

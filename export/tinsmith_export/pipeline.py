@@ -1,5 +1,7 @@
 """The export, step by step: Keras in, a proven bundle out."""
 
+import resource
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +13,8 @@ import tf_keras
 from numpy.typing import NDArray
 
 from tinsmith_export.convert import convert
+from tinsmith_export.doors import prepared
+from tinsmith_export.doubts import doubt
 from tinsmith_export.entry import Entry, enter
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.exporting import Exported, Options, Progress
@@ -27,7 +31,7 @@ from tinsmith_export.reader import read_graph
 from tinsmith_export.rebuild import rebuild, run
 from tinsmith_export.recipe import quantize
 from tinsmith_export.rewrite import rewrite
-from tinsmith_export.samples import Samples
+from tinsmith_export.samples import Samples, from_calibration
 from tinsmith_export.trace import trace
 from tinsmith_export.tune import Lesson
 from tinsmith_runtime.activation import ACTIVATIONS
@@ -60,18 +64,26 @@ _RANDOM_COUNT = 64
 
 
 def compile_bundle(
-    model: Any, samples: Samples, out: Path, options: Options, progress: Progress
+    model: Any, samples: Samples | str, out: Path, options: Options, progress: Progress
 ) -> Exported:
     """See `tinsmith_export.compile_model`."""
     keras.utils.set_random_seed(options.seed)
+    model = prepared(model, options.input_shape, options.output)
     progress.stage(f"reading {model.name}")
-    graph = read_graph(trace(model))
-    entry = enter(graph.nodes[0].shape, samples, options.input_range)
-    graph, activation = rewrite(entry.prepared(graph))
+    read = read_graph(trace(model, options.input_shape))
+    if isinstance(samples, str):
+        samples = from_calibration(samples, read.nodes[0].shape, options.seed)
+    entry = enter(read.nodes[0].shape, samples, options.input_range)
+    graph, activation = rewrite(entry.prepared(read))
     classes = _has_classes(graph.output.shape, activation, samples)
     reference = rebuild(graph)
     lesson, held_back = _lessons(samples, reference, entry, options.seed)
-    expected = run(model, entry.model_reals(samples.proof))
+    model_reals = entry.model_reals(samples.proof)
+    expected = run(model, model_reals)
+    scored = samples.proof_labels if classes else None
+    warnings = tuple(doubt(model, read, model_reals, expected, scored))
+    for warning in warnings:
+        progress.warn(warning)
     reals, codes = entry.reals(samples.proof), entry.codes(samples.proof)
     logits = run(reference, reals)
     _check_rewrite(expected, ACTIVATIONS[activation](logits))
@@ -104,7 +116,6 @@ def compile_bundle(
     random = _random_parity(files, codes.shape[1:], options.seed, classes)
     hold_gates(ladder, (proven, random), options.max_drop_pp)
 
-    scored = samples.proof_labels if classes else None
     golden, count = choose_golden(samples.proof, tflite, onnx, logits)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
@@ -125,16 +136,25 @@ def compile_bundle(
         ),
     )
     write_bundle(out, manifest, {**files, "golden.npz": golden})
-    return Exported(manifest, quantized.checkpoints, kernels)
+    return Exported(manifest, quantized.checkpoints, kernels, warnings, _peak_memory_mb())
 
 
 def _has_classes(shape: tuple[int, ...], activation: str, samples: Samples) -> bool:
     """Whether the outputs are logits of classes, or values."""
-    if samples.proof_labels is not None and shape != (len(samples.classes),):
-        raise UsageError(
-            f"the model gives outputs {shape}, {samples.name} has {len(samples.classes)} classes"
-        )
+    labels = samples.proof_labels
+    if labels is not None:
+        known = len(samples.classes) or int(labels.max()) + 1
+        if len(shape) != 1 or shape[0] < known or (samples.classes and shape[0] != known):
+            raise UsageError(
+                f"the model gives outputs {shape}, {samples.name} has {known} classes: give "
+                "inputs without labels where the model does not classify"
+            )
     return samples.proof_labels is not None or (activation == "softmax" and len(shape) == 1)
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))  # bytes there, kB here
 
 
 def _lessons(

@@ -36,7 +36,7 @@ def choose_weight_bits(graph: Graph) -> dict[str, int]:
     bits = {}
     for node in graph.weighted:
         kernel = node.kernel.reshape(-1, node.kernel.shape[-1])
-        largest = np.abs(kernel).max(axis=None if node.kind == "Dense" else 0)
+        largest = np.abs(kernel).max(axis=0)
         codes = np.round(kernel / np.maximum(largest, 1e-30) * 127)
         exact = node.kind == "DepthwiseConv2D" and node.weights["depthwise_kernel"].shape[3] == 1
         bits[node.name] = 8 if exact or not can_saturate(codes) else 7
@@ -107,8 +107,7 @@ def _least_weights(node: Node, source: Range) -> NDArray[np.float64]:
     A bias is stored in steps of the input's scale times the weights' scale.
     """
     bias = np.abs(node.weights.get("bias", np.zeros(node.kernel.shape[-1]))).astype(np.float64)
-    least = np.maximum(127 * bias / (source.scale * _MAX_BIAS_CODE), 1e-8)
-    return np.asarray(least.max() if node.kind == "Dense" else least)
+    return np.maximum(127 * bias / (source.scale * _MAX_BIAS_CODE), 1e-8)
 
 
 def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
@@ -139,7 +138,7 @@ def _fixed(span: Range) -> Any:
 
 
 class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
-    """Rounds weights to `bits` bits, symmetric: a scale a channel, or one for a dense layer.
+    """Rounds weights to `bits` bits, symmetric, with a scale a channel.
 
     The converter knows 8-bit codes alone. So 7 bits are 8-bit codes over a range that is wider
     than the weights: none is larger than 63. Of two equal kernels over equal ranges the converter
@@ -147,7 +146,6 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
     """
 
     def __init__(self, kind: str, bits: int, least: NDArray[np.float64], again: int) -> None:
-        self._per_channel = kind != "Dense"
         self._depthwise = kind == "DepthwiseConv2D"
         self._headroom = 127 / (2 ** (bits - 1) - 1) * (1 + again * 2**-16)
         self._least = least.astype(np.float32)
@@ -159,15 +157,12 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
         kernel = inputs
         if self._depthwise:
             kernel = tf.reshape(kernel, (*inputs.shape[:2], -1))
-        axes = range(kernel.shape.rank - 1) if self._per_channel else range(kernel.shape.rank)
-        largest = tf.reduce_max(tf.abs(kernel), axis=list(axes)) * self._headroom
+        axes = list(range(kernel.shape.rank - 1))
+        largest = tf.reduce_max(tf.abs(kernel), axis=axes) * self._headroom
         largest = tf.stop_gradient(tf.maximum(largest, self._least))
-        quantize = (
-            tf.quantization.fake_quant_with_min_max_vars_per_channel
-            if self._per_channel
-            else tf.quantization.fake_quant_with_min_max_vars
+        rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+            kernel, -largest, largest, num_bits=8, narrow_range=True
         )
-        rounded = quantize(kernel, -largest, largest, num_bits=8, narrow_range=True)
         return tf.reshape(rounded, inputs.shape)
 
     def get_config(self) -> dict[str, Any]:

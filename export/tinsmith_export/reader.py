@@ -12,6 +12,19 @@ from tinsmith_export.graph import WEIGHTED, Graph, Node
 from tinsmith_export.trace import BATCH, Operator, Trace
 from tinsmith_runtime.errors import TinsmithError
 
+# Operators that only a quantized model has.
+_ROUNDINGS = ("FakeQuant", "QuantizeAndDequantize")
+# Layers that are more than one operator which is missing.
+_FAMILIES = {
+    "recurrent layers are not compiled": (
+        *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D"),
+        *("TimeDistributed",),
+    ),
+    "attention is not compiled": (
+        *("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"),
+    ),
+}
+
 
 def read_graph(trace: Trace) -> Graph:
     """Reads what a model computes as layers; nothing is left out and nothing changed.
@@ -41,7 +54,12 @@ class _Reader:
 
     def read(self, operator: Operator) -> None:
         """Reads an operator, whose inputs were read before."""
-        read = _READERS.get(operator.kind)
+        read = READERS.get(operator.kind)
+        if read is None and operator.kind.startswith(_ROUNDINGS):
+            raise TinsmithError(
+                f"layer `{operator.layer}` rounds already (TensorFlow's {operator.kind}): the "
+                "model is quantized; give the float model that it was made of"
+            )
         if read is None:
             raise self.unsupported(operator, f"TensorFlow's operator {operator.kind}")
         self.names[operator.output] = read(self, operator)
@@ -49,9 +67,11 @@ class _Reader:
     def unsupported(self, operator: Operator, what: str) -> UnsupportedLayerError:
         """The error for an operator that cannot be compiled."""
         kind = self._trace.classes.get(operator.layer, "operator")
+        family = next((name for name, kinds in _FAMILIES.items() if kind in kinds), None)
         return UnsupportedLayerError(
             f"layer `{operator.layer}` ({kind}) cannot be compiled: it needs {what}; "
-            "take another layer there (docs/compiling.md lists those that compile)"
+            + (f"{family}: " if family else "")
+            + "take another layer there (docs/compiling.md lists those that compile)"
         )
 
     def constant(self, operator: Operator, index: int) -> NDArray[Any] | None:
@@ -470,7 +490,7 @@ def _upsample(reader: _Reader, operator: Operator) -> str:
     return reader.add(operator, "UpSampling2D", size=tuple(map(int, size)))
 
 
-_READERS: dict[str, Callable[[_Reader, Operator], str]] = {
+READERS: dict[str, Callable[[_Reader, Operator], str]] = {
     "Conv2D": _conv,
     "DepthwiseConv2dNative": _conv,
     "Conv2DBackpropInput": _transposed_conv,

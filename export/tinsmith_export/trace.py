@@ -7,7 +7,7 @@ model inside a model, a layer called twice and an operator between layers are al
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_runtime.errors import TinsmithError
+from tinsmith_export.savedmodel import SavedModel, scope_of
+from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train.noise import silence
 
 # Traced with a batch of this size, so that a dimension that mixes images shows.
 BATCH = 2
 
-_PASS = ("Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast")
+PASS = ("Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast")
+_FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 # What an operator computes with; its other inputs only say a shape, which is known.
 _NEEDED = {"Reshape": 1, "ExpandDims": 1, "Squeeze": 1}
 # What they say of a computed tensor is known without computing it.
@@ -73,44 +75,66 @@ class Trace:
     classes: Mapping[str, str]
 
 
-def trace(model: Any) -> Trace:
-    """Traces a model of Keras 3 or tf_keras.
+def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
+    """Traces a model of Keras 3 or tf_keras, or a SavedModel's signature.
 
     Args:
-        model: built, one input of a fixed shape but for the batch, one output.
+        model: one input, one output, as `prepared` gives it.
+        input_shape: without the batch, for a model that takes several sizes.
 
     Raises:
-        TinsmithError: the model has another form.
+        TinsmithError: the model takes several sizes, and none is given.
+        UsageError: it takes another than the given one.
         UnsupportedLayerError: a size that only a run could tell.
     """
-    if not getattr(model, "inputs", None):
-        raise TinsmithError(
-            f"{model.name}: expected a functional or sequential model with an input shape, "
-            f"got {type(model).__name__}"
-        )
-    if len(model.inputs) != 1 or len(model.outputs) != 1:
-        raise TinsmithError(
-            f"{model.name}: expected one input and one output, "
-            f"got {len(model.inputs)} and {len(model.outputs)}"
-        )
-    shape = tuple(model.inputs[0].shape)
-    if None in shape[1:]:
-        raise TinsmithError(
-            f"{model.name}: expected an input of a fixed size, got {shape}: "
-            "build the model with the size that the board will see"
-        )
+    shape = (BATCH, *_sizes(model, input_shape))
     calls = _Calls()
+    if isinstance(model, SavedModel):
+        with silence():
+            return _without_scope(_simplify(model.name, model.function(shape), calls))
     tf.config.run_functions_eagerly(True)  # a function that XLA compiles would stay closed
     try:
         with silence(), calls.watched(model):
             function = tf.compat.v1.wrap_function(
                 lambda x: model(x, training=False),
-                [tf.TensorSpec((BATCH, *shape[1:]), tf.float32, name="input")],
+                [tf.TensorSpec(shape, tf.float32, name="input")],
             )
     finally:
         tf.config.run_functions_eagerly(False)
     with silence():
         return _simplify(model.name, function, calls)
+
+
+def _sizes(model: Any, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of one input."""
+    taken = tuple(model.inputs[0].shape)[1:]
+    given = input_shape or taken
+    fits = len(taken) == len(given) and all(
+        size in (None, wanted) for size, wanted in zip(taken, given, strict=True)
+    )
+    if not fits:
+        raise UsageError(
+            f"--input-shape: the model takes inputs of shape {taken}, not {given}: leave it out"
+        )
+    if None in given:
+        raise TinsmithError(
+            f"{model.name}: expected an input of a fixed size, got {taken}: "
+            "say with --input-shape which size the board will see, for example "
+            f"--input-shape {' '.join('96' if size is None else str(size) for size in taken)}"
+        )
+    return given
+
+
+def _without_scope(trace: Trace) -> Trace:
+    """Takes the model's own name off its layers', where all of them begin with it."""
+    parts = [operator.layer.partition(".") for operator in trace.operators]
+    if len({first for first, _, _ in parts}) > 1 or not all(rest for _, _, rest in parts):
+        return trace
+    operators = zip(trace.operators, parts, strict=True)
+    return replace(
+        trace,
+        operators=tuple(replace(operator, layer=rest) for operator, (_, _, rest) in operators),
+    )
 
 
 class _Calls:
@@ -184,7 +208,7 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
     reached, found = {source.name}, {}
     for operation in graph.get_operations():
         inputs = [origin(tensor) for tensor in operation.inputs]
-        if operation.type in _PASS:
+        if operation.type in PASS and all(t.dtype in _FLOATS for t in operation.outputs):
             alias |= zip((tensor.name for tensor in operation.outputs), inputs, strict=True)
         elif reached.intersection(inputs) and operation.type not in _SHAPES:
             reached |= {tensor.name for tensor in operation.outputs}
@@ -193,13 +217,13 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
     constants: set[str] = set()
     operators = []
     for tensor, (operation, inputs) in reversed(found.items()):
-        if tensor not in needed:
+        if not needed.intersection(output.name for output in operation.outputs):
             continue
         used = inputs[: _NEEDED.get(operation.type)]
         needed |= reached.intersection(used)
         constants |= set(used) - reached
         shape = operation.outputs[0].shape
-        layer = calls.layers.get(operation.name) or operation.name.rpartition("/")[0] or name
+        layer = calls.layers.get(operation.name) or scope_of(operation.name) or name
         if not shape.is_fully_defined():
             raise UnsupportedLayerError(
                 f"layer `{layer}` ({calls.classes.get(layer, operation.type)}): the size of its "
@@ -210,8 +234,10 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
             Operator(tensor, operation.type, layer, tuple(used), tuple(shape), settings)
         )
     with tf.compat.v1.Session(graph=graph) as session:
-        zeros = {source: np.zeros(source.shape, np.float32)}
-        values = dict(zip(constants, session.run(list(constants), zeros), strict=True))
+        # They do not depend on the input's values, but what was a function may wait for it.
+        nothing = np.zeros(source.shape, np.float32)
+        found_values = session.run(list(constants), {source: nothing})
+        values = dict(zip(constants, found_values, strict=True))
     return Trace(
         name,
         tuple(reversed(operators)),

@@ -11,8 +11,6 @@ Importing this module takes numpy alone, so that a board can measure itself on a
 """
 
 import hashlib
-import importlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,9 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_runtime.errors import UsageError
 from tinsmith_train.digits import load_digits
 from tinsmith_train.errors import DatasetError
 from tinsmith_train.mnist import load_mnist
+from tinsmith_train.named import import_named
 from tinsmith_train.npz import read_npz
 
 _DIGITS = tuple("0123456789")
@@ -93,13 +93,10 @@ def _load_npz(path: Path) -> Dataset:
 
 
 def _call(spec: str) -> Dataset:
-    module_name, _, function_name = spec.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does: a user's own module lies in this folder
     try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise DatasetError(f"dataset `{spec}`: {error}") from error
+        function = import_named(spec)
+    except UsageError as error:
+        raise DatasetError(f"dataset {error}") from error
     try:
         returned = function()
     except Exception as error:

@@ -1,0 +1,88 @@
+"""Doubts: signs that a model is given other inputs than it was trained on.
+
+None of them is proof, so none stops an export; each says what to look at.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tf_keras
+from numpy.typing import NDArray
+
+from tinsmith_export.graph import Graph
+from tinsmith_export.measures import top1, wilson
+from tinsmith_export.rebuild import run
+
+_SMALL_FACTOR = 1 / 50  # 1/255, 1/127.5 and 1/128 scale pixels; 1/std of an image is above this
+_SMALL_SPAN = 2.0  # of inputs that were scaled before
+_VARIANCE_RATIO = (
+    100.0  # other data of the same kind stays far below; 255 times the values are 65,025
+)
+_PROBED = 64  # inputs
+
+_CURE = "check --input-range, or how the calibration inputs were prepared"
+
+
+def doubt(
+    model: Any,
+    graph: Graph,
+    reals: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    labels: NDArray[np.int64] | None,
+) -> Iterator[str]:
+    """Looks for signs that the inputs are not what the model was trained on.
+
+    Args:
+        model: the Keras model, or a `SavedModel`.
+        graph: what was read of it, nothing rewritten.
+        reals: `float32 (N, …)`, as the model takes them.
+        expected: `float32 (N, …)`, its answers.
+        labels: `int64 (N,)`, where there are some.
+
+    Returns:
+        One line each.
+    """
+    low, high = float(reals.min()), float(reals.max())
+    readers = graph.readers(graph.nodes[0].name)
+    if len(readers) == 1 and readers[0].kind == "Affine":
+        factor = float(np.median(np.abs(readers[0].weights["factor"])))
+        if factor <= _SMALL_FACTOR and high - low <= _SMALL_SPAN:
+            yield (
+                f"the model begins with a scaling by {factor:.3g}, but its inputs are already "
+                f"{low:.3g} to {high:.3g}: if it was trained on pixels 0 to 255, say "
+                "--input-range 0 255 (for float inputs: give them unscaled)"
+            )
+    yield from _other_statistics(model, reals[:_PROBED])
+    if labels is not None:
+        accuracy = top1(expected, labels)
+        guessing = float(np.bincount(labels).max() / len(labels))
+        if wilson(round(accuracy * len(labels)), len(labels))[0] <= guessing:
+            yield (
+                f"the float model itself is right on {accuracy:.2%} of the inputs, no better than "
+                f"always naming the commonest class ({guessing:.2%}): {_CURE}, and the labels' "
+                "order"
+            )
+
+
+def _other_statistics(model: Any, reals: NDArray[np.float32]) -> Iterator[str]:
+    """Compares the first batch normalization's statistics with what it gets now."""
+    library = tf_keras if isinstance(model, tf_keras.Model) else keras
+    kind = library.layers.BatchNormalization
+    layer = next((part for part in getattr(model, "layers", ()) if isinstance(part, kind)), None)
+    if layer is None:
+        return
+    mean, variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
+    if not mean.any() and (variance == 1).all():
+        return  # never trained
+    found = run(library.Model(model.inputs, layer.input), reals)
+    axes = tuple(range(found.ndim - 1))
+    if found.shape[-1] != len(mean):
+        return  # channels first
+    ratio = float(np.median((found.var(axes) + layer.epsilon) / (variance + layer.epsilon)))
+    if not 1 / _VARIANCE_RATIO < ratio < _VARIANCE_RATIO:
+        yield (
+            f"layer `{layer.name}` was trained on values whose variance is {1 / ratio:.3g} times "
+            f"that of what it gets now: {_CURE}"
+        )

@@ -1,0 +1,185 @@
+"""The SavedModel door: a folder's serving signature, read as data.
+
+`tf.saved_model.load` runs whatever initializers and restore functions a folder carries. Here the
+graph is read first, and refused if it holds an operator that tinsmith does not know; then its
+weights are read from the checkpoint by name. Nothing else of the folder is looked at.
+"""
+
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
+
+from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_runtime.errors import TinsmithError
+from tinsmith_train.noise import silence
+
+FILE = "saved_model.pb"
+_SIGNATURE = "serving_default"
+_OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+# What lies between layers: weights, constants and sizes. None of it reaches out of the graph.
+_PLUMBING = (
+    *("Const", "NoOp", "Placeholder", "ReadVariableOp", "VarHandleOp", *_CALLS),
+    *("BroadcastTo", "ConcatV2", "Fill", "GatherV2", "Pack", "Prod", "Range", "Shape", "Sqrt"),
+    *("Reciprocal", "Size", "Tile"),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class SavedModel:
+    """The serving signature of a SavedModel folder, with the face of a Keras model.
+
+    Attributes:
+        name: of the folder.
+        graph: a `GraphDef`, known operators alone.
+        inputs: one, `float32 (None, …)`; its name is its tensor's.
+        outputs: the names of the outputs, each with its tensor's.
+        variables: the value of every weight by the name of its handle.
+    """
+
+    name: str
+    graph: Any
+    inputs: tuple[Any]
+    outputs: Mapping[str, str]
+    variables: Mapping[str, NDArray[Any]]
+
+    def selected(self, output: str) -> "SavedModel":
+        """The same with one of its outputs alone."""
+        return replace(self, outputs={output: self.outputs[output]})
+
+    def function(self, shape: tuple[int, ...]) -> Any:
+        """A function of TensorFlow that computes the first output for inputs of a shape."""
+
+        def call(x: Any) -> Any:
+            handles = {}
+            for name, value in self.variables.items():
+                variable = tf.Variable(value)
+                x.graph.watch_variable(variable)  # as a read of it by Python would
+                handles[f"{name}:0"] = x.graph.capture(variable.handle)
+            (output,) = tf.import_graph_def(
+                self.graph,
+                input_map={self.inputs[0].name: x, **handles},
+                return_elements=[next(iter(self.outputs.values()))],
+                name="",
+            )
+            return output
+
+        return tf.compat.v1.wrap_function(call, [tf.TensorSpec(shape, tf.float32, "input")])
+
+    def predict(
+        self, inputs: NDArray[np.float32], batch_size: int = 64, verbose: int = 0
+    ) -> NDArray[np.float32]:
+        """As a Keras model: `float32 (N, …)` to `float32 (N, …)`."""
+        function = self.function((None, *inputs.shape[1:]))
+        starts = range(0, len(inputs), batch_size)
+        batches = [tf.constant(inputs[start : start + batch_size]) for start in starts]
+        return np.concatenate([function(batch).numpy() for batch in batches])
+
+
+def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
+    """Reads the serving signature of a folder that Keras or TensorFlow 2 saved.
+
+    Args:
+        folder: with `saved_model.pb` and `variables` in it.
+        known: the operators that may be in it, besides weights, constants and sizes.
+
+    Raises:
+        UnsupportedLayerError: another operator is in it.
+        TinsmithError: the folder is damaged, or has no signature with one float input.
+    """
+    document = saved_model_pb2.SavedModel()
+    try:
+        document.ParseFromString((folder / FILE).read_bytes())
+    except DecodeError as error:
+        raise TinsmithError(f"{folder}: {FILE} is damaged: save the model again") from error
+    graphs = [graph for graph in document.meta_graphs if "serve" in graph.meta_info_def.tags]
+    if not graphs or _SIGNATURE not in graphs[0].signature_def:
+        found = sorted(key for graph in graphs for key in graph.signature_def if key[0] != "_")
+        raise TinsmithError(
+            f"{folder}: expected a signature {_SIGNATURE}, found {', '.join(found) or 'none'}: "
+            "save it with model.export('FOLDER')"
+        )
+    signature = graphs[0].signature_def[_SIGNATURE]
+    outputs = {key: info.name for key, info in sorted(signature.outputs.items())}
+    inputs = [(key, tf.as_dtype(info.dtype).name) for key, info in signature.inputs.items()]
+    if [kind for _, kind in inputs] != ["float32"]:
+        found = ", ".join(f"{key} ({kind})" for key, kind in sorted(inputs))
+        raise TinsmithError(f"{folder}: expected one input of float32, got {found}")
+    (source,) = signature.inputs.values()
+    nodes = [name.rpartition(":")[0] for name in outputs.values()]
+    with silence():  # which calls a function of its own deprecated
+        graph = tf.compat.v1.graph_util.extract_sub_graph(graphs[0].graph_def, nodes)
+    for node in _nodes(graph):
+        if node.op not in known and node.op not in _PLUMBING:
+            layer = scope_of(node.name) or node.name
+            raise UnsupportedLayerError(
+                f"layer `{layer}` cannot be compiled: it needs TensorFlow's operator {node.op}; "
+                "take another layer there (docs/compiling.md lists those that compile)"
+            )
+    spec = tf.TensorSpec(tf.TensorShape(source.tensor_shape), tf.float32, source.name)
+    variables = _read_variables(folder, graph, graphs[0].object_graph_def)
+    return SavedModel(folder.resolve().name, graph, (spec,), outputs, variables)
+
+
+def scope_of(operator: str) -> str:
+    """The layer that an operator's name puts it in: its scopes, without those of calls."""
+    return ".".join(part for part in operator.split("/")[:-1] if not part.startswith(_CALLS))
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """Every operator of a graph and of the functions that it calls."""
+    functions = {function.signature.name: function for function in graph.library.function}
+    waiting, seen = [graph.node], set()
+    while waiting:
+        for node in waiting.pop():
+            yield node
+            for setting in node.attr.values():
+                names = {setting.func.name, *(function.name for function in setting.list.func)}
+                for name in sorted(names & functions.keys() - seen):
+                    seen.add(name)
+                    waiting.append(functions[name].node_def)
+
+
+def _read_variables(folder: Path, graph: Any, saved: Any) -> dict[str, NDArray[Any]]:
+    """The weights that the signature's functions take, by the names of their handles.
+
+    The functions say which object each weight is. A checkpoint numbers the objects in its own way,
+    but both name the ways to them alike.
+    """
+    try:
+        checkpoint = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
+        stored = trackable_object_graph_pb2.TrackableObjectGraph()
+        stored.ParseFromString(checkpoint.get_tensor(_OBJECTS))
+        keys, waiting = {}, [(0, 0)]
+        while waiting:
+            number, twin = waiting.pop()
+            keys[number] = [entry.checkpoint_key for entry in stored.nodes[twin].attributes]
+            twins = {child.local_name: child.node_id for child in stored.nodes[twin].children}
+            waiting += [
+                (child.node_id, twins[child.local_name])
+                for child in saved.nodes[number].children
+                if child.local_name in twins and child.node_id not in keys
+            ]
+        found = {}
+        for node in graph.node:
+            if node.op in _CALLS:
+                bound = saved.concrete_functions[node.attr["f"].func.name].bound_inputs
+                names = [name for name in node.input if not name.startswith("^")]
+                for name, number in zip(names[len(names) - len(bound) :], bound, strict=True):
+                    if saved.nodes[number].WhichOneof("kind") == "variable":
+                        found[name] = checkpoint.get_tensor(keys[number][0])
+        missing = {node.name for node in graph.node if node.op == "VarHandleOp"} - found.keys()
+        if missing:
+            raise KeyError(min(missing))
+    except (DecodeError, IndexError, KeyError, ValueError, tf.errors.OpError) as error:
+        raise TinsmithError(
+            f"{folder}: its weights cannot be read: {error}: save it with model.export('FOLDER')"
+        ) from error
+    return found
