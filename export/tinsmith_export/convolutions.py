@@ -45,7 +45,9 @@ def pool_by_convolution(graph: Graph) -> Graph:
         node = graph.node(name)
         size, padding = node.config["pool_size"], node.config["padding"]
         stride = max(node.config["strides"])
-        if any(s < stride and n > 1 for s, n in zip(node.config["strides"], node.shape, strict=False)):
+        if any(
+            s < stride and n > 1 for s, n in zip(node.config["strides"], node.shape, strict=False)
+        ):
             continue  # TensorFlow has no depthwise convolution of two strides
         kernel = np.full((*size, node.shape[-1], 1), 1 / np.prod(size), np.float32)
         mean = depthwise(node, kernel, strides=(stride, stride), padding=padding)

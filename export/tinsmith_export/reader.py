@@ -254,9 +254,7 @@ def _batch_to_space(reader: _Reader, operator: Operator) -> str:
         del reader.nodes[name]
     source, dilation = reader.nodes[space.inputs[0]], tuple(space.config["block"].tolist())
     weights = dict(conv.weights)
-    return _padded_conv(
-        reader, operator, conv.kind, source, weights, pads, dilation, **config
-    ).name
+    return _padded_conv(reader, operator, conv.kind, source, weights, pads, dilation, **config).name
 
 
 def _matmul(reader: _Reader, operator: Operator) -> str:
@@ -424,7 +422,12 @@ def _pad(reader: _Reader, operator: Operator) -> str:
     sequence = len(source.shape) == 2
     if sequence:
         source, amounts = _row(reader, operator, source), [amounts[0], [0, 0], *amounts[1:]]
-    if len(amounts) != 4 or amounts[0] != [0, 0] or amounts[3] != [0, 0] or operator.kind == "MirrorPad":
+    if (
+        len(amounts) != 4
+        or amounts[0] != [0, 0]
+        or amounts[3] != [0, 0]
+        or operator.kind == "MirrorPad"
+    ):
         raise reader.unsupported(operator, "a padding other than zeros around an image")
     if len(operator.inputs) > 2 and np.any(reader.constant(operator, 2)):
         raise reader.unsupported(operator, "a padding other than zeros")

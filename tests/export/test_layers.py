@@ -15,10 +15,10 @@ import onnx
 import pytest
 from compiling import Compiled, compiled, require_same_outputs, rewritten, settle
 from layer_cases import BOTH, CASES, SHAPE, Case
+from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.graph import Graph
-from tensorflow.lite.python import schema_py_generated as schema
 from tinsmith_runtime.backends.ort import optimized_model
 
 DOCS = Path(__file__).parents[2] / "docs" / "compiling.md"
@@ -84,7 +84,9 @@ def _tflite_in_float(data: bytes) -> bool:
 def _onnx_in_float(data: bytes) -> bool:
     """Whether ONNX Runtime's own graph uses what DequantizeLinear gives."""
     graph = onnx.load_from_string(optimized_model(data)).graph
-    reals = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    reals = {
+        name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output
+    }
     return any(reals.intersection(node.input) for node in graph.node)
 
 

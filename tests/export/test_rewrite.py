@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tf_keras
 from compiling import compiled, require_same_outputs, rewritten, settle
 
 from tinsmith_export import recipe, rewrite
@@ -325,6 +324,6 @@ def test_no_new_name_clashes_with_a_layers() -> None:
 
 
 def test_names_that_tensorflow_would_not_take() -> None:
-    source = tf_keras.Input(SHAPE)
-    model = settle(tf_keras.Model(source, tf_keras.layers.Conv2D(4, 3, name="my conv")(source)))
+    source = keras.Input(SHAPE)
+    model = settle(keras.Model(source, conv(name="my conv")(source)))
     assert rewritten(model)[0].output.name == "my_conv"

@@ -154,7 +154,9 @@ CASES = (
             _layer("ReLU"), _layer("BatchNormalization"), _layer("Conv2D", 4, 3, padding="same")
         ),
     ),
-    Case("BatchNormalization over rows", _layer("BatchNormalization", axis=1), "cannot be compiled"),
+    Case(
+        "BatchNormalization over rows", _layer("BatchNormalization", axis=1), "cannot be compiled"
+    ),
     Case("LayerNormalization", _layer("LayerNormalization")),
     Case(
         "LayerNormalization without scale and offset",
@@ -207,7 +209,9 @@ CASES = (
     Case("MaxPooling2D", _layer("MaxPooling2D", 3, strides=2, padding="same")),
     Case("AveragePooling2D", _layer("AveragePooling2D", 2)),
     Case("AveragePooling2D, padded", _layer("AveragePooling2D", 3, strides=2, padding="same")),
-    Case("AveragePooling2D, two strides", _layer("AveragePooling2D", 2, (2, 1)), "AveragePooling2D"),
+    Case(
+        "AveragePooling2D, two strides", _layer("AveragePooling2D", 2, (2, 1)), "AveragePooling2D"
+    ),
     Case("GlobalAveragePooling2D, `mean`", _mean),
     Case("GlobalMaxPooling2D", _layer("GlobalMaxPooling2D")),
     Case("MaxPooling1D", _sequence(("Conv1D", 4, 3), ("MaxPooling1D", 2))),
