@@ -1,7 +1,7 @@
 """The layers that are tried, one model each: what compiles, how it travels, what is refused.
 
-`python tests/export/layer_cases.py` prints nothing: `test_layers.py` compiles the cases and writes
-the table in docs/compiling.md from what came of it.
+`export/test_layers.py` compiles them, and writes the table in docs/compiling.md from what comes of
+it.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,6 @@ import tensorflow as tf
 import tf_keras
 
 SHAPE = (8, 8, 3)
-ROW = (32, 6)
 BOTH = ("Keras 3", "tf_keras")
 KERASES = dict(zip(BOTH, (keras, tf_keras), strict=True))
 

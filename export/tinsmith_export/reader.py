@@ -88,6 +88,13 @@ class _Reader:
             raise self.unsupported(operator, "a product of two computed tensors")
         return values.astype(np.float32)
 
+    def known(self, operator: Operator, index: int) -> NDArray[Any]:
+        """The constant that an operator must read there, a shape or a place."""
+        values = self.constant(operator, index)
+        if values is None:
+            raise self.unsupported(operator, "sizes that are known before it runs")
+        return values
+
     def source(self, operator: Operator, index: int = 0) -> Node:
         """The node that an operator reads there."""
         return self.nodes[self.names[operator.inputs[index]]]
@@ -239,7 +246,7 @@ def _padded_conv(
 def _space_to_batch(reader: _Reader, operator: Operator) -> str:
     """How TensorFlow spells a dilated convolution: this, a plain one, and the reverse of this."""
     _image(reader, operator)
-    block, padding = (np.asarray(reader.constant(operator, index)) for index in (1, 2))
+    block, padding = (reader.known(operator, index) for index in (1, 2))
     return reader.add(operator, "SpaceToBatch", block=block, padding=padding)
 
 
@@ -249,7 +256,7 @@ def _batch_to_space(reader: _Reader, operator: Operator) -> str:
     if conv.kind not in WEIGHTED or space.kind != "SpaceToBatch":
         raise reader.unsupported(operator, f"TensorFlow's operator {operator.kind} there")
     config = {key: conv.config[key] for key in ("groups",) if key in conv.config}
-    pads = (space.config["padding"] - np.asarray(reader.constant(operator, 2))).tolist()
+    pads = (space.config["padding"] - reader.known(operator, 2)).tolist()
     for name in (conv.name, space.name):
         del reader.nodes[name]
     source, dilation = reader.nodes[space.inputs[0]], tuple(space.config["block"].tolist())
@@ -298,7 +305,7 @@ def _arithmetic(reader: _Reader, operator: Operator) -> str:
             raise reader.unsupported(operator, f"{kind} of two computed tensors")
         return reader.add(operator, {"AddV2": "Add", "Mul": "Multiply"}.get(kind, kind), sources)
     source = reader.source(operator, 0 if left is None else 1)
-    values = right if left is None else left
+    values = reader.known(operator, 1 if left is None else 0)
     if kind in ("AddV2", "Add", "BiasAdd"):
         return _affine(reader, operator, source, offset=values)
     if kind == "Sub":
@@ -418,7 +425,7 @@ def _concatenate(reader: _Reader, operator: Operator) -> str:
 
 
 def _pad(reader: _Reader, operator: Operator) -> str:
-    source, amounts = reader.source(operator), np.asarray(reader.constant(operator, 1)).tolist()
+    source, amounts = reader.source(operator), reader.known(operator, 1).tolist()
     sequence = len(source.shape) == 2
     if sequence:
         source, amounts = _row(reader, operator, source), [amounts[0], [0, 0], *amounts[1:]]
@@ -441,7 +448,7 @@ def _pad(reader: _Reader, operator: Operator) -> str:
 def _slice(reader: _Reader, operator: Operator) -> str:
     """A part of an image: rows and columns cut off."""
     source = _image(reader, operator)
-    begin, end, steps = (np.ravel(reader.constant(operator, i)).tolist() for i in (1, 2, 3))
+    begin, steps = (np.ravel(reader.known(operator, index)).tolist() for index in (1, 3))
     settings, crop = operator.settings, []
     plain = not any(settings[f"{kind}_mask"] for kind in ("ellipsis", "new_axis", "shrink_axis"))
     for axis, (size, rest) in enumerate(zip((BATCH, *source.shape), operator.shape, strict=plain)):
@@ -462,14 +469,15 @@ def _reshape(reader: _Reader, operator: Operator) -> str:
         return reader.add(operator, "Reshape")
     if len(shape) == 2 and shape[-1] == source.shape[-1]:
         return source.name  # (batch * H * W, C), on the way into and out of a dense layer
-    if shape == (1, BATCH * np.prod(source.shape[:-1]), source.shape[-1], 1):
+    places = BATCH * int(np.prod(source.shape[:-1]))
+    if shape == (1, places, source.shape[-1], 1):
         return source.name  # on the way into tf_keras's layer normalization
     raise reader.unsupported(operator, "a shape that mixes images")
 
 
 def _tile(reader: _Reader, operator: Operator) -> str:
     """How Keras 3 spells nearest upsampling: a dimension of 1 put in, repeated, and joined."""
-    source, times = reader.source(operator), np.ravel(reader.constant(operator, 1)).tolist()
+    source, times = reader.source(operator), np.ravel(reader.known(operator, 1)).tolist()
     image = reader.nodes[source.inputs[0]] if source.kind == "Reshape" else source
     if len(image.shape) == 2:
         image, times = _row(reader, operator, image), [times[0], 1, *times[1:]]

@@ -1,4 +1,4 @@
-"""Every layer of `layer_cases.py`: compiled for real or refused by name; the table in the docs.
+"""Every layer of `layer_cases`: compiled for real or refused by name; the table in the docs.
 
 The rewritten model is compared with Keras's for each case and each Keras. What the rewriting
 makes the same of, layer for layer, is converted to int8 once: the weights are random in any case.
@@ -112,7 +112,7 @@ def _table() -> str:
                 found[version] = travel(case, version)
             except UnsupportedLayerError:
                 found[version] = "refused"
-        said = ["–" if v not in found else "no" if found[v] == "refused" else "yes" for v in BOTH]
+        said = ["-" if v not in found else "no" if found[v] == "refused" else "yes" for v in BOTH]
         becomes = next((text for text in found.values() if text != "refused"), "refused by name")
         lines.append(f"| {case.layer} | {' | '.join(said)} | {becomes} |")
     return "\n".join(lines) + "\n"

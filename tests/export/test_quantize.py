@@ -52,11 +52,11 @@ def test_weights_that_could_saturate_are_refused() -> None:
     require_no_saturation([replace(product("DEPTHWISE_CONV_2D", 127, 127), exact=True)])
     with pytest.raises(ConversionError, match="conv"):
         require_no_saturation([product("CONV_2D", 127, 2)])
+    # Two outputs a channel: a product of matrices in ONNX Runtime.
+    codes = np.array([[127, 0], [2, 0]], np.int8).reshape(1, 1, 2, 2)
+    multiplied = replace(product("DEPTHWISE_CONV_2D"), weights=codes)
     with pytest.raises(ConversionError, match="conv"):
-        # Two outputs a channel: a product of matrices in ONNX Runtime.
-        depthwise = product("DEPTHWISE_CONV_2D")
-        codes = np.array([[127, 0], [2, 0]], np.int8).reshape(1, 1, 2, 2)
-        require_no_saturation([replace(depthwise, weights=codes)])
+        require_no_saturation([multiplied])
 
 
 def test_seven_bit_weights_stay_within_63(converted: Compiled) -> None:

@@ -1,7 +1,6 @@
 """Random small networks of the supported layers, compiled: Keras's outputs, integers, one answer.
 
-50 networks, the same each time. `TINSMITH_RANDOM_GRAPHS=500 pytest tests/export/test_random_graphs.py`
-tries so many others.
+50 networks, the same each time. With `TINSMITH_RANDOM_GRAPHS=500` in the environment, 500 others.
 """
 
 import os
