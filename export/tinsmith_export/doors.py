@@ -105,7 +105,9 @@ def prepared(model: Any, input_shape: tuple[int, ...] | None, output: str | None
             f"{model.name}: expected one input, got {len(model.inputs)} ({sources}): compile the "
             "part behind one of them, keras.Model(INPUT, OUTPUT)"
         )
-    names = list(model.outputs if isinstance(model, SavedModel) else model.output_names)
+    # A sequential model of Keras 3 has one output, without a name.
+    named = isinstance(model, SavedModel)
+    names = list(model.outputs if named else getattr(model, "output_names", ["output"]))
     if output is None and len(names) > 1:
         raise TinsmithError(
             f"{model.name}: expected one output, got {len(names)} ({', '.join(names)}): choose "
