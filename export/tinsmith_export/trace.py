@@ -145,7 +145,7 @@ class _Calls:
     @contextmanager
     def watched(self, model: Any) -> Iterator[None]:
         """Listens in on every layer of a model, and of the models in it."""
-        watched = [part for part in _parts(model) if hasattr(part, "call")]
+        watched = [part for part in parts(model) if hasattr(part, "call")]
         # Some of tf_keras's layers hold a `call` of their own, which must be there again after.
         own = [vars(part).get("call") for part in watched]
         for part in watched:
@@ -178,11 +178,11 @@ class _Calls:
         return tf.autograph.experimental.do_not_convert(listening)
 
 
-def _parts(model: Any) -> Iterator[Any]:
-    """Layers and operators of a model, once each, and those of the models in it."""
+def parts(model: Any) -> Iterator[Any]:
+    """Gives the layers and operators of a model, once each, and those of the models in it."""
     seen: dict[int, Any] = {}
     for part in getattr(model, "operations", None) or getattr(model, "layers", ()):
-        for inner in (part, *_parts(part)):
+        for inner in (part, *parts(part)):
             seen.setdefault(id(inner), inner)
     yield from seen.values()
 
@@ -233,8 +233,10 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
     with tf.compat.v1.Session(graph=graph) as session:
         # They do not depend on the input's values, but what was a function may wait for it.
         nothing = np.zeros(source.shape, np.float32)
-        found_values = session.run(list(constants), {source: nothing})
-        values = dict(zip(constants, found_values, strict=True))
+        plain = [
+            x for x in sorted(constants) if graph.get_tensor_by_name(x).dtype.is_numpy_compatible
+        ]
+        values = dict(zip(plain, session.run(plain, {source: nothing}), strict=True))
     return Trace(
         name,
         tuple(reversed(operators)),
