@@ -1,15 +1,27 @@
 """The obvious route, for comparison: TFMOT's `quantize_model`, TFLite, tf2onnx, nothing else."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import tensorflow as tf
 import tensorflow_model_optimization as tfmot
+import tf2onnx
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.onnx import convert_naively
 from tinsmith_train.noise import silence
+
+
+def convert_naively(tflite: bytes) -> onnx.ModelProto:
+    """Converts a TFLite file with tf2onnx and nothing else."""
+    with tempfile.TemporaryDirectory() as folder, silence():
+        path = Path(folder, "model.tflite")
+        path.write_bytes(tflite)
+        model: onnx.ModelProto = tf2onnx.convert.from_tflite(str(path), opset=17)[0]
+    return model
 
 
 def naive_onnx(

@@ -74,7 +74,8 @@ def test_accuracy(demo: Path, codes: dict[str, NDArray[Any]], mnist: Dataset) ->
     assert history["test_accuracy"] >= 0.994
     ptq = json.loads(
         tinsmith(
-            "export", "runs/demo/model.keras", "--ptq", "--json", "--out", "ptq.tin", folder=demo
+            *("export", "runs/demo/model.keras", "--recipe", "ptq", "--json", "--out", "ptq.tin"),
+            folder=demo,
         )
     )
     ptq_accuracy = {v["id"]: v["accuracy"] for v in ptq["variants"]}

@@ -70,26 +70,27 @@ def _share(shape: tuple[int, ...], node: Node) -> NDArray[np.float32]:
 
 
 def dense_by_convolution(graph: Graph) -> Graph:
-    """Makes a dense layer on the last dimension of an image a 1 x 1 convolution."""
+    """Makes a dense layer a 1 x 1 convolution, which has a scale for each output channel.
+
+    TensorFlow's converter gives the weights of a dense layer one scale for all.
+    """
     for node in graph.nodes:
-        if node.kind != "Dense" or len(node.shape) == 1:
+        if node.kind != "Dense":
             continue
         kernel = node.weights["kernel"][None, None]
-        config = {"strides": (1, 1), "padding": "valid", "dilation_rate": (1, 1), "groups": 1}
+        settings = {"strides": (1, 1), "padding": "valid", "dilation_rate": (1, 1), "groups": 1}
         image = replace(
-            node, kind="Conv2D", config={**node.config, **config}, weights={"kernel": kernel}
+            node,
+            kind="Conv2D",
+            config={**node.config, **settings},
+            weights={**node.weights, "kernel": kernel},
         )
         if len(node.shape) == 3:
             graph = graph.replaced(image)
             continue
-        rows = int(np.prod(node.shape[:-1]))
+        rows = int(np.prod(node.shape[:-1], dtype=int))
         into = Node(f"{node.name}/image", "Reshape", node.inputs, (1, rows, kernel.shape[2]))
-        middle = replace(
-            image,
-            name=f"{node.name}/dense",
-            inputs=(into.name,),
-            shape=(1, rows, node.shape[-1]),
-        )
-        out = Node(node.name, "Reshape", (middle.name,), node.shape)
-        graph = graph.replaced(out, into, middle)
+        image = replace(image, inputs=(into.name,), shape=(1, rows, node.shape[-1]))
+        out = Node(f"{node.name}/values", "Reshape", (node.name,), node.shape)
+        graph = graph.replaced(image, into).inserted(image, out)
     return graph

@@ -1,7 +1,7 @@
 """What goes into the model: pixels or features, and the integers that stand for them."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from tinsmith_export.ranges import Range
 from tinsmith_export.samples import Samples
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.features import quantize
-from tinsmith_runtime.manifest import Input, Preprocessing
+from tinsmith_runtime.manifest import Input
 
 _PIXELS = Range(1.0, -128)
 

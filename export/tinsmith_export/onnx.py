@@ -69,6 +69,7 @@ class _Float:
         self._graph = graph
         self._nodes: list[onnx.NodeProto] = []
         self._made: set[str] = set()
+        self._views: dict[str, tuple[str, tuple[int, ...]]] = {}  # a view to what it shows
         self._constants: dict[str, NDArray[Any]] = {}
         self.tensors: dict[str, str] = {}
 
@@ -140,13 +141,28 @@ class _Float:
         """The tensor that a node reads, as real numbers."""
         return self.source(node, index)
 
-    def weights(self, node: Node) -> list[str]:
+    def view(self, tensor: str, old: tuple[int, ...], new: tuple[int, ...]) -> str:
+        """Gives a tensor `(N, *old)` the shape `(N, *new)`; a view of a view is one view."""
+        base, shape = self._views.get(tensor, (tensor, old))
+        if new == shape:
+            return base
+        output = f"{base}.{'x'.join(map(str, new))}"
+        self._views[output] = base, shape
+        sizes = self.constant(f"{output}.shape", np.array([-1, *new]))
+        return self._call("Reshape", [base, sizes], output)
+
+    def flat(self, node: Node) -> str:
+        """The channels of the one place that a node reads, `(N, C)`, as real numbers."""
+        channels = self._graph.node(node.inputs[0]).shape[-1]
+        return self.view(self.source(node), (channels, 1, 1), (channels,))
+
+    def weights(self, node: Node, matrix: bool = False) -> list[str]:
         """Kernel and bias of a product, as real numbers, in ONNX's layout."""
         found = {"weight": node.kernel} | (
             {"bias": node.weights["bias"]} if "bias" in node.weights else {}
         )
-        if node.kind == "Dense":
-            found["weight"] = found["weight"].T
+        if matrix:
+            found["weight"] = found["weight"][0, 0].T
         elif node.kind == "Conv2D":
             found["weight"] = found["weight"].transpose(3, 2, 0, 1)
         else:
@@ -195,9 +211,10 @@ class _Float:
         if len(shape) != 3:
             return tensor
         if 1 in (shape[-1], shape[0] * shape[1]):  # nothing moves: a view will do
-            sizes = np.array([-1, *shape])
-            turned = sizes[[0, 3, 1, 2]] if order == _CHANNELS_FIRST else sizes
-            return self._call("Reshape", [tensor, self.constant(f"{output}.shape", turned)], output)
+            height, width, channels = shape
+            turned = (channels, height, width)
+            first = order == _CHANNELS_FIRST
+            return self.view(tensor, *((shape, turned) if first else (turned, shape)))
         return self._call("Transpose", [tensor], output, perm=order)
 
     def zero(self, node: Node) -> Any:
@@ -234,10 +251,15 @@ class _Integer(_Float):
         grid = self._grid(name)
         return self._call("DequantizeLinear", [codes, *grid], f"{codes}.dequantized")
 
-    def weights(self, node: Node) -> list[str]:
+    def flat(self, node: Node) -> str:
+        return self._reals(super().flat(node), node.inputs[0])
+
+    def weights(self, node: Node, matrix: bool = False) -> list[str]:
         product = self._products[node.name]
         codes = product.weights
-        if node.kind == "Conv2D":
+        if matrix:
+            codes = codes[:, 0, 0]
+        elif node.kind == "Conv2D":
             codes = codes.transpose(0, 3, 1, 2)
         elif node.kind == "DepthwiseConv2D":
             codes = codes[0].transpose(2, 0, 1)[:, None]
@@ -257,13 +279,13 @@ class _Integer(_Float):
 
     def factor(self, node: Node) -> str:
         # uint8, as the other factor: the integer kernel wants both alike.
-        values, scale = self._products[node.name].weights, self._products[node.name].weight_scale
-        codes = (values.astype(np.int16) + 128).astype(np.uint8).transpose(2, 0, 1)
+        product = self._products[node.name]
+        codes = (product.weights.astype(np.int16) + 128).astype(np.uint8).transpose(2, 0, 1)
         name = f"{node.name}.factor"
         inputs = [
             self.constant(name, codes),
-            self.constant(f"{name}_scale", scale.reshape(())),
-            self.constant(f"{name}_zero_point", np.uint8(128)),
+            self.constant(f"{name}_scale", product.weight_scale.reshape(())),
+            self.constant(f"{name}_zero_point", np.uint8(product.weight_zero_point + 128)),
         ]
         return self._call("DequantizeLinear", inputs, f"{name}.dequantized")
 
@@ -300,6 +322,8 @@ def _pads(node: Node, source: Node, size: tuple[int, ...], dilation: Any = (1, 1
 def _convolution(writer: _Float, node: Node) -> str:
     graph, pads = writer._graph, np.zeros(4, np.int64)
     source = graph.node(node.inputs[0])
+    if source.shape[:2] == node.kernel.shape[:2] == (1, 1) and node.config.get("groups") == 1:
+        return _dense(writer, node)
     reader = node
     while source.kind == "ZeroPadding2D" and node.config["padding"] == "valid":
         (top, bottom), (left, right) = source.config["padding"]
@@ -321,7 +345,12 @@ def _convolution(writer: _Float, node: Node) -> str:
 
 
 def _dense(writer: _Float, node: Node) -> str:
-    return writer.compute("Gemm", node, [writer.reals(node), *writer.weights(node)], transB=1)
+    """A 1 x 1 convolution of one place is a matrix product, which takes a batch in one go."""
+    flat = writer.flat(node)
+    kernel, *bias = writer.weights(node, matrix=True)
+    rows = writer.compute("Gemm", node, [flat, kernel, *bias], transB=1)
+    channels = node.shape[-1]
+    return writer.view(rows, (channels,), (channels, 1, 1))
 
 
 def _both(kind: str) -> Callable[[_Float, Node], str]:
@@ -408,9 +437,7 @@ def _upsampling(writer: _Float, node: Node) -> str:
 def _reshape(writer: _Float, node: Node) -> str:
     source = writer._graph.node(node.inputs[0])
     flat = writer.to_channels_last(writer.source(node), source.shape)
-    shape = writer.constant(f"{node.name}.shape", np.array([-1, *node.shape]))
-    shaped = writer.moved("Reshape", node, [flat, shape])
-    return writer.to_channels_first(shaped, node.shape)
+    return writer.to_channels_first(writer.view(flat, source.shape, node.shape), node.shape)
 
 
 def _concatenate(writer: _Float, node: Node) -> str:
@@ -421,7 +448,6 @@ def _concatenate(writer: _Float, node: Node) -> str:
 _WRITERS: dict[str, Callable[[_Float, Node], str]] = {
     "Conv2D": _convolution,
     "DepthwiseConv2D": _convolution,
-    "Dense": _dense,
     "Add": _both("Add"),
     "Multiply": _both("Mul"),
     "Weigh": _weigh,

@@ -96,7 +96,7 @@ def compile_bundle(
     converted = convert(graph, reference, quantized, entry.source, labels, activation, classes)
     files, target = converted.files, converted.output
     span = quantized.ranges[quantized.graph.output.name]
-    kernels = require_integer_kernels(files["model.int8.onnx"], len(graph.weighted))
+    kernels = require_integer_kernels(files["model.int8.onnx"], len(quantized.graph.weighted))
     require_no_saturation(converted.products)
 
     progress.stage(f"proving it on {len(samples.proof):,} inputs")

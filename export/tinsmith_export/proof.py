@@ -65,8 +65,9 @@ def require_no_saturation(products: Sequence[Product]) -> None:
     """
     for product in products:
         weights = product.weights.astype(np.int16)
-        product_sum = product.operator not in ("DEPTHWISE_CONV_2D", "MUL")
-        if product_sum and can_saturate(weights.reshape(len(weights), -1).T):
+        depthwise = product.operator == "DEPTHWISE_CONV_2D"
+        channels = weights if depthwise else np.moveaxis(weights, 0, -1)
+        if not product.exact and can_saturate(channels.reshape(-1, channels.shape[-1])):
             raise ConversionError(f"{product.layer}: int8 weights could saturate an x86 kernel")
 
 

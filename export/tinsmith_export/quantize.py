@@ -4,6 +4,7 @@ The arithmetic is that of Jacob et al. 2018 (arXiv:1712.05877): `real = (int8 - 
 scale`, weights symmetric (zero point 0) with a scale for each output channel.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -29,14 +30,15 @@ def choose_weight_bits(graph: Graph) -> dict[str, int]:
 
     ONNX Runtime's AVX2 kernels add two products in 16 bits, which overflow where two weights of
     one channel have the same sign and sum to more than 128. Which two meet depends on the
-    kernel's memory layout, so any two of a channel count. Its depthwise kernels add in 32 bits.
+    kernel's memory layout, so any two of a channel count. Its depthwise kernels add in 32 bits, but
+    only where a channel has one output: more of them are products of matrices there.
     """
     bits = {}
     for node in graph.weighted:
         kernel = node.kernel.reshape(-1, node.kernel.shape[-1])
-        largest = np.abs(kernel).max(axis=None if node.kind == "Dense" else 0)
+        largest = np.abs(kernel).max(axis=0)
         codes = np.round(kernel / np.maximum(largest, 1e-30) * 127)
-        exact = node.kind == "DepthwiseConv2D"
+        exact = node.kind == "DepthwiseConv2D" and node.weights["depthwise_kernel"].shape[3] == 1
         bits[node.name] = 8 if exact or not can_saturate(codes) else 7
     return bits
 
@@ -65,6 +67,8 @@ def fake_quantize(
         A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
     """
 
+    kernels: Counter[bytes] = Counter()
+
     def wrap(node: Node, layer: Any) -> Any:
         if node.kind == "InputLayer":
             return _Activations(ranges[node.name], name=f"quant_{node.name}")
@@ -73,8 +77,13 @@ def fake_quantize(
             return lambda tensor: rounded(layer(tensor))
         if node.kind not in RANGED:
             return layer
-        least = _least_weights(node, ranges[node.inputs[0]]) if node.kind in WEIGHTED else None
-        config = _LayerConfig(node.kind, ranges[node.name], bits.get(node.name, 8), least)
+        weights = None
+        if node.kind in WEIGHTED:
+            kernel = node.kernel.tobytes()
+            least = _least_weights(node, ranges[node.inputs[0]])
+            weights = _Weights(node.kind, bits[node.name], least, kernels[kernel])
+            kernels[kernel] += 1
+        config = _LayerConfig(node.kind, ranges[node.name], weights)
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
     return rebuild(_unclipped(graph), wrap)
@@ -98,8 +107,7 @@ def _least_weights(node: Node, source: Range) -> NDArray[np.float64]:
     A bias is stored in steps of the input's scale times the weights' scale.
     """
     bias = np.abs(node.weights.get("bias", np.zeros(node.kernel.shape[-1]))).astype(np.float64)
-    least = np.maximum(127 * bias / (source.scale * _MAX_BIAS_CODE), 1e-8)
-    return np.asarray(least.max() if node.kind == "Dense" else least)
+    return np.maximum(127 * bias / (source.scale * _MAX_BIAS_CODE), 1e-8)
 
 
 def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
@@ -130,16 +138,16 @@ def _fixed(span: Range) -> Any:
 
 
 class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
-    """Rounds weights to `bits` bits, symmetric: a scale a channel, or one for a dense layer.
+    """Rounds weights to `bits` bits, symmetric, with a scale a channel.
 
     The converter knows 8-bit codes alone. So 7 bits are 8-bit codes over a range that is wider
-    than the weights: none is larger than 63.
+    than the weights: none is larger than 63. Of two equal kernels over equal ranges the converter
+    makes one constant, and forgets its range: so the same kernel again has another, a trace wider.
     """
 
-    def __init__(self, kind: str, bits: int, least: NDArray[np.float64]) -> None:
-        self._per_channel = kind != "Dense"
+    def __init__(self, kind: str, bits: int, least: NDArray[np.float64], again: int) -> None:
         self._depthwise = kind == "DepthwiseConv2D"
-        self._headroom = 127 / (2 ** (bits - 1) - 1)
+        self._headroom = 127 / (2 ** (bits - 1) - 1) * (1 + again * 2**-16)
         self._least = least.astype(np.float32)
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
@@ -149,15 +157,12 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
         kernel = inputs
         if self._depthwise:
             kernel = tf.reshape(kernel, (*inputs.shape[:2], -1))
-        axes = range(kernel.shape.rank - 1) if self._per_channel else range(kernel.shape.rank)
-        largest = tf.reduce_max(tf.abs(kernel), axis=list(axes)) * self._headroom
+        axes = list(range(kernel.shape.rank - 1))
+        largest = tf.reduce_max(tf.abs(kernel), axis=axes) * self._headroom
         largest = tf.stop_gradient(tf.maximum(largest, self._least))
-        quantize = (
-            tf.quantization.fake_quant_with_min_max_vars_per_channel
-            if self._per_channel
-            else tf.quantization.fake_quant_with_min_max_vars
+        rounded = tf.quantization.fake_quant_with_min_max_vars_per_channel(
+            kernel, -largest, largest, num_bits=8, narrow_range=True
         )
-        rounded = quantize(kernel, -largest, largest, num_bits=8, narrow_range=True)
         return tf.reshape(rounded, inputs.shape)
 
     def get_config(self) -> dict[str, Any]:
@@ -167,19 +172,16 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
 class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """What TensorFlow Model Optimization rounds in one layer: kernel, if any, and output."""
 
-    def __init__(
-        self, kind: str, span: Range, bits: int, least: NDArray[np.float64] | None
-    ) -> None:
-        self._kind, self._span, self._bits, self._least = kind, span, bits, least
+    def __init__(self, kind: str, span: Range, weights: _Weights | None) -> None:
+        self._kind, self._span, self._weights = kind, span, weights
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
-        if self._least is None:
+        if self._weights is None:
             return []
-        kernel = getattr(layer, WEIGHTED[self._kind])
-        return [(kernel, _Weights(self._kind, self._bits, self._least))]
+        return [(getattr(layer, WEIGHTED[self._kind]), self._weights)]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
-        if self._least is not None:
+        if self._weights is not None:
             setattr(layer, WEIGHTED[self._kind], quantize_weights[0])
 
     def get_activations_and_quantizers(self, layer: Any) -> list[Any]:

@@ -18,11 +18,16 @@ REWRITES = (
     find_layer_norm,
     find_gelu,
     split_leaky_relu,
-    dense_by_convolution,
     pool_by_convolution,
 )
 FOLDS = (merge_affines, swap_affine, hoist_clips, fold_affine)
-LAST = (fold_affine_forward, affine_by_convolution, fuse_clips, split_clips)
+LAST = (
+    fold_affine_forward,
+    affine_by_convolution,
+    fuse_clips,
+    split_clips,
+    dense_by_convolution,
+)
 
 
 def rewrite(graph: Graph) -> tuple[Graph, str]:

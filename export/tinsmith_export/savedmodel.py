@@ -55,7 +55,7 @@ class SavedModel:
         """The same with one of its outputs alone."""
         return replace(self, outputs={output: self.outputs[output]})
 
-    def function(self, shape: tuple[int, ...]) -> Any:
+    def function(self, shape: tuple[int | None, ...]) -> Any:
         """A function of TensorFlow that computes the first output for inputs of a shape."""
 
         def call(x: Any) -> Any:
@@ -111,8 +111,8 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
     outputs = {key: info.name for key, info in sorted(signature.outputs.items())}
     inputs = [(key, tf.as_dtype(info.dtype).name) for key, info in signature.inputs.items()]
     if [kind for _, kind in inputs] != ["float32"]:
-        found = ", ".join(f"{key} ({kind})" for key, kind in sorted(inputs))
-        raise TinsmithError(f"{folder}: expected one input of float32, got {found}")
+        sources = ", ".join(f"{key} ({kind})" for key, kind in sorted(inputs))
+        raise TinsmithError(f"{folder}: expected one input of float32, got {sources}")
     (source,) = signature.inputs.values()
     nodes = [name.rpartition(":")[0] for name in outputs.values()]
     with silence():  # which calls a function of its own deprecated

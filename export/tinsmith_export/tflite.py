@@ -26,8 +26,10 @@ class Product:
         operator: `CONV_2D` for example.
         layer: the name of the graph's layer.
         integer: whether input, weights and output are int8.
+        exact: whether x86 kernels add its products in 32 bits, which cannot overflow.
         weights: as stored, `int8` or `float32`, output channel first (depthwise: last).
         weight_scale: `float32 (channels,)` or `(1,)`, empty in a float model.
+        weight_zero_point: 0, but for `MUL`.
         bias: `int32` or `float32 (channels,)`, or none.
         input: scale and zero point of what it reads.
         output: scale and zero point of what it gives.
@@ -36,8 +38,10 @@ class Product:
     operator: str
     layer: str
     integer: bool
+    exact: bool
     weights: NDArray[Any]
     weight_scale: NDArray[np.float32]
+    weight_zero_point: int
     bias: NDArray[Any] | None
     input: tuple[float, int]
     output: tuple[float, int]
@@ -108,8 +112,10 @@ def products(data: bytes) -> list[Product]:
                 operator=name,
                 layer=_layer(result.name.decode()),
                 integer=integer,
+                exact=name == "MUL" or getattr(operator.builtinOptions, "depthMultiplier", 0) == 1,
                 weights=values(weights),
                 weight_scale=np.asarray(grid, np.float32),
+                weight_zero_point=_grid(weights)[1],
                 bias=values(rest[0]) if rest else None,
                 input=_grid(source),
                 output=_grid(result),

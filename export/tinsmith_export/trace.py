@@ -124,14 +124,15 @@ def _sizes(model: Any, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
 
 def _without_scope(trace: Trace) -> Trace:
     """Takes the model's own name off its layers', where all of them begin with it."""
-    parts = [operator.layer.partition(".") for operator in trace.operators]
-    if len({first for first, _, _ in parts}) > 1 or not all(rest for _, _, rest in parts):
+    scopes = {operator.layer.partition(".")[0] for operator in trace.operators}
+    if len(scopes) != 1 or not all("." in operator.layer for operator in trace.operators):
         return trace
-    operators = zip(trace.operators, parts, strict=True)
-    return replace(
-        trace,
-        operators=tuple(replace(operator, layer=rest) for operator, (_, _, rest) in operators),
+    (scope,) = scopes
+    operators = (
+        replace(operator, layer=operator.layer.removeprefix(f"{scope}."))
+        for operator in trace.operators
     )
+    return replace(trace, operators=tuple(operators))
 
 
 class _Calls:
@@ -181,7 +182,8 @@ class _Calls:
 def parts(model: Any) -> Iterator[Any]:
     """Gives the layers and operators of a model, once each, and those of the models in it."""
     seen: dict[int, Any] = {}
-    for part in getattr(model, "operations", None) or getattr(model, "layers", ()):
+    inside: Any = getattr(model, "operations", None) or getattr(model, "layers", ())
+    for part in inside:
         for inner in (part, *parts(part)):
             seen.setdefault(id(inner), inner)
     yield from seen.values()
@@ -200,7 +202,7 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
     alias: dict[str, str] = {}
 
     def origin(tensor: Any) -> str:
-        return alias.get(tensor.name, tensor.name)
+        return alias.get(tensor.name, str(tensor.name))
 
     reached, found = {source.name}, {}
     for operation in graph.get_operations():

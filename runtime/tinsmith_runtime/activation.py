@@ -1,17 +1,22 @@
 """From an engine's outputs to the floats that a user sees: what a manifest's `activation` names."""
 
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tinsmith_runtime.manifest import Output
+if TYPE_CHECKING:  # numpy.typing is left to programs that use it
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from tinsmith_runtime.manifest import Output
+
+    Decode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 # Up to here no power of a code, and no sum of them, leaves the range of float32: exp(80) is 6e34.
 _MAX_SOFTMAX_SCALE = 80 / 128
-
-Decode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -24,25 +29,28 @@ def _sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * logits)), np.float32)
 
 
-ACTIVATIONS: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
+ACTIVATIONS: dict[str, Decode] = {
     "softmax": _softmax,
     "sigmoid": _sigmoid,
     "none": lambda logits: logits,
 }
 
 
-def code_decoder(output: Output) -> Decode:
+def code_decoder(output: Output, dtype: np.dtype[Any]) -> Decode:
     """Makes the function that turns an engine's codes into floats, activation included.
 
     There are but 256 codes: what each becomes is looked up in a table that is made once.
 
     Args:
         output: whose scale, zero point and activation they are.
+        dtype: `int8`, or `uint8`, int8 codes plus 128.
 
     Returns:
-        A function from `uint8 (N, ...)`, int8 codes plus 128, to a new `float32 (N, ...)`.
+        A function from codes `(N, ...)` to a new `float32 (N, ...)`.
     """
     codes = np.arange(256) - 128
+    if dtype == np.int8:
+        codes = np.roll(codes, 128)  # a negative index counts from the end
     reals = (codes - np.float32(output.zero_point)) * np.float32(output.scale)
     if output.activation != "softmax":
         return ACTIVATIONS[output.activation](reals.astype(np.float32)).take
@@ -51,9 +59,9 @@ def code_decoder(output: Output) -> Decode:
     powers = np.exp(codes * np.float64(output.scale)).astype(np.float32)
     ones = np.ones((output.shape[-1] or 0, 1), np.float32)
 
-    def softmax(found: NDArray[np.uint8]) -> NDArray[np.float32]:
-        chosen = powers.take(found)
-        # The product with ones is a sum, in half the time.
-        return np.asarray(chosen / chosen.dot(ones))
+    def softmax(found: NDArray[Any]) -> NDArray[np.float32]:
+        chosen: NDArray[np.float32] = powers.take(found)
+        chosen /= chosen.dot(ones)  # the product with ones is a sum, in half the time
+        return chosen
 
     return softmax

@@ -4,19 +4,24 @@ The zip is canonical: the same content is the same bytes. So a reader packs what
 and compares: no byte of the file, not even of the zip's own bookkeeping, can change unnoticed.
 """
 
-import hashlib
-import io
 import os
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
-from tinsmith_runtime.archive import Read, check_size, pack, unpack
+from tinsmith_runtime.archive import is_packed, pack, unpack
+from tinsmith_runtime.digest import sha256 as sha256
 from tinsmith_runtime.errors import BundleError, UsageError
-from tinsmith_runtime.golden import GoldenVectors, read_golden
-from tinsmith_runtime.installation import bundle_file, read_installation
+from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.manifest import Golden, Manifest, Variant, dump_manifest, parse_manifest
+
+# What a program that only predicts can do without is imported where it is used.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tinsmith_runtime.golden import GoldenVectors
+
+Read: TypeAlias = Callable[[str, int], bytes]
+"""`read(name, limit_bytes)` fetches one file, or raises a `BundleError` if it is larger."""
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
@@ -25,23 +30,25 @@ _SIGNATURE_BYTES = 64
 _CURE = "the bundle is damaged or was not written by tinsmith: copy or export it again"
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Bundle:
     """A bundle in memory, every file but the signature, if any, checked against its hash."""
 
     manifest: Manifest
     files: Mapping[str, bytes]
 
-    def golden(self) -> GoldenVectors:
+    def golden(self) -> "GoldenVectors":
         """Reads the golden vectors.
 
         Raises:
             BundleError: an array is missing or does not fit the manifest.
         """
+        from tinsmith_runtime.golden import read_golden
+
         return read_golden(self.files[self.manifest.golden.file], self.manifest)
 
 
-def read_bundle(path: str | Path) -> Bundle:
+def read_bundle(path: "str | Path") -> Bundle:
     """Reads a bundle and checks all of it.
 
     Args:
@@ -51,9 +58,8 @@ def read_bundle(path: str | Path) -> Bundle:
         UsageError: there is nothing at `path`.
         BundleError: the bundle is damaged, hostile or from another version.
     """
-    path = Path(path)
     try:
-        return _read_folder(path) if path.is_dir() else _read_zip(path)
+        return _read_folder(path) if os.path.isdir(path) else _read_zip(path)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such bundle: make one with `tinsmith export`") from error
     except OSError as error:
@@ -62,7 +68,7 @@ def read_bundle(path: str | Path) -> Bundle:
         raise BundleError(f"{path}: {error}") from error
 
 
-def write_bundle(path: str | Path, manifest: Manifest, files: Mapping[str, bytes]) -> None:
+def write_bundle(path: "str | Path", manifest: Manifest, files: Mapping[str, bytes]) -> None:
     """Writes a bundle beside its place and renames it into it: all of it or nothing.
 
     Args:
@@ -77,10 +83,12 @@ def write_bundle(path: str | Path, manifest: Manifest, files: Mapping[str, bytes
     bundle = _collect(_from_mapping(contents), SIGNATURE in contents)
     if unknown := sorted(contents.keys() - bundle.files.keys()):
         raise BundleError(f"{', '.join(unknown)}: not in the manifest")
+    from pathlib import Path
+
     write_whole(Path(path), pack(bundle.files))
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_whole(path: "Path", data: bytes) -> None:
     """Writes a file beside its place and renames it into it.
 
     Raises:
@@ -99,25 +107,24 @@ def write_whole(path: Path, data: bytes) -> None:
         beside.unlink(missing_ok=True)
 
 
-def sha256(data: bytes) -> str:
-    """The sha256 of `data` as 64 hex digits."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def _read_zip(path: Path) -> Bundle:
-    if path.exists() and not path.is_file():
+def _read_zip(path: "str | Path") -> Bundle:
+    if os.path.exists(path) and not os.path.isfile(path):
         raise BundleError("expected a file or a folder")  # a pipe or device might never end
-    data = path.read_bytes()
-    with unpack(data) as read:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            signed = SIGNATURE in archive.namelist()
-        bundle = _collect(read, signed)
-    if pack(bundle.files) != data:
+    with open(path, "rb") as stream:
+        data = stream.read()
+    contents = unpack(data)
+    bundle = _collect(_from_mapping(contents), SIGNATURE in contents)
+    if not is_packed(data, bundle.files):
         raise BundleError(f"the zip is not as tinsmith writes it: {_CURE}")
     return bundle
 
 
-def _read_folder(path: Path) -> Bundle:
+def _read_folder(folder: "str | Path") -> Bundle:
+    from pathlib import Path
+
+    from tinsmith_runtime.installation import bundle_file, read_installation
+
+    path = Path(folder)
     while record := read_installation(path):
         try:
             return _read_zip(bundle_file(path, record.current))
@@ -129,7 +136,7 @@ def _read_folder(path: Path) -> Bundle:
         file = path / name
         if file.is_symlink() or not file.is_file():
             raise BundleError(f"{name}: expected a file in the bundle's folder")
-        check_size(name, file.stat().st_size, limit)
+        _check_size(name, file.stat().st_size, limit)
         return file.read_bytes()
 
     return _collect(read, os.path.lexists(path / SIGNATURE))
@@ -139,9 +146,15 @@ def _from_mapping(contents: Mapping[str, bytes]) -> Read:
     def read(name: str, limit: int) -> bytes:
         if name not in contents:
             raise BundleError(f"{name}: missing")
+        _check_size(name, len(contents[name]), limit)
         return contents[name]
 
     return read
+
+
+def _check_size(name: str, size_bytes: int, limit: int) -> None:
+    if size_bytes > limit:
+        raise BundleError(f"{name}: expected at most {limit} bytes, got {size_bytes}")
 
 
 def _collect(read: Read, signed: bool) -> Bundle:

@@ -1,20 +1,24 @@
 """A bundle's model file on its engine: checked, one call at a time, and sound after a `fork`."""
 
+from __future__ import annotations
+
 import ctypes
 import os
-import threading
 import weakref
-from collections.abc import Callable
+from _thread import allocate_lock  # threading takes 1 ms to import
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tinsmith_runtime.backends import Backend, TensorInfo, create_backend
+from tinsmith_runtime.backends import SIGN_BIT, Backend, TensorInfo, create_backend
 from tinsmith_runtime.errors import BackendError, UsageError
-from tinsmith_runtime.features import quantizer
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 # A larger batch is computed in pieces, so that memory does not grow with it.
 _MAX_BATCH = 64
@@ -22,6 +26,12 @@ _MAX_BATCH = 64
 
 class Engine:
     """One model file on one engine; threads may share it.
+
+    Attributes:
+        name: of the engine.
+        version: the engine and its version, for a person.
+        dtype: of what `run` gives: `int8` codes, or `uint8`, which are the same plus 128, from an
+            int8 variant, as the engine has them; `float32` from a float one.
 
     Args:
         manifest: what the bundle says of its models.
@@ -37,11 +47,12 @@ class Engine:
         self._manifest, self._variant, self._threads = manifest, variant, threads
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self._encode = _encoder(manifest.input, self._integer)
         self._backend: Backend | None = None
         backend = self._start(data)
         self.name, self.version = backend.name, backend.version
+        self.dtype = backend.code_dtype if self._integer else backend.output.dtype
         _ALIVE.add(self)
 
     def _start(self, data: bytes) -> Backend:
@@ -58,8 +69,7 @@ class Engine:
             batch: `uint8 (N, H, W, C)` or `float32` features without NaN, of the model's shape.
 
         Returns:
-            `(N, ...)`: from an int8 variant `uint8`, int8 codes plus 128; from a float one
-            `float32`.
+            `(N, ...)` of `dtype`.
 
         Raises:
             UsageError: the engine is closed.
@@ -67,16 +77,16 @@ class Engine:
         with self._lock:
             backend = self._backend or self._start(self.require_open())
             if 0 < len(batch) <= _MAX_BATCH:
-                return backend.run(self._encode(batch))
+                return backend.run(self._encode(batch) if self._encode else batch)
             pieces = [
-                backend.run(self._encode(batch[start : start + _MAX_BATCH]))
+                backend.run(self._encode(piece) if self._encode else piece)
                 for start in range(0, len(batch), _MAX_BATCH)
+                for piece in (batch[start : start + _MAX_BATCH],)
             ]
-            dtype = np.uint8 if self._integer else np.float32
-            empty = np.empty((0, *backend.output.shape), dtype)
+            empty = np.empty((0, *backend.output.shape), self.dtype)
         return np.concatenate([*pieces, empty])
 
-    def clone(self) -> "Engine":
+    def clone(self) -> Engine:
         """Starts the same bytes once more.
 
         Raises:
@@ -105,13 +115,13 @@ class Engine:
         The threads of the parent's engine do not exist in the child: to run it there would wait
         for them for ever, and so would its destructor. The child never frees it.
         """
-        self._lock = threading.Lock()  # a thread of the parent may have held the old one
+        self._lock = allocate_lock()  # a thread of the parent may have held the old one
         if self._backend is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._backend))
             self._backend = None
 
 
-_ALIVE: "weakref.WeakSet[Engine]" = weakref.WeakSet()
+_ALIVE: weakref.WeakSet[Engine] = weakref.WeakSet()
 
 
 def _forget_all() -> None:
@@ -123,14 +133,21 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _encoder(entry: Input, integer: bool) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def _encoder(entry: Input, integer: bool) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
     """From a batch to what the backend runs; pixels are codes plus 128 already."""
     if integer == (entry.kind == "image"):
-        return np.asarray
+        return None
     if integer:
+        from tinsmith_runtime.features import quantizer
+
         return quantizer(entry.scale, entry.zero_point)
     codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
     return (codes * entry.scale).astype(np.float32).take
+
+
+def to_int8(codes: NDArray[Any]) -> NDArray[Any]:
+    """Gives codes as int8, whichever way an engine has them; floats are left alone."""
+    return (codes ^ SIGN_BIT).view(np.int8) if codes.dtype == np.uint8 else codes
 
 
 def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:

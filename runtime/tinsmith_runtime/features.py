@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,8 @@ def read_features(features: object, shape: tuple[int, ...]) -> NDArray[np.float3
         UsageError: there is no such file.
     """
     name = "features"
-    if isinstance(features, str | Path):
-        name, features = str(features), read_npy(Path(features))
+    if isinstance(features, str | PathLike):
+        name, features = str(features), read_npy(features)
     if not isinstance(features, np.ndarray):
         raise InputError(
             f"{name}: expected an array of numbers or the path of a .npy file; "

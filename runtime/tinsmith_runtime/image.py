@@ -1,7 +1,7 @@
 """From what people have (a path, bytes, a Pillow image, an array) to `uint8 (H, W, C)`."""
 
 import io
-from pathlib import Path
+from os import PathLike
 from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +12,8 @@ from tinsmith_runtime.errors import InputError, UsageError
 from tinsmith_runtime.manifest import Preprocessing
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL.Image import Image
 
 Picture: TypeAlias = "NDArray[Any] | str | Path | bytes | Image"
@@ -49,10 +51,10 @@ def read_image(
         InputError: the shape, dtype or content does not fit.
         UsageError: there is no such file, or Pillow is needed and not installed.
     """
-    if isinstance(image, str | Path):
+    if isinstance(image, str | PathLike):
         name = str(image)
-        if Path(image).suffix.lower() == ".npy":
-            image = read_npy(Path(image))
+        if name.lower().endswith(".npy"):
+            image = read_npy(image)
     if not isinstance(image, np.ndarray):
         image = _decode(name, image, shape, preprocessing)
     if image.shape == shape[:2] and shape[2] == 1:
@@ -70,7 +72,7 @@ def check_pixels(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None
         raise InputError(f"{name}: expected uint8 pixels 0..255, got {array.dtype}{nan}")
 
 
-def read_npy(path: Path) -> NDArray[Any]:
+def read_npy(path: "str | PathLike[str]") -> NDArray[Any]:
     """Maps the array of a `.npy` file.
 
     Raises:
@@ -93,6 +95,8 @@ def _decode(
     preprocessing: Preprocessing,
 ) -> NDArray[Any]:
     try:
+        from pathlib import Path
+
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise UsageError(

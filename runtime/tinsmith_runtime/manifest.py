@@ -3,16 +3,16 @@
 Unknown fields are refused: a manifest says nothing that this version does not understand.
 """
 
-import hashlib
 import json
 import math
-import re
 import reprlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Annotated, Any, TypeAlias
 
+from tinsmith_runtime.digest import sha256
 from tinsmith_runtime.errors import BundleError
+from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.record import Rule, mismatch, parse_record
 
 FORMAT_VERSION = 1
@@ -34,11 +34,19 @@ def _batch_first(shape: tuple[int | None, ...]) -> bool:
     return whole and math.prod(sizes) <= _MAX_ELEMENTS
 
 
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def _is_plain(name: str) -> bool:
+    """Letters, digits, `.`, `_` and `-`, the first a letter or digit, 100 at most."""
+    rest = name.translate(dict.fromkeys(map(ord, "._-")))
+    return name[:1].isalnum() and rest.isalnum() and name.isascii() and len(name) <= 100
+
+
 Count: TypeAlias = Annotated[int, Rule("1 to 2147483647", lambda count: 0 < count < 1 << 31)]
-Digest: TypeAlias = Annotated[str, Rule("64 hex digits", re.compile("[0-9a-f]{64}").fullmatch)]
-FileName: TypeAlias = Annotated[
-    str, Rule("a plain file name", re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,99}").fullmatch)
-]
+Digest: TypeAlias = Annotated[str, Rule("64 hex digits", _is_digest)]
+FileName: TypeAlias = Annotated[str, Rule("a plain file name", _is_plain)]
 Scale: TypeAlias = Annotated[float, Rule("a positive number", lambda scale: 0 < scale < 1e30)]
 ZeroPoint: TypeAlias = Annotated[int, Rule("-128 to 127", lambda point: -128 <= point <= 127)]
 Shape: TypeAlias = Annotated[
@@ -46,7 +54,7 @@ Shape: TypeAlias = Annotated[
 ]
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Preprocessing:
     """How an image file becomes pixels of the model's size; an array of pixels is left as it is.
 
@@ -65,7 +73,7 @@ class Preprocessing:
     invert: bool = False
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Input:
     """What the model takes: an image, or features, which are floats of any shape.
 
@@ -105,7 +113,7 @@ class Input:
         return {1: "grey", 3: "rgb", 4: "rgba"}.get(channels or 0)
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Output:
     """What the model gives, as int8, and what to make of it.
 
@@ -133,7 +141,7 @@ class Output:
         return tuple(size or 0 for size in self.shape[1:])
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Parity:
     """How far two engines' int8 outputs agree (counts of outputs; difference in LSB).
 
@@ -146,7 +154,7 @@ class Parity:
     top1_agreement: float | None
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Variant:
     """One model file. `accuracy` is top-1 on the test set; `parity` is against the TFLite file."""
 
@@ -160,7 +168,7 @@ class Variant:
     parity: Parity | None
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Golden:
     """The file of real inputs and the int8 outputs that every engine must give for them."""
 
@@ -170,7 +178,7 @@ class Golden:
     count: Count
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Layer:
     """A layer with weights: `weight_bits` 7 where 8 could saturate an x86 kernel."""
 
@@ -179,7 +187,7 @@ class Layer:
     weight_bits: int
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Rung:
     """One step of the accuracy ladder, on `count` samples.
 
@@ -201,7 +209,7 @@ class Rung:
     cosine: float | None
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Quality:
     """The proof: what each step cost, and how far the two int8 files agree.
 
@@ -219,7 +227,7 @@ class Quality:
     mcnemar_p: float | None
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Training:
     """Where the numbers come from: the dataset, the recipe (`ptq` or `qat`) and the seed."""
 
@@ -231,7 +239,7 @@ class Training:
     seed: int
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Manifest:
     """Everything a bundle says of itself; `made_with` maps package names to versions."""
 
@@ -277,7 +285,7 @@ def parse_manifest(data: bytes) -> Manifest:
 
 
 def _seal(tree: dict[str, Any]) -> bytes:
-    digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
+    digest = sha256(json.dumps(tree, sort_keys=True).encode())
     return (json.dumps({**tree, "manifest_sha256": digest}, indent=1) + "\n").encode()
 
 

@@ -1,31 +1,36 @@
 """The runtime's face: `load` a bundle, then `classify` an image or `predict` a batch."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
-from tinsmith_runtime.backends import SIGN_BIT, installed_backends, require_known
-from tinsmith_runtime.bundle import Bundle
-from tinsmith_runtime.engine import Engine
+from tinsmith_runtime.backends import installed_backends, require_known
+from tinsmith_runtime.bundle import Bundle, read_bundle
+from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import InputError, UsageError
-from tinsmith_runtime.features import check_features, read_features
-from tinsmith_runtime.image import Picture, check_pixels, read_image
+from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output, Variant
 from tinsmith_runtime.selftest import SelfTest, require_passed, selftest_bundle
-from tinsmith_runtime.signature import read_trusted
+
+# What not every program needs is imported where it is used: a start takes milliseconds.
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import TracebackType
+
+    from numpy.typing import NDArray
+
+    from tinsmith_runtime.image import Picture
 
 # Far more than a board has; an engine that is asked for millions takes the process down.
 _MAX_THREADS = 256
 _UINT8 = np.dtype(np.uint8)
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Prediction:
     """A class and the probability (0..1) that the model gives it."""
 
@@ -40,7 +45,7 @@ def load(
     precision: str = "int8",
     trusted_keys: Sequence[str | Path | bytes] | None = None,
     selftest: bool = False,
-) -> "Model":
+) -> Model:
     """Loads a bundle on one engine, all of it checked.
 
     Args:
@@ -59,7 +64,13 @@ def load(
         BackendError: the engine is missing, or its model is not what the manifest says, or the
             self-test failed.
     """
-    model = open_model(read_trusted(path, trusted_keys), backend, threads, precision)
+    if trusted_keys is None:
+        bundle = read_bundle(path)
+    else:
+        from tinsmith_runtime.signature import read_trusted
+
+        bundle = read_trusted(path, trusted_keys)
+    model = open_model(bundle, backend, threads, precision)
     if selftest:
         require_passed(model.selftest())
     return model
@@ -67,7 +78,7 @@ def load(
 
 def open_model(
     bundle: Bundle, backend: str = "auto", threads: int = 1, precision: str = "int8"
-) -> "Model":
+) -> Model:
     """Loads a bundle that has been read already; see `load`."""
     if type(threads) is not int or not 1 <= threads <= _MAX_THREADS:
         raise UsageError(f"threads: expected 1 to {_MAX_THREADS}, got {threads!r}")
@@ -114,9 +125,10 @@ class Model:
         self._proof = proof
         self._shape = proof.manifest.input.sample_shape
         self._features = self.input.kind == "features"
-        self._integer = variant.precision == "int8"
-        activation = ACTIVATIONS[self.output.activation]
-        self._decode = code_decoder(self.output) if self._integer else activation
+        if variant.precision == "int8":
+            self._decode = code_decoder(self.output, engine.dtype)
+        else:
+            self._decode = ACTIVATIONS[self.output.activation]
 
     @property
     def input(self) -> Input:
@@ -154,8 +166,12 @@ class Model:
         if self.output.kind != "logits":
             raise UsageError("classify: the model gives values, not classes: use predict")
         if self.input.preprocessing:
+            from tinsmith_runtime.image import read_image
+
             sample: NDArray[Any] = read_image(image, self._shape, self.input.preprocessing)
         else:
+            from tinsmith_runtime.features import read_features
+
             sample = read_features(image, self._shape)
         probabilities = self.predict(sample[np.newaxis])[0]
         order = np.argsort(-probabilities, kind="stable")[:top]
@@ -189,8 +205,7 @@ class Model:
             InputError: shape, dtype or NaN do not fit the model.
             UsageError: the model is closed.
         """
-        found = self._run(batch)
-        return (found ^ SIGN_BIT).view(np.int8) if self._integer else found
+        return to_int8(self._run(batch))
 
     def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         known = type(batch) is np.ndarray and batch.dtype is _UINT8
@@ -201,12 +216,16 @@ class Model:
             sizes = ", ".join(map(str, self._shape))
             raise InputError(f"batch: expected shape (N, {sizes}), got {got}")
         if self._features:
+            from tinsmith_runtime.features import check_features
+
             batch = check_features("batch", batch, (len(batch), *self._shape))
         else:
+            from tinsmith_runtime.image import check_pixels
+
             check_pixels("batch", batch, (len(batch), *self._shape))
         return self._engine.run(batch)
 
-    def clone(self) -> "Model":
+    def clone(self) -> Model:
         """Gives a worker a model of its own: the same bytes, engine, threads and precision.
 
         Raises:

@@ -3,11 +3,10 @@
 import contextlib
 import os
 import sys
-import threading
+from _thread import allocate_lock
 from collections.abc import Iterator
-from pathlib import Path
 
-_LOCK = threading.Lock()  # two that mute at once would save each other's silence
+_LOCK = allocate_lock()  # two that mute at once would save each other's silence
 
 
 @contextlib.contextmanager
@@ -21,8 +20,9 @@ def mute_stderr() -> Iterator[None]:
         except OSError:  # a daemon may have closed it
             yield
             return
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 2)
+        os.close(nothing)
         try:
             yield
         finally:

@@ -2,7 +2,8 @@
 
 A field may be a `str`, `bool`, `int`, `float`, another dataclass, `tuple[X, ...]`, `dict[str, X]`
 or `X | None`; `Annotated[X, Rule(...)]` says what its value must satisfy besides. A field that has
-a default may be missing.
+a default may be missing. The dataclass's module must not postpone its annotations, which would make
+text of them.
 """
 
 import re
@@ -10,12 +11,14 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from tinsmith_runtime.frozen import frozen_dataclass
 
 _MAX_REPORTED = 5
 # A terminal obeys control characters, and no encoding can write a lone surrogate.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNPRINTABLE = r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]"
 _EXPECTED = {
     str: "text without control characters",
     bool: "true or false",
@@ -28,7 +31,7 @@ _EXPECTED = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class Rule:
     """What a value must satisfy besides its type.
 
@@ -87,7 +90,12 @@ def _parse(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
             )
             for key, v in value.items()
         }
-    if kind is str and type(value) is str and not _UNPRINTABLE.search(value):
+    # Few texts need the expression, which takes longer to compile than a manifest to parse.
+    if (
+        kind is str
+        and type(value) is str
+        and (value.isprintable() or not re.search(_UNPRINTABLE, value))
+    ):
         return value
     if kind in (int, bool) and type(value) is kind:
         return value
@@ -109,17 +117,16 @@ def _parse_dataclass(kind: Any, value: Any, path: str, problems: list[str]) -> A
     if type(value) is not dict:
         problems.append(mismatch(path, _EXPECTED[dict], value))
         return None
-    hints = get_type_hints(kind, include_extras=True)
     prefix = f"{path}." if path else ""
-    names = [field.name for field in fields(kind)]
-    required = [field.name for field in fields(kind) if field.default is MISSING]
-    problems += [f"{prefix}{name}: missing" for name in required if name not in value]
+    known = {field.name: field for field in fields(kind)}
+    required = {name for name, field in known.items() if field.default is MISSING}
+    problems += [f"{prefix}{name}: missing" for name in known if name in required - value.keys()]
     problems += [
-        f"{prefix}{reprlib.repr(name)}: unknown field" for name in value if name not in names
+        f"{prefix}{reprlib.repr(name)}: unknown field" for name in value if name not in known
     ]
     found = {
-        name: _parse(hints[name], value[name], prefix + name, problems)
-        for name in names
+        name: _parse(field.type, value[name], prefix + name, problems)
+        for name, field in known.items()
         if name in value
     }
-    return kind(**found) if found.keys() >= set(required) else None
+    return kind(**found) if found.keys() >= required else None

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_runtime.archive import ZIP_TROUBLE
 from tinsmith_runtime.camera import camera_frames
 from tinsmith_runtime.errors import InputError, TinsmithError, UsageError
 from tinsmith_runtime.features import check_features
+from tinsmith_runtime.golden import ZIP_TROUBLE
 from tinsmith_runtime.image import Picture, read_image, read_npy
 from tinsmith_runtime.manifest import Input, Preprocessing
 

@@ -142,7 +142,7 @@ def bundle(tmp_path: Path) -> Path:
         golden=Golden("golden.npz", len(golden.getvalue()), sha256(golden.getvalue()), 1),
         layers=(),
         training=Training("nosuchset", "0" * 64, "cnn", "ptq", 0, 0),
-        quality=Quality((), parity),
+        quality=Quality((), parity, parity, None),
     )
     path = tmp_path / "tiny.tin"
     write_bundle(path, manifest, files)

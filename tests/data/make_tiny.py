@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tiny.keras")
         model.save(path)
-        exported = export(path, dataset, OUT, Options(qat_epochs=0))
+        exported = export(path, dataset, OUT, Options(recipe="ptq"))
     for rung in exported.manifest.quality.ladder:
         print(f"{rung.stage}: {rung.accuracy:.2%}")
     print(f"{OUT.name}: {OUT.stat().st_size} bytes")

@@ -1,27 +1,36 @@
 """The gates at their edges, and the numbers they judge by."""
 
 import io
+import math
 
 import numpy as np
 import pytest
 
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.golden import COUNT, choose_golden
-from tinsmith_export.proof import climb, hold_gates, measure_parity
+from tinsmith_export.measures import cosine, mcnemar_p, parity, sqnr_db, wilson
+from tinsmith_export.proof import climb, hold_gates
 from tinsmith_runtime.manifest import Parity, Rung
+
+STAGES = ("float", "QAT", "TFLite", "ONNX")
+SAME = Parity(100, 100, 0, 1.0)
 
 
 def ladder(*accuracies: float) -> list[Rung]:
-    stages = ("float", "QAT", "TFLite", "ONNX")
-    return [Rung(stage, a, 1000) for stage, a in zip(stages, accuracies, strict=True)]
+    return [
+        Rung(stage, 1000, a, None, None, None) for stage, a in zip(STAGES, accuracies, strict=True)
+    ]
 
 
-SAME = Parity(100, 100, 0, 1.0)
+def unlabelled(*agreements: float) -> list[Rung]:
+    return [
+        Rung(stage, 1000, None, a, None, None) for stage, a in zip(STAGES, agreements, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("accuracies", [(0.75, 0.1, 0.5, 0.5), (0.75, 0.75, 0.9, 0.5)])
 def test_a_loss_at_the_limit_passes(accuracies: tuple[float, ...]) -> None:
-    hold_gates(ladder(*accuracies), SAME, 25.0)  # 0.75 and 0.5 are exact in binary
+    hold_gates(ladder(*accuracies), [SAME], 25.0)  # 0.75 and 0.5 are exact in binary
 
 
 @pytest.mark.parametrize(
@@ -30,35 +39,95 @@ def test_a_loss_at_the_limit_passes(accuracies: tuple[float, ...]) -> None:
 )
 def test_a_larger_loss_fails(accuracies: tuple[float, ...], stage: str) -> None:
     with pytest.raises(GateError, match=f"{stage} loses 25.10 points.*--max-drop-pp 25"):
-        hold_gates(ladder(*accuracies), SAME, 25.0)
+        hold_gates(ladder(*accuracies), [SAME], 25.0)
 
 
 def test_a_drop_that_a_decimal_limit_names_exactly_passes() -> None:
     # (0.995 - 0.99) * 100 is a little more than 0.5 in floats.
-    hold_gates(ladder(0.995, 0.99, 0.99, 0.99), SAME, 0.5)
+    hold_gates(ladder(0.995, 0.99, 0.99, 0.99), [SAME], 0.5)
 
 
-def test_engines_may_differ_by_one_lsb() -> None:
-    hold_gates(ladder(1, 1, 1, 1), Parity(100, 99, 1, 1.0), 0.5)
+def test_without_labels_another_answer_than_floats_is_a_loss() -> None:
+    hold_gates(unlabelled(1.0, 0.0, 0.995, 0.995), [SAME], 0.5)
+    with pytest.raises(GateError, match=r"ONNX answers 0.60 % of the inputs otherwise than float"):
+        hold_gates(unlabelled(1.0, 1.0, 0.995, 0.994), [SAME], 0.5)
+
+
+def test_values_have_no_accuracy_to_lose() -> None:
+    values = [Rung(stage, 10, None, None, 3.0, 0.5) for stage in STAGES]
+    hold_gates(values, [Parity(100, 100, 0, None)], 0.0)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_engines_may_differ_by_one_lsb(place: int) -> None:
+    parities = [SAME, SAME]
+    parities[place] = Parity(100, 99, 1, 1.0)
+    hold_gates(ladder(1, 1, 1, 1), parities, 0.5)
+    parities[place] = Parity(100, 99, 2, 1.0)
     with pytest.raises(GateError, match="2 LSB"):
-        hold_gates(ladder(1, 1, 1, 1), Parity(100, 99, 2, 1.0), 0.5)
+        hold_gates(ladder(1, 1, 1, 1), parities, 0.5)
 
 
 def test_parity_counts() -> None:
     one = np.array([[-128, 127], [5, 6], [0, 1], [3, 2]], np.int8)
     other = np.array([[127, -128], [5, 6], [1, 0], [3, 1]], np.int8)
-    assert measure_parity(one, other) == Parity(8, 3, 255, 0.5)
-    assert measure_parity(other, one) == Parity(8, 3, 255, 0.5)
-    assert measure_parity(one, one) == Parity(8, 8, 0, 1.0)
+    assert parity(one, other, classes=True) == Parity(8, 3, 255, 0.5)
+    assert parity(other, one, classes=True) == Parity(8, 3, 255, 0.5)
+    assert parity(one, one, classes=True) == Parity(8, 8, 0, 1.0)
+    assert parity(one, one, classes=False) == Parity(8, 8, 0, None)
 
 
-def test_the_ladder_is_top_1() -> None:
-    logits = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.4], [1.0, -1.0]])
+def test_the_ladder_compares_with_float_and_with_labels() -> None:
+    logits = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.4], [1.0, -1.0]], np.float32)
     labels = np.array([1, 0, 0, 0])
-    assert climb({"float": logits, "ONNX": -logits}, labels) == (
-        Rung("float", 0.75, 4),
-        Rung("ONNX", 0.25, 4),
+    other = np.float32(1.01) * logits
+    other[0] = other[0, ::-1]
+    rungs = climb(logits, {"rewritten": logits, "ONNX": other}, "none", labels, True)
+    assert rungs[:2] == (
+        Rung("float", 4, 0.75, 1.0, None, 1.0),
+        Rung("rewritten", 4, 0.75, 1.0, None, pytest.approx(1.0)),
     )
+    assert (rungs[2].accuracy, rungs[2].agreement) == (0.5, 0.75)
+    without = climb(logits, {"rewritten": logits}, "none", None, False)[1]
+    assert (without.accuracy, without.agreement) == (None, None)
+
+
+def test_the_ladder_compares_after_the_activation_that_was_taken_off() -> None:
+    logits = np.array([[0.0, 0.0], [np.log(3.0), 0.0]], np.float32)
+    probabilities = np.array([[0.5, 0.5], [0.75, 0.25]], np.float32)
+    rung = climb(probabilities, {"rewritten": logits}, "softmax", None, True)[1]
+    assert rung.cosine == pytest.approx(1.0)
+
+
+def test_measures_of_noise() -> None:
+    signal = np.array([3.0, 4.0])
+    assert sqnr_db(signal, signal) is None
+    assert sqnr_db(signal, signal * 1.1) == pytest.approx(20.0)  # noise of a tenth
+    assert cosine(signal, 2 * signal) == pytest.approx(1.0)
+    assert cosine(signal, np.array([-4.0, 3.0])) == pytest.approx(0.0)
+    assert cosine(signal, 0 * signal) is None
+
+
+def test_an_interval_of_a_proportion() -> None:
+    # Wilson's interval of 8 in 10, as statistics books print it.
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    low, high = wilson(10_000, 10_000)
+    assert low == pytest.approx(0.99962, abs=1e-5)
+    assert high == pytest.approx(1.0)
+
+
+def test_mcnemar_counts_the_answers_that_changed() -> None:
+    labels = np.zeros(20, np.int64)
+    right, wrong = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    one = np.tile(right, (20, 1))
+    assert mcnemar_p(one, one, labels) == 1.0
+    other = one.copy()
+    other[:6] = wrong
+    assert mcnemar_p(one, other, labels) == pytest.approx(2 / 2**6)
+    assert mcnemar_p(other, one, labels) == pytest.approx(2 / 2**6)
+    one[19] = wrong  # lost 6, won 1
+    tail = (math.comb(7, 0) + math.comb(7, 1)) / 2**7
+    assert mcnemar_p(one, other, labels) == pytest.approx(2 * tail)
 
 
 def test_golden_vectors_are_the_first_that_agree() -> None:

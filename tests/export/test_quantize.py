@@ -1,23 +1,27 @@
 """Ranges, weight bits, and the fake-quantized model against what TFLite makes of it."""
 
 import itertools
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from compiling import Compiled, compiled, rewritten, settle
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinsmith_export.calibration import Range, calibrate
+from tinsmith_export.calibration import calibrate
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.proof import require_no_saturation, run_batches, to_codes
-from tinsmith_export.quantize import can_saturate, fake_quantize, tuned_graph
-from tinsmith_export.reader import read_graph
-from tinsmith_export.rewrite import rewrite
-from tinsmith_export.tflite import Product, products, to_int8_tflite
+from tinsmith_export.graph import Graph, Node
+from tinsmith_export.proof import require_no_saturation, run_batches
+from tinsmith_export.quantize import can_saturate, tuned_graph
+from tinsmith_export.ranges import Range, separate, share_ranges
+from tinsmith_export.tflite import Product, products
 from tinsmith_runtime.backends import create_backend
+
+L = keras.layers
 
 
 @given(
@@ -41,77 +45,148 @@ def test_saturation_is_what_any_two_weights_of_a_channel_can_do(codes: np.ndarra
 
 def test_weights_that_could_saturate_are_refused() -> None:
     def product(operator: str, *weights: int) -> Product:
-        return Product(operator, "conv", True, np.array([weights], np.int8))
+        codes, scale, grid = np.array([weights], np.int8), np.ones(1, np.float32), (1.0, 0)
+        return Product(operator, "conv", True, False, codes, scale, 0, None, grid, grid)
 
     require_no_saturation([product("FULLY_CONNECTED", 127, 1, -127)])
-    require_no_saturation([product("DEPTHWISE_CONV_2D", 127, 127)])  # its kernel adds in 32 bits
+    require_no_saturation([replace(product("DEPTHWISE_CONV_2D", 127, 127), exact=True)])
     with pytest.raises(ConversionError, match="conv"):
         require_no_saturation([product("CONV_2D", 127, 2)])
+    with pytest.raises(ConversionError, match="conv"):
+        # Two outputs a channel: a product of matrices in ONNX Runtime.
+        depthwise = product("DEPTHWISE_CONV_2D")
+        codes = np.array([[127, 0], [2, 0]], np.int8).reshape(1, 1, 2, 2)
+        require_no_saturation([replace(depthwise, weights=codes)])
 
 
-def test_seven_bit_weights_stay_within_63(converted) -> None:
-    found = products(converted.tflite)
-    assert list(converted.bits.values()) == [7, 8, 7, 7, 7]
-    largest = [int(np.abs(product.weights.astype(np.int16)).max()) for product in found]
-    assert largest == [63, 127, 63, 63, 63]
-    assert all(product.integer for product in found)
+def test_seven_bit_weights_stay_within_63(converted: Compiled) -> None:
+    bits = converted.quantized.weight_bits
+    assert set(bits.values()) == {7, 8}
+    for product in converted.products:
+        largest = np.abs(product.weights.astype(np.int16)).max()
+        assert largest == {7: 63, 8: 127}[bits[product.layer]]
+        assert product.integer
 
 
-def test_zero_points(converted) -> None:
-    interpreter = Interpreter(model_content=converted.tflite)
-    details = {tensor["name"]: tensor for tensor in interpreter.get_tensor_details()}
-    outputs = [details[product.name]["quantization"][1] for product in products(converted.tflite)]
-    assert outputs[:4] == [-128] * 4  # each ends in a ReLU
-    assert outputs[4] != -128
+def test_zero_points(converted: Compiled) -> None:
+    points = {product.layer: product.output[1] for product in converted.products}
+    assert points.pop("answer") != -128
+    assert set(points.values()) == {-128}  # each ends in a ReLU
+    interpreter = Interpreter(model_content=converted.files["model.int8.tflite"])
     scale, zero_point = interpreter.get_input_details()[0]["quantization"]
     assert (np.float32(scale), zero_point) == (np.float32(1 / 255), -128)
 
 
-def test_the_fake_quantized_model_computes_what_tflite_does(converted) -> None:
-    reals = converted.pixels / np.float32(255)
-    target = converted.target
-    expected = np.round(converted.model(reals).numpy() / target.scale) + target.zero_point
-    codes = run_batches(create_backend("litert", converted.tflite, 1), to_codes(converted.pixels))
+def test_the_fake_quantized_model_computes_what_tflite_does(converted: Compiled) -> None:
+    target, tflite = converted.output, converted.files["model.int8.tflite"]
+    reals = converted.entry.reals(converted.inputs)
+    expected = np.round(converted.quantized.model(reals).numpy() / target.scale) + target.zero_point
+    codes = run_batches(create_backend("litert", tflite, 1), converted.codes)
     # A sum that lies on the edge between two codes may be rounded either way, in each layer.
     assert (np.abs(codes - expected) <= 1).mean() >= 0.99
 
 
 def test_a_channel_of_zeros_is_quantized() -> None:
-    keras.utils.set_random_seed(1)
-    conv = keras.layers.Conv2D(4, 3, activation="relu", name="conv")
-    layers = [keras.Input((6, 6, 1)), conv, keras.layers.Flatten(), keras.layers.Dense(3)]
-    model = keras.Sequential(layers)
+    conv = L.Conv2D(4, 3, activation="relu", name="conv")
+    model = settle(keras.Sequential([keras.Input((6, 6, 1)), conv, L.Flatten(), L.Dense(3)]))
     kernel = np.array(conv.kernel)
     kernel[..., 2] = 0
     conv.kernel.assign(kernel)
-    graph, _ = rewrite(read_graph(model))
-    pixels = np.random.default_rng(1).integers(0, 256, (50, 6, 6, 1), np.uint8)
-    inputs = pixels / np.float32(255)
-    bits = {node.name: 7 for node in graph.weighted}
-    rounded = fake_quantize(graph, Range(0.0, 1.0), calibrate(graph, inputs), bits)
-    weights = products(to_int8_tflite(rounded))[0].weights
+    weights = products(compiled(model).files["model.int8.tflite"])[0].weights
     assert not weights[2].any()
     assert weights[1].any()
 
 
-def test_ranges_hold_zero_and_a_dead_layer_is_named() -> None:
-    dense = keras.layers.Dense(2, activation="relu", name="dead", bias_initializer="zeros")
-    model = keras.Sequential(
-        [keras.Input((2, 2, 1)), keras.layers.Flatten(), dense, keras.layers.Dense(2, name="last")]
+def limits_of(model: keras.Model, inputs: np.ndarray) -> dict[str, tuple[float, float]]:
+    return calibrate(separate(rewritten(model)[0]), inputs)
+
+
+def test_calibration_measures_the_lowest_and_highest_output() -> None:
+    dense = L.Dense(2, activation="relu", name="first", bias_initializer="zeros")
+    model = keras.Sequential([keras.Input((4,)), dense, L.Dense(1, name="last")])
+    dense.set_weights([np.full((4, 2), 0.25, np.float32), np.array([0, -2], np.float32)])
+    model.layers[-1].set_weights([np.array([[-1], [1]], np.float32), np.zeros(1, np.float32)])
+    # More inputs than one batch of calibration holds.
+    inputs = np.linspace(0, 3, 100, dtype=np.float32)[:, None].repeat(4, 1)
+    assert limits_of(model, inputs) == {"first": (0.0, 3.0), "last": (-2.0, 0.0)}
+
+
+def test_nan_in_calibration_is_told_with_the_layer() -> None:
+    model = settle(keras.Sequential([keras.Input((4,)), L.Dense(2, name="odd")]))
+    with pytest.raises(ConversionError, match="`odd`"):
+        limits_of(model, np.full((4, 4), np.nan, np.float32))
+
+
+def test_a_dead_layer_gives_zero(converted: Compiled) -> None:
+    """No output but 0: it has a range all the same, and int8 gives what float does."""
+    dead = L.Dense(2, activation="relu", name="dead")
+    model = keras.Sequential([keras.Input((4,)), dense := L.Dense(4), dead, L.Dense(3)])
+    settle(model)
+    dead.set_weights([np.zeros((4, 2), np.float32), np.full(2, -1, np.float32)])
+    assert dense.name != "dead"
+    made = compiled(model)
+    codes = run_batches(create_backend("litert", made.files["model.int8.tflite"], 1), made.codes)
+    reals = (codes - float(made.output.zero_point)) * made.output.scale
+    expected = np.asarray(model(made.inputs))
+    np.testing.assert_allclose(reals, expected, atol=made.output.scale)
+
+
+@given(
+    st.floats(-1e4, 1e4, allow_subnormal=False, width=32),
+    st.floats(-1e4, 1e4, allow_subnormal=False, width=32),
+)
+def test_a_range_covers_its_limits_and_zero_exactly(one: float, other: float) -> None:
+    low, high = min(one, other), max(one, other)
+    span = Range.covering(low, high)
+    # To half a code: the zero point is rounded.
+    assert span.low <= min(low, 0.0) + span.scale / 2
+    assert span.high >= max(high, 0.0) - span.scale / 2
+    assert span.reals(np.array([span.zero_point], np.int8)).tolist() == [0.0]
+    if low >= 0:
+        assert span.zero_point == -128  # a ReLU is the clamp to code -128
+    # 255 codes of it are exact in float32, which is what the converter reads.
+    assert float(np.float32(255 * span.scale)) == 255 * span.scale
+    assert span.scale <= max((max(high, 0.0) - min(low, 0.0)) / 255 * 1.001, 2.0**-27)
+
+
+def sum_graph(kind: str, relu: bool) -> Graph:
+    """Two dense layers, the second with ReLU or without, that meet in a sum or concatenation."""
+    weights = {"kernel": np.ones((4, 4), np.float32)}
+    clip = {"clip": (0.0, None)} if relu else {}
+    return Graph(
+        (
+            Node("input", "InputLayer", (), (4,)),
+            Node("a", "Dense", ("input",), (4,), {}, weights),
+            Node("b", "Dense", ("input",), (4,), clip, weights),
+            Node("meet", kind, ("a", "b"), (8 if kind == "Concatenate" else 4,)),
+        )
     )
-    inputs = np.ones((4, 2, 2, 1), np.float32)
-    dense.set_weights([np.full((4, 2), 0.25, np.float32), np.zeros(2, np.float32)])
-    ranges = calibrate(rewrite(read_graph(model))[0], inputs)
-    assert ranges["dead"] == Range(0.0, 1.0)
-    assert ranges["last"].low <= 0 <= ranges["last"].high
-    dense.set_weights([np.full((4, 2), -1, np.float32), np.zeros(2, np.float32)])
-    with pytest.raises(ConversionError, match="`dead`"):
-        calibrate(rewrite(read_graph(model))[0], inputs)
 
 
-def test_weights_come_back_from_the_fake_quantized_model(converted) -> None:
-    back = tuned_graph(converted.graph, converted.model)
-    for before, after in zip(converted.graph.weighted, back.weighted, strict=True):
+def test_what_meets_in_a_sum_has_one_scale_and_in_a_concatenation_one_range() -> None:
+    limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, 9.0)}
+    source = Range(1 / 255, -128)
+    total = share_ranges(separate(sum_graph("Add", relu=True)), limits, source)
+    assert total["a"].scale == total["b"].scale
+    assert total["b"].zero_point == -128 != total["a"].zero_point
+    joined = share_ranges(separate(sum_graph("Concatenate", relu=False)), limits, source)
+    assert joined["a"] == joined["b"] == joined["meet"]
+    assert joined["a"].low <= -5.0 + joined["a"].scale
+    assert joined["a"].high >= 3.0 - joined["a"].scale
+
+
+def test_a_relu_that_meets_none_in_a_concatenation_is_rounded_anew() -> None:
+    mixed = separate(sum_graph("Concatenate", relu=True))
+    assert [node.kind for node in mixed.nodes][3:] == ["DepthwiseConv2D", "Concatenate"]
+    assert mixed.node("meet").inputs == ("a", "meet/input")
+    alike = sum_graph("Concatenate", relu=False)
+    assert separate(alike) == alike
+
+
+def test_weights_come_back_from_the_fake_quantized_model(converted: Compiled) -> None:
+    graph = converted.quantized.graph
+    back = tuned_graph(graph, converted.quantized.model)
+    for before, after in zip(graph.weighted, back.weighted, strict=True):
         assert before.weights.keys() == after.weights.keys()
         for name, values in before.weights.items():
             np.testing.assert_array_equal(values, after.weights[name])

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from tinsmith_runtime.activation import ACTIVATIONS
+from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
+from tinsmith_runtime.manifest import Output
 
 LOGITS = np.array([[0, 1, 2], [-1000, 0, 1000], [5, 5, 5]], np.float32)
 
@@ -28,3 +29,20 @@ def test_none():
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_empty(name: str):
     assert ACTIVATIONS[name](np.empty((0, 3), np.float32)).shape == (0, 3)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("scale", [0.01, 0.6, 0.7, 50.0])
+def test_codes(activation: str, scale: float):
+    """The table gives what the arithmetic does, however an engine has its codes."""
+    shape = (64, 12)
+    codes = np.random.default_rng(0).integers(-128, 128, shape).astype(np.int8)
+    codes[0], codes[1] = -128, 127
+    output = Output("logits", (None, 12), scale, -7, (), activation, "values")
+    logits = (codes.astype(np.float64) + 7) * np.float32(scale)
+    for found in (codes, (codes ^ -128).view(np.uint8)):
+        floats = code_decoder(output, found.dtype)(found)
+        assert (floats.shape, floats.dtype) == (shape, np.float32)
+        expected = ACTIVATIONS[activation](logits.astype(np.float32))
+        np.testing.assert_allclose(floats, expected, rtol=2e-5, atol=1e-37)
+        assert code_decoder(output, found.dtype)(found[:0]).shape == (0, 12)

@@ -9,6 +9,7 @@ from tinsmith_runtime import BackendError, UsageError, installed_backends
 from tinsmith_runtime.backends import TensorInfo, create_backend
 from tinsmith_runtime.backends.ort import optimized_model
 from tinsmith_runtime.backends.trouble import explain
+from tinsmith_runtime.engine import to_int8
 
 FORMATS = {"litert": "tflite", "onnx": "onnx"}
 NEEDS = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}
@@ -51,14 +52,25 @@ def test_both_report_the_same(bundle, precision: str):
 def test_run(bundle, engine, pixels):
     backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 2)
     codes = (pixels.astype(np.int16) - 128).astype(np.int8)
-    np.testing.assert_array_equal(backend.run(codes), bundle.golden().outputs_int8)
+    expected = bundle.golden().outputs_int8
+    np.testing.assert_array_equal(backend.run(codes), expected)
+    found = backend.run(pixels)
+    assert found.dtype == backend.code_dtype
+    np.testing.assert_array_equal(to_int8(found), expected)
+    kept = found.copy()
+    backend.run(255 - pixels)
+    np.testing.assert_array_equal(found, kept)
 
 
 def test_batch_that_the_engine_refuses(bundle, engine):
     backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 1)
     with pytest.raises(BackendError, match="refuses the batch") as caught:
-        backend.run(np.zeros((1, 5, 5, 1), np.int8))
+        backend.run(np.zeros((1, 8, 8, 1)))
     assert "\n" not in str(caught.value)
+    for shape in ((1, 5, 5, 1), (1, 1, 1, 1), (2, 8, 8)):  # numpy would stretch the second
+        for dtype in (np.int8, np.uint8):
+            with pytest.raises(BackendError, match=r"batch: expected shape \(N, 8, 8, 1\), got"):
+                backend.run(np.zeros(shape, dtype))
 
 
 def test_unknown_engine():
@@ -126,15 +138,11 @@ def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, en
 
 @pytest.fixture
 def tflite_runtime(tmp_path):
-    """A folder that holds a package `tflite_runtime` and its metadata."""
-    package, metadata = tmp_path / "tflite_runtime", tmp_path / "tflite_runtime-2.14.0.dist-info"
+    """A folder that holds a package `tflite_runtime`."""
+    package = tmp_path / "tflite_runtime"
     package.mkdir()
-    metadata.mkdir()
-    (package / "__init__.py").touch()
+    (package / "__init__.py").write_text("__version__ = '2.14.0'\n")
     (package / "interpreter.py").write_text(TFLITE_RUNTIME)
-    (metadata / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: tflite-runtime\nVersion: 2.14.0"
-    )
     return tmp_path
 
 

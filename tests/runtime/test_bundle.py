@@ -172,7 +172,7 @@ def test_duplicate_entry(tiny, tmp_path):
 def test_compressed_bundle(bundle, tmp_path, zipped):
     path = tmp_path / "small.tin"
     path.write_bytes(zipped(bundle.files, zipfile.ZIP_DEFLATED))
-    assert "manifest.json: expected it uncompressed" in _refusal(path)
+    assert "expected a zip without compression, got method 8" in _refusal(path)
 
 
 def test_huge_manifest(bundle, tmp_path, zipped, folder):

@@ -46,7 +46,8 @@ preprocessing = st.builds(
 value_range = st.tuples(number, number)
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 layer = st.builds(Layer, text, text, whole)
-rung = st.builds(Rung, text, number, whole)
+share = st.none() | number
+rung = st.builds(Rung, text, whole, share, share, share, share)
 
 
 @st.composite
@@ -94,7 +95,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
                 draw(st.sampled_from(["int8", "float"])),
                 draw(count),
                 draw(digest),
-                draw(st.none() | number),
+                draw(share),
                 draw(st.none() | parity),
             )
             for index, name in enumerate(names[1:])
@@ -102,7 +103,12 @@ def manifests(draw: st.DrawFn) -> Manifest:
         golden=Golden(names[0], draw(count), draw(digest), draw(count)),
         layers=tuple(draw(st.lists(layer, max_size=3))),
         training=Training(draw(text), draw(digest), draw(text), draw(text), draw(whole), 0),
-        quality=Quality(tuple(draw(st.lists(rung, max_size=3))), draw(parity)),
+        quality=Quality(
+            tuple(draw(st.lists(rung, max_size=3))),
+            draw(parity),
+            draw(parity),
+            draw(share),
+        ),
     )
 
 

@@ -1,13 +1,18 @@
 """TFLite files on LiteRT, or on `tflite_runtime`, its older name, where only that exists."""
 
+from __future__ import annotations
+
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinsmith_runtime.backends.protocol import SIGN_BIT, Array, TensorInfo
+from tinsmith_runtime.backends.protocol import SIGN_BIT, Backend, TensorInfo, require_shape
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.quiet import mute_stderr
+
+if TYPE_CHECKING:
+    from tinsmith_runtime.backends.protocol import Array
 
 # A package that is there but broken is not passed over for the other: the error says so.
 if find_spec("ai_edge_litert"):
@@ -22,10 +27,11 @@ else:
     _VERSION = f"tflite_runtime {__version__}"
 
 
-class LiteRtBackend:
+class LiteRtBackend(Backend):
     """A TFLite file on LiteRT; a new batch size resizes the input once."""
 
     name = "litert"
+    code_dtype = np.dtype(np.int8)
 
     def __init__(self, model: bytes, threads: int) -> None:
         try:
@@ -44,24 +50,19 @@ class LiteRtBackend:
         self.input, self.output = _tensor_info(inputs[0]), _tensor_info(outputs[0])
         self._input_index: int = inputs[0]["index"]
         self._output_index: int = outputs[0]["index"]
-        self._input_memory = self._interpreter.tensor(self._input_index)
-        self._output_memory = self._interpreter.tensor(self._output_index)
-        self._batch_size: int = inputs[0]["shape"][0]
+        self._buffer = np.empty(inputs[0]["shape"], np.uint8)
 
     def run(self, batch: Array) -> Array:
         """See `Backend.run`."""
         interpreter = self._interpreter
         try:
-            if len(batch) != self._batch_size:
+            if batch.shape != self._buffer.shape:
+                require_shape(batch, self.input)
                 interpreter.resize_tensor_input(self._input_index, batch.shape)
                 interpreter.allocate_tensors()
-                self._batch_size = len(batch)
+                self._buffer = np.empty(batch.shape, np.uint8)
             if batch.dtype == np.uint8:
-                # In the engine's own memory, of which it forbids a view while it runs.
-                np.bitwise_xor(batch, SIGN_BIT, self._input_memory().view(np.uint8))
-                interpreter.invoke()
-                codes: Array = self._output_memory().view(np.uint8) ^ SIGN_BIT
-                return codes
+                batch = np.bitwise_xor(batch, SIGN_BIT, self._buffer).view(np.int8)
             interpreter.set_tensor(self._input_index, batch)
             interpreter.invoke()
         except (RuntimeError, ValueError) as error:

@@ -1,12 +1,17 @@
 """ONNX files on ONNX Runtime."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 
-from tinsmith_runtime.backends.protocol import SIGN_BIT, Array, TensorInfo
+from tinsmith_runtime.backends.protocol import SIGN_BIT, Backend, TensorInfo, require_shape
 from tinsmith_runtime.errors import BackendError
+
+if TYPE_CHECKING:
+    from tinsmith_runtime.backends.protocol import Array
 
 # What ONNX Runtime calls a type, and the type that `run` takes or gives for it. tinsmith's int8
 # ONNX holds uint8 activations, since only those reach the integer kernels of ONNX Runtime on x86;
@@ -17,10 +22,11 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-class OrtBackend:
+class OrtBackend(Backend):
     """An ONNX file on ONNX Runtime's CPU provider."""
 
     name = "onnx"
+    code_dtype = np.dtype(np.uint8)
 
     def __init__(self, model: bytes, threads: int) -> None:
         options = onnxruntime.SessionOptions()
@@ -43,18 +49,36 @@ class OrtBackend:
         self.version = f"ONNX Runtime {onnxruntime.__version__}"
         self.input = _tensor_info(inputs[0], "input", session)
         self.output = _tensor_info(outputs[0], "output", session)
-        self._input_name, self._output_names = inputs[0].name, [outputs[0].name]
+        self._names = inputs[0].name, outputs[0].name
+        self._dtype = np.dtype(np.uint8) if self.input.dtype == np.int8 else self.input.dtype
+        self._bind(1)
+
+    def _bind(self, batch_size: int) -> None:
+        """Gives the session memory of ours to read and write, in less time than `run` takes."""
+        self._binding = self._session.io_binding()
+        self._source = np.empty((batch_size, *self.input.shape), self._dtype)
+        self._target = np.empty((batch_size, *self.output.shape), self._dtype)
+        for bind, name, array in (
+            (self._binding.bind_input, self._names[0], self._source),
+            (self._binding.bind_output, self._names[1], self._target),
+        ):
+            bind(name, "cpu", 0, self._dtype, array.shape, array.ctypes.data)
 
     def run(self, batch: Array) -> Array:
         """See `Backend.run`."""
+        if batch.shape != self._source.shape:
+            require_shape(batch, self.input)
+            self._bind(len(batch))
         signed = batch.dtype == np.int8
-        if signed:
-            batch = batch.view(np.uint8) ^ SIGN_BIT
         try:
-            result: Array = self._session.run(self._output_names, {self._input_name: batch})[0]
+            if signed:
+                np.bitwise_xor(batch.view(np.uint8), SIGN_BIT, self._source)
+            else:
+                np.copyto(self._source, batch)
+            self._session.run_with_iobinding(self._binding)
         except Exception as error:  # see above
             raise BackendError(f"ONNX Runtime refuses the batch: {error}") from error
-        return (result ^ SIGN_BIT).view(np.int8) if signed else result
+        return (self._target ^ SIGN_BIT).view(np.int8) if signed else self._target.copy()
 
 
 def _tensor_info(

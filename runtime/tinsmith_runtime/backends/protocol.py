@@ -1,18 +1,24 @@
 """What an engine must do: one array in, one array out."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from tinsmith_runtime.errors import BackendError
+from tinsmith_runtime.frozen import frozen_dataclass
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
 
 SIGN_BIT = np.uint8(0x80)
 """`code ^ SIGN_BIT`: from an int8 code to the same plus 128 as uint8, and back."""
 
 
-@dataclass(frozen=True)
+@frozen_dataclass(frozen=True)
 class TensorInfo:
     """What an engine reports of a tensor; `scale` 0 where it is not quantized.
 
@@ -29,23 +35,33 @@ class TensorInfo:
     zero_point: int
 
 
-class Backend(Protocol):
-    """One model file on one engine.
+def require_shape(batch: Array, info: TensorInfo) -> None:
+    """Raises a `BackendError` unless `batch` is `(N, *info.shape)`; numpy might broadcast it."""
+    if batch.shape[1:] != info.shape:
+        expected = ", ".join(map(str, info.shape))
+        raise BackendError(f"batch: expected shape (N, {expected}), got {batch.shape}")
+
+
+class Backend:
+    """One model file on one engine: the base of the classes that know an engine.
 
     Attributes:
         name: `litert` or `onnx`.
         version: the engine and its version, for a person.
         input: what `run` takes.
         output: what `run` gives.
+        code_dtype: what `run` gives for codes that are `uint8`.
     """
 
     name: str
     version: str
     input: TensorInfo
     output: TensorInfo
+    code_dtype: np.dtype[Any]
 
     def __init__(self, model: bytes, threads: int) -> None:
         """Loads a model file on `threads` threads."""
+        raise NotImplementedError
 
     def run(self, batch: Array) -> Array:
         """Computes a batch.
@@ -54,6 +70,7 @@ class Backend(Protocol):
             batch: `(N, *input.shape)` of `input.dtype`; or `uint8`, int8 codes plus 128.
 
         Returns:
-            `(N, *output.shape)` of `output.dtype`, or `uint8`, int8 codes plus 128, for such a
-            batch; not overwritten by a later call.
+            `(N, *output.shape)` of `output.dtype`, or of `code_dtype` for a batch of `uint8`, as
+            the engine has them; not overwritten by a later call.
         """
+        raise NotImplementedError

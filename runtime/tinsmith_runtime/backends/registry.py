@@ -4,7 +4,6 @@ import importlib
 from importlib.util import find_spec
 
 from tinsmith_runtime.backends.protocol import Backend
-from tinsmith_runtime.backends.trouble import explain
 from tinsmith_runtime.errors import BackendError, UsageError
 from tinsmith_runtime.quiet import mute_stderr
 
@@ -55,6 +54,8 @@ def create_backend(name: str, model: bytes, threads: int) -> Backend:
             backend: type[Backend] = getattr(importlib.import_module(module), kind)
     # A native module for another CPU or another numpy fails with whatever it likes.
     except Exception as error:
+        from tinsmith_runtime.backends.trouble import explain
+
         raise BackendError(explain(package, name, error)) from error
     return backend(model, threads)
 

@@ -1,0 +1,212 @@
+"""Compiles every family of keras.applications and prints what came of it, a row a family.
+
+    python benchmarks/families.py                        # all, both recipes: an hour on two cores
+    python benchmarks/families.py MobileNet VGG16 --recipe ptq
+    python benchmarks/families.py --write docs/families.md
+
+Random weights (fixed seed), 10 classes, the smallest image that each family takes; normalized,
+calibrated and proven on parts of the two photographs that scikit-learn comes with.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SIZES = {
+    "VGG16": 32,
+    "Xception": 71,
+    "InceptionV3": 75,
+    "MobileNet": 32,
+    "MobileNetV2": 32,
+    "MobileNetV3Small": 32,
+    "MobileNetV3Large": 32,
+    "DenseNet121": 32,
+    "NASNetMobile": 32,
+    "EfficientNetB0": 32,
+    "EfficientNetV2B0": 32,
+    "ConvNeXtTiny": 32,
+    "ResNet50": 32,
+    "ResNet50V2": 32,
+    "RegNetX002": 32,
+    "ResNetRS50": 32,
+}
+# Not in Keras 3.
+OF_TF_KERAS = ("RegNetX002", "ResNetRS50")
+CLASSES = 10
+COUNT = 160
+QAT_STEPS = 8
+COLUMNS = {
+    "family": "family",
+    "recipe": "recipe",
+    "equal": "outputs equal",
+    "within_1": "within 1 LSB",
+    "max_difference_lsb": "largest LSB",
+    "sqnr_db": "SQNR dB",
+    "size_kb": "TFLite kB",
+    "litert_us": "LiteRT µs",
+    "onnx_us": "ONNX Runtime µs",
+    "export_s": "export s",
+    "peak_memory_mb": "peak MB",
+}
+
+
+def main() -> int:
+    """Runs each family in a process of its own, so that none pays for another."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help=", ".join(SIZES))
+    parser.add_argument("--recipe", choices=("ptq", "qat", "both"), default="both")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table there too")
+    parser.add_argument("--json", action="store_true", help="rows as JSON lines")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.families) - SIZES.keys())
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(SIZES)}")
+    if arguments.one:
+        print(json.dumps(measure(arguments.families[0], arguments.recipe)))
+        return 0
+    rows = []
+    recipes = ("ptq", "qat") if arguments.recipe == "both" else (arguments.recipe,)
+    for family in arguments.families or SIZES:
+        for recipe in recipes:
+            print(f"{family} {recipe}", file=sys.stderr, flush=True)
+            rows.append(apart(family, recipe))
+            if arguments.json:
+                print(json.dumps(rows[-1]), flush=True)
+    table = as_markdown(rows)
+    if not arguments.json:
+        print(table)
+    if arguments.write:
+        arguments.write.write_text(table + "\n", encoding="utf-8")
+    return int(any("error" in row for row in rows))
+
+
+def apart(family: str, recipe: str) -> dict[str, Any]:
+    """Measures a family in a new process; what goes wrong there is in its row."""
+    command = [sys.executable, __file__, family, "--recipe", recipe, "--one"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        return {"family": family, "recipe": recipe, "error": lines[-1]}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def build(family: str) -> Any:
+    """The family's model: random weights, 10 classes, images of the smallest size."""
+    from tinsmith_train.noise import import_tensorflow
+
+    import_tensorflow()
+    import keras
+    import tf_keras
+
+    library = tf_keras if family in OF_TF_KERAS else keras
+    library.utils.set_random_seed(0)
+    size = SIZES[family]
+    make = getattr(library.applications, family)
+    model = make(weights=None, classes=CLASSES, input_shape=(size, size, 3))
+    # With the statistics that a new model has, signals fade to nothing within a few layers.
+    for layer in model.layers:
+        if hasattr(layer, "moving_variance"):
+            layer.momentum = 0.0
+    model(photographs(size) / 255 * pixel_range(model)[1], training=True)
+    return model
+
+
+def pixel_range(model: Any) -> tuple[float, float]:
+    """What the model takes for pixels 0 and 255: some families scale them themselves."""
+    kinds = {type(layer).__name__ for layer in model.layers}
+    return (0.0, 255.0) if kinds & {"Rescaling", "Normalization"} else (0.0, 1.0)
+
+
+def photographs(size: int) -> Any:
+    """Parts of two photographs, `uint8 (COUNT, size, size, 3)`."""
+    import numpy as np
+    from sklearn.datasets import load_sample_images
+
+    rng, images = np.random.default_rng(0), load_sample_images().images
+    parts = []
+    for index in range(COUNT):
+        image = images[index % len(images)]
+        step = int(rng.integers(1, 5))
+        top, left = (int(rng.integers(0, edge - size * step)) for edge in image.shape[:2])
+        parts.append(image[top : top + size * step : step, left : left + size * step : step])
+    return np.stack(parts)
+
+
+def measure(family: str, recipe: str) -> dict[str, Any]:
+    """Compiles a family and times both engines."""
+    model = build(family)
+
+    import resource
+
+    from tinsmith_export import Options, Samples, compile_model
+    from tinsmith_runtime import load
+
+    pixels = photographs(SIZES[family])
+    middle = COUNT * 4 // 5
+    samples = Samples("photographs", "0" * 64, pixels[:middle], None, pixels[middle:], None, ())
+    options = Options(
+        input_range=pixel_range(model), recipe=recipe, qat_steps=QAT_STEPS, max_drop_pp=100.0
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "family.tin")
+        start = time.monotonic()
+        exported = compile_model(model, samples, out, options)
+        export_s = time.monotonic() - start
+        latencies = {}
+        for backend in ("litert", "onnx"):
+            with load(out, backend=backend) as loaded:
+                times = []
+                for index in range(60):
+                    image = pixels[index : index + 1]
+                    begin = time.perf_counter()
+                    loaded.predict(image)
+                    times.append(time.perf_counter() - begin)
+                latencies[backend] = min(times) * 1e6
+    quality = exported.manifest.quality
+    parity = quality.parity
+    (tflite,) = (v for v in exported.manifest.variants if v.id == "int8-tflite")
+    return {
+        "family": family,
+        "recipe": recipe,
+        "equal": parity.equal / parity.compared,
+        "within_1": 1.0,  # the gate lets nothing else through
+        "max_difference_lsb": parity.max_difference_lsb,
+        "sqnr_db": quality.ladder[-1].sqnr_db,
+        "size_kb": tflite.size_bytes / 1000,
+        "litert_us": latencies["litert"],
+        "onnx_us": latencies["onnx"],
+        "export_s": export_s,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "kernels": dict(exported.kernels),
+        "steps": [checkpoint.mean_squared_error for checkpoint in exported.checkpoints],
+    }
+
+
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """A table, a row a family and recipe; a failure keeps its row and says why."""
+    lines = [f"| {' | '.join(COLUMNS.values())} |", "| :-- | :-- |" + " --: |" * (len(COLUMNS) - 2)]
+    for row in rows:
+        if "error" in row:
+            lines.append(f"| {row['family']} | {row['recipe']} | {row['error']} |")
+            continue
+        cells = []
+        for key in COLUMNS:
+            value = row[key]
+            if key in ("equal", "within_1"):
+                value = f"{value:.2%}"
+            elif isinstance(value, float):
+                value = f"{value:,.1f}" if key == "sqnr_db" else f"{value:,.0f}"
+            cells.append("–" if value is None else str(value))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What `Model.predict` costs over the bare engine: one call of each in turn, in one run.
+
+    python benchmarks/overhead.py digits.tin [--calls 5000] [--batch 1]
+
+The bare engine gets its integers ready made, as raw pixels are for ONNX Runtime, and gives integers
+back; `predict` checks its input, encodes it, takes its turn and gives probabilities. Features have
+to be quantized by the bare program too: it does so in one line of numpy. What is allowed is 10 µs,
+or 5 % of the bare call where that is more.
+"""
+
+import argparse
+import gc
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any
+
+import numpy as np
+
+from tinsmith_runtime import Manifest, Model, installed_backends, load, read_bundle
+
+_ALLOWED_US, _ALLOWED_RATIO = 10, 0.05
+_WARM_UP = 200
+
+
+def bare_litert(model: bytes) -> Callable[[Any], Any]:
+    """A function from `int8` codes to `int8` codes, on LiteRT alone."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    source = interpreter.get_input_details()[0]
+    target = interpreter.get_output_details()[0]["index"]
+    allocated = None
+
+    def run(codes: Any) -> Any:
+        nonlocal allocated
+        if allocated != codes.shape:
+            interpreter.resize_tensor_input(source["index"], codes.shape)
+            interpreter.allocate_tensors()
+            allocated = codes.shape
+        interpreter.set_tensor(source["index"], codes)
+        interpreter.invoke()
+        return interpreter.get_tensor(target)
+
+    return run
+
+
+def bare_onnx(model: bytes) -> Callable[[Any], Any]:
+    """A function from `uint8` codes to `uint8` codes, on ONNX Runtime alone."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    source, targets = session.get_inputs()[0].name, [session.get_outputs()[0].name]
+    return lambda codes: session.run(targets, {source: codes})[0]
+
+
+def bare_call(model: Model, data: bytes, batch: Any) -> Callable[[], Any]:
+    """The shortest that the bare engine needs to do for the same batch."""
+    signed = model.backend == "litert"
+    run = (bare_litert if signed else bare_onnx)(data)
+    entry = model.input
+    if entry.kind == "image":
+        codes = (batch ^ 128).view(np.int8) if signed else batch
+        return lambda: run(codes)
+    scale, low, kind = (
+        np.float32(entry.scale),
+        -128 if signed else 0,
+        np.int8 if signed else np.uint8,
+    )
+    zero_point = np.float32(entry.zero_point + 128 + low)
+    return lambda: run(np.clip(np.rint(batch / scale) + zero_point, low, low + 255).astype(kind))
+
+
+def make_batch(manifest: Manifest, size: int) -> Any:
+    """Inputs of the model's kind, drawn with a fixed seed."""
+    rng = np.random.default_rng(0)
+    shape = (size, *manifest.input.sample_shape)
+    if manifest.input.kind == "image":
+        return rng.integers(0, 256, shape, dtype=np.uint8)
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def time_in_turn(one: Callable[[], Any], other: Callable[[], Any], calls: int) -> Any:
+    """Times two functions in turn, each as often first as the other.
+
+    Returns:
+        `int64 (calls, 2)`: the nanoseconds of each call.
+    """
+    times = np.empty((_WARM_UP + calls, 2), np.int64)
+    gc.disable()
+    for call in range(len(times)):
+        for which in (0, 1) if call % 2 else (1, 0):
+            function = other if which else one
+            start = perf_counter_ns()
+            function()
+            times[call, which] = perf_counter_ns() - start
+    gc.enable()
+    return times[_WARM_UP:]
+
+
+def main() -> None:
+    """Prints a row an engine."""
+    parser = argparse.ArgumentParser(description="Model.predict against the bare engine")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a .tin file or folder")
+    parser.add_argument("--calls", type=int, default=5000, help="calls of each (default 5000)")
+    parser.add_argument("--batch", type=int, default=1, help="samples a call (default 1)")
+    arguments = parser.parse_args()
+    bundle = read_bundle(arguments.bundle)
+    batch = make_batch(bundle.manifest, arguments.batch)
+    print(f"p50 of {arguments.calls} calls in turn, batch {arguments.batch}, one thread")
+    print("| engine | bare µs | predict µs | overhead µs | ratio | allowed µs | holds |")
+    print("| :-- | --: | --: | --: | --: | --: | :-- |")
+    for name in installed_backends():
+        with load(arguments.bundle, name) as model:
+            bare = bare_call(model, bundle.files[model.variant.file], batch)
+            times = time_in_turn(bare, lambda model=model: model.predict(batch), arguments.calls)
+            bare_us, predict_us = np.median(times, axis=0) / 1e3
+            # Of the pairs: what slows the machine down for a while slows both of a pair.
+            overhead_us = np.median(times[:, 1] - times[:, 0]) / 1e3
+            allowed_us = max(_ALLOWED_US, _ALLOWED_RATIO * bare_us)
+            print(
+                f"| {model.engine_version} | {bare_us:.1f} | {predict_us:.1f} | {overhead_us:.1f} "
+                f"| {predict_us / bare_us:.2f} | {allowed_us:.1f} "
+                f"| {'yes' if overhead_us <= allowed_us else 'no'} |"
+            )
+
+
+if __name__ == "__main__":
+    main()

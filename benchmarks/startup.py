@@ -1,0 +1,128 @@
+"""What it takes to start: the runtime against the shortest program on the bare engine.
+
+    python benchmarks/startup.py digits.tin [--runs 20]
+
+Each run is a fresh process that predicts once, the two programs in turn, after one run of each
+that is not counted (it writes Python's bytecode and warms the disk's cache). From the process's
+start to its first prediction is told by the system's monotonic clock, read by the parent before and
+by the child after. Ratios are of each pair of runs, and their median is given: what slows the
+machine down for a while slows both of a pair. Linux alone: the peak memory is `VmHWM`.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from tinsmith_runtime import installed_backends, read_bundle
+
+_LITERT = """
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+imported()
+interpreter = Interpreter({model!r}, num_threads=1)
+interpreter.allocate_tensors()
+source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+interpreter.set_tensor(source["index"], np.zeros({shape}, np.int8))
+interpreter.invoke()
+interpreter.get_tensor(target["index"])
+"""
+_ONNX = """
+import numpy as np
+import onnxruntime
+imported()
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+session = onnxruntime.InferenceSession({model!r}, options, providers=["CPUExecutionProvider"])
+session.run(None, {{session.get_inputs()[0].name: np.zeros({shape}, np.uint8)}})
+"""
+# The engine's module is named, so that both import the engine before they say so.
+_RUNTIME = """
+import numpy as np
+from tinsmith_runtime import load
+import tinsmith_runtime.backends.{module}
+imported()
+load({bundle!r}, {backend!r}).predict(np.zeros({shape}, np.{dtype}))
+"""
+_BEFORE = """
+import time
+began = time.monotonic_ns()
+times = []
+def imported():
+    times.append(time.monotonic_ns() - began)
+"""
+_AFTER = """
+predicted = time.monotonic_ns()
+import json
+with open("/proc/self/status") as status:
+    peak = next(line for line in status if line.startswith("VmHWM"))
+print(json.dumps([predicted, times[0], int(peak.split()[1])]))
+"""
+_COLUMNS = ("first prediction ms", "import ms", "peak RSS MB")
+
+
+def run(program: str) -> tuple[float, float, float]:
+    """Runs a program in a fresh process.
+
+    Returns:
+        Milliseconds from its start to its first prediction, those of its imports, and its peak
+        resident memory in MB (10^6 bytes).
+    """
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    words = [sys.executable, "-c", _BEFORE + program + _AFTER]
+    start = time.monotonic_ns()
+    done = subprocess.run(words, capture_output=True, env=environment)
+    if done.returncode:
+        raise SystemExit(done.stderr.decode())
+    predicted, imported, peak_kib = json.loads(done.stdout.splitlines()[-1])
+    return (predicted - start) / 1e6, imported / 1e6, peak_kib * 1024 / 1e6
+
+
+def main() -> None:
+    """Prints three rows an engine: the bare program, the runtime, their ratio."""
+    parser = argparse.ArgumentParser(description="start-up of the runtime and of the bare engine")
+    parser.add_argument("bundle", metavar="BUNDLE", help="a .tin file or folder")
+    parser.add_argument("--runs", type=int, default=20, help="runs of each program (default 20)")
+    arguments = parser.parse_args()
+    bundle = read_bundle(arguments.bundle)
+    entry, files = bundle.manifest.input, bundle.files
+    shape = (1, *entry.sample_shape)
+    print(f"medians of {arguments.runs} fresh processes of each, in turn, one thread")
+    print(f"| engine | program | {' | '.join(_COLUMNS)} |")
+    print("| :-- | :-- | --: | --: | --: |")
+    for backend in installed_backends():
+        module, form, template = {
+            "litert": ("litert", "tflite", _LITERT),
+            "onnx": ("ort", "onnx", _ONNX),
+        }[backend]
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder, f"model.{form}")
+            model.write_bytes(files[f"model.int8.{form}"])
+            bare = template.format(model=str(model), shape=shape)
+            runtime = _RUNTIME.format(
+                module=module,
+                bundle=str(Path(arguments.bundle).resolve()),
+                backend=backend,
+                shape=shape,
+                dtype=entry.dtype,
+            )
+            pairs = [(run(bare), run(runtime)) for _ in range(arguments.runs + 1)][1:]
+        for which, name in enumerate(("bare", "runtime")):
+            numbers = [
+                median(column) for column in zip(*(pair[which] for pair in pairs), strict=True)
+            ]
+            print(f"| {backend} | {name} | {' | '.join(f'{number:.1f}' for number in numbers)} |")
+        ratios = [
+            median(ours[column] / theirs[column] for theirs, ours in pairs)
+            for column in range(len(_COLUMNS))
+        ]
+        print(f"| {backend} | ratio | {' | '.join(f'{ratio:.3f}' for ratio in ratios)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""Takes a small model all the way but for its bundle: what `tinsmith export --recipe ptq` does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith_train.noise import import_tensorflow
+
+import_tensorflow()
+
+from tinsmith_export.convert import convert  # noqa: E402
+from tinsmith_export.entry import Entry, enter  # noqa: E402
+from tinsmith_export.graph import Graph  # noqa: E402
+from tinsmith_export.measures import parity  # noqa: E402
+from tinsmith_export.proof import (  # noqa: E402
+    require_integer_kernels,
+    require_no_saturation,
+    run_batches,
+)
+from tinsmith_export.reader import read_graph  # noqa: E402
+from tinsmith_export.rebuild import rebuild, run  # noqa: E402
+from tinsmith_export.recipe import Quantized, quantize  # noqa: E402
+from tinsmith_export.rewrite import rewrite  # noqa: E402
+from tinsmith_export.samples import Samples  # noqa: E402
+from tinsmith_export.tflite import Product  # noqa: E402
+from tinsmith_export.trace import trace  # noqa: E402
+from tinsmith_export.tune import Lesson  # noqa: E402
+from tinsmith_runtime.activation import ACTIVATIONS  # noqa: E402
+from tinsmith_runtime.backends import create_backend  # noqa: E402
+from tinsmith_runtime.manifest import Output, Parity  # noqa: E402
+
+# Outputs that two Kerases compute in a different order, of a size of about 1.
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What a model became; `inputs` are those that it was calibrated on."""
+
+    graph: Graph
+    activation: str
+    entry: Entry
+    quantized: Quantized
+    files: Mapping[str, bytes]
+    output: Output
+    products: tuple[Product, ...]
+    kernels: Mapping[str, int]
+    parity: Parity
+    inputs: NDArray[Any]
+
+    @property
+    def codes(self) -> NDArray[np.int8]:
+        """The inputs as the int8 files take them."""
+        return self.entry.codes(self.inputs)
+
+
+def settle(model: Any, seed: int = 5) -> Any:
+    """Gives a model weights, statistics and biases that no rewrite could lose unnoticed."""
+    rng = np.random.default_rng(seed)
+    weights = []
+    for variable in model.weights:
+        name = getattr(variable, "path", variable.name)
+        size = tuple(variable.shape)
+        if "kernel" in name:
+            fan_in = max(1, int(np.prod(size[:-1])))
+            weights.append(rng.normal(0, (1 / fan_in) ** 0.5, size))
+        elif "alpha" in name:
+            weights.append(rng.uniform(0.1, 0.4, size))
+        elif "gamma" in name or "variance" in name:
+            weights.append(rng.uniform(0.5, 1.5, size))
+        elif "count" in name or "seed" in name:
+            weights.append(np.asarray(variable))
+        else:
+            weights.append(rng.normal(0, 0.3, size))
+    model.set_weights(weights)
+    return model
+
+
+def random_inputs(shape: tuple[int, ...], count: int, seed: int = 1) -> NDArray[Any]:
+    """Pixels for an image model, else features."""
+    rng = np.random.default_rng(seed)
+    if len(shape) == 3:
+        return rng.integers(0, 256, (count, *shape), np.uint8)
+    return rng.normal(size=(count, *shape)).astype(np.float32)
+
+
+def rewritten(model: Any) -> tuple[Graph, str]:
+    """The rewritten graph of a model, and the activation that was taken off."""
+    return rewrite(read_graph(trace(model)))
+
+
+def require_same_outputs(graph: Graph, activation: str, model: Any, inputs: Any) -> None:
+    """Asserts that a rewritten graph gives what its Keras model gives."""
+    expected = run(model, inputs)
+    found = ACTIVATIONS[activation](run(rebuild(graph), inputs))
+    size = max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * size)
+
+
+def compiled(model: Any, count: int = 100, inputs: NDArray[Any] | None = None) -> Compiled:
+    """Compiles a model by post-training quantization.
+
+    Asserts on the way that the rewritten model gives what Keras gives, that both files multiply
+    integers alone, and that none can saturate. How far the engines agree is in `parity`.
+    """
+    graph = read_graph(trace(model))
+    if inputs is None:
+        inputs = random_inputs(graph.nodes[0].shape, count)
+    samples = Samples("random", "0" * 64, inputs, None, inputs, None, ())
+    entry = enter(graph.nodes[0].shape, samples, (0.0, 1.0))
+    graph, activation = rewrite(entry.prepared(graph))
+    reals = entry.reals(inputs)
+    require_same_outputs(graph, activation, model, reals)
+    reference = rebuild(graph)
+    lesson = Lesson(reals, run(reference, reals), None)
+    quantized = quantize(graph, entry.span, lesson, lesson, 0, 0, lambda *_: None)
+    classes = len(graph.output.shape) == 1
+    labels = samples.class_names(graph.output.shape[-1]) if classes else ()
+    converted = convert(graph, reference, quantized, entry.source, labels, activation, classes)
+    count = len(quantized.graph.weighted)
+    kernels = require_integer_kernels(converted.files["model.int8.onnx"], count)
+    require_no_saturation(converted.products)
+    codes = entry.codes(inputs)
+    outputs = [
+        run_batches(create_backend(engine, converted.files[f"model.int8.{form}"], 1), codes)
+        for engine, form in (("litert", "tflite"), ("onnx", "onnx"))
+    ]
+    return Compiled(
+        graph,
+        activation,
+        entry,
+        quantized,
+        converted.files,
+        converted.output,
+        converted.products,
+        kernels,
+        parity(*outputs, classes),
+        inputs,
+    )
