@@ -109,22 +109,35 @@ def prepared(model: Any, input_shape: tuple[int, ...] | None, output: str | None
             f"{model.name}: expected one input, got {len(model.inputs)} ({sources}): compile the "
             "part behind one of them, keras.Model(INPUT, OUTPUT)"
         )
-    # A sequential model of Keras 3 has one output, without a name.
-    named = isinstance(model, SavedModel)
-    names = list(model.outputs if named else getattr(model, "output_names", ["output"]))
-    if output is None and len(names) > 1:
+    outputs = _outputs(model)
+    names = ", ".join(outputs)
+    if output is None and len(outputs) > 1:
         raise TinsmithError(
-            f"{model.name}: expected one output, got {len(names)} ({', '.join(names)}): choose "
-            "one with --output NAME, or join them with a Concatenate layer"
+            f"{model.name}: expected one output, got {len(outputs)} ({names}): choose one with "
+            "--output NAME, or join them with a Concatenate layer"
         )
-    if output is not None and output not in names:
-        raise UsageError(f"--output {output}: the model's outputs are {', '.join(names)}")
-    if len(names) == 1:
-        return model
+    if output is not None and output not in outputs:
+        raise UsageError(f"--output {output}: the model's outputs are {names}")
+    chosen = output or next(iter(outputs))
     if isinstance(model, SavedModel):
-        return model.selected(str(output))
-    chosen = model.outputs[names.index(str(output))]
-    return library.Model(model.inputs, chosen, name=model.name)
+        return model.selected(chosen)
+    if (
+        len(outputs) == 1
+        and not isinstance(model.input, dict)
+        and not isinstance(model.output, dict)
+    ):
+        return model
+    return library.Model(model.inputs[0], outputs[chosen], name=model.name)
+
+
+def _outputs(model: Any) -> Mapping[str, Any]:
+    """The outputs by name; a sequential model of Keras 3 has one without a name."""
+    if isinstance(model, SavedModel):
+        return model.outputs
+    if isinstance(model.output, dict):
+        return dict(model.output)
+    names = getattr(model, "output_names", ["output"])
+    return dict(zip(names, model.outputs, strict=True))
 
 
 def _registered(custom_objects: Mapping[str, Any]) -> dict[str, Any]:

@@ -298,6 +298,26 @@ def test_one_of_several_outputs(library: Any, save: Save | None, tmp_path: Path)
         assert read_graph(trace(chosen)).output.shape == values.shape[1:]
 
 
+@pytest.mark.parametrize("library", [keras, tf_keras])
+def test_named_inputs_and_outputs(library: Any) -> None:
+    source = library.Input((5,), name="x")
+    first, second = (library.layers.Dense(n)(source) for n in (2, 3))
+    inputs = INPUTS[:, 0, 0, :1].repeat(5, 1)
+    one = prepared(library.Model({"x": source}, {"first": first}), None, None)
+    both = prepared(library.Model({"x": source}, {"b": second, "a": first}), None, "b")
+    listed = prepared(library.Model([source], [first]), None, None)
+    for model, tensor in ((one, first), (both, second), (listed, first)):
+        expected = run(library.Model(source, tensor), inputs)
+        np.testing.assert_array_equal(run(model, inputs), expected)
+        assert read_graph(trace(model)).output.shape == expected.shape[1:]
+
+
+def test_a_recurrent_saved_model(tmp_path: Path) -> None:
+    layers = [keras.layers.LSTM(3, name="memory"), keras.layers.Dense(2)]
+    with pytest.raises(UnsupportedLayerError, match=r"layer `.*memory.*` cannot be compiled"):
+        opened(EXPORTED, keras.Sequential([keras.Input((4, 2)), *layers]), tmp_path)
+
+
 def test_several_inputs() -> None:
     sources = [keras.Input((3,), name="left"), keras.Input((3,), name="right")]
     model = keras.Model(sources, keras.layers.Add()(sources))
