@@ -12,7 +12,7 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.convert import convert
+from tinsmith_export.convert import convert, convert_floats
 from tinsmith_export.doors import prepared
 from tinsmith_export.doubts import doubt
 from tinsmith_export.entry import Entry, enter
@@ -93,8 +93,8 @@ def compile_bundle(
     quantized = quantize(graph, entry.span, lesson, held_back, steps, options.seed, progress.step)
     progress.stage("converting to TFLite and ONNX")
     labels = samples.class_names(graph.output.shape[-1]) if classes else ()
-    converted = convert(graph, reference, quantized, entry.source, labels, activation, classes)
-    files, target = converted.files, converted.output
+    converted = convert(quantized, entry.source, labels, activation, classes)
+    files, target = converted.files | convert_floats(graph, reference), converted.output
     span = quantized.ranges[quantized.graph.output.name]
     kernels = require_integer_kernels(files["model.int8.onnx"], len(quantized.graph.weighted))
     require_no_saturation(converted.products)

@@ -66,7 +66,6 @@ def fake_quantize(
     Returns:
         A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
     """
-
     kernels: Counter[bytes] = Counter()
 
     def wrap(node: Node, layer: Any) -> Any:

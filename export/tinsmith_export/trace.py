@@ -27,6 +27,8 @@ PASS = ("Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast")
 _FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 # What an operator computes with; its other inputs only say a shape, which is known.
 _NEEDED = {"Reshape": 1, "ExpandDims": 1, "Squeeze": 1}
+# What they say of a computed tensor is known without computing it.
+_SHAPES = ("Shape", "Size", "Rank")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
             )
     finally:
         tf.config.run_functions_eagerly(False)
-    return _simplify(model.name, function, calls)
+    with silence():
+        return _simplify(model.name, function, calls)
 
 
 def _sizes(model: Any, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -209,7 +212,7 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
         inputs = [origin(tensor) for tensor in operation.inputs]
         if operation.type in PASS and all(t.dtype in _FLOATS for t in operation.outputs):
             alias |= zip((tensor.name for tensor in operation.outputs), inputs, strict=True)
-        elif reached.intersection(inputs):
+        elif reached.intersection(inputs) and operation.type not in _SHAPES:
             reached |= {tensor.name for tensor in operation.outputs}
             found[operation.outputs[0].name] = (operation, inputs)
     needed: set[str] = {origin(output)}

@@ -80,6 +80,7 @@ def test_killed_while_writing_leaves_the_old_one(bundle, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.not_on_a_board(reason="takes minutes there: 17,000 bundles")
 def test_every_flipped_byte_is_refused(tiny, tmp_path):
     data, random_bit = bytearray(tiny.read_bytes()), random.Random(0)
     path = tmp_path / "flipped.tin"
