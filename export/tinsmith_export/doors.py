@@ -121,11 +121,9 @@ def prepared(model: Any, input_shape: tuple[int, ...] | None, output: str | None
     chosen = output or next(iter(outputs))
     if isinstance(model, SavedModel):
         return model.selected(chosen)
-    if (
-        len(outputs) == 1
-        and not isinstance(model.input, dict)
-        and not isinstance(model.output, dict)
-    ):
+    # A sequential model of Keras 3 has neither `input` nor `output`.
+    ends = (getattr(model, "input", None), getattr(model, "output", None))
+    if len(outputs) == 1 and not any(isinstance(end, dict) for end in ends):
         return model
     return library.Model(model.inputs[0], outputs[chosen], name=model.name)
 
@@ -134,7 +132,7 @@ def _outputs(model: Any) -> Mapping[str, Any]:
     """The outputs by name; a sequential model of Keras 3 has one without a name."""
     if isinstance(model, SavedModel):
         return model.outputs
-    if isinstance(model.output, dict):
+    if isinstance(getattr(model, "output", None), dict):
         return dict(model.output)
     names = getattr(model, "output_names", ["output"])
     return dict(zip(names, model.outputs, strict=True))
