@@ -56,7 +56,12 @@ def pool_by_convolution(graph: Graph) -> Graph:
         share = _share(source.shape, node)
         if padding == "same" and not np.all(share == 1):
             counted = Node(
-                f"{name}/counted", "Weigh", (name,), node.shape, {}, {"factor": np.float32(1) / share}
+                f"{name}/counted",
+                "Weigh",
+                (name,),
+                node.shape,
+                {},
+                {"factor": np.float32(1) / share},
             )
             graph = graph.inserted(mean, counted)
     return graph
