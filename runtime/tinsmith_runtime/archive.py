@@ -55,7 +55,7 @@ def unpack(stream: "BinaryIO") -> dict[str, tuple[int, int]]:
     Raises:
         BundleError: it is not a zip, or a file is compressed.
     """
-    places = {}
+    places: dict[str, tuple[int, int]] = {}
     position = 0
     while (header := stream.read(_LOCAL.size)).startswith(_LOCAL_MAGIC):
         if len(header) < _LOCAL.size or len(places) == _MAX_FILES:

@@ -80,7 +80,14 @@ def write_bundle(path: "str | Path", manifest: Manifest, files: Mapping[str, byt
         BundleError: the manifest is wrong, the files are not the manifest's, or the disk refuses.
     """
     contents = {MANIFEST: dump_manifest(manifest), **files}
-    bundle = _collect(_from_mapping(contents), SIGNATURE in contents)
+
+    def read(name: str, limit: int) -> bytes:
+        if name not in contents:
+            raise BundleError(f"{name}: missing")
+        _check_size(name, len(contents[name]), limit)
+        return contents[name]
+
+    bundle = _collect(read, SIGNATURE in contents)
     if unknown := sorted(contents.keys() - bundle.files.keys()):
         raise BundleError(f"{', '.join(unknown)}: not in the manifest")
     from pathlib import Path
