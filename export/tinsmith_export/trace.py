@@ -236,8 +236,9 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
     with tf.compat.v1.Session(graph=graph) as session:
         # They do not depend on the input's values, but what was a function may wait for it.
         nothing = np.zeros(source.shape, np.float32)
-        found_values = session.run(list(constants), {source: nothing})
-        values = dict(zip(constants, found_values, strict=True))
+        # A list of tensors, as a recurrent layer has, is no array.
+        arrays = [n for n in constants if graph.get_tensor_by_name(n).dtype.is_numpy_compatible]
+        values = dict(zip(arrays, session.run(arrays, {source: nothing}), strict=True))
     return Trace(
         name,
         tuple(reversed(operators)),
