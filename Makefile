@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-arm64 format clean
+.PHONY: demo test test-arm64 readme format clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinsmith demo
@@ -17,9 +17,15 @@ test: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/pytest
 
-# The runtime's wheel on an emulated Raspberry Pi; downloads are kept in $TINSMITH_CACHE.
+# The runtime's wheel and its tests on emulated Raspberry Pis; downloads are kept in $TINSMITH_CACHE.
 test-arm64: $(VENV)/installed
 	$(BIN)/pytest tests/arm64
+
+# The numbers in the README, measured with the demo's bundle on this machine.
+readme: $(VENV)/installed
+	test -f runs/demo/digits.tin || $(MAKE) demo
+	$(BIN)/tinsmith bench runs/demo/digits.tin --json docs/mnist.json
+	$(BIN)/python benchmarks/readme.py docs/mnist.json
 
 format: $(VENV)/installed
 	$(BIN)/ruff format .

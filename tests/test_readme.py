@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from shell import tinsmith
 
+from tinsmith_bench import read_report
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.DOTALL)
@@ -45,3 +47,15 @@ def test_python_works_after_the_demo(
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+def test_the_numbers_come_from_the_report_that_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import readme
+
+    assert "make readme" in README
+    assert "docs/mnist.json" in README
+    report = read_report(ROOT / "docs/mnist.json")
+    assert readme.insert(README, readme.measured(report)) == README
+    with pytest.raises(ValueError, match="expected <!-- measured"):
+        readme.insert("no marks", "text")

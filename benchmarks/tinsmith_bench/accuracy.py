@@ -1,62 +1,64 @@
 """How right a variant is, and whether a difference in accuracy is more than chance."""
 
-from dataclasses import dataclass
-from math import sqrt
-from statistics import NormalDist
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-# The two-sided 95 % point of the normal distribution, 1.96.
-Z95 = NormalDist().inv_cdf(0.975)
+from tinsmith_bench.estimate import RESAMPLES, Estimate, wilson
+from tinsmith_bench.report import Accuracy, ClassAccuracy, Regression
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A measured value and the range it can be trusted to lie in.
-
-    Attributes:
-        value: what was measured.
-        low: the lower end of the range.
-        high: the upper end of the range.
-    """
-
-    value: float
-    low: float
-    high: float
-
-
-def wilson(correct: int, total: int) -> Estimate:
-    """Accuracy with its Wilson score interval at 95 %.
-
-    Unlike the normal interval it stays inside 0..1 and holds near 100 %, where good classifiers
-    are. Source: Wilson 1927, "Probable inference, the law of succession, and statistical
-    inference", JASA 22.
+def judge(
+    scores: NDArray[np.float32],
+    labels: NDArray[np.int64],
+    names: Sequence[str],
+    top_k: int,
+    baseline: NDArray[np.float32] | None,
+) -> Accuracy:
+    """Holds a classifier's outputs against the labels.
 
     Args:
-        correct: how many predictions were right.
-        total: how many there were, at least 1.
-
-    Returns:
-        The accuracy as a fraction, 0 to 1.
+        scores: `(N, classes)`, the largest is the guess.
+        labels: `(N,)`, indices into `names`.
+        names: of the classes.
+        top_k: how many guesses `topk` has.
+        baseline: the float model's scores of the same samples, if there is one.
     """
-    share = correct / total
-    centre = share + Z95**2 / (2 * total)
-    spread = Z95 * sqrt(share * (1 - share) / total + Z95**2 / (4 * total**2))
-    scale = 1 + Z95**2 / total
-    # At 0 % and 100 % one end equals the value exactly; rounding must not carry it past.
-    low, high = (centre - spread) / scale, (centre + spread) / scale
-    return Estimate(share, min(share, max(0.0, low)), max(share, min(1.0, high)))
+    classes = scores.argmax(axis=1)
+    right = classes == labels
+    found = float_right = None
+    if baseline is not None:
+        float_right = baseline.argmax(axis=1) == labels
+    per_class = []
+    for index, name in enumerate(names):
+        mine = labels == index
+        if float_right is not None:
+            found = int(np.sum(float_right & mine))
+        per_class.append(ClassAccuracy(name, int(mine.sum()), int(np.sum(right & mine)), found))
+    pairs, counts = np.unique(np.stack([labels, classes], axis=1), axis=0, return_counts=True)
+    return Accuracy(
+        correct=int(right.sum()),
+        top1=wilson(int(right.sum()), len(labels)),
+        topk=wilson(int(_in_top_k(scores, labels, top_k).sum()), len(labels)),
+        wrong=tuple(int(index) for index in np.flatnonzero(~right)),
+        classes=tuple(per_class),
+        confusion=tuple(
+            (int(label), int(guess), int(count))
+            for (label, guess), count in zip(pairs, counts, strict=True)
+        ),
+    )
 
 
-def agreement(classes: NDArray[np.intp], others: NDArray[np.intp]) -> float:
-    """Share of inputs that two models put in the same class (top-1 agreement).
-
-    Args:
-        classes: one model's classes, `(N,)`.
-        others: the other's, `(N,)`.
-    """
-    return float(np.mean(classes == others))
+def _in_top_k(
+    scores: NDArray[np.float32], labels: NDArray[np.int64], top_k: int
+) -> NDArray[np.bool_]:
+    """Whether the label is among the first guesses; of equal scores the first class wins."""
+    own = np.take_along_axis(scores, labels[:, np.newaxis], axis=1)
+    before = np.arange(scores.shape[1]) < labels[:, np.newaxis]
+    ahead = (scores > own) | ((scores == own) & before)
+    result: NDArray[np.bool_] = ahead.sum(axis=1) < top_k
+    return result
 
 
 def mcnemar(lost: int, won: int) -> float:
@@ -78,5 +80,51 @@ def mcnemar(lost: int, won: int) -> float:
     for k in range(min(lost, won)):
         term = term * (flips - k) // (k + 1)
         ways += term
-    p_value: float = 2 * ways / 2**flips
-    return min(1.0, p_value)
+    # Whole numbers all the way: beyond a thousand flips 2 ** flips fits no float.
+    return 1.0 if 2 * ways >= 1 << flips else 2 * ways / (1 << flips)
+
+
+def sample_errors(values: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean absolute error of each sample, `(N,)`; both arrays are `(N, ...)`."""
+    errors = np.abs(values.astype(np.float64) - targets)
+    means: NDArray[np.float64] = errors.reshape(len(errors), -1).mean(axis=1)
+    return means
+
+
+def judge_values(
+    values: NDArray[np.float32], targets: NDArray[np.float32], rng: np.random.Generator
+) -> Regression:
+    """Holds a regressor's outputs `(N, ...)` against targets of the same shape."""
+    errors = sample_errors(values, targets)
+    rmse = float(np.sqrt(np.mean((values.astype(np.float64) - targets) ** 2)))
+    means = [float(errors[draw].mean()) for draw in _draws(len(errors), rng)]
+    low, high = (float(end) for end in np.percentile(means, (2.5, 97.5)))
+    return Regression(Estimate(float(errors.mean()), low, high), rmse)
+
+
+def error_ratio(
+    candidate: NDArray[np.float64], baseline: NDArray[np.float64], rng: np.random.Generator
+) -> Estimate | None:
+    """Ratio of two mean errors on the same samples, with its bootstrap interval at 95 %.
+
+    Args:
+        candidate: the error of each sample, `(N,)`.
+        baseline: the error of each of the same samples.
+        rng: draws the samples.
+
+    Returns:
+        `None` where one of the two makes no errors to speak of a ratio.
+    """
+    if not candidate.any() or not baseline.any():
+        return None
+    ratios = [
+        float(candidate[draw].mean() / baseline[draw].mean())
+        for draw in _draws(len(candidate), rng)
+        if candidate[draw].any() and baseline[draw].any()
+    ]
+    low, high = (float(end) for end in np.percentile(ratios, (2.5, 97.5)))
+    return Estimate(float(candidate.mean() / baseline.mean()), low, high)
+
+
+def _draws(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    return rng.integers(count, size=(RESAMPLES, count))

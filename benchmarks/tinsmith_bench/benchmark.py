@@ -1,251 +1,282 @@
-"""The benchmark itself: every variant of a bundle, on every engine that is installed here."""
+"""The benchmark itself: every variant of every bundle, on every engine that is installed here."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+import hashlib
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from importlib.metadata import version
-from itertools import permutations
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_bench.accuracy import agreement, mcnemar, wilson
-from tinsmith_bench.coldstart import ColdStart, run_probe, summarize_runs
-from tinsmith_bench.latency import interleave, measure, p50_ratio, summarize
-from tinsmith_bench.machine import describe_machine
-from tinsmith_bench.report import ENGINE_NAMES, Comparison, DatasetInfo, Method, Report, Row
+from tinsmith_bench.candidate import (
+    ENGINE_NAMES,
+    Array,
+    Candidate,
+    bundle_candidates,
+    bundle_names,
+)
+from tinsmith_bench.coldstart import run_probe, summarize_runs
+from tinsmith_bench.latency import Watch, clock, interleave, measure
+from tinsmith_bench.machine import Watchman, warnings
+from tinsmith_bench.operators import profile
+from tinsmith_bench.report import BundleInfo, ColdStart, Dataset, Method, Profile, Report, Variant
+from tinsmith_bench.results import Measured, compare, describe
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_bench.verdict import verdict
-from tinsmith_runtime import (
-    BackendError,
-    Bundle,
-    Model,
-    UsageError,
-    Variant,
-    installed_backends,
-    open_model,
-    read_bundle,
-)
+from tinsmith_runtime import Bundle, UsageError, installed_backends, read_bundle
+from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
 
-BACKEND_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}
-PRECISIONS = ("float", "int8")
-CALLS_PER_ROUND = 50
-BATCH = 32
-# A batch of 32 lasts as long as dozens of single images: two a round are plenty for a median.
-BATCHES_PER_ROUND = 2
-COLD_STARTS = 5
+BATCHES = (1, 8, 32)
+CLASSIFY_BATCH = 32
 # On a quiet machine the p50 was at most 1.06 times the fastest call, next to others up to 1.7.
 DISTURBED = 1.25
 
-Watch = Callable[[str, int, int], None]
-"""Is told what is being done, how much of it is done, and how much there is."""
 
-Timings = NDArray[np.int64]
+@dataclass(frozen=True)
+class Options:
+    """How to measure.
+
+    Attributes:
+        threads: that an engine may use; each number is measured.
+        rounds: how often every variant gets its turn; the time it takes grows with it.
+        processes: that share the rounds; the intervals become narrower with more of them.
+        batches: how many inputs a call gets when throughput is measured.
+        rate_hz: if given, also measure that many calls a second.
+        cold_starts: fresh processes for each variant.
+        top_k: how many guesses of a classifier may be right, besides the first alone.
+        seed: of the order of the turns, the inputs and the bootstrap.
+        profile_calls: of each variant, to see where its time goes; 0 for no such look.
+    """
+
+    threads: tuple[int, ...] = (1,)
+    rounds: int = 200
+    processes: int = 20
+    batches: tuple[int, ...] = BATCHES
+    rate_hz: float | None = None
+    cold_starts: int = 7
+    top_k: int = 3
+    seed: int = 0
+    profile_calls: int = 0
+
+
+QUICK = Options(rounds=48, processes=8, cold_starts=3)
 
 
 def unwatched(what: str, done: int, total: int) -> None:
     """Watches nothing."""
 
 
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """The raw measurements of one variant.
-
-    Attributes:
-        variant: what was measured.
-        classes: the class it puts each test image in, `(N,)`.
-        singles: the durations of single images in ns, `(rounds, calls)`.
-        batches: the durations of batches in ns, `(rounds, calls)`.
-        start: what fresh processes cost.
-    """
-
-    variant: Variant
-    classes: NDArray[np.intp]
-    singles: Timings
-    batches: Timings
-    start: ColdStart
-
-
 def bench(
-    path: str | Path,
+    paths: Sequence[Path],
     dataset: str | None = None,
     data: Path | None = None,
     data_dir: Path | None = None,
     *,
-    threads: int = 1,
-    rounds: int = 100,
-    seed: int = 0,
+    samples: Samples | None = None,
+    options: Options = Options(),
+    rivals: Sequence[Candidate] = (),
     watch: Watch = unwatched,
 ) -> Report:
-    """Measures a bundle on this machine.
+    """Measures bundles on this machine, side by side.
 
     Args:
-        path: the bundle.
-        dataset: the name of the dataset to test on; the one that the bundle was trained on if
-            neither this nor `data` is given.
-        data: an `.npz` file with `x_test` and `y_test` (or `x` and `y`) to test on instead.
+        paths: the bundles, at least one.
+        dataset: the name of the dataset to test on; the one that the first bundle was trained on
+            if neither this nor `data` is given.
+        data: an `.npz` file with `x_test` and `y_test` (or `x` and `y`), or a folder
+            `data/LABEL/*.png`, to test on instead.
         data_dir: where the files of `dataset` are.
-        threads: how many threads an engine may use.
-        rounds: how often every variant gets its turn; the time it takes grows with it.
-        seed: of the order of the turns, the images and the bootstrap.
+        samples: a test set that has been found already, instead of all these.
+        options: how to measure.
+        rivals: other variants to measure beside those of the bundles.
         watch: is told how far the benchmark has come.
 
     Raises:
         UsageError: an argument is wrong, or the test set is missing or does not fit.
-        TinsmithError: the bundle is damaged, or no engine for it is installed.
+        TinsmithError: a bundle is damaged, or no engine for it is installed.
     """
-    if rounds < 2 or threads < 1 or seed < 0:
-        raise UsageError(
-            "expected at least 2 rounds, 1 thread and a seed from 0, "
-            f"got {rounds} rounds, {threads} threads and seed {seed}"
-        )
-    path = Path(path)
-    bundle = read_bundle(path)
-    samples = find_samples(bundle.manifest, dataset, data, data_dir)
-    method = Method(threads, rounds, CALLS_PER_ROUND, BATCH, min(COLD_STARTS, rounds), seed)
-    with ExitStack() as stack:
-        models = [stack.enter_context(model) for model in _open_models(bundle, threads)]
-        machine = describe_machine({model.backend: model.engine_version for model in models})
-        classes = _classify(models, samples.images, watch)
-        singles, batches = _time(models, samples.images, method, watch)
-    variants = [model.variant for model in models]
-    starts = _start(variants, path, method, watch)
-    measured = [
-        Measured(v, classes[v.file], singles[v.file], batches[v.file], starts[v.file])
-        for v in variants
+    _check(paths, options)
+    bundles = [read_bundle(path) for path in paths]
+    if samples is None:
+        manifests = [bundle.manifest for bundle in bundles]
+        samples = find_samples(manifests, dataset, data, data_dir)
+    method = _method(options, bundles)
+    names = bundle_names(paths)
+    candidates = [
+        candidate
+        for name, path, bundle in zip(names, paths, bundles, strict=True)
+        for candidate in bundle_candidates(name, path, bundle, name if len(names) > 1 else "")
     ]
-    rows = [_row(one, measured, samples.labels) for one in measured]
-    comparisons = [
-        _compare(one, other, samples.labels, seed) for one, other in permutations(measured, 2)
-    ]
+    candidates += rivals
+    watchman = Watchman()
+    measured = _measure(candidates, samples.inputs, method, watch)
+    machine = watchman.describe(
+        {one.candidate.engine: one.engine_version for one in reversed(measured)}
+    )
+    profiles: tuple[Profile, ...] = ()
+    if options.profile_calls:
+        threads, calls = method.threads[0], options.profile_calls
+        profiles = profile(candidates, samples.inputs, threads, calls, method.seed, watch)
+    labels = bundles[0].manifest.output.labels
+    variants = tuple(describe(one, measured, samples, labels, method) for one in measured)
+    comparisons = tuple(
+        compare(later, earlier, samples, method, classes=bool(labels))
+        for earlier, later in combinations(measured, 2)
+    )
     return Report(
         tinsmith=version("tinsmith"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        bundle=path.name,
+        bundles=tuple(map(_bundle_info, names, paths, bundles)),
         machine=machine,
-        dataset=DatasetInfo(samples.name, samples.sha256, len(samples.images)),
+        dataset=_dataset(samples, labels),
         method=method,
-        rows=rows,
+        variants=variants,
         comparisons=comparisons,
-        notes=list(_notes(bundle, samples, rows)),
-        verdict=verdict(rows, comparisons),
+        warnings=(*warnings(machine), *_disturbances(variants)),
+        notes=tuple(_notes(bundles, samples)),
+        verdict=verdict(variants, comparisons, [one.id for one in rivals]),
+        profiles=profiles,
     )
 
 
-def _open_models(bundle: Bundle, threads: int) -> Iterator[Model]:
-    """Loads what the bundle holds for the installed engines, float before int8."""
-    held = {_key(variant) for variant in bundle.manifest.variants}
-    keys = [(backend, precision) for backend in ENGINE_NAMES for precision in PRECISIONS]
-    installed = installed_backends()
-    if not any(backend in installed for backend, _ in held):
-        needed = sorted({backend for backend, _ in held})
-        extras = " or ".join(f"'tinsmith-runtime[{backend}]'" for backend in needed)
-        raise BackendError(f"no engine for this bundle is installed: pip install {extras}")
-    for backend, precision in keys:
-        if backend in installed and (backend, precision) in held:
-            yield open_model(bundle, backend, threads, precision)
+def _check(paths: Sequence[Path], options: Options) -> None:
+    if not paths or len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("expected one bundle or several different ones")
+    at_least = {
+        "rounds": (options.rounds, 2),
+        "processes": (options.processes, 2),
+        "threads": (min(options.threads, default=0), 1),
+        "batch": (min(options.batches, default=0), 1),
+        "cold starts": (options.cold_starts, 1),
+        "top-k": (options.top_k, 1),
+        "seed": (options.seed, 0),
+        "calls to profile": (options.profile_calls, 0),
+    }
+    for name, (value, least) in at_least.items():
+        if value < least:
+            raise UsageError(f"{name}: expected at least {least}, got {value}")
+    if options.rate_hz is not None and not 0.1 <= options.rate_hz <= 10_000:
+        raise UsageError(f"rate: expected 0.1 to 10000 calls a second, got {options.rate_hz:g}")
 
 
-def _key(variant: Variant) -> tuple[str, str]:
-    return BACKEND_OF_FORMAT[variant.format], variant.precision
-
-
-def _classify(
-    models: Sequence[Model], images: NDArray[np.uint8], watch: Watch
-) -> dict[str, NDArray[np.intp]]:
-    """The class that each variant puts each image in, by the variant's file."""
-    classes = {model.variant.file: np.empty(len(images), np.intp) for model in models}
-    for number, model in enumerate(models):
-        for start in range(0, len(images), BATCH):
-            part = images[start : start + BATCH]
-            # Raw outputs: the activation keeps their order, but may round two of them to be equal.
-            top = model.predict_raw(part).argmax(axis=1)
-            classes[model.variant.file][start : start + BATCH] = top
-            done = number * len(images) + start + len(part)
-            watch("accuracy", done, len(models) * len(images))
-    return classes
-
-
-def _time(
-    models: Sequence[Model], images: NDArray[np.uint8], method: Method, watch: Watch
-) -> tuple[dict[str, Timings], dict[str, Timings]]:
-    """Timings of single images, then of batches; by the variant's file."""
-    predict = {model.variant.file: model.predict for model in models}
-    time = partial(
-        measure, predict, images, rounds=method.rounds, rng=np.random.default_rng(method.seed)
+def _method(options: Options, bundles: Sequence[Bundle]) -> Method:
+    classes = {bundle.manifest.output.labels for bundle in bundles}
+    if len(classes) > 1:
+        raise UsageError("expected bundles with the same classes: only those can be compared")
+    processes = min(options.processes, options.rounds)
+    name, overhead_ns = clock()
+    return Method(
+        seed=options.seed,
+        rounds=-(-options.rounds // processes) * processes,
+        processes=processes,
+        threads=tuple(dict.fromkeys(options.threads)),
+        batches=tuple(dict.fromkeys(options.batches)),
+        rate_hz=options.rate_hz,
+        cold_starts=options.cold_starts,
+        top_k=min(options.top_k, len(classes.pop()) or 1),
+        clock=name,
+        timer_overhead_ns=overhead_ns,
     )
-    return (
-        time(batch=1, calls=CALLS_PER_ROUND, watch=partial(watch, "latency")),
-        time(batch=BATCH, calls=BATCHES_PER_ROUND, watch=partial(watch, "throughput")),
-    )
+
+
+def _measure(
+    candidates: Sequence[Candidate], inputs: Array, method: Method, watch: Watch
+) -> list[Measured]:
+    outputs, versions = _run_all(candidates, inputs, method, watch)
+    timings = measure(candidates, inputs, method, watch)
+    starts = _start(candidates, inputs[0], method, watch)
+    return [
+        Measured(
+            one,
+            versions[one.id],
+            outputs[one.id],
+            tuple(timings[one.id, threads] for threads in method.threads),
+            starts.get(one.id),
+        )
+        for one in candidates
+    ]
+
+
+def _run_all(
+    candidates: Sequence[Candidate], inputs: Array, method: Method, watch: Watch
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
+    """What each variant makes of all inputs, and its engine's version; by the variant's id."""
+    outputs, versions = {}, {}
+    for number, one in enumerate(candidates):
+        runner = one.open(method.threads[0])
+        versions[one.id] = runner.engine_version
+        parts = []
+        for start in range(0, len(inputs), CLASSIFY_BATCH):
+            # Before the activation: that keeps their order, but may round two of them to be equal.
+            encoded = runner.encode(inputs[start : start + CLASSIFY_BATCH])
+            parts.append(runner.decode(runner.run(encoded)))
+            done = number * len(inputs) + start + len(encoded)
+            watch("accuracy", done, len(candidates) * len(inputs))
+        outputs[one.id] = np.concatenate(parts)
+        runner.close()
+    return outputs, versions
 
 
 def _start(
-    variants: Sequence[Variant], path: Path, method: Method, watch: Watch
+    candidates: Sequence[Candidate], sample: Array, method: Method, watch: Watch
 ) -> dict[str, ColdStart]:
-    """Starts every variant in fresh processes, in turns; by the variant's file."""
-    keys = {variant.file: _key(variant) for variant in variants}
-    runs: dict[str, list[dict[str, float]]] = {file: [] for file in keys}
-    order = interleave(list(keys), method.cold_starts, np.random.default_rng(method.seed))
-    for done, (_, file) in enumerate(order, start=1):
-        runs[file].append(run_probe(path, *keys[file], method.threads))
-        watch("cold start", done, method.cold_starts * len(keys))
-    return {file: summarize_runs(costs) for file, costs in runs.items()}
+    """Starts every variant in fresh processes, in turns; by the variant's id."""
+    probes = {one.id: one.probe for one in candidates if one.probe}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in probes}
+    rng = np.random.default_rng(method.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "sample.npy")
+        np.save(file, sample)
+        turns = list(interleave(list(probes), method.cold_starts, rng))
+        for done, (_, name) in enumerate(turns, start=1):
+            runs[name].append(run_probe(*probes[name], method.threads[0], file))
+            watch("cold start", done, len(turns))
+    return {name: summarize_runs(costs) for name, costs in runs.items()}
 
 
-def _row(one: Measured, measured: Sequence[Measured], labels: NDArray[np.int64]) -> Row:
-    backend, precision = _key(one.variant)
-    baselines = [other for other in measured if _key(other.variant) == (backend, "float")]
-    correct = int(np.count_nonzero(one.classes == labels))
-    return Row(
-        backend=backend,
-        precision=precision,
-        file=one.variant.file,
-        size_bytes=one.variant.size_bytes,
-        correct=correct,
-        accuracy=wilson(correct, len(labels)),
-        agreement=agreement(one.classes, baselines[0].classes) if baselines else None,
-        latency_us=summarize(one.singles),
-        images_per_s=BATCH / (float(np.median(one.batches)) / 1e9),
-        cold_start=one.start,
-    )
+def _bundle_info(name: str, path: Path, bundle: Bundle) -> BundleInfo:
+    manifest = bundle.manifest
+    digest = hashlib.sha256(dump_manifest(manifest)).hexdigest()
+    return BundleInfo(name, path.name, digest, manifest.training.model, manifest.training.recipe)
 
 
-def _compare(one: Measured, other: Measured, labels: NDArray[np.int64], seed: int) -> Comparison:
-    mine, its = one.classes == labels, other.classes == labels
-    lost, won = int(np.sum(~mine & its)), int(np.sum(mine & ~its))
-    return Comparison(
-        candidate=one.variant.file,
-        baseline=other.variant.file,
-        # The same seed for both directions, so that one ratio is the other's inverse.
-        p50_ratio=p50_ratio(one.singles, other.singles, np.random.default_rng(seed)),
-        min_ratio=float(one.singles.min() / other.singles.min()),
-        lost=lost,
-        won=won,
-        mcnemar_p=mcnemar(lost, won),
-    )
+def _dataset(samples: Samples, labels: tuple[str, ...]) -> Dataset:
+    targets = "none" if samples.targets is None else "labels" if labels else "values"
+    count = len(samples.inputs)
+    return Dataset(samples.name, samples.sha256, count, targets, labels, samples.decode_us)
 
 
-def _notes(bundle: Bundle, samples: Samples, rows: Sequence[Row]) -> Iterator[str]:
-    """What a reader of the numbers must know besides."""
-    held = {_key(variant) for variant in bundle.manifest.variants}
-    for backend, name in ENGINE_NAMES.items():
-        if backend not in installed_backends() and backend in {key[0] for key in held}:
-            yield (
-                f"{name} is not installed here, so its variants were not measured: "
-                f"pip install 'tinsmith-runtime[{backend}]'."
-            )
-        elif (backend, "int8") in held and (backend, "float") not in held:
-            yield f"The bundle holds no float model for {name}, so int8 is compared with nothing."
-    training = bundle.manifest.training
-    if samples.name == training.dataset and samples.sha256 != training.dataset_sha256:
-        yield f"This is not the {samples.name} that the bundle was made with: its hash differs."
-    worst = max(row.latency_us.p50 / row.latency_us.min for row in rows)
+def _disturbances(variants: Sequence[Variant]) -> Iterator[str]:
+    latencies = [speed.latency_us for one in variants for speed in one.speeds]
+    worst = max(latency.p50 / latency.min for latency in latencies)
     if worst > DISTURBED:
         yield (
             f"Something else disturbed the timings: a p50 is {worst:.2f} times the fastest call. "
-            "Measure again on a quiet machine before you believe the ratios."
+            "Measure again on a quiet machine before you believe small differences."
         )
+
+
+def _notes(bundles: Sequence[Bundle], samples: Samples) -> Iterator[str]:
+    """What a reader of the numbers must know besides."""
+    held = {
+        (ENGINE_OF_FORMAT[variant.format], variant.precision)
+        for bundle in bundles
+        for variant in bundle.manifest.variants
+    }
+    for engine, name in ENGINE_NAMES.items():
+        if engine not in installed_backends() and engine in {key[0] for key in held}:
+            yield (
+                f"{name} is not installed here, so its variants were not measured: "
+                f"pip install 'tinsmith-runtime[{engine}]'."
+            )
+        elif (engine, "int8") in held and (engine, "float") not in held:
+            yield f"The bundle holds no float model for {name}, so int8 is compared with nothing."
+    training = bundles[0].manifest.training
+    if samples.name == training.dataset and samples.sha256 != training.dataset_sha256:
+        yield f"This is not the {samples.name} that the bundle was made with: its hash differs."
+    if samples.targets is None:
+        yield "The data has no targets: only how close a variant is to float can be told."

@@ -1,67 +1,201 @@
-"""How fast variants are next to each other: short blocks, interleaved in random order.
+"""How fast variants are next to each other: short turns, interleaved in random order.
 
 On a machine that does other things too, whoever is measured last meets another machine than
-whoever is measured first. So every round measures a block of every variant, in a new random
-order, and intervals are drawn over rounds: what slows one round down slows all variants.
+whoever is measured first. So in every round each variant gets a turn, in a new random order, and
+ratios are taken round by round: what slows one round down slows all variants.
+
+Where a process happens to lie in memory makes an engine faster or slower too, by a percent or so
+for as long as the process lives. So every few rounds are measured in a process of their own, and
+intervals are drawn over processes.
 """
 
 import gc
+import pickle
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_bench.accuracy import Estimate
+from tinsmith_bench.candidate import Array, Candidate, Runner
+from tinsmith_bench.child import run_python
+from tinsmith_bench.report import Latency, Method
 
-Predict = Callable[[NDArray[np.uint8]], Any]
-
-# The first calls of a block find the caches full of the variant before; they are not counted.
+# The first calls of a turn find the caches full of the variant before; they are not counted.
 LEAD_CALLS = 3
+# A turn lasts about so long, but at least and at most so many calls.
+TURN_NS = 10_000_000
+MIN_CALLS, MAX_CALLS = 5, 50
 # Warm-up goes on while a block is at least 5 % faster than the best before it, for 20 at most:
 # beyond that a clock that drifts by itself would keep it going for ever.
 STEADY = 0.95
-WARM_UP_BLOCKS = 20
-RESAMPLES = 1000
+WARM_UP_BLOCKS, WARM_UP_CALLS = 20, 10
+# Calls of each batch size in each process; one more before them is not counted.
+BATCH_CALLS = 3
+# Calls of each variant at a fixed rate in each process.
+PACED_CALLS = 5
+# A process draws from so many inputs: enough that none of them is special.
+POOL = 256
+
+Key = tuple[str, int]
+"""A variant's id and the number of its threads."""
+
+Call = Callable[[Any], object]
+Watch = Callable[[str, int, int], None]
+"""Is told what is being done, how much of it is done, and how much there is."""
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Timings:
+    """Durations in ns of one variant's calls with one number of threads.
+
+    Attributes:
+        latency: for each round those of single inputs, from raw input to answer.
+        engine: for each round those of the engine alone.
+        batches: those of batches, by their size.
+        paced: those of single inputs at a fixed rate.
+    """
+
+    latency: list[NDArray[np.int64]] = field(default_factory=list)
+    engine: list[NDArray[np.int64]] = field(default_factory=list)
+    batches: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
+    paced: list[NDArray[np.int64]] = field(default_factory=list)
+
+    def extend(self, other: "Timings") -> None:
+        """Adds the timings of another process."""
+        self.latency += other.latency
+        self.engine += other.engine
+        self.paced += other.paced
+        for size, rows in other.batches.items():
+            self.batches[size] = self.batches.get(size, []) + rows
+
+
+def measure(
+    candidates: Sequence[Candidate], inputs: Array, method: Method, watch: Watch
+) -> dict[Key, Timings]:
+    """Times variants side by side on real inputs, in several processes one after the other.
+
+    Args:
+        candidates: what to time.
+        inputs: raw inputs `(N, ...)` to draw from.
+        method: processes, rounds, threads, batches and rate.
+        watch: is told how far it is.
+
+    Returns:
+        The timings of every variant with every number of threads.
+
+    Raises:
+        TinsmithError: a process failed.
+    """
+    timings = {(one.id, threads): Timings() for threads in method.threads for one in candidates}
+    for number in range(method.processes):
+        seed = (method.seed, number)
+        pool = inputs[np.random.default_rng(seed).integers(len(inputs), size=POOL)]
+        for key, found in run_process(candidates, pool, method, seed).items():
+            timings[key].extend(found)
+        watch("speed", number + 1, method.processes)
+    return timings
+
+
+def run_process(
+    candidates: Sequence[Candidate], inputs: Array, method: Method, seed: tuple[int, ...]
+) -> dict[Key, Timings]:
+    """Does `measure_rounds` in a fresh process."""
+    # Pickles are safe here: both ends are this program.
+    sent = pickle.dumps((list(candidates), inputs, method, seed))
+    said = run_python(["-m", "tinsmith_bench.latency"], "the timing process", sent)
+    timings: dict[Key, Timings] = pickle.loads(said)
+    return timings
+
+
+def measure_rounds(
+    candidates: Sequence[Candidate], inputs: Array, method: Method, seed: tuple[int, ...]
+) -> dict[Key, Timings]:
+    """Times the rounds of one process; in a round all variants get the same inputs.
+
+    Args:
+        candidates: what to time.
+        inputs: raw inputs `(N, ...)` to draw from.
+        method: rounds a process, threads, batches and rate.
+        seed: of the order and the inputs.
+    """
+    rng = np.random.default_rng(seed)
+    openers = {(one.id, threads): one.open for threads in method.threads for one in candidates}
+    timings = {key: Timings() for key in openers}
+    with ExitStack() as stack:
+        runners = {key: open_runner(key[1]) for key, open_runner in openers.items()}
+        for runner in runners.values():
+            stack.callback(runner.close)
+        turns = {(key, way): turn for key, runner in runners.items() for way, turn in _ways(runner)}
+        calls = {name: _calls(turn, inputs[:WARM_UP_CALLS]) for name, turn in turns.items()}
+        picks = rng.integers(len(inputs), size=(method.rounds_per_process, LEAD_CALLS + MAX_CALLS))
+        for number, name in interleave(list(turns), method.rounds_per_process, rng):
+            key, way = name
+            samples = inputs[picks[number][: LEAD_CALLS + calls[name]]]
+            getattr(timings[key], way).append(time_turn(turns[name], samples))
+        _time_batches(runners, timings, inputs, method, rng)
+        if method.rate_hz:
+            for _, key in interleave(list(runners), 1, rng):
+                samples = inputs[rng.integers(len(inputs), size=PACED_CALLS)]
+                paced = time_paced(runners[key].answer, list(samples), method.rate_hz)
+                timings[key].paced.append(paced)
+    return timings
+
+
+def _time_batches(
+    runners: Mapping[Key, Runner],
+    timings: Mapping[Key, Timings],
+    inputs: Array,
+    method: Method,
+    rng: np.random.Generator,
+) -> None:
+    names = [(key, size) for key in runners for size in method.batches]
+    for _, (key, size) in interleave(names, 1, rng):
+        picks = rng.integers(len(inputs), size=(1 + BATCH_CALLS, size))
+        durations = time_calls(runners[key].predict, [inputs[pick] for pick in picks])
+        timings[key].batches.setdefault(size, []).append(durations[1:])
 
 
 @dataclass(frozen=True)
-class Latency:
-    """The distribution of one variant's single-image latencies, in microseconds."""
+class _Turn:
+    """A function to time, and what it is given for one raw sample."""
 
-    min: float
-    p50: float
-    p90: float
-    p99: float
-    samples: int
+    call: Call
+    prepare: Call
 
 
-def summarize(nanoseconds: NDArray[np.int64]) -> Latency:
-    """Summarizes timings of any shape, in ns; percentiles interpolate linearly."""
-    p50, p90, p99 = (float(p) / 1e3 for p in np.percentile(nanoseconds, (50, 90, 99)))
-    return Latency(float(nanoseconds.min()) / 1e3, p50, p90, p99, nanoseconds.size)
+def _ways(runner: Runner) -> Iterator[tuple[str, _Turn]]:
+    yield "latency", _Turn(runner.answer, lambda sample: sample)
+    yield "engine", _Turn(runner.run, lambda sample: runner.encode(sample[np.newaxis]))
 
 
-def interleave(
-    names: Sequence[str], rounds: int, rng: np.random.Generator
-) -> Iterator[tuple[int, str]]:
-    """Yields `(round, name)`: every name once a round, in a new random order each round."""
-    for number in range(rounds):
-        for index in rng.permutation(len(names)):
-            yield number, names[index]
+def _calls(turn: _Turn, samples: Array) -> int:
+    """Warms up, and says how many calls a turn has."""
+    p50_ns = warm_up(turn.call, [turn.prepare(sample) for sample in samples])
+    return int(np.clip(TURN_NS / max(1.0, p50_ns), MIN_CALLS, MAX_CALLS))
 
 
-def time_block(predict: Predict, batches: Iterable[NDArray[np.uint8]]) -> NDArray[np.int64]:
-    """Times one call a batch, in ns, with the garbage collector out of the way."""
+def time_turn(turn: _Turn, samples: Array) -> NDArray[np.int64]:
+    """Times one call a sample, in ns, but for the first `LEAD_CALLS`."""
+    return time_calls(turn.call, [turn.prepare(sample) for sample in samples])[LEAD_CALLS:]
+
+
+def time_calls(call: Call, arguments: Iterable[Any]) -> NDArray[np.int64]:
+    """Times one call an argument, in ns, with the garbage collector out of the way."""
     nanoseconds = []
     collecting = gc.isenabled()
     gc.disable()
     try:
-        for batch in batches:
+        for argument in arguments:
             start = perf_counter_ns()
-            predict(batch)
+            call(argument)
             nanoseconds.append(perf_counter_ns() - start)
     finally:
         if collecting:
@@ -69,69 +203,74 @@ def time_block(predict: Predict, batches: Iterable[NDArray[np.uint8]]) -> NDArra
     return np.array(nanoseconds, np.int64)
 
 
-def warm_up(predict: Predict, batches: Sequence[NDArray[np.uint8]]) -> int:
-    """Calls `predict` in blocks until they stop getting faster; returns how many blocks it took."""
+def warm_up(call: Call, arguments: Sequence[Any]) -> float:
+    """Calls in blocks until they stop getting faster; gives the best block's median in ns."""
     best = np.inf
-    for block in range(1, WARM_UP_BLOCKS + 1):
-        p50 = float(np.median(time_block(predict, batches)))
-        if p50 > STEADY * best:
-            return block
-        best = p50
-    return WARM_UP_BLOCKS
+    for _ in range(WARM_UP_BLOCKS):
+        p50_ns = float(np.median(time_calls(call, arguments)))
+        if p50_ns > STEADY * best:
+            break
+        best = p50_ns
+    return best
 
 
-def measure(
-    variants: Mapping[str, Predict],
-    images: NDArray[np.uint8],
-    *,
-    batch: int,
-    calls: int,
-    rounds: int,
-    rng: np.random.Generator,
-    watch: Callable[[int, int], None],
-) -> dict[str, NDArray[np.int64]]:
-    """Times variants side by side, after a warm-up, on batches drawn from real images.
-
-    Args:
-        variants: the function to time, by the variant's name.
-        images: `uint8 (N, H, W, C)` to draw from; in a round all variants get the same ones.
-        batch: how many images a call gets.
-        calls: how many calls of each variant a round times.
-        rounds: how many rounds.
-        rng: decides the order and the images.
-        watch: is told after each block how many are done, and of how many.
-
-    Returns:
-        For each name the duration of every call in ns, `int64 (rounds, calls)`.
-    """
-    picks = rng.integers(len(images), size=(rounds, LEAD_CALLS + calls, batch))
-    for predict in variants.values():
-        warm_up(predict, [images[pick] for pick in picks[0]])
-    timings = {name: np.empty((rounds, calls), np.int64) for name in variants}
-    order = interleave(list(variants), rounds, rng)
-    for done, (number, name) in enumerate(order, start=1):
-        block = time_block(variants[name], [images[pick] for pick in picks[number]])
-        timings[name][number] = block[LEAD_CALLS:]
-        watch(done, rounds * len(variants))
-    return timings
+def interleave(
+    names: Sequence[T], rounds: int, rng: np.random.Generator
+) -> Iterator[tuple[int, T]]:
+    """Yields `(round, name)`: every name once a round, in a new random order each round."""
+    for number in range(rounds):
+        for index in rng.permutation(len(names)):
+            yield number, names[index]
 
 
-def p50_ratio(
-    candidate: NDArray[np.int64], baseline: NDArray[np.int64], rng: np.random.Generator
-) -> Estimate:
-    """Ratio of two p50s with its bootstrap interval at 95 %, drawn over rounds.
+def time_paced(call: Call, arguments: Sequence[Any], rate_hz: float) -> NDArray[np.int64]:
+    """Times one call an argument, in ns, begun so many times a second, or late after a slow one."""
+    period_ns = 1e9 / rate_hz
+    durations = []
+    begin = perf_counter_ns()
+    for number, argument in enumerate(arguments):
+        wait_ns = begin + number * period_ns - perf_counter_ns()
+        if wait_ns > 0:
+            time.sleep(wait_ns / 1e9)
+        durations.append(time_calls(call, [argument])[0])
+    return np.array(durations, np.int64)
 
-    Whole rounds are drawn, the same for both, since timings within a round are not independent.
-    Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapters 8 (blocks) and
-    13 (percentile interval).
 
-    Args:
-        candidate: timings `(rounds, calls)` from `measure`.
-        baseline: timings of the same shape, from the same rounds.
-        rng: draws the rounds.
-    """
-    rounds = len(candidate)
-    draws = rng.integers(rounds, size=(RESAMPLES, rounds))
-    ratios = [np.median(candidate[draw]) / np.median(baseline[draw]) for draw in draws]
-    low, high = (float(end) for end in np.percentile(ratios, (2.5, 97.5)))
-    return Estimate(float(np.median(candidate) / np.median(baseline)), low, high)
+def summarize(rounds: Sequence[NDArray[np.int64]]) -> Latency:
+    """Summarizes the timings of rounds, in ns; percentiles interpolate linearly."""
+    everything = np.concatenate(rounds)
+    percentiles = np.percentile(everything, np.arange(101)) / 1e3
+    by_round = [np.percentile(row, (50, 90)) / 1e3 for row in rounds]
+    return Latency(
+        min=float(everything.min()) / 1e3,
+        p50=_short(percentiles[50]),
+        p90=_short(percentiles[90]),
+        p99=_short(percentiles[99]),
+        calls=everything.size,
+        percentiles=tuple(map(_short, percentiles)),
+        rounds_p50=tuple(_short(p50) for p50, _ in by_round),
+        rounds_p90=tuple(_short(p90) for _, p90 in by_round),
+    )
+
+
+def _short(us: float) -> float:
+    """To the nanosecond: no clock tells more."""
+    return round(float(us), 3)
+
+
+def clock() -> tuple[str, float]:
+    """Names the clock, and measures the median time between two readings of it, in ns."""
+    info = time.get_clock_info("perf_counter")
+    overhead = np.diff([perf_counter_ns() for _ in range(2001)])
+    name = info.implementation.removesuffix("()")
+    return f"{name}, resolution {info.resolution * 1e9:.0f} ns", float(np.median(overhead))
+
+
+if __name__ == "__main__":
+    # An engine may print: what it prints must not come among the pickle's bytes.
+    answers = sys.stdout.buffer
+    sys.stdout = sys.stderr
+    # As an attribute of the imported module, so that both ends mean the same classes.
+    from tinsmith_bench import latency
+
+    answers.write(pickle.dumps(latency.measure_rounds(*pickle.load(sys.stdin.buffer))))

@@ -4,37 +4,53 @@ It is run by its path and not as `-m tinsmith_bench.probe`, which would import t
 and charge its modules to the engine. So it may import the runtime alone.
 """
 
-import json
-import sys
-from pathlib import Path
-from time import perf_counter
+from time import monotonic_ns
+
+BEGUN_NS = monotonic_ns()
+
+import json  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
 
 
-def probe(bundle: str, backend: str, precision: str, threads: int) -> dict[str, float]:
+def probe(
+    bundle: str, backend: str, precision: str, threads: int, sample: str, started_ns: int
+) -> dict[str, float]:
     """Starts one variant of a bundle from nothing.
 
+    Args:
+        bundle: its path.
+        backend: `litert` or `onnx`.
+        precision: `int8` or `float`.
+        threads: that the engine may use.
+        sample: a `.npy` file of one real input.
+        started_ns: when the parent started this process, on the clock that both share.
+
     Returns:
-        `import_ms` (the runtime and numpy), `load_ms` (the bundle and the engine, its import
-        included), `first_ms` (the first prediction), `start_ms` (these three together) and the
-        `peak_rss_bytes` of this process.
+        `interpreter_ms` (until this file's first line), `import_ms` (the runtime and numpy),
+        `load_ms` (the bundle and the engine, its import included), `first_ms` (the first
+        prediction), `start_ms` (these four together) and the `peak_rss_bytes` of this process.
     """
-    start = perf_counter()
+    before = monotonic_ns()
     from tinsmith_runtime import load
 
-    imported = perf_counter()
+    imported = monotonic_ns()
     with load(bundle, backend=backend, precision=precision, threads=threads) as model:
-        loaded = perf_counter()
+        loaded = monotonic_ns()
         import numpy as np
 
-        model.predict(np.zeros((1, *filter(None, model.input.shape[1:])), np.uint8))
-        predicted = perf_counter()
-    return {
-        "import_ms": (imported - start) * 1e3,
-        "load_ms": (loaded - imported) * 1e3,
-        "first_ms": (predicted - loaded) * 1e3,
-        "start_ms": (predicted - start) * 1e3,
-        "peak_rss_bytes": peak_rss_bytes(),
+        batch = np.load(sample)[np.newaxis]
+        ready = monotonic_ns()
+        model.predict(batch)
+        predicted = monotonic_ns()
+    parts = {
+        "interpreter_ms": BEGUN_NS - started_ns,
+        "import_ms": imported - before,
+        "load_ms": loaded - imported,
+        "first_ms": predicted - ready,
     }
+    costs = {name: ns / 1e6 for name, ns in parts.items()}
+    return {**costs, "start_ms": sum(costs.values()), "peak_rss_bytes": peak_rss_bytes()}
 
 
 def peak_rss_bytes() -> int:
@@ -52,5 +68,6 @@ def peak_rss_bytes() -> int:
 
 
 if __name__ == "__main__":
-    bundle, backend, precision, threads = sys.argv[1:]
-    print(json.dumps(probe(bundle, backend, precision, int(threads))))
+    bundle, backend, precision, threads, sample, started = sys.argv[1:]
+    costs = probe(bundle, backend, precision, int(threads), sample, int(started))
+    print(json.dumps(costs))

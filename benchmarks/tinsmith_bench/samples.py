@@ -1,17 +1,21 @@
-"""The labelled images that a bundle is measured on."""
+"""What a bundle is measured on: a dataset's test set, an `.npz` file, or a folder of images."""
 
 import hashlib
 import io
 import zipfile
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime import InputError, Manifest, UsageError
+from tinsmith_runtime.image import read_image
+from tinsmith_runtime.manifest import Preprocessing
 from tinsmith_train import load_dataset
 
 # What numpy and zipfile raise on files that are no archive of plain arrays, or a damaged one.
@@ -19,6 +23,7 @@ _DAMAGE = (
     *(EOFError, OSError, RuntimeError, TypeError, ValueError),
     *(zipfile.BadZipFile, zlib.error),
 )
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,48 +31,60 @@ class Samples:
     """A test set.
 
     Attributes:
-        name: the dataset's name or the file's.
-        sha256: of the dataset or of the file.
-        images: `uint8 (N, H, W, C)`.
-        labels: `int64 (N,)`, the index of each image's class.
+        name: the dataset's name, the file's or the folder's.
+        sha256: of its content.
+        inputs: raw: `uint8 (N, H, W, C)` images, or `float32 (N, ...)` features.
+        targets: `int64 (N,)`, the index of each image's class; `float32 (N, ...)` for values;
+            `None` where they are not known.
+        decode_us: median time to read and decode one file of a folder.
     """
 
     name: str
     sha256: str
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    inputs: NDArray[Any]
+    targets: NDArray[Any] | None
+    decode_us: float | None = None
 
 
 def find_samples(
-    manifest: Manifest, dataset: str | None, data: Path | None, data_dir: Path | None
+    manifests: Sequence[Manifest], dataset: str | None, data: Path | None, data_dir: Path | None
 ) -> Samples:
-    """Finds the test set that was asked for, or the one that the bundle was trained on.
+    """Finds the test set that was asked for, or the one that the first bundle was trained on.
 
     Args:
-        manifest: the bundle's.
+        manifests: the bundles'.
         dataset: a dataset's name.
-        data: an `.npz` file, instead.
+        data: an `.npz` file or a folder of images, instead.
         data_dir: where the files of the dataset are.
 
     Raises:
-        UsageError: the test set is missing, damaged, or does not fit the bundle.
+        UsageError: the test set is missing, damaged, or does not fit a bundle.
     """
-    if data is not None:
-        return check_samples(file_samples(data), manifest)
-    if dataset is not None:
-        return check_samples(dataset_samples(dataset, data_dir), manifest)
+    if data is not None and data.is_dir():
+        samples = folder_samples(data, manifests[0])
+    elif data is not None:
+        samples = file_samples(data)
+    elif dataset is not None:
+        samples = dataset_samples(dataset, data_dir)
+    else:
+        samples = _own_samples(manifests[0], data_dir)
+    for manifest in manifests:
+        samples = check_samples(samples, manifest)
+    return samples
+
+
+def _own_samples(manifest: Manifest, data_dir: Path | None) -> Samples:
     trained_on = manifest.training.dataset
     try:
         if ":" in trained_on:
             # `module:function` is code, and a bundle may come from anybody.
             raise UsageError("a bundle's word is no reason to run code")
-        samples = dataset_samples(trained_on, data_dir)
+        return dataset_samples(trained_on, data_dir)
     except UsageError as error:
         raise UsageError(
             f"the bundle was trained on {trained_on}, which is not at hand ({error}): "
-            "name another with --dataset NAME or --data TEST.npz"
+            "name another with --dataset NAME, --data TEST.npz or --data FOLDER"
         ) from error
-    return check_samples(samples, manifest)
 
 
 def dataset_samples(name: str, data_dir: Path | None) -> Samples:
@@ -81,7 +98,7 @@ def dataset_samples(name: str, data_dir: Path | None) -> Samples:
 
 
 def file_samples(path: Path) -> Samples:
-    """Reads `x_test` and `y_test` (or `x` and `y`) of an `.npz` file.
+    """Reads `x_test` and, where it is there, `y_test` (or `x` and `y`) of an `.npz` file.
 
     Raises:
         UsageError: the file is missing.
@@ -90,15 +107,65 @@ def file_samples(path: Path) -> Samples:
     try:
         content = path.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            keys = ("x_test", "y_test") if "x_test" in file else ("x", "y")
-            images, labels = (file[key] for key in keys)
+            x, y = ("x_test", "y_test") if "x_test" in file else ("x", "y")
+            inputs, targets = file[x], file.get(y)
     except FileNotFoundError as error:
-        raise UsageError(f"{path}: there is no such file") from error
+        raise UsageError(f"{path}: there is no such file or folder") from error
     except KeyError as error:
-        raise InputError(f"{path}: expected arrays x_test and y_test (or x and y)") from error
+        raise InputError(
+            f"{path}: expected an array x_test or x, and y_test or y where labels are known"
+        ) from error
     except _DAMAGE as error:
         raise InputError(f"{path}: expected an .npz file of plain arrays: {error}") from error
-    return Samples(path.name, hashlib.sha256(content).hexdigest(), images, labels)
+    return Samples(path.name, hashlib.sha256(content).hexdigest(), inputs, targets)
+
+
+def folder_samples(folder: Path, manifest: Manifest) -> Samples:
+    """Reads `folder/LABEL/*.png` (or `.jpg`, `.npy`), or without labels `folder/*.png`.
+
+    Args:
+        folder: its subfolders are named like the bundle's classes.
+        manifest: the bundle's: says the classes and the size of the images.
+
+    Raises:
+        UsageError: there is no image in it, or Pillow is missing.
+        InputError: a subfolder is named like no class, or an image cannot be read.
+    """
+    labels = manifest.output.labels
+    if manifest.input.dtype != "uint8":
+        raise InputError(f"{folder}: the bundle takes no images: name an .npz file with --data")
+    images = dict.fromkeys(_images(folder), -1)
+    for sub in [] if images else sorted(path for path in folder.iterdir() if path.is_dir()):
+        if sub.name not in labels:
+            known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+            raise InputError(f"{sub}: expected a folder named like a class: {known}")
+        images |= {path: labels.index(sub.name) for path in _images(sub)}
+    if not images:
+        raise UsageError(
+            f"{folder}: expected images in folders named like their classes "
+            f"({folder.name}/{labels[0] if labels else 'LABEL'}/*.png), or images without labels"
+        )
+    shape = tuple(size or 0 for size in manifest.input.shape[1:])
+    preprocessing = manifest.input.preprocessing or Preprocessing()
+    digest, pixels, durations = hashlib.sha256(), [], []
+    for path in images:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        start = perf_counter_ns()
+        pixels.append(read_image(path, shape, preprocessing))
+        durations.append(perf_counter_ns() - start)
+    targets = np.array(list(images.values()), np.int64)
+    return Samples(
+        name=folder.resolve().name,
+        sha256=digest.hexdigest(),
+        inputs=np.stack(pixels),
+        targets=None if targets[0] < 0 else targets,
+        decode_us=float(np.median(durations)) / 1e3,
+    )
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
 
 
 def check_samples(samples: Samples, manifest: Manifest) -> Samples:
@@ -109,29 +176,51 @@ def check_samples(samples: Samples, manifest: Manifest) -> Samples:
         manifest: the bundle's.
 
     Returns:
-        The same samples, images with four axes and labels as `int64`.
+        The same samples, images with four axes, class labels as `int64`, values as `float32`.
+        Targets that mean nothing to the bundle, like the labels of an autoencoder's images, are
+        left out.
 
     Raises:
-        InputError: images or labels do not fit the bundle, or each other.
+        InputError: inputs or targets do not fit the bundle, or each other.
     """
-    images: NDArray[Any] = samples.images
-    labels: NDArray[Any] = samples.labels
-    expected, classes = manifest.input.shape[1:], len(manifest.output.labels)
-    if images.ndim == 3:
-        images = images[..., np.newaxis]
-    if images.dtype != np.uint8 or images.shape[1:] != expected:
+    inputs: NDArray[Any] = samples.inputs
+    expected = manifest.input.shape[1:]
+    if inputs.ndim == len(expected) and inputs.dtype == np.uint8 and expected[-1] == 1:
+        inputs = inputs[..., np.newaxis]
+    if inputs.dtype == np.float64 and manifest.input.dtype == "float32":
+        inputs = inputs.astype(np.float32)
+    if inputs.dtype != manifest.input.dtype or inputs.shape[1:] != expected:
+        kind = "images" if manifest.input.dtype == "uint8" else "features"
         raise InputError(
-            f"{samples.name}: the bundle takes images uint8 {expected}, "
-            f"got {images.dtype} {images.shape[1:]}"
+            f"{samples.name}: the bundle takes {kind} {manifest.input.dtype} {expected}, "
+            f"got {inputs.dtype} {inputs.shape[1:]}"
         )
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or not len(images):
+    if not len(inputs):
+        raise InputError(f"{samples.name}: expected at least one sample, got none")
+    return replace(samples, inputs=inputs, targets=_check_targets(samples, len(inputs), manifest))
+
+
+def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[Any] | None:
+    targets, classes = samples.targets, len(manifest.output.labels)
+    if targets is None:
+        return None
+    if not classes:
+        if targets.dtype.kind != "f":
+            return None
+        if targets.shape != (count, *manifest.output.shape[1:]):
+            raise InputError(
+                f"{samples.name}: expected targets {(count, *manifest.output.shape[1:])}, "
+                f"got {targets.shape}"
+            )
+        return targets.astype(np.float32)
+    if targets.shape != (count,) or targets.dtype.kind not in "iu":
         raise InputError(
-            f"{samples.name}: expected one integer label for each of {len(images)} images, "
-            f"got {labels.dtype} {labels.shape}"
+            f"{samples.name}: expected one integer label for each of {count} images, "
+            f"got {targets.dtype} {targets.shape}"
         )
-    if labels.min() < 0 or labels.max() >= classes:
+    if targets.min() < 0 or targets.max() >= classes:
         raise InputError(
             f"{samples.name}: the bundle has labels 0 to {classes - 1}, "
-            f"got {labels.min()} to {labels.max()}"
+            f"got {targets.min()} to {targets.max()}"
         )
-    return Samples(samples.name, samples.sha256, images, labels.astype(np.int64))
+    return targets.astype(np.int64)

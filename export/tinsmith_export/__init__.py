@@ -8,7 +8,7 @@ from tinsmith_export.exporting import (
     compile_model,
     export,
 )
-from tinsmith_export.samples import Samples, from_dataset
+from tinsmith_export.samples import Samples, from_calibration, from_dataset
 
 __all__ = [
     "Checkpoint",
@@ -18,5 +18,6 @@ __all__ = [
     "Samples",
     "compile_model",
     "export",
+    "from_calibration",
     "from_dataset",
 ]

@@ -13,7 +13,10 @@ from tinsmith_export.trace import BATCH, Operator, Trace
 from tinsmith_runtime.errors import TinsmithError
 
 # Operators that only a quantized model has.
-_ROUNDINGS = ("FakeQuant", "QuantizeAndDequantize")
+ROUNDINGS = (
+    *("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"),
+    *("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4"),
+)
 # Layers that are more than one operator which is missing.
 _FAMILIES = {
     "recurrent layers are not compiled": (
@@ -55,7 +58,7 @@ class _Reader:
     def read(self, operator: Operator) -> None:
         """Reads an operator, whose inputs were read before."""
         read = READERS.get(operator.kind)
-        if read is None and operator.kind.startswith(_ROUNDINGS):
+        if operator.kind in ROUNDINGS:
             raise TinsmithError(
                 f"layer `{operator.layer}` rounds already (TensorFlow's {operator.kind}): the "
                 "model is quantized; give the float model that it was made of"

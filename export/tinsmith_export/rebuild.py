@@ -147,5 +147,6 @@ _LAYERS: dict[str, Callable[[Node], Any]] = {
     "Cropping2D": lambda node: L.Cropping2D(name=node.name, **node.config),
     "UpSampling2D": lambda node: L.UpSampling2D(name=node.name, **node.config),
     "DepthToSpace": _computed(lambda node, x: tf.nn.depth_to_space(x, node.config["block"])),
-    "Reshape": lambda node: L.Reshape(node.shape, name=node.name),
+    # Keras's own layer would ask for the batch size at run time: three operators more.
+    "Reshape": _computed(lambda node, x: tf.reshape(x, (-1, *node.shape))),
 }

@@ -21,6 +21,7 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "train": ("train a Keras model on handwritten digits", "tinsmith[compile]"),
     "export": ("compile a Keras model to an int8 bundle, proven", "tinsmith[compile]"),
     "bench": ("measure a bundle: accuracy, latency, memory, size", "tinsmith"),
+    "compare": ("say what moved between two reports of bench", "tinsmith"),
     "run": ("run a bundle on images, a camera or features", "tinsmith-runtime"),
     "inspect": ("say in words what is inside a bundle", "tinsmith-runtime"),
     "selftest": ("check a bundle's golden vectors on this machine", "tinsmith-runtime"),

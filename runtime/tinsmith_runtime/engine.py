@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinsmith_runtime.backends import SIGN_BIT, Backend, TensorInfo, create_backend
-from tinsmith_runtime.errors import BackendError, UsageError
+from tinsmith_runtime.backends import SIGN_BIT, Backend, Operator, TensorInfo, create_backend
+from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ class Engine:
         threads: how many threads the engine may use.
 
     Raises:
-        BackendError: the engine is missing, or its model is not what the manifest says.
+        BackendError: the engine is missing or does not start.
+        BundleError: its model is not what the manifest says.
     """
 
     def __init__(self, manifest: Manifest, variant: Variant, data: bytes, threads: int) -> None:
@@ -48,16 +49,19 @@ class Engine:
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
         self._lock = allocate_lock()
-        self._encode = _encoder(manifest.input, self._integer)
         self._backend: Backend | None = None
         backend = self._start(data)
-        self.name, self.version = backend.name, backend.version
+        self.name, self.version, self.max_lsb = backend.name, backend.version, backend.max_lsb
         self.dtype = backend.code_dtype if self._integer else backend.output.dtype
+        self._encode = _encoder(manifest.input, self._integer, self.dtype)
         _ALIVE.add(self)
 
     def _start(self, data: bytes) -> Backend:
         name = ENGINE_OF_FORMAT[self._variant.format]
-        backend = create_backend(name, data, self._threads)
+        try:
+            backend = create_backend(name, data, self._threads)
+        except BundleError as error:
+            raise BundleError(f"{self._variant.file}: {error}") from error
         _check(backend, self._manifest, self._variant)
         self._backend = backend
         return backend
@@ -77,14 +81,29 @@ class Engine:
         with self._lock:
             backend = self._backend or self._start(self.require_open())
             if 0 < len(batch) <= _MAX_BATCH:
-                return backend.run(self._encode(batch) if self._encode else batch)
+                return backend.run(self.encode(batch))
             pieces = [
-                backend.run(self._encode(piece) if self._encode else piece)
+                backend.run(self.encode(batch[start : start + _MAX_BATCH]))
                 for start in range(0, len(batch), _MAX_BATCH)
-                for piece in (batch[start : start + _MAX_BATCH],)
             ]
             empty = np.empty((0, *backend.output.shape), self.dtype)
         return np.concatenate([*pieces, empty])
+
+    def run_encoded(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        """Computes what `encode` gave, all in one call of the engine; otherwise as `run`."""
+        with self._lock:
+            backend = self._backend or self._start(self.require_open())
+            return backend.run(encoded)
+
+    def profile(self, encoded: NDArray[Any]) -> tuple[Operator, ...]:
+        """Says what the engine runs, and what each operator costs; see `Backend.profile`."""
+        with self._lock:
+            backend = self._backend or self._start(self.require_open())
+            return backend.profile(encoded)
+
+    def encode(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Turns pixels or features into what the backend takes."""
+        return self._encode(batch) if self._encode else batch
 
     def clone(self) -> Engine:
         """Starts the same bytes once more.
@@ -133,14 +152,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _encoder(entry: Input, integer: bool) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
+def _encoder(
+    entry: Input, integer: bool, dtype: np.dtype[Any]
+) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
     """From a batch to what the backend runs; pixels are codes plus 128 already."""
     if integer == (entry.kind == "image"):
         return None
     if integer:
         from tinsmith_runtime.features import quantizer
 
-        return quantizer(entry.scale, entry.zero_point)
+        return quantizer(entry.scale, entry.zero_point, dtype)
     codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point
     return (codes * entry.scale).astype(np.float32).take
 
@@ -162,7 +183,7 @@ def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
         for name in (field.name for field in fields(TensorInfo)):
             expected, got = getattr(promised, name), getattr(found, name)
             if expected != got:
-                raise BackendError(
+                raise BundleError(
                     f"{variant.file}: {side}.{name}: the manifest says {expected}, "
                     f"{backend.version} says {got}"
                 )

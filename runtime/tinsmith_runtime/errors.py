@@ -1,8 +1,8 @@
 """Every error a tinsmith user can meet, each with the exit status the command ends with.
 
 TinsmithError            1  something failed: a gate, a model, an engine
-├── BundleError          1  a bundle that is damaged, foreign or from another version
-├── BackendError         1  an engine that is missing, or does not do what the manifest says
+├── BundleError          1  a bundle that is damaged, foreign or not what its manifest says
+├── BackendError         1  an engine that is missing, does not start or fails the self-test
 └── UsageError           2  a call that cannot work: a missing file, an unknown name
     └── InputError       2  an image or array that does not fit the model
 """
@@ -20,11 +20,11 @@ class TinsmithError(Exception):
 
 
 class BundleError(TinsmithError):
-    """A bundle that is damaged, hostile, or of an unknown format version."""
+    """A bundle that is damaged, hostile, of an unknown version, or not what its manifest says."""
 
 
 class BackendError(TinsmithError):
-    """An engine that is not installed, or a model file that is not what the manifest says."""
+    """An engine that is not installed, does not start, or fails the self-test."""
 
 
 class UsageError(TinsmithError):

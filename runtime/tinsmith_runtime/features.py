@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_runtime.backends import SIGN_BIT
 from tinsmith_runtime.errors import InputError
 from tinsmith_runtime.image import read_npy
 
@@ -70,21 +69,23 @@ def quantize(features: NDArray[np.float32], scale: float, zero_point: int) -> ND
     Returns:
         `int8` of the same shape.
     """
-    return (quantizer(scale, zero_point)(features) ^ SIGN_BIT).view(np.int8)
+    return quantizer(scale, zero_point, np.dtype(np.int8))(features)
 
 
-def quantizer(scale: float, zero_point: int) -> Callable[[NDArray[np.float32]], NDArray[np.uint8]]:
-    """Makes a function that does as `quantize`, but gives `uint8`: int8 codes plus 128."""
+def quantizer(
+    scale: float, zero_point: int, dtype: np.dtype[Any]
+) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+    """Makes a function that does as `quantize`, and gives `int8`, or `uint8`: the same plus 128."""
     step = np.float32(scale)
     low, high = step * np.float32(-128 - zero_point), step * np.float32(127 - zero_point)
-    shift = np.float32(zero_point + 128)
+    shift = np.float32(zero_point + (128 if dtype == np.uint8 else 0))
 
-    def codes(features: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def codes(features: NDArray[np.float32]) -> NDArray[Any]:
         reals = np.maximum(features, low)  # clipped first, so that no quotient overflows
         np.minimum(reals, high, out=reals)
-        np.divide(reals, step, out=reals)
-        np.rint(reals, out=reals)
-        np.add(reals, shift, out=reals)
-        return reals.astype(np.uint8)
+        np.divide(reals, step, reals)
+        np.rint(reals, reals)
+        np.add(reals, shift, reals)
+        return reals.astype(dtype)
 
     return codes

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
-from tinsmith_runtime.backends import installed_backends, require_known
+from tinsmith_runtime.backends import Operator, installed_backends, require_known
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import InputError, UsageError
@@ -60,9 +60,9 @@ def load(
 
     Raises:
         UsageError: no such bundle, or a bad argument.
-        BundleError: the bundle is damaged, of another version or not signed by a trusted key.
-        BackendError: the engine is missing, or its model is not what the manifest says, or the
-            self-test failed.
+        BundleError: the bundle is damaged, of another version or not signed by a trusted key, or
+            its model is not what the manifest says.
+        BackendError: the engine is missing, or the self-test failed.
     """
     if trusted_keys is None:
         bundle = read_bundle(path)
@@ -124,7 +124,11 @@ class Model:
         self._engine = engine
         self._proof = proof
         self._shape = proof.manifest.input.sample_shape
-        self._features = self.input.kind == "features"
+        self._check_features = None
+        if self.input.kind == "features":
+            from tinsmith_runtime.features import check_features
+
+            self._check_features = check_features
         if variant.precision == "int8":
             self._decode = code_decoder(self.output, engine.dtype)
         else:
@@ -209,21 +213,43 @@ class Model:
 
     def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
         known = type(batch) is np.ndarray and batch.dtype is _UINT8
-        if known and batch.shape[1:] == self._shape and not self._features:
+        if known and batch.shape[1:] == self._shape and not self._check_features:
             return self._engine.run(batch)
         if not isinstance(batch, np.ndarray) or batch.ndim != len(self._shape) + 1:
             got = getattr(batch, "shape", type(batch).__name__)
             sizes = ", ".join(map(str, self._shape))
             raise InputError(f"batch: expected shape (N, {sizes}), got {got}")
-        if self._features:
-            from tinsmith_runtime.features import check_features
-
-            batch = check_features("batch", batch, (len(batch), *self._shape))
+        if self._check_features:
+            batch = self._check_features("batch", batch, (len(batch), *self._shape))
         else:
             from tinsmith_runtime.image import check_pixels
 
             check_pixels("batch", batch, (len(batch), *self._shape))
         return self._engine.run(batch)
+
+    def encode(self, batch: NDArray[Any]) -> NDArray[Any]:
+        """Turns a batch, which is not checked, into what the engine takes: for benchmarks."""
+        return self._engine.encode(batch)
+
+    def run(self, encoded: NDArray[Any]) -> NDArray[Any]:
+        """Runs the engine alone on what `encode` gave, all in one call: for benchmarks."""
+        return self._engine.run_encoded(encoded)
+
+    def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Gives the `float32` numbers that raw outputs stand for, before the activation."""
+        decoded = to_int8(raw).astype(np.float32)
+        if raw.dtype != np.float32:
+            decoded -= np.float32(self.output.zero_point)
+            decoded *= np.float32(self.output.scale)
+        return decoded
+
+    def profile(self, encoded: NDArray[Any]) -> tuple[Operator, ...]:
+        """Says which operators the engine runs, and where it can what each costs.
+
+        Args:
+            encoded: what `encode` gave; each input of it is computed by itself.
+        """
+        return self._engine.profile(encoded)
 
     def clone(self) -> Model:
         """Gives a worker a model of its own: the same bytes, engine, threads and precision.

@@ -208,4 +208,7 @@ def _name(key: str | Path | bytes) -> str:
 
 
 def _signer(name: str, key: "Ed25519PublicKey") -> Signer:
-    return Signer(name, sha256(key.public_bytes_raw()))
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    # `public_bytes_raw` is shorter, but bookworm's cryptography has no such thing.
+    return Signer(name, sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)))

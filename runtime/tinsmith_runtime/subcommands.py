@@ -151,9 +151,12 @@ def _selftest(arguments: argparse.Namespace) -> int:
     else:
         for result in results:
             verdict = f"FAILED: {result.mismatch}" if result.mismatch else "passed"
+            rest = ""
+            if result.equal_vectors < result.vectors:
+                rest = f"the rest at most {result.max_difference_lsb} LSB apart, "
             print(
                 f"{result.engine_version} on {result.cpu}: {result.equal_vectors} of "
-                f"{result.vectors} golden vectors equal to the bit, "
+                f"{result.vectors} golden vectors equal to the bit, {rest}"
                 f"{result.elapsed_ms:.1f} ms: {verdict}"
             )
     return 0 if passed else 1

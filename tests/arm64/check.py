@@ -34,10 +34,11 @@ def main(bundle: str, vectors: str) -> None:
             "unequal": int(np.count_nonzero(difference)),
             "max_lsb": int(np.abs(difference).max()),
         }
+    arm64 = platform.machine() == "aarch64"
     machine = {
         "machine": platform.machine(),
         "python": platform.python_version(),
-        "dot_product": bool(getauxval(_AT_HWCAP) & _HWCAP_ASIMDDP),
+        "dot_product": bool(getauxval(_AT_HWCAP) & _HWCAP_ASIMDDP) if arm64 else None,
     }
     print(json.dumps({**machine, "engines": engines}))
 

@@ -1,18 +1,24 @@
-"""A Raspberry Pi in user mode: Debian's arm64 Python and the real aarch64 wheels under QEMU.
+"""A Raspberry Pi in user mode: Debian's Arm Python and the real wheels under QEMU.
 
 It proves wheels, imports, instruction sets and numbers; it says nothing about speed or memory.
 Nothing is installed on the machine: packages come from the mirror that its own apt sources name,
 through an apt state of our own, and are unpacked into `cache()`.
 """
 
+import compileall
+import hashlib
 import os
+import py_compile
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 PROJECT = Path(__file__).parents[2]
 CONSTRAINTS = PROJECT / "constraints.txt"
@@ -21,12 +27,45 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 SUITES = {"3.11": "bookworm", "3.13": "trixie"}
 # QEMU 7.2, bookworm's, segfaults in both engines; trixie's is version 10 and statically linked.
 QEMU_SUITE = "trixie"
-WHEELS = ("numpy", "ai-edge-litert", "onnxruntime")
-PLATFORMS = ("manylinux2014", "manylinux_2_17", "manylinux_2_27", "manylinux_2_28")
+# The last LiteRT with a wheel for a 32-bit Pi; numpy comes from Debian there.
+TFLITE_RUNTIME = "tflite-runtime==2.14.0"
+PLATFORMS = {
+    "arm64": [f"manylinux{v}_aarch64" for v in ("2014", "_2_17", "_2_27", "_2_28")],
+    "armhf": ["manylinux2014_armv7l", "manylinux_2_34_armv7l"],
+}
+# What an engine imports; what else it declares is not needed.
+ENGINES = ("numpy", "ai-edge-litert", "onnxruntime")
+# What the runtime's own tests import, with what that needs.
+TOOLS = ("pytest", "iniconfig", "packaging", "pluggy", "pygments", "sortedcontainers")
+TOOLS_ARM64 = ("hypothesis", "pillow", "cryptography", "cffi", "pycparser")
+# A hypothesis without compiled parts; Pillow and cryptography are Debian's there.
+TOOLS_ARMHF = ("hypothesis==6.112.0",)
 
 
-class MissingError(Exception):
-    """What the emulator needs and this machine does not have."""
+class MissingError(pytest.fail.Exception):
+    """What the emulator needs and this machine does not have: a test that fails in one line."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the emulated Pi cannot be made; missing is {what}", pytrace=False)
+
+
+@dataclass(frozen=True)
+class Board:
+    """What is emulated: `cpu` as QEMU calls it, `architecture` as Debian does."""
+
+    cpu: str
+    python: str
+    architecture: str = "arm64"
+
+    def __str__(self) -> str:
+        return f"{self.cpu}, {self.architecture}, Python {self.python}"
+
+
+PI_4 = Board("cortex-a72", "3.11")
+PI_5 = Board("cortex-a76", "3.11")
+PI_5_TRIXIE = Board("cortex-a76", "3.13")
+PI_32_BIT = Board("cortex-a7", "3.11", "armhf")
+BOARDS = [PI_4, PI_5, PI_5_TRIXIE, PI_32_BIT]
 
 
 def cache() -> Path:
@@ -37,69 +76,116 @@ def cache() -> Path:
     return Path(home, "tinsmith", "arm64")
 
 
-def pinned_wheels() -> dict[str, str]:
-    """Name and version of what is installed on the board, as `constraints.txt` pins them."""
-    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", CONSTRAINTS.read_text(), re.MULTILINE))
-    return {name: pins[name] for name in WHEELS}
+def pinned(*names: str) -> list[str]:
+    """Each name with the version that `constraints.txt` pins."""
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", CONSTRAINTS.read_text().lower(), re.MULTILINE))
+    return [f"{name}=={pins[name]}" for name in names]
 
 
 class Emulator:
-    """One Python on an emulated board; the first use downloads what `cache()` then keeps.
+    """A board and its Python; the first use downloads what `cache()` then keeps.
 
     Args:
-        python: `3.11` or `3.13`.
+        board: which one.
+        folder: where the board's `python` is put.
+        sites: folders of packages to import, besides those that Debian has for this board: numpy
+            and Pillow on bookworm, cryptography on 32 bits.
+
+    Attributes:
+        python: what starts Python on the board. It is a script, so that Python can start itself.
 
     Raises:
         MissingError: a tool, a mirror or the network is missing.
     """
 
-    def __init__(self, python: str) -> None:
-        suite = SUITES[python]
-        names = (f"python{python}-minimal", f"libpython{python}-stdlib", "libstdc++6")
-        self._python = python
-        self._qemu = _keep(
+    def __init__(self, board: Board, folder: Path, sites: Sequence[Path]) -> None:
+        qemu = _keep(
             f"qemu-{QEMU_SUITE}",
-            lambda folder: _unpack_debian(folder, QEMU_SUITE, _host_architecture(), ["qemu-user"]),
+            lambda path: _unpack_debian(path, QEMU_SUITE, _host_architecture(), ["qemu-user"]),
         )
-        self._root = _keep(
-            f"root-{suite}", lambda folder: _unpack_debian(folder, suite, "arm64", names)
+        names = [f"python{board.python}-minimal", f"libpython{board.python}-stdlib", "libstdc++6"]
+        if board.python == "3.11":
+            names += ["python3-numpy", "python3-pil"]
+        if board.architecture == "armhf":
+            names += ["python3-cryptography"]
+        root = _keep(
+            f"root-{SUITES[board.python]}-{board.architecture}-{_digest(names)}",
+            lambda path: _make_root(path, board, names),
         )
-        wheels = [f"{name}=={version}" for name, version in pinned_wheels().items()]
-        self._site = _keep(
-            "-".join(["site", python, *wheels]),
-            lambda folder: _install_wheels(folder, python, wheels),
+        folder.mkdir(parents=True, exist_ok=True)
+        self.python = folder.absolute() / "python"
+        self._home = folder.absolute()
+        program = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}[board.architecture]
+        self.python.write_text(
+            "#!/bin/sh\n"
+            f"export PYTHONHOME={root}/usr\n"
+            f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{os.pathsep.join(map(str, sites))}"\n'
+            f"exec {qemu}/usr/bin/{program} -cpu {board.cpu} -L {root} "
+            f'-0 "$0" {root}/usr/bin/python{board.python} "$@"\n'
         )
+        self.python.chmod(0o755)
 
-    def run(self, cpu: str, argv: Sequence[object], site: Path) -> subprocess.CompletedProcess[str]:
-        """Runs Python as on a board; it cannot start `sys.executable` as a child.
+    def run(
+        self, *words: object, timeout_s: int = 240, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs Python on the board, with nothing of this machine's settings.
 
         Args:
-            cpu: `cortex-a72` (Pi 4) or `cortex-a76` (Pi 5), as QEMU calls them.
-            argv: the words after `python`.
-            site: a folder of packages to import besides the engines.
+            words: the words after `python`.
+            timeout_s: when to give up.
+            environment: more variables.
         """
-        path = os.pathsep.join(map(str, (site, self._site)))
         return subprocess.run(
-            [
-                *(str(self._qemu / "usr/bin/qemu-aarch64"), "-cpu", cpu, "-L", str(self._root)),
-                str(self._root / f"usr/bin/python{self._python}"),
-                *map(str, argv),
-            ],
+            [str(self.python), *map(str, words)],
             capture_output=True,
             text=True,
-            timeout=300,
-            env={"PYTHONPATH": path},  # and nothing of this machine's settings
+            timeout=timeout_s,
+            env={"PATH": "/usr/bin:/bin", "HOME": str(self._home), **environment},
         )
 
 
 def build_runtime(folder: Path) -> Path:
-    """Builds the runtime's wheel, and unpacks it as pip does; gives the folder to import from."""
+    """Builds the runtime's wheel; gives its path."""
     pip = (sys.executable, "-m", "pip")
-    wheels, site = folder / "wheels", folder / "site"
-    _call([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", wheels, PROJECT / "runtime"])
-    (wheel,) = wheels.iterdir()
-    _call([*pip, "install", "--quiet", "--no-deps", "--no-compile", "--target", site, wheel])
-    return site
+    _call([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, PROJECT / "runtime"])
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def unpack_runtime(wheel: Path, folder: Path) -> Path:
+    """Unpacks a wheel as pip does; gives the folder to import from."""
+    line = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile")
+    _call([*line, "--target", folder, wheel])
+    return folder
+
+
+def install_engines(board: Board) -> Path:
+    """The engines of a board, and what tests the runtime there; gives the folder to import from."""
+    wheels = [TFLITE_RUNTIME, *pinned(*TOOLS, "attrs"), *TOOLS_ARMHF]
+    if board.architecture == "arm64":
+        wheels = pinned(*ENGINES, *TOOLS, *TOOLS_ARM64)
+
+    def make(folder: Path) -> None:
+        _call(
+            [
+                *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
+                *(*pip_options(board, folder), *wheels),
+            ]
+        )
+        _compile(folder, board)
+
+    return _keep(f"site-{board.architecture}-{board.python}-{_digest(wheels)}", make)
+
+
+def pip_options(board: Board, folder: Path) -> list[str]:
+    """What has this machine's `pip install` install into a folder what it would on the board."""
+    platforms = [f"--platform={platform}" for platform in PLATFORMS[board.architecture]]
+    options = ["--only-binary=:all:", "--implementation=cp", f"--python-version={board.python}"]
+    return [f"--target={folder}", *options, *platforms]
+
+
+def _digest(names: Sequence[str]) -> str:
+    return hashlib.sha256(" ".join(names).encode()).hexdigest()[:12]
 
 
 def _keep(name: str, make: Callable[[Path], None]) -> Path:
@@ -118,16 +204,20 @@ def _keep(name: str, make: Callable[[Path], None]) -> Path:
     return path
 
 
-def _install_wheels(folder: Path, python: str, wheels: Sequence[str]) -> None:
-    """The engines need nothing but numpy, so their other dependencies are left out."""
-    platforms = [f"--platform={platform}_aarch64" for platform in PLATFORMS]
-    _call(
-        [
-            *(sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, *platforms),
-            *("--only-binary=:all:", "--no-deps", "--no-compile", "--implementation", "cp"),
-            *("--python-version", python, *wheels),
-        ]
-    )
+def _make_root(folder: Path, board: Board, names: Sequence[str]) -> None:
+    _unpack_debian(folder, SUITES[board.python], board.architecture, names)
+    # The links that Debian's alternatives would make.
+    for library in folder.glob("usr/lib/*/*/lib*.so.3"):
+        if library.parent.name in ("blas", "lapack"):
+            (library.parents[1] / library.name).symlink_to(f"{library.parent.name}/{library.name}")
+    _compile(folder / "usr" / "lib", board)
+
+
+def _compile(folder: Path, board: Board) -> None:
+    """Spares the board, which takes its time, to compile what it imports."""
+    if board.python == f"{sys.version_info.major}.{sys.version_info.minor}":
+        mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+        compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode)
 
 
 def _unpack_debian(folder: Path, suite: str, architecture: str, names: Sequence[str]) -> None:

@@ -10,43 +10,49 @@ import numpy as np
 import pytest
 
 import tinsmith_bench
-from tinsmith_bench import bench, benchmark
+from tinsmith_bench import Options, bench, benchmark, candidate, latency, parse_report
 from tinsmith_runtime import BackendError, UsageError
 from tinsmith_runtime.command import main
 
 NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0"}
 DELAYS_S = {"float": 1e-4, "int8": 2e-4}
+COSTS = ("interpreter_ms", "import_ms", "load_ms", "first_ms", "start_ms", "peak_rss_bytes")
 
 
-class FakeModel:
+class FakeRunner:
     """Tells the brightest pixel of the top row; `int8` takes class 2 for 1 and twice the time."""
 
-    def __init__(self, bundle, backend, threads, precision):
-        self.backend, self.precision, self.threads = backend, precision, threads
+    def __init__(self, path, backend, precision, threads):
+        assert path.exists()
+        assert threads >= 1
+        self.precision = precision
         self.engine_version = NAMES[backend]
-        kind = {"litert": "tflite", "onnx": "onnx"}[backend]
-        self.variant = next(
-            v for v in bundle.manifest.variants if (v.format, v.precision) == (kind, precision)
-        )
         self.closed = False
 
-    def __enter__(self):
-        return self
+    def encode(self, inputs):
+        assert inputs.dtype == np.uint8
+        return inputs
 
-    def __exit__(self, *_):
-        self.closed = True
-
-    def predict_raw(self, batch):
+    def run(self, encoded):
         assert not self.closed
-        assert batch.dtype == np.uint8
-        scores = batch[:, 0, :3, 0].astype(np.float32)
+        time.sleep(DELAYS_S[self.precision] / 2)
+        scores = encoded[:, 0, :3, 0].astype(np.float32)
         if self.precision == "int8":
             scores[:, 1] += scores[:, 2]
         return scores
 
-    def predict(self, batch):
-        time.sleep(DELAYS_S[self.precision])
-        return self.predict_raw(batch)
+    def decode(self, outputs):
+        return outputs
+
+    def predict(self, inputs):
+        time.sleep(DELAYS_S[self.precision] / 2)
+        return self.run(inputs)
+
+    def answer(self, sample):
+        return self.predict(sample[np.newaxis]).argmax()
+
+    def close(self):
+        self.closed = True
 
 
 @pytest.fixture
@@ -54,71 +60,159 @@ def engines(monkeypatch):
     """Installs made-up engines; a test may set another list of them."""
 
     def install(*backends):
-        monkeypatch.setattr(benchmark, "installed_backends", lambda: backends)
+        for module in (benchmark, candidate):
+            monkeypatch.setattr(module, "installed_backends", lambda: backends)
 
-    def probe(path, backend, precision, threads):
+    def probe(path, backend, precision, threads, sample):
         assert path.exists()
-        assert threads >= 1
+        assert np.load(sample).shape == (4, 4, 1)
         cost = 1.0 + (precision == "int8") + 2 * (backend == "onnx")
-        return dict.fromkeys(
-            ("import_ms", "load_ms", "first_ms", "start_ms", "peak_rss_bytes"), cost
-        )
+        return dict.fromkeys(COSTS, cost)
 
     install("litert", "onnx")
-    monkeypatch.setattr(benchmark, "open_model", FakeModel)
+    monkeypatch.setattr(candidate, "ModelRunner", FakeRunner)
+    monkeypatch.setattr(latency, "run_process", latency.measure_rounds)
     monkeypatch.setattr(benchmark, "run_probe", probe)
     return install
+
+
+def options(**changes):
+    return Options(**{"rounds": 4, "processes": 2, "cold_starts": 2, **changes})
 
 
 @pytest.mark.usefixtures("engines")
 def test_every_variant_is_measured_on_its_engine(bundle, samples):
     stages = []
-    report = bench(bundle, data=samples, rounds=3, watch=lambda *progress: stages.append(progress))
-    assert [row.name for row in report.rows] == [
+    report = bench(
+        [bundle], data=samples, options=options(), watch=lambda *told: stages.append(told)
+    )
+    assert [one.name for one in report.variants] == [
         "float on LiteRT",
         "int8 on LiteRT",
         "float on ONNX Runtime",
         "int8 on ONNX Runtime",
     ]
-    assert report.dataset.name == "test.npz"
-    assert report.dataset.images == 90
+    assert (report.dataset.name, report.dataset.samples) == ("test.npz", 90)
+    assert report.dataset.targets == "labels"
     assert report.machine.engines == NAMES
-    assert report.bundle == "tiny.tin"
-    exact, coarse = report.rows[:2]
-    assert (exact.correct, exact.agreement) == (90, 1.0)
-    assert (coarse.correct, coarse.agreement) == (60, pytest.approx(2 / 3))
+    assert [info.file for info in report.bundles] == ["tiny.tin"]
+    exact, coarse = report.variants[:2]
+    assert (exact.accuracy.correct, exact.fidelity) == (90, None)
+    assert coarse.accuracy.correct == 60
+    assert coarse.accuracy.topk.value == 1
+    assert coarse.fidelity.baseline == exact.id
+    assert (coarse.fidelity.agreement.value, coarse.fidelity.flipped) == (pytest.approx(2 / 3), 30)
+    assert {(flip.was, flip.now, flip.shape) for flip in coarse.fidelity.flips} == {
+        (2, 1, (4, 4, 1))
+    }
     assert exact.size_bytes == len(b"float tflite")
     # What sleeps for 100 and 200 µs takes longer than that, and not ten times as long.
-    assert 100 < exact.latency_us.min <= exact.latency_us.p50 < coarse.latency_us.p99
-    assert 200 < coarse.latency_us.min < 2000
-    assert exact.latency_us.samples == 3 * benchmark.CALLS_PER_ROUND
-    assert exact.images_per_s < benchmark.BATCH / 1e-4
-    assert [row.cold_start.load_ms.value for row in report.rows] == [1, 2, 3, 4]
-    assert {what for what, _, _ in stages} == {"accuracy", "latency", "throughput", "cold start"}
+    fast, slow = exact.speed, coarse.speed
+    assert 100 < fast.latency_us.min <= fast.latency_us.p50 < slow.latency_us.p99
+    assert 200 < slow.latency_us.min < 2000
+    assert 50 < fast.engine_us.p50 < fast.latency_us.p50
+    assert len(fast.latency_us.rounds_p50) == 4
+    assert [rate.batch for rate in fast.throughput] == [1, 8, 32]
+    assert fast.throughput[2].samples_per_s < 32 / 1e-4
+    assert [one.cold_start.load_ms.value for one in report.variants] == [1, 2, 3, 4]
+    assert {what for what, _, _ in stages} == {"accuracy", "speed", "cold start"}
     last = {what: (done, total) for what, done, total in stages}
     assert all(done == total for done, total in last.values())
 
 
 @pytest.mark.usefixtures("engines")
-def test_variants_are_compared_in_both_directions(bundle, samples):
-    report = bench(bundle, data=samples, rounds=3)
-    pairs = {(pair.candidate, pair.baseline): pair for pair in report.comparisons}
-    assert len(pairs) == 4 * 3
-    there = pairs["model.int8.tflite", "model.float.tflite"]
-    back = pairs["model.float.tflite", "model.int8.tflite"]
-    assert (there.lost, there.won) == (back.won, back.lost) == (30, 0)
-    assert there.mcnemar_p == back.mcnemar_p < 1e-6
-    assert there.p50_ratio.value == pytest.approx(1 / back.p50_ratio.value)
-    assert there.p50_ratio.value > 1.2
-    assert there.min_ratio == pytest.approx(1 / back.min_ratio)
-    assert "It loses 33.33 points of accuracy" in report.verdict[0]
-    assert "ship float on" in report.verdict[-1]
+def test_every_two_variants_are_compared(bundle, samples):
+    report = bench([bundle], data=samples, options=options())
+    assert len(report.comparisons) == 4 * 3 / 2
+    there = report.compare("int8-tflite", "float-tflite")
+    assert (there.lost, there.won) == (30, 0)
+    assert there.mcnemar_p < 1e-6
+    assert there.agreement == pytest.approx(2 / 3)
+    assert there.speed.latency.value > 1.2
+    assert there.speed.engine.value > 1.2
+    assert there.speed.fastest > 1.2
+    assert "ship float on" in report.verdict[0]
+    assert "It loses 33.33 points of accuracy" in report.verdict[1]
+
+
+@pytest.mark.usefixtures("engines")
+def test_threads_batches_and_a_rate_are_measured_as_asked(bundle, samples):
+    report = bench(
+        [bundle],
+        data=samples,
+        options=options(threads=(1, 2, 2), batches=(4,), rate_hz=200.0),
+    )
+    assert report.method.threads == (1, 2)
+    for one in report.variants:
+        assert [speed.threads for speed in one.speeds] == [1, 2]
+        assert [rate.batch for rate in one.speed.throughput] == [4]
+        assert one.speed.paced_us.calls == 2 * latency.PACED_CALLS
+        assert 0 <= one.speed.late <= 1
+    assert [ratio.threads for ratio in report.comparisons[0].speeds] == [1, 2]
+
+
+@pytest.mark.usefixtures("engines")
+def test_without_labels_agreement_is_told_and_said_to_be_all(bundle, tmp_path, samples):
+    unlabelled = tmp_path / "unlabelled.npz"
+    np.savez(unlabelled, x=np.load(samples)["x_test"])
+    report = bench([bundle], data=unlabelled, options=options())
+    assert report.dataset.targets == "none"
+    assert all(one.accuracy is None for one in report.variants)
+    assert report.variants[1].fidelity.agreement.value == pytest.approx(2 / 3)
+    assert report.variants[1].fidelity.flips[0].label is None
+    assert any("only how close a variant is to float" in note for note in report.notes)
+    assert "Without labels only agreement can be told" in report.verdict[1]
+
+
+@pytest.mark.usefixtures("engines")
+def test_several_bundles_are_measured_in_one_table(bundle, samples, tmp_path):
+    other = tmp_path / "other.tin"
+    other.write_bytes(bundle.read_bytes())
+    report = bench([bundle, other], data=samples, options=options())
+    assert [one.id for one in report.variants][:5] == [
+        *("tiny/float-tflite", "tiny/int8-tflite", "tiny/float-onnx", "tiny/int8-onnx"),
+        "other/float-tflite",
+    ]
+    assert report.variants[5].fidelity.baseline == "other/float-tflite"
+    assert len(report.comparisons) == 8 * 7 / 2
+    with pytest.raises(UsageError, match="several different ones"):
+        bench([bundle, bundle], data=samples, options=options())
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    twin = folder / "tiny.tin"
+    twin.write_bytes(bundle.read_bytes())
+    report = bench([bundle, twin], data=samples, options=options())
+    assert [(info.name, info.file) for info in report.bundles] == [
+        ("A", "tiny.tin"),
+        ("B", "tiny.tin"),
+    ]
+    assert report.variants[-1].name == "B: int8 on ONNX Runtime"
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_rival_is_measured_beside_the_bundle(bundle, samples):
+    rival = candidate.Candidate(
+        id="rival",
+        bundle="tiny",
+        name="a rival",
+        engine="litert",
+        precision="int8",
+        file="rival.tflite",
+        size_bytes=7,
+        open=lambda threads: FakeRunner(bundle, "litert", "float", threads),
+        probe=None,
+    )
+    report = bench([bundle], data=samples, options=options(), rivals=[rival])
+    found = report.variants[-1]
+    assert (found.id, found.cold_start, found.accuracy.correct) == ("rival", None, 90)
+    assert report.compare("rival", "float-tflite").agreement == 1
+    assert found.fidelity.baseline == "float-tflite"
 
 
 def test_an_engine_that_is_missing_is_named_and_the_rest_is_measured(bundle, samples, engines):
     engines("onnx")
-    report = bench(bundle, data=samples, rounds=2)
-    assert {row.backend for row in report.rows} == {"onnx"}
+    report = bench([bundle], data=samples, options=options())
+    assert {one.engine for one in report.variants} == {"onnx"}
     assert report.notes[0] == (
         "LiteRT is not installed here, so its variants were not measured: "
         "pip install 'tinsmith-runtime[litert]'."
@@ -128,14 +222,14 @@ def test_an_engine_that_is_missing_is_named_and_the_rest_is_measured(bundle, sam
 def test_without_an_engine_for_the_bundle_its_extras_are_named(bundle, samples, engines):
     engines()
     with pytest.raises(BackendError, match=r"tinsmith-runtime\[litert\].*tinsmith-runtime\[onnx\]"):
-        bench(bundle, data=samples)
+        bench([bundle], data=samples)
 
 
 @pytest.mark.usefixtures("engines")
 def test_a_disturbed_run_is_mentioned(bundle, samples, monkeypatch):
     monkeypatch.setattr(benchmark, "DISTURBED", 0.5)
-    report = bench(bundle, data=samples, rounds=2)
-    assert any("Something else disturbed the timings" in note for note in report.notes)
+    report = bench([bundle], data=samples, options=options())
+    assert any("Something else disturbed the timings" in text for text in report.warnings)
 
 
 def test_data_other_than_the_bundle_was_made_with_is_mentioned(bundle, monkeypatch, engines):
@@ -145,15 +239,37 @@ def test_data_other_than_the_bundle_was_made_with_is_mentioned(bundle, monkeypat
         name="nosuchset", sha256="1" * 64, x_test=images, y_test=np.arange(6) % 3
     )
     monkeypatch.setattr("tinsmith_bench.samples.load_dataset", lambda *_: found)
-    report = bench(bundle, rounds=2)
+    report = bench([bundle], options=options())
     assert report.dataset.name == "nosuchset"
     assert any("its hash differs" in note for note in report.notes)
 
 
-@pytest.mark.parametrize("wrong", [{"rounds": 1}, {"threads": 0}, {"seed": -1}])
-def test_numbers_out_of_range_are_refused(bundle, samples, wrong):
-    with pytest.raises(UsageError, match="at least 2 rounds, 1 thread and a seed from 0"):
-        bench(bundle, data=samples, **wrong)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"rounds": 1}, "rounds: expected at least 2, got 1"),
+        ({"processes": 1}, "processes: expected at least 2"),
+        ({"threads": ()}, "threads: expected at least 1"),
+        ({"threads": (1, 0)}, "threads: expected at least 1"),
+        ({"batches": (0,)}, "batch: expected at least 1"),
+        ({"cold_starts": 0}, "cold starts: expected at least 1"),
+        ({"seed": -1}, "seed: expected at least 0"),
+        ({"rate_hz": 0.0}, "rate: expected"),
+        ({"rate_hz": float("nan")}, "rate: expected"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(bundle, samples, wrong, message):
+    with pytest.raises(UsageError, match=message):
+        bench([bundle], data=samples, options=Options(**wrong))
+
+
+def test_rounds_are_shared_by_the_processes_and_none_is_left_out(bundle):
+    read = tinsmith_bench.benchmark.read_bundle(bundle)
+    for rounds, processes in ((7, 3), (2, 20), (200, 20), (48, 8)):
+        found = benchmark._method(Options(rounds=rounds, processes=processes), [read])
+        assert found.rounds >= rounds
+        assert found.rounds == found.processes * found.rounds_per_process
+        assert 2 <= found.processes <= processes
 
 
 @pytest.mark.usefixtures("engines")
@@ -165,16 +281,49 @@ def test_the_command_prints_and_writes_the_report(bundle, samples, tmp_path, cap
     assert "On this machine ship float on" in " ".join(out.split())
     assert err.split("\n") == [
         "accuracy done",
-        "latency done",
-        "throughput done",
+        "speed done",
         "cold start done",
         "",
     ]
     assert json.loads((tmp_path / "r.json").read_text())["dataset"]["name"] == "test.npz"
-    assert "| LiteRT | float | 100.00" in (tmp_path / "r.md").read_text()
+    assert "| float on LiteRT | 100.00" in (tmp_path / "r.md").read_text()
 
     assert main([*words, "--quiet"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_script_gets_json_alone(bundle, samples, capsys):
+    words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2", "--quiet"]
+    assert main([*words, "--json", "-", "--top-k", "2"]) == 0
+    report = parse_report(capsys.readouterr().out)
+    assert report.method.top_k == 2
+    assert main([*words, "--json", "-", "--fail-if", "size_bytes > 1"]) == 1
+    out, err = capsys.readouterr()
+    assert parse_report(out).dataset.samples == 90
+    assert "Failed: size_bytes > 1: float-tflite: 12" in err
+
+
+@pytest.mark.usefixtures("engines")
+def test_a_baseline_is_compared_with_and_gates_decide_the_status(bundle, samples, tmp_path, capsys):
+    old = tmp_path / "old.json"
+    words = ["bench", str(bundle), "--data", str(samples), "--rounds", "8", "--quiet"]
+    assert main([*words, "--json", str(old)]) == 0
+    assert "What moved" not in capsys.readouterr().out
+    gates = ["--fail-if", "accuracy < -0.2pp", "--fail-if", "size_bytes > 1.5x"]
+    assert main([*words, "--baseline", str(old), *gates]) == 0
+    out = capsys.readouterr().out
+    assert "What moved" in out
+    assert "No gate of 2 failed." in out
+    tree = json.loads(old.read_text())
+    tree["variants"][1]["size_bytes"] = 5
+    tree["variants"][1]["accuracy"]["wrong"] = []
+    tree["variants"][1]["accuracy"]["top1"]["value"] = 1.0
+    old.write_text(json.dumps(tree))
+    assert main([*words, "--baseline", str(old), *gates]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "Failed: accuracy < -0.2pp: int8-tflite: -33.33 pp" in out
+    assert "Failed: size_bytes > 1.5x: int8-tflite: 2.200x" in out
 
 
 @pytest.mark.usefixtures("engines")
@@ -192,7 +341,7 @@ def test_a_file_that_cannot_be_written_does_not_cost_the_report(bundle, samples,
 def test_a_terminal_sees_progress_in_place(bundle, samples, capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["bench", str(bundle), "--data", str(samples), "--rounds", "2"]) == 0
-    assert "\rlatency  50 %\r" in capsys.readouterr().err
+    assert "\rspeed  50 %\r" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("engines")
@@ -202,9 +351,14 @@ def test_a_terminal_sees_progress_in_place(bundle, samples, capsys, monkeypatch)
         (["none.tin"], "none.tin: no such bundle"),
         (["{bundle}"], "trained on nosuchset"),
         (["{bundle}", "--dataset", "another"], "unknown dataset `another`"),
-        (["{bundle}", "--data", "none.npz"], "none.npz: there is no such file"),
-        (["{bundle}", "--data", "{bundle}"], "expected arrays x_test and y_test"),
-        (["{bundle}", "--data", "{samples}", "--rounds", "0"], "at least 2 rounds"),
+        (["{bundle}", "--data", "none.npz"], "none.npz: there is no such file or folder"),
+        (["{bundle}", "--data", "{bundle}"], "expected an array x_test or x"),
+        (["{bundle}", "--data", "{samples}", "--rounds", "0"], "rounds: expected at least 2"),
+        (["{bundle}", "{bundle}", "--data", "{samples}"], "several different ones"),
+        (["{bundle}", "--baseline", "none.json"], "none.json: cannot be read"),
+        (["{bundle}", "--fail-if", "latency_us_p50 > 1.1x"], "name it with --baseline"),
+        (["{bundle}", "--fail-if", "speed > 3"], "expected one of latency_us_p50"),
+        (["{bundle}", "--html", "none/r.html"], "there is no folder none"),
         (["{bundle}", "--data", "{samples}", "--json", "none/r.json"], "there is no folder none"),
         (["{bundle}", "--data", "{samples}", "--markdown", "{folder}"], "got a folder"),
     ],
@@ -231,27 +385,30 @@ def test_help_explains_every_option(capsys):
         main(["bench", "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
-    options = (
-        "dataset",
-        "data",
-        "data-dir",
-        "json",
-        "markdown",
-        "threads",
-        "rounds",
-        "seed",
-        "quiet",
-    )
-    for option in options:
+    for option in (
+        *("dataset", "data", "data-dir", "json", "markdown", "html", "threads", "batch", "rate"),
+        *("rounds", "quick", "top-k", "seed", "quiet", "baseline", "fail-if"),
+    ):
         assert f"--{option}" in text
 
 
 def test_the_package_shows_the_function_and_its_result():
-    assert tinsmith_bench.__all__ == ["Report", "bench"]
+    assert tinsmith_bench.__all__ == [
+        *("Options", "Report", "bench", "parse_report", "read_report"),
+    ]
 
 
 def test_importing_the_benchmarks_loads_nothing_heavy():
     code = "import sys, tinsmith_bench.command; print(*sys.modules)"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"tensorflow", "keras", "tf_keras", "matplotlib", "sklearn", "onnx", "onnxruntime"}
+    heavy = {
+        "tensorflow",
+        "keras",
+        "tf_keras",
+        "matplotlib",
+        "PIL",
+        "sklearn",
+        "onnx",
+        "onnxruntime",
+    }
     assert not heavy & set(child.stdout.split())

@@ -1,44 +1,88 @@
 import gc
+import pickle
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timed import candidate, method
 
 from tinsmith_bench import latency
+from tinsmith_bench.candidate import ModelRunner
 from tinsmith_bench.latency import (
+    BATCH_CALLS,
     LEAD_CALLS,
+    MAX_CALLS,
+    MIN_CALLS,
+    PACED_CALLS,
     WARM_UP_BLOCKS,
+    clock,
     interleave,
     measure,
-    p50_ratio,
+    measure_rounds,
+    run_process,
     summarize,
-    time_block,
+    time_calls,
+    time_paced,
     warm_up,
 )
+from tinsmith_runtime import TinsmithError
 
 
 class Clock:
-    """A clock that moves only when a variant works."""
+    """A clock that moves only when a variant works or sleeps."""
 
     def __init__(self, monkeypatch):
         self.now = 0
         monkeypatch.setattr(latency, "perf_counter_ns", lambda: self.now)
+        monkeypatch.setattr(latency.time, "sleep", self.sleep)
 
-    def variant(self, duration_ns, log=None, name=None):
-        def predict(batch):
+    def sleep(self, seconds):
+        self.now += round(seconds * 1e9)
+
+    def call(self, duration_ns):
+        def call(_):
             self.now += duration_ns() if callable(duration_ns) else duration_ns
-            if log is not None:
-                log.append((name, batch.copy()))
 
-        return predict
+        return call
+
+
+class FakeRunner:
+    """Takes `engine_ns` in the engine, as long again around it, and remembers what it saw."""
+
+    engine_version = "Fake 1"
+
+    def __init__(self, clock, engine_ns, log=None):
+        self._clock, self._ns, self._log = clock, engine_ns, log
+
+    def encode(self, inputs):
+        return inputs.astype(np.int8)
+
+    def run(self, encoded):
+        self._clock.now += self._ns * len(encoded)
+
+    def predict(self, inputs):
+        self._clock.now += 2 * self._ns * len(inputs)
+
+    def answer(self, sample):
+        if self._log is not None:
+            self._log.append(sample.copy())
+        self._clock.now += 2 * self._ns
+
+    def close(self):
+        if self._log is not None:
+            self._log.append("closed")
 
 
 @pytest.fixture
-def clock(monkeypatch):
+def ticks(monkeypatch):
     return Clock(monkeypatch)
+
+
+INPUTS = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
 
 
 @given(st.integers(1, 6), st.integers(1, 20), st.integers(0, 2**32))
@@ -61,92 +105,133 @@ def test_the_order_changes_from_round_to_round_and_follows_the_seed():
 
 
 def test_percentiles_are_in_microseconds():
-    found = summarize(np.arange(1, 102, dtype=np.int64).reshape(101, 1) * 1000)
+    found = summarize([np.arange(1, 51) * 1000, np.arange(51, 102) * 1000])
     assert (found.min, found.p50, found.p90, found.p99) == (1, 51, 91, 100)
-    assert found.samples == 101
+    assert found.calls == 101
+    assert found.percentiles == tuple(range(1, 102))
+    assert found.rounds_p50 == (25.5, 76)
+    assert found.rounds_p90 == (45.1, 96)
 
 
 @given(st.lists(st.integers(1, 10**12), min_size=1))
 def test_percentiles_are_in_order(nanoseconds):
-    found = summarize(np.array(nanoseconds))
-    assert found.min <= found.p50 <= found.p90 <= found.p99 <= max(nanoseconds) / 1e3
+    found = summarize([np.array(nanoseconds)])
+    assert found.min <= found.percentiles[1]
+    assert list(found.percentiles) == sorted(found.percentiles)
+    assert found.p50 <= found.p90 <= found.p99 <= max(nanoseconds) / 1e3
 
 
-def test_a_block_is_timed_with_the_collector_off_and_leaves_it_as_it_was():
+def test_calls_are_timed_with_the_collector_off_which_is_left_as_it_was():
     seen = []
-    time_block(lambda _: seen.append(gc.isenabled()), [np.zeros(1, np.uint8)])
+    time_calls(lambda _: seen.append(gc.isenabled()), [0])
     assert seen == [False]
     assert gc.isenabled()
     with pytest.raises(ZeroDivisionError):
-        time_block(lambda _: 1 / 0, [np.zeros(1, np.uint8)])
+        time_calls(lambda _: 1 / 0, [0])
     assert gc.isenabled()
 
 
-def test_warm_up_ends_when_blocks_stop_getting_faster(clock):
+def test_warm_up_ends_when_blocks_stop_getting_faster(ticks):
     durations = iter([1000, 800, 600, 599, 598])
-    assert warm_up(clock.variant(lambda: next(durations)), [np.zeros(1, np.uint8)]) == 4
+    assert warm_up(ticks.call(lambda: next(durations)), [0]) == 600
+    assert next(durations) == 598
 
 
-def test_warm_up_ends_on_a_machine_that_never_settles(clock):
+def test_warm_up_ends_on_a_machine_that_never_settles(ticks):
     durations = iter([2**40 >> i for i in range(40)])
-    blocks = warm_up(clock.variant(lambda: next(durations)), [np.zeros(1, np.uint8)])
-    assert blocks == WARM_UP_BLOCKS
+    assert warm_up(ticks.call(lambda: next(durations)), [0]) == 2**40 >> (WARM_UP_BLOCKS - 1)
 
 
-def test_measure_gives_every_variant_the_same_images_and_drops_the_lead(clock):
-    images = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
-    log, progress = [], []
-    variants = {
-        "fast": clock.variant(100, log, "fast"),
-        "slow": clock.variant(250, log, "slow"),
-    }
-    timings = measure(
-        variants,
-        images,
-        batch=3,
-        calls=4,
-        rounds=5,
-        rng=np.random.default_rng(0),
-        watch=lambda done, total: progress.append((done, total)),
+def test_every_variant_gets_the_same_inputs_and_its_lead_is_not_counted(ticks):
+    logs = {"fast": [], "slow": []}
+    candidates = [
+        candidate("fast", lambda _: FakeRunner(ticks, 100_000, logs["fast"])),
+        candidate("slow", lambda _: FakeRunner(ticks, 250_000, logs["slow"])),
+    ]
+    found = measure_rounds(candidates, INPUTS, method(), (0, 0))
+    fast, slow = found["fast", 1], found["slow", 1]
+    # 10 ms a turn: 50 calls of 200 µs, 20 of 500; the engine alone takes half as long.
+    assert [row.tolist() for row in fast.latency] == [[200_000] * 50] * 5
+    assert [row.tolist() for row in slow.latency] == [[500_000] * 20] * 5
+    assert [row.tolist() for row in slow.engine] == [[250_000] * 40] * 5
+    assert fast.batches[4][0].tolist() == [800_000] * BATCH_CALLS
+    assert fast.paced == []
+    seen = {name: log[:-1] for name, log in logs.items()}
+    assert [log[-1] for log in logs.values()] == ["closed", "closed"]
+    turns = {name: len(seen[name]) - 20 for name in seen}  # two blocks of warm-up before
+    assert turns == {"fast": 5 * (LEAD_CALLS + 50), "slow": 5 * (LEAD_CALLS + 20)}
+    first_slow = np.array(seen["slow"][20 : 20 + LEAD_CALLS + 20])
+    starts = range(20, len(seen["fast"]), LEAD_CALLS + 50)
+    assert any(
+        np.array_equal(np.array(seen["fast"][start : start + len(first_slow)]), first_slow)
+        for start in starts
     )
-    assert {name: timing.shape for name, timing in timings.items()} == {
-        "fast": (5, 4),
-        "slow": (5, 4),
-    }
-    assert np.all(timings["fast"] == 100)
-    assert np.all(timings["slow"] == 250)
-    assert progress[-1] == (10, 10)
-    counted = log[-5 * 2 * (4 + LEAD_CALLS) :]
-    seen = {
-        name: np.array([batch for owner, batch in counted if owner == name]) for name in variants
-    }
-    assert seen["fast"].shape == (5 * (4 + LEAD_CALLS), 3, 1, 1, 1)
-    np.testing.assert_array_equal(seen["fast"], seen["slow"])
 
 
-def test_the_ratio_of_exact_timings_is_exact():
-    fast, slow = np.full((10, 5), 200), np.full((10, 5), 300)
-    ratio = p50_ratio(slow, fast, np.random.default_rng(0))
-    assert (ratio.value, ratio.low, ratio.high) == (1.5, 1.5, 1.5)
+@pytest.mark.parametrize(
+    ("engine_ns", "calls"), [(1_000, MAX_CALLS), (1_000_000, 5), (10**9, MIN_CALLS)]
+)
+def test_a_turn_has_fewer_calls_of_a_slow_model(ticks, engine_ns, calls):
+    one = candidate("v", lambda _: FakeRunner(ticks, engine_ns))
+    found = measure_rounds([one], INPUTS, method(), (0, 0))
+    assert {row.size for row in found["v", 1].latency} == {calls}
 
 
-def test_noise_that_slows_whole_rounds_leaves_the_ratio_alone():
-    rng = np.random.default_rng(0)
-    load = rng.choice([1.0, 3.0], size=(60, 1))
-    one = 200 * load * rng.normal(1, 0.01, (60, 50))
-    other = 100 * load * rng.normal(1, 0.01, (60, 50))
-    ratio = p50_ratio(one.astype(np.int64), other.astype(np.int64), np.random.default_rng(0))
-    # Without pairing, a median that falls among slow rounds for one alone would give 0.7 or 6.
-    assert 1.97 < ratio.low < ratio.value < ratio.high < 2.03
+def test_threads_are_measured_beside_each_other(ticks):
+    one = candidate("v", lambda threads: FakeRunner(ticks, 100_000 * threads))
+    found = measure_rounds([one], INPUTS, method(threads=(1, 4)), (0, 0))
+    assert found["v", 4].latency[0][0] == 4 * found["v", 1].latency[0][0]
 
 
-def test_the_interval_covers_the_truth_nine_times_in_ten():
-    rng = np.random.default_rng(1)
-    covered = 0
-    for seed in range(40):
-        one = rng.normal(110, 5, (40, 10)) + rng.normal(0, 3, (40, 1))
-        other = rng.normal(100, 5, (40, 10)) + rng.normal(0, 3, (40, 1))
-        ratio = p50_ratio(one, other, np.random.default_rng(seed))
-        covered += ratio.low <= 1.1 <= ratio.high
-    # 95 % of 40 is 38; fewer than 34 has a chance of 1 in 100.
-    assert covered >= 34
+def test_the_paced_mode_waits_for_its_time_and_counts_the_work_alone(ticks):
+    starts = []
+
+    def call(duration_ns):
+        starts.append(ticks.now)
+        ticks.now += duration_ns
+
+    durations = time_paced(call, [1_000_000, 150_000_000, 1_000_000, 1_000_000], 10)
+    assert durations.tolist() == [1_000_000, 150_000_000, 1_000_000, 1_000_000]
+    # The third is late after a slow second one; the fourth is on time again.
+    assert starts == [0, 100_000_000, 250_000_000, 300_000_000]
+    one = candidate("v", lambda _: FakeRunner(ticks, 100_000))
+    found = measure_rounds([one], INPUTS, method(rate_hz=30.0), (0, 0))
+    assert [row.size for row in found["v", 1].paced] == [PACED_CALLS]
+
+
+def test_processes_add_up(monkeypatch, ticks):
+    seeds, progress = [], []
+
+    def run(candidates, inputs, chosen, seed):
+        seeds.append(seed)
+        return measure_rounds(candidates, inputs, chosen, seed)
+
+    monkeypatch.setattr(latency, "run_process", run)
+    one = candidate("v", lambda _: FakeRunner(ticks, 100_000))
+    found = measure([one], INPUTS, method(), lambda *told: progress.append(told))
+    assert seeds == [(0, 0), (0, 1)]
+    assert len(found["v", 1].latency) == 10
+    assert len(found["v", 1].batches[4]) == 2
+    assert progress == [("speed", 1, 2), ("speed", 2, 2)]
+
+
+def test_a_process_of_its_own_measures_a_real_bundle(tiny):
+    one = candidate("v", partial(ModelRunner, tiny, "onnx", "int8"))
+    inputs = np.zeros((5, 8, 8, 1), np.uint8)
+    found = run_process([one], inputs, method(rounds=4, batches=(2,)), (0, 0))
+    timings = found["v", 1]
+    assert len(timings.latency) == len(timings.engine) == 2
+    assert np.median(timings.engine) < np.median(timings.latency)
+    assert pickle.loads(pickle.dumps(timings)).batches[2][0].size == BATCH_CALLS
+
+
+def test_a_process_that_fails_is_quoted_in_one_line(tmp_path):
+    one = candidate("v", partial(ModelRunner, tmp_path / "none.tin", "onnx", "int8"))
+    with pytest.raises(TinsmithError, match=r"the timing process ended .*no such bundle"):
+        run_process([one], INPUTS, method(), (0, 0))
+
+
+def test_the_clock_is_named_and_its_cost_measured():
+    name, overhead_ns = clock()
+    assert "resolution" in name
+    assert 0 < overhead_ns < 1e5

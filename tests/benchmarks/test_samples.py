@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tinsmith_bench.samples import file_samples, find_samples
 from tinsmith_runtime import InputError, UsageError, read_bundle
@@ -21,17 +22,17 @@ LABELS = np.array([0, 1, 2, 0, 1, 2])
 def test_a_file_is_read_under_either_pair_of_names(tmp_path, manifest, keys):
     path = tmp_path / "test.npz"
     np.savez(path, **dict(zip(keys, (IMAGES, LABELS), strict=True)))
-    samples = find_samples(manifest, None, path, None)
+    samples = find_samples([manifest], None, path, None)
     assert samples.name == "test.npz"
     assert len(samples.sha256) == 64
-    assert samples.labels.dtype == np.int64
-    np.testing.assert_array_equal(samples.labels, LABELS)
+    assert samples.targets.dtype == np.int64
+    np.testing.assert_array_equal(samples.targets, LABELS)
 
 
 def test_images_without_a_channel_get_one(tmp_path, manifest):
     path = tmp_path / "test.npz"
     np.savez(path, x=IMAGES[..., 0], y=LABELS)
-    assert find_samples(manifest, None, path, None).images.shape == (6, 4, 4, 1)
+    assert find_samples([manifest], None, path, None).inputs.shape == (6, 4, 4, 1)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_images_without_a_channel_get_one(tmp_path, manifest):
         (IMAGES, LABELS[:4], r"one integer label for each of 6 images, got int64 \(4,\)"),
         (IMAGES, LABELS / 1, r"one integer label for each of 6 images, got float64 \(6,\)"),
         (IMAGES, np.eye(6, 3, dtype=int), r"got int64 \(6, 3\)"),
-        (IMAGES[:0], LABELS[:0], "for each of 0 images"),
+        (IMAGES[:0], LABELS[:0], "at least one sample, got none"),
         (IMAGES, LABELS + 1, "labels 0 to 2, got 1 to 3"),
         (IMAGES, LABELS - 1, "labels 0 to 2, got -1 to 1"),
     ],
@@ -53,19 +54,83 @@ def test_what_does_not_fit_the_bundle_is_refused(tmp_path, manifest, images, lab
     path = tmp_path / "test.npz"
     np.savez(path, x=images, y=labels)
     with pytest.raises(InputError, match=message):
-        find_samples(manifest, None, path, None)
+        find_samples([manifest], None, path, None)
 
 
 def test_a_missing_array_names_those_expected(tmp_path):
     path = tmp_path / "test.npz"
-    np.savez(path, x_test=IMAGES)
-    with pytest.raises(InputError, match="expected arrays x_test and y_test"):
+    np.savez(path, y_test=LABELS)
+    with pytest.raises(InputError, match="expected an array x_test or x, and y_test or y"):
         file_samples(path)
+
+
+@pytest.mark.parametrize("key", ["x", "x_test"])
+def test_without_labels_there_are_no_targets(tmp_path, manifest, key):
+    path = tmp_path / "test.npz"
+    np.savez(path, **{key: IMAGES})
+    samples = find_samples([manifest], None, path, None)
+    assert samples.targets is None
+    assert len(samples.inputs) == 6
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Images in folders named like their classes: 0 in a, 1 in b; one of them a JPEG."""
+    for name, label, level in (("a/1.png", "a", 10), ("a/2.jpg", "a", 20), ("b/1.PNG", "b", 30)):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), level).save(path)
+        assert label in name
+    (tmp_path / "photos" / "b" / "notes.txt").write_text("not an image")
+    return tmp_path / "photos"
+
+
+def test_a_folder_of_labelled_images_is_read(folder, manifest):
+    samples = find_samples([manifest], None, folder, None)
+    assert samples.name == "photos"
+    assert samples.inputs.shape == (3, 4, 4, 1)
+    assert samples.targets.tolist() == [0, 0, 1]
+    assert samples.inputs[:, 0, 0, 0].tolist() == pytest.approx([10, 20, 30], abs=1)  # JPEG
+    assert samples.decode_us > 0
+    before = samples.sha256
+    assert find_samples([manifest], None, folder, None).sha256 == before
+    (folder / "b" / "1.PNG").rename(folder / "a" / "3.png")
+    assert find_samples([manifest], None, folder, None).sha256 != before
+
+
+def test_a_folder_without_classes_has_no_labels(folder, manifest):
+    samples = find_samples([manifest], None, folder / "a", None)
+    assert samples.targets is None
+    assert len(samples.inputs) == 2
+
+
+def test_a_folder_that_does_not_fit_is_refused(folder, manifest):
+    (folder / "c").mkdir()
+    assert len(find_samples([manifest], None, folder, None).inputs) == 3
+    (folder / "dog").mkdir()
+    with pytest.raises(InputError, match="dog: expected a folder named like a class: a, b, c"):
+        find_samples([manifest], None, folder, None)
+    with pytest.raises(UsageError, match=r"expected images in folders .*c/a/\*\.png"):
+        find_samples([manifest], None, folder / "c", None)
+    (folder / "a" / "1.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"1\.png"):
+        find_samples([manifest], None, folder / "a", None)
+
+
+def test_pngs_without_pillow_name_what_to_install(folder, manifest, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(UsageError, match="pip install"):
+        find_samples([manifest], None, folder, None)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            path.unlink()
+    np.save(folder / "a" / "1.npy", np.full((4, 4), 7, np.uint8))
+    assert find_samples([manifest], None, folder, None).inputs.max() == 7
 
 
 def test_files_that_are_no_npz_are_refused(tmp_path):
     path = tmp_path / "test.npz"
-    with pytest.raises(UsageError, match="there is no such file"):
+    with pytest.raises(UsageError, match="there is no such file or folder"):
         file_samples(path)
     for content in (b"", b"text", b"PK\x03\x04 and no more", b"\x93NUMPY\x01"):
         path.write_bytes(content)
@@ -99,14 +164,14 @@ def test_damage_anywhere_in_a_file_is_an_input_error(tmp_path):
 
 
 def test_the_bundles_own_dataset_is_the_default_and_its_absence_is_explained(manifest):
-    with pytest.raises(UsageError, match=r"trained on nosuchset, .*--dataset NAME or --data"):
-        find_samples(manifest, None, None, None)
+    with pytest.raises(UsageError, match=r"trained on nosuchset, .*--dataset NAME, --data"):
+        find_samples([manifest], None, None, None)
     with pytest.raises(UsageError, match="unknown dataset `another`"):
-        find_samples(manifest, "another", None, None)
+        find_samples([manifest], "another", None, None)
 
 
 def test_a_bundle_cannot_make_the_benchmark_run_code(manifest):
     training = replace(manifest.training, dataset="antigravity:__doc__")
     with pytest.raises(UsageError, match=r"antigravity:__doc__.*no reason to run code"):
-        find_samples(replace(manifest, training=training), None, None, None)
+        find_samples([replace(manifest, training=training)], None, None, None)
     assert "antigravity" not in sys.modules

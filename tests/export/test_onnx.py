@@ -8,8 +8,8 @@ import onnx
 import onnxruntime
 import pytest
 from compiling import Compiled, random_inputs
-from naive import convert_naively
 
+from tinsmith_export.baselines import to_onnx_naively
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.measures import parity
 from tinsmith_export.proof import require_integer_kernels, run_batches
@@ -64,10 +64,10 @@ def test_every_product_is_an_integer_kernel(converted: Compiled) -> None:
 
 
 def test_the_naive_conversion_is_refused(converted: Compiled) -> None:
-    naive = convert_naively(converted.files["model.int8.tflite"])
-    assert naive.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.INT8
+    naive = to_onnx_naively(converted.files["model.int8.tflite"])
+    assert onnx.load_from_string(naive).graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.INT8
     with pytest.raises(ConversionError, match=r"float: .*Conv .*conv1"):
-        require_integer_kernels(naive.SerializeToString(), len(LAYERS))
+        require_integer_kernels(naive, len(LAYERS))
 
 
 def test_onnx_equals_tflite(converted: Compiled) -> None:

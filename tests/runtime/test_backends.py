@@ -1,5 +1,6 @@
 """Both engines behind one protocol, engines that are not there, and engines that do not start."""
 
+import io
 import sys
 
 import numpy as np
@@ -7,7 +8,6 @@ import pytest
 
 from tinsmith_runtime import BackendError, UsageError, installed_backends
 from tinsmith_runtime.backends import TensorInfo, create_backend
-from tinsmith_runtime.backends.ort import optimized_model
 from tinsmith_runtime.backends.trouble import explain
 from tinsmith_runtime.engine import to_int8
 
@@ -33,6 +33,7 @@ if hidden is None:
 """
 
 
+@pytest.mark.both_engines
 @pytest.mark.parametrize("precision", ["int8", "float"])
 def test_both_report_the_same(bundle, precision: str):
     one, other = (
@@ -62,6 +63,28 @@ def test_run(bundle, engine, pixels):
     np.testing.assert_array_equal(found, kept)
 
 
+@pytest.mark.parametrize(("precision", "arithmetic"), [("int8", "integer"), ("float", "float")])
+def test_profile(bundle, engine, pixels, precision: str, arithmetic: str):
+    backend = create_backend(engine, bundle.files[f"model.{precision}.{FORMATS[engine]}"], 1)
+    batch = np.zeros((20, *backend.input.shape), backend.input.dtype)
+    operators = backend.profile(batch)
+    assert {one.arithmetic for one in operators} == {arithmetic}
+    kinds = [one.kind for one in operators]
+    convolution = {
+        ("litert", "int8"): "CONV_2D",
+        ("litert", "float"): "CONV_2D",
+        ("onnx", "int8"): "QLinearConv",
+    }.get((engine, precision), "Conv")
+    assert any(convolution in kind for kind in kinds), kinds
+    assert len({one.name for one in operators}) == len(operators)
+    if engine == "litert":
+        assert "DELEGATE" not in kinds
+        assert {one.time_us for one in operators} == {None}
+    else:
+        assert all(0 <= one.time_us < 10_000 for one in operators)
+        assert sum(one.time_us for one in operators) > 1
+
+
 def test_batch_that_the_engine_refuses(bundle, engine):
     backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 1)
     with pytest.raises(BackendError, match="refuses the batch") as caught:
@@ -78,7 +101,10 @@ def test_unknown_engine():
         create_backend("tensorrt", b"", 1)
 
 
+@pytest.mark.both_engines
 def test_optimized_model_has_integer_kernels(bundle):
+    from tinsmith_runtime.backends.ort import optimized_model  # a 32-bit board has no such engine
+
     graph = optimized_model(bundle.files["model.int8.onnx"])
     assert b"QLinearConv" in graph
     assert b"FusedConv" not in graph
@@ -119,6 +145,7 @@ def test_no_engine(child, one_line, tiny, images, words):
     assert done.stdout == ""
 
 
+@pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
 @pytest.mark.parametrize("error", ["ImportError", "OSError", "AttributeError", "SystemError"])
 def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, engine, error: str):
     """A wheel for another CPU or another numpy, say; the other engine is not taken instead."""
@@ -134,6 +161,41 @@ def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, en
     done = child("-m", "tinsmith_runtime", "selftest", tiny, PYTHONPATH=str(package.parent))
     assert done.returncode == 1
     assert f"{NEEDS[engine]} is installed but does not import" in one_line(done.stderr)
+
+
+@pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
+@pytest.mark.parametrize("name", ["SIGILL", "SIGSEGV"])
+@pytest.mark.parametrize("words", [["selftest"], ["install", "home"]], ids=" ".join)
+def test_engine_that_kills_the_process(child, one_line, tiny, tmp_path, engine, name: str, words):
+    """A wheel for a newer CPU: an instruction that this one does not have, and no exception."""
+    package = tmp_path / "deadly" / NEEDS[engine]
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(
+        f"import os, signal\nos.kill(os.getpid(), signal.{name})\n"
+    )
+    more = [tmp_path / word for word in words[1:]]
+    line = ("-m", "tinsmith_runtime", words[0], tiny, *more)
+    done = child(*line, PYTHONPATH=str(package.parent))
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    message = one_line(done.stderr)
+    assert f"{NEEDS[engine]} kills the process that runs it ({name})" in message
+    assert ("instructions that this CPU (" in message) == (name == "SIGILL")
+    assert f"install an older {NEEDS[engine].replace('_', '-')}, or the other engine: " in message
+    (other,) = NEEDS.keys() - {engine}
+    assert f"pip install 'tinsmith-runtime[{other}]'" in message
+    assert not (tmp_path / "home").exists()
+
+
+def test_trial_without_a_python_to_start(child, tiny):
+    """An embedded Python has no `sys.executable`; the self-test goes on without a trial."""
+    for executable in ("''", "'/nowhere/python'"):
+        script = (
+            f"import sys\nsys.executable = {executable}\nsys.argv[1:] = ['selftest', {str(tiny)!r}]"
+        )
+        done = child("-c", f"{script}\nfrom tinsmith_runtime.command import main\nsys.exit(main())")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.count("32 of 32") == 2
 
 
 @pytest.fixture
@@ -161,6 +223,22 @@ def test_litert_on_tflite_runtime(child, tiny, images, tflite_runtime):
     words = ("run", tiny, images / "c.npy", "--backend=litert")
     done = child("-c", COMMAND, "ai_edge_litert", *words, PYTHONPATH=path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_tflite_runtime_may_be_one_off(child, forge, bundle, wrong_answers, tflite_runtime):
+    def selftest(path):
+        words = ("ai_edge_litert,onnxruntime", "selftest", path)
+        return child("-c", COMMAND, *words, PYTHONPATH=str(tflite_runtime))
+
+    done = selftest(wrong_answers)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "0 of 32 golden vectors equal to the bit, the rest at most 1 LSB apart" in done.stdout
+    golden, buffer = bundle.golden(), io.BytesIO()
+    arrays = {"inputs": golden.inputs, "outputs_float": golden.outputs_float}
+    np.savez(buffer, **arrays, outputs_int8=golden.outputs_int8 ^ 2)
+    done = selftest(forge({"golden.npz": buffer.getvalue()}))
+    assert done.returncode == 1
+    assert "FAILED: golden vector 0, output 0: differs by " in done.stdout
 
 
 def test_tflite_runtime_under_numpy_2(child, one_line, tiny, tflite_runtime):

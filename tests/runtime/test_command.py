@@ -26,6 +26,7 @@ def _help(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     return captured.out
 
 
+@pytest.mark.not_on_a_board(reason="the other rooms are not installed there")
 def test_summaries_are_the_entry_points():
     assert set(SUMMARIES) == set(POINTS)
 
@@ -36,6 +37,7 @@ def test_help_lists_every_command(capsys):
         assert f"{name} {summary}" in text
 
 
+@pytest.mark.not_on_a_board(reason="the other rooms are not installed there")
 @pytest.mark.parametrize("name", SUMMARIES)
 def test_every_command_and_option_is_documented(name: str, capsys):
     parser = argparse.ArgumentParser(prog=name)

@@ -1,11 +1,13 @@
 import hashlib
+import itertools
 import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,7 @@ def test_current_one_again_after_damage(make, home, capsys):
     assert _record(home) == (_digest(second), _digest(first))
 
 
+@pytest.mark.both_engines
 def test_failing_bundles_change_nothing(make, home, tmp_path, wrong_answers, capsys, one_line):
     first, second = make(1), make(2)
     damaged = tmp_path / "damaged.tin"
@@ -240,6 +243,7 @@ sys.exit(main(["install", {str(tiny)!r}, {str(parent / "digits")!r}]))"""
     assert "no permission" in one_line(done.stderr)
 
 
+@pytest.mark.not_on_a_board(reason="takes minutes there: 30 processes are killed")
 @pytest.mark.parametrize("what", ["first install", "install", "rollback"])
 def test_killed_at_every_step(what: str, make, child, tmp_path):
     first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
@@ -271,6 +275,7 @@ def test_killed_at_every_step(what: str, make, child, tmp_path):
     assert seen == {state for state in (old, new) if state}
 
 
+@pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
 def test_at_the_same_time(make, home):
     bundles = [make(seed) for seed in range(4)]
     _installed(home, bundles[0])
@@ -285,6 +290,101 @@ def test_at_the_same_time(make, home):
     assert {process.returncode for process in children} == {0}
     assert set(_snapshot(home)) == {"installed.json", *(f"{name}.tin" for name in _record(home))}
     assert _seed(home) in range(4)
+
+
+class Disk:
+    """What a disk may hold of a folder after a power cut, whatever the system has cached.
+
+    Of a file, what was there when it was last flushed, or half of it if it never was. Of the names,
+    those when the folder was last flushed, and any of the changes since.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._flushed: dict[int, bytes] = {}
+        self._held: dict[int, int] = {}  # open files: else a number of one could be another's soon
+        self._names = self._now()
+        for path in self._paths():
+            self._flushed[path.stat().st_ino] = path.read_bytes()
+
+    def _paths(self) -> list[Path]:
+        return list(self._folder.iterdir()) if self._folder.is_dir() else []
+
+    def _now(self) -> dict[str, int]:
+        names = {path.name: path.stat().st_ino for path in self._paths()}
+        for name, number in names.items():
+            if number not in self._held:
+                self._held[number] = os.open(self._folder / name, os.O_RDONLY)
+        return names
+
+    def flush(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if stat.S_ISDIR(status.st_mode):
+            self._names = self._now()
+        else:
+            data = os.pread(os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY), 1 << 30, 0)
+            self._flushed[status.st_ino] = data
+
+    def _data(self, number: int) -> bytes:
+        half = os.fstat(self._held[number]).st_size // 2
+        return self._flushed.get(number, os.pread(self._held[number], half, 0))
+
+    def states(self) -> Iterator[dict[str, bytes]]:
+        now = self._now()
+        changed = [n for n in now.keys() | self._names.keys() if now.get(n) != self._names.get(n)]
+        for kept in itertools.product((False, True), repeat=len(changed)):
+            names = dict(self._names)
+            for name in itertools.compress(changed, kept):
+                names.pop(name, None)
+                if name in now:
+                    names[name] = now[name]
+            yield {name: self._data(number) for name, number in names.items()}
+
+
+@pytest.mark.parametrize("what", ["first install", "install", "rollback"])
+def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
+    first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
+    home, seen = tmp_path / "digits", {}
+    if what != "first install":
+        _installed(home, first, second)
+    disk = Disk(home)
+
+    def noted(step):
+        def run(*words, **options):
+            for state in disk.states():
+                seen[frozenset(state.items())] = state
+            result = step(*words, **options)
+            if step is real_fsync:
+                disk.flush(*words)
+            for state in disk.states():
+                seen[frozenset(state.items())] = state
+            return result
+
+        return run
+
+    real_fsync = os.fsync
+    with monkeypatch.context() as patch:
+        for name in ("fsync", "replace", "unlink"):
+            patch.setattr(os, name, noted(getattr(os, name)))
+        _installed(home, *(["--rollback"] if what == "rollback" else [third]))
+    for number, state in enumerate(seen.values()):
+        cut = tmp_path / f"cut{number}"
+        cut.mkdir()
+        for name, data in state.items():
+            (cut / name).write_bytes(data)
+        if what == "first install" and "installed.json" not in state:
+            with pytest.raises(BundleError, match="expected a file in the bundle's folder"):
+                load(cut)
+        else:
+            assert (
+                _seed(cut) in {"first install": (3,), "install": (2, 3), "rollback": (1, 2)}[what]
+            )
+        _installed(cut, fourth)
+        assert _seed(cut) == 4
+        assert all(
+            re.fullmatch(r"[0-9a-f]{64}\.tin|installed\.json", p.name) for p in cut.iterdir()
+        )
+    assert len(seen) >= 4
 
 
 def test_left_overs_are_removed_and_nothing_else(make, home):

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from tinsmith_runtime import (
-    BackendError,
+    BundleError,
     InputError,
     Prediction,
     UsageError,
@@ -221,7 +221,7 @@ def _edit(side: str, **fields: object):
 )
 def test_manifest_that_is_not_the_models(forge, engine, edit, message: str):
     path = forge(edit=edit)
-    with pytest.raises(BackendError, match=rf"^model\.int8\.\w+: {re.escape(message)}, .* says "):
+    with pytest.raises(BundleError, match=rf"^model\.int8\.\w+: {re.escape(message)}, .* says "):
         load(path, engine)
 
 
@@ -235,7 +235,7 @@ def test_manifest_that_is_not_the_models(forge, engine, edit, message: str):
 def test_model_file_that_is_another(forge, bundle, engine, changes, precision, message: str):
     form = {"litert": "tflite", "onnx": "onnx"}[engine]
     files = {f"model.{a}.{form}": bundle.files[f"model.{b}.{form}"] for a, b in changes.items()}
-    with pytest.raises(BackendError, match=rf"^model\.{precision}\.{form}: {message}"):
+    with pytest.raises(BundleError, match=rf"^model\.{precision}\.{form}: {message}"):
         load(forge(files), engine, precision=precision)
 
 
@@ -246,8 +246,9 @@ def test_model_file_that_is_none(forge, bundle, engine, data: bytes | None, capf
     half = bundle.files[name][: len(bundle.files[name]) // 2]
     path = forge({name: half if data is None else data})
     read_bundle(path)
-    with pytest.raises(BackendError) as caught:
+    with pytest.raises(BundleError) as caught:
         load(path, engine)
+    assert str(caught.value).startswith(f"{name}: ")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
 

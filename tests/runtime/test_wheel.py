@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = ROOT / "constraints.txt"
+pytestmark = pytest.mark.not_on_a_board(reason="builds and installs: there, the wheel is installed")
 PACKAGES = {"litert": "ai-edge-litert", "onnx": "onnxruntime"}
 # How pip says that it cannot reach the registry.
 OFFLINE = (

@@ -27,8 +27,8 @@ def demo(
     """Trains `cnn`, exports it and measures it, each step by its own command.
 
     Args:
-        out: the folder for everything: the run folder, `digits.tin`, `report.json`, `report.md`,
-            and `digit.png`, a test image to try the bundle on.
+        out: the folder for everything: the run folder, `digits.tin`, `report.json`, `.md` and
+            `.html`, and `digit.png`, a test image to try the bundle on.
         dataset: as for `load_dataset`; MNIST if it can be had, else `digits`, if `None`.
         data_dir: where MNIST's IDX files are.
         epochs: the model's own if `None`.
@@ -57,7 +57,8 @@ def demo(
     options = ["--seed", str(seed)] if seed else []
     options += ["--verbose"] if verbose else loudness
     count = [] if epochs is None else ["--epochs", str(epochs)]
-    report = ["--json", str(out / "report.json"), "--markdown", str(out / "report.md")]
+    kinds = {"--json": "report.json", "--markdown": "report.md", "--html": "report.html"}
+    report = [word for option, name in kinds.items() for word in (option, str(out / name))]
     for words in (
         ["train", "--model", "cnn", *source, *count, "--out", str(out), *options],
         ["export", str(model), *source, "--out", str(bundle), *options],

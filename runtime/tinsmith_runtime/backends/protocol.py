@@ -10,6 +10,8 @@ from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.frozen import frozen_dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
@@ -42,6 +44,29 @@ def require_shape(batch: Array, info: TensorInfo) -> None:
         raise BackendError(f"batch: expected shape (N, {expected}), got {batch.shape}")
 
 
+@frozen_dataclass(frozen=True)
+class Operator:
+    """One operator of a model as an engine runs it.
+
+    Attributes:
+        name: the node's, or its output's.
+        kind: what the engine calls it: `QLinearConv`, `CONV_2D`.
+        arithmetic: `integer`, `float`, or `mixed` where it turns one into the other.
+        time_us: mean time a call; `None` where the engine does not tell.
+    """
+
+    name: str
+    kind: str
+    arithmetic: str
+    time_us: float | None
+
+
+def arithmetic(dtypes: Iterable[str]) -> str:
+    """Says what an operator computes in whose tensors have these dtypes."""
+    found = {"float" if "float" in dtype else "integer" for dtype in dtypes}
+    return found.pop() if len(found) == 1 else "mixed"
+
+
 class Backend:
     """One model file on one engine: the base of the classes that know an engine.
 
@@ -51,10 +76,12 @@ class Backend:
         input: what `run` takes.
         output: what `run` gives.
         code_dtype: what `run` gives for codes that are `uint8`.
+        max_lsb: how far its int8 outputs may be from a bundle's golden ones.
     """
 
     name: str
     version: str
+    max_lsb: int
     input: TensorInfo
     output: TensorInfo
     code_dtype: np.dtype[Any]
@@ -72,5 +99,13 @@ class Backend:
         Returns:
             `(N, *output.shape)` of `output.dtype`, or of `code_dtype` for a batch of `uint8`, as
             the engine has them; not overwritten by a later call.
+        """
+        raise NotImplementedError
+
+    def profile(self, batch: Array) -> tuple[Operator, ...]:
+        """Says which operators the engine runs, in order, and where it can what each costs.
+
+        Args:
+            batch: what `run` takes; each input of it is computed by itself.
         """
         raise NotImplementedError

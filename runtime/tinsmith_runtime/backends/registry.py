@@ -42,11 +42,12 @@ def create_backend(name: str, model: bytes, threads: int) -> Backend:
 
     Raises:
         UsageError: there is no engine of that name.
-        BackendError: the engine is not installed, does not start, or refuses the model.
+        BackendError: the engine is not installed or does not start.
+        BundleError: the engine refuses the model.
     """
     require_known(name)
     module, kind, needs = _BACKENDS[name]
-    package = _find(needs)
+    package = engine_package(name)
     if package is None:
         raise BackendError(f"{needs[0]} is not installed: pip install 'tinsmith-runtime[{name}]'")
     try:
@@ -58,6 +59,11 @@ def create_backend(name: str, model: bytes, threads: int) -> Backend:
 
         raise BackendError(explain(package, name, error)) from error
     return backend(model, threads)
+
+
+def engine_package(name: str) -> str | None:
+    """The import that the engine runs on here; `None` where it is not installed."""
+    return _find(_BACKENDS[name][2])
 
 
 def _find(packages: tuple[str, ...]) -> str | None:

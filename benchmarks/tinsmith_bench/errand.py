@@ -1,0 +1,54 @@
+"""The measuring process on a board: does what `request.json` says, and talks to the desk."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinsmith_bench.benchmark import Options, bench
+from tinsmith_bench.guest import say
+from tinsmith_bench.rivals import Rival, rival_candidate
+from tinsmith_bench.samples import Samples
+from tinsmith_runtime import TinsmithError, read_bundle
+from tinsmith_runtime.record import parse_record
+
+
+def run_errand(request: dict[str, Any]) -> None:
+    """Measures, and sends progress and report, or what is wrong.
+
+    Args:
+        request: what `remote.bench_there` wrote.
+    """
+    shown: dict[str, int] = {}
+
+    def watch(what: str, done: int, total: int) -> None:
+        # Every line costs the board some encryption: one for each percent is plenty.
+        percent = 100 * done // total
+        if shown.get(what) != percent:
+            shown[what] = percent
+            say(progress=[what, done, total])
+
+    try:
+        with np.load("samples.npz") as arrays:
+            samples = Samples(
+                **request["samples"], inputs=arrays["inputs"], targets=arrays.get("targets")
+            )
+        paths = [Path(name) for name in request["bundles"]]
+        rivals = [Rival(**{**rival, "path": Path(rival["path"])}) for rival in request["rivals"]]
+        manifest = read_bundle(paths[0]).manifest
+        report = bench(
+            paths,
+            samples=samples,
+            options=parse_record(Options, request["options"]),
+            rivals=[rival_candidate(rival, manifest) for rival in rivals],
+            watch=watch,
+        )
+        say(report=report.to_json())
+    except TinsmithError as error:
+        say(failed=str(error), status=error.exit_status)
+
+
+if __name__ == "__main__":
+    run_errand(json.loads(Path(sys.argv[1]).read_text()))

@@ -1,0 +1,53 @@
+"""Where the time goes: the operators that each variant runs, and what each costs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinsmith_bench.candidate import Array, Candidate
+from tinsmith_bench.latency import LEAD_CALLS, Watch
+from tinsmith_bench.report import Operator, Profile
+
+
+def profile(
+    candidates: Sequence[Candidate],
+    inputs: Array,
+    threads: int,
+    calls: int,
+    seed: int,
+    watch: Watch,
+) -> tuple[Profile, ...]:
+    """Profiles variants one after the other, apart from all other timings: profiling slows down.
+
+    Args:
+        candidates: what to profile.
+        inputs: raw inputs `(N, ...)` to draw from.
+        threads: that an engine may use.
+        calls: single inputs that each variant computes.
+        seed: of the inputs.
+        watch: is told how far it is.
+
+    Returns:
+        A profile of each variant; without times where its engine does not tell them, without
+        operators where it does not even name them.
+    """
+    picks = np.random.default_rng(seed).integers(len(inputs), size=LEAD_CALLS + calls)
+    profiles = []
+    for done, one in enumerate(candidates, start=1):
+        runner = one.open(threads)
+        found = runner.profile(runner.encode(inputs[picks]))
+        runner.close()
+        total = sum(operator.time_us or 0.0 for operator in found)
+        operators = (
+            Operator(
+                each.name,
+                each.kind,
+                each.arithmetic,
+                each.time_us,
+                each.time_us / total if each.time_us is not None and total else None,
+            )
+            for each in found
+        )
+        profiles.append(Profile(one.id, calls, tuple(operators)))
+        watch("profile", done, len(candidates))
+    return tuple(profiles)

@@ -1,0 +1,173 @@
+"""From raw measurements to what a report says of each variant, and of every two."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith_bench.accuracy import error_ratio, judge, judge_values, mcnemar, sample_errors
+from tinsmith_bench.candidate import Candidate
+from tinsmith_bench.estimate import Estimate, paired_ratio
+from tinsmith_bench.fidelity import compare_outputs
+from tinsmith_bench.latency import Timings, summarize
+from tinsmith_bench.report import (
+    ColdStart,
+    Comparison,
+    Method,
+    Speed,
+    SpeedRatio,
+    Throughput,
+    Variant,
+)
+from tinsmith_bench.samples import Samples
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """The raw measurements of one variant.
+
+    Attributes:
+        candidate: what was measured.
+        engine_version: its engine's name and version.
+        outputs: for every sample, `float32 (N, ...)`.
+        timings: one for each number of threads.
+        start: what fresh processes cost.
+    """
+
+    candidate: Candidate
+    engine_version: str
+    outputs: NDArray[np.float32]
+    timings: tuple[Timings, ...]
+    start: ColdStart | None
+
+
+def describe(
+    one: Measured,
+    others: Sequence[Measured],
+    samples: Samples,
+    labels: Sequence[str],
+    method: Method,
+) -> Variant:
+    """Says what was found of one variant.
+
+    Args:
+        one: the variant.
+        others: all of them, itself too.
+        samples: what they ran on.
+        labels: the class names; none for values.
+        method: how they were measured.
+    """
+    candidate, targets = one.candidate, samples.targets
+    reference = _float_of(one, others)
+    baseline = None if reference is None else reference.outputs
+    accuracy = regression = None
+    if targets is not None and labels:
+        accuracy = judge(one.outputs, targets, labels, method.top_k, baseline)
+    elif targets is not None:
+        regression = judge_values(one.outputs, targets, np.random.default_rng(method.seed))
+    return Variant(
+        id=candidate.id,
+        bundle=candidate.bundle,
+        name=candidate.name,
+        engine=candidate.engine,
+        engine_version=one.engine_version,
+        precision=candidate.precision,
+        file=candidate.file,
+        size_bytes=candidate.size_bytes,
+        accuracy=accuracy,
+        regression=regression,
+        fidelity=None
+        if reference is None
+        else compare_outputs(
+            one.outputs,
+            reference.outputs,
+            reference.candidate.id,
+            samples.inputs,
+            targets if labels else None,
+            classes=bool(labels),
+        ),
+        speeds=tuple(
+            _speed(threads, timings, method)
+            for threads, timings in zip(method.threads, one.timings, strict=True)
+        ),
+        cold_start=one.start,
+    )
+
+
+def _float_of(one: Measured, others: Sequence[Measured]) -> Measured | None:
+    """The float variant of the same bundle: on the same engine, if it is there."""
+    mine = one.candidate
+    found = [
+        other
+        for other in others
+        if (other.candidate.bundle, other.candidate.precision) == (mine.bundle, "float")
+    ]
+    found.sort(key=lambda other: other.candidate.engine != mine.engine)  # stable
+    return None if mine.precision == "float" or not found else found[0]
+
+
+def _speed(threads: int, timings: Timings, method: Method) -> Speed:
+    paced = late = None
+    if method.rate_hz:
+        paced = summarize(timings.paced)
+        late = float(np.mean(np.concatenate(timings.paced) > 1e9 / method.rate_hz))
+    batch_ns = {size: np.median(np.concatenate(rows)) for size, rows in timings.batches.items()}
+    return Speed(
+        threads=threads,
+        latency_us=summarize(timings.latency),
+        engine_us=summarize(timings.engine),
+        paced_us=paced,
+        late=late,
+        throughput=tuple(
+            Throughput(size, round(size * 1e9 / float(batch_ns[size]), 1))
+            for size in method.batches
+        ),
+    )
+
+
+def compare(
+    one: Measured, other: Measured, samples: Samples, method: Method, *, classes: bool
+) -> Comparison:
+    """Holds one variant (the candidate) against another (the baseline)."""
+    agreement = lost = won = p_value = mae_ratio = None
+    targets = samples.targets
+    if classes:
+        mine, its = one.outputs.argmax(axis=1), other.outputs.argmax(axis=1)
+        agreement = float(np.mean(mine == its))
+        if targets is not None:
+            lost = int(np.sum((mine != targets) & (its == targets)))
+            won = int(np.sum((mine == targets) & (its != targets)))
+            p_value = mcnemar(lost, won)
+    elif targets is not None:
+        mae_ratio = error_ratio(
+            sample_errors(one.outputs, targets),
+            sample_errors(other.outputs, targets),
+            np.random.default_rng(method.seed),
+        )
+    return Comparison(
+        candidate=one.candidate.id,
+        baseline=other.candidate.id,
+        speeds=tuple(
+            SpeedRatio(
+                threads=threads,
+                latency=_ratio(mine.latency, its.latency, method),
+                engine=_ratio(mine.engine, its.engine, method),
+                fastest=min(map(np.min, mine.latency)) / min(map(np.min, its.latency)),
+            )
+            for threads, mine, its in zip(method.threads, one.timings, other.timings, strict=True)
+        ),
+        agreement=agreement,
+        lost=lost,
+        won=won,
+        mcnemar_p=p_value,
+        mae_ratio=mae_ratio,
+    )
+
+
+def _ratio(
+    mine: Sequence[NDArray[np.int64]], its: Sequence[NDArray[np.int64]], method: Method
+) -> Estimate:
+    candidate, baseline = (np.array([np.median(row) for row in rows]) for rows in (mine, its))
+    rng = np.random.default_rng(method.seed)
+    return paired_ratio(candidate, baseline, method.processes, rng)

@@ -1,0 +1,249 @@
+"""Other routes from the same model, measured beside the bundle: `--against`.
+
+Who can make one is found through the entry-point group `tinsmith.baselines`; each is made in a
+process of its own, since converters log, leak and crash. What comes out is put into a bundle of its
+own, with the first bundle's manifest, so that the runtime runs it as it runs tinsmith's.
+"""
+
+import pickle
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith_bench.candidate import ENGINE_NAMES, Candidate, ModelRunner, Runner
+from tinsmith_bench.child import run_python
+from tinsmith_bench.latency import Watch
+from tinsmith_bench.report import Failure
+from tinsmith_runtime import (
+    Bundle,
+    Manifest,
+    TinsmithError,
+    UsageError,
+    Variant,
+    installed_backends,
+    read_bundle,
+    write_bundle,
+)
+from tinsmith_runtime.bundle import sha256
+from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
+
+MAKERS, RUNNERS = "tinsmith.baselines", "tinsmith.runners"
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A route's result, as its maker's `Baseline` describes it, in a file.
+
+    Attributes:
+        name: of the route.
+        form: `tflite`, `onnx`, or the name of a runner.
+        precision: for a person.
+        size_bytes: of the model file.
+        path: of a bundle with this model file alone, or of the model file itself if it has a
+            runner of its own.
+        integer: whether it takes and gives int8.
+    """
+
+    name: str
+    form: str
+    precision: str
+    size_bytes: int
+    path: Path
+    integer: bool
+
+    @property
+    def is_bundle(self) -> bool:
+        """Whether the runtime has an engine for it."""
+        return self.form in ENGINE_OF_FORMAT
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What a route may start from.
+
+    Attributes:
+        model: the Keras model's path.
+        inputs: raw training inputs `(N, ...)`.
+        targets: of these.
+    """
+
+    model: Path | None
+    inputs: NDArray[Any] | None
+    targets: NDArray[Any] | None
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuses routes that nobody knows.
+
+    Raises:
+        UsageError: a name is unknown; the known ones are listed.
+    """
+    known = sorted(entry_points(group=MAKERS).names)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--against: expected {', '.join(known)}; got {name!r}")
+
+
+def make_rivals(
+    names: Sequence[str], path: Path, material: Material, folder: Path, watch: Watch
+) -> tuple[list[Rival], list[Failure]]:
+    """Goes each route, and says of those that failed why.
+
+    Args:
+        names: of the routes.
+        path: the bundle that they are measured against.
+        material: what they may start from.
+        folder: where their files go.
+        watch: is told how far it is.
+
+    Raises:
+        UsageError: a route lacks something that a person can give it.
+    """
+    check_names(names)
+    bundle = read_bundle(path)
+    rivals, failures = [], []
+    for done, name in enumerate(dict.fromkeys(names), start=1):
+        try:
+            rivals.append(_make(name, bundle, material, folder))
+        except UsageError:
+            raise
+        except TinsmithError as error:
+            failures.append(Failure(name, str(error)))
+        watch("rivals", done, len(names))
+    return rivals, failures
+
+
+def _make(name: str, bundle: Bundle, material: Material, folder: Path) -> Rival:
+    manifest = bundle.manifest
+    floats = [v.file for v in manifest.variants if (v.format, v.precision) == ("onnx", "float")]
+    arguments = {
+        "model": material.model,
+        "float_onnx": bundle.files[floats[0]] if floats else None,
+        "inputs": None if material.inputs is None else as_floats(material.inputs, manifest),
+        "labels": material.targets,
+        "grid": (manifest.input.scale, manifest.input.zero_point),
+    }
+    # Pickles are safe here: both ends are this program.
+    sent = pickle.dumps((name, arguments))
+    answer = pickle.loads(run_python(["-m", "tinsmith_bench.rivals"], "its process", sent))
+    if "misuse" in answer:
+        raise UsageError(f"--against {name}: {answer['misuse']}")
+    if "reason" in answer:
+        raise TinsmithError(answer["reason"])
+    form, data, codes = answer["form"], answer["data"], answer["codes"]
+    engine = ENGINE_OF_FORMAT.get(form)
+    if engine is None:
+        file = folder / f"{name}.{form}"
+        file.write_bytes(data)
+    elif engine not in installed_backends():
+        raise TinsmithError(f"its engine is missing: pip install 'tinsmith-runtime[{engine}]'")
+    else:
+        file = folder / f"{name}.tin"
+        _write(file, name, bundle, answer)
+    return Rival(name, form, answer["precision"], len(data), file, codes is not None)
+
+
+def as_floats(inputs: NDArray[Any], manifest: Manifest) -> NDArray[np.float32]:
+    """Turns raw inputs into what the float model takes."""
+    if inputs.dtype != np.uint8 or manifest.input.value_range is None:
+        return inputs.astype(np.float32)
+    low, high = manifest.input.value_range
+    return (inputs * np.float32((high - low) / 255) + np.float32(low)).astype(np.float32)
+
+
+def _write(path: Path, name: str, bundle: Bundle, answer: dict[str, Any]) -> None:
+    """Puts a model file into a bundle of its own, that of the measured bundle but for it."""
+    data, form, codes = answer["data"], answer["form"], answer["codes"]
+    manifest = bundle.manifest
+    variant = Variant(
+        id=name,
+        file=f"model.{form}",
+        format=form,
+        precision="float" if codes is None else "int8",
+        size_bytes=len(data),
+        sha256=sha256(data),
+        accuracy=None,
+        parity=None,
+    )
+    output = manifest.output
+    if codes is not None:
+        output = replace(output, scale=codes[0], zero_point=codes[1])
+    if answer["activated"]:
+        output = replace(output, activation="none")
+    golden = manifest.golden.file
+    files = {golden: bundle.files[golden], variant.file: data}
+    write_bundle(path, replace(manifest, output=output, variants=(variant,)), files)
+
+
+def rival_candidate(rival: Rival, manifest: Manifest) -> Candidate:
+    """What the benchmark is to measure of a rival.
+
+    Args:
+        rival: what was made.
+        manifest: of the bundle that it is measured against.
+    """
+    engine = ENGINE_OF_FORMAT.get(rival.form, rival.form)
+    opener: Any
+    if rival.is_bundle:
+        precision = "int8" if rival.integer else "float"
+        label = f"{rival.name} on {ENGINE_NAMES[engine]}"
+        opener, probe = (
+            partial(ModelRunner, rival.path, engine, precision),
+            (
+                rival.path,
+                engine,
+                precision,
+            ),
+        )
+    else:
+        low, high = manifest.input.value_range or (0.0, 255.0)
+        label, probe = rival.name, None
+        opener = partial(_open, rival.form, rival.path, low, (high - low) / 255)
+    return Candidate(
+        id=rival.name,
+        bundle=rival.name,
+        name=label,
+        engine=engine,
+        precision=rival.precision,
+        file=f"{rival.name}.{rival.form}",
+        size_bytes=rival.size_bytes,
+        open=opener,
+        probe=probe,
+    )
+
+
+def _open(form: str, path: Path, low: float, scale: float, threads: int) -> Runner:
+    """Opens a model that the runtime has no engine for."""
+    (point,) = entry_points(group=RUNNERS, name=form)
+    runner: Runner = point.load()(path, low, scale, threads)
+    return runner
+
+
+def answer_request(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Goes a route in this process; gives its `Baseline` as a dict, or why it failed."""
+    (point,) = entry_points(group=MAKERS, name=name)
+    try:
+        return asdict(point.load()(**arguments))
+    except ModuleNotFoundError as error:
+        missing = f"{error.name} is not installed: pip install 'tinsmith[compile]'"
+        return {"misuse": missing}
+    except UsageError as error:
+        return {"misuse": str(error)}
+    # Converters raise whatever they like; the reason is a line of the report.
+    except Exception as error:
+        lines = str(error).strip().splitlines() or ["it says nothing"]
+        return {"reason": f"{type(error).__name__}: {lines[0]}"}
+
+
+if __name__ == "__main__":
+    # A converter may print: what it prints must not come among the pickle's bytes.
+    answers = sys.stdout.buffer
+    sys.stdout = sys.stderr
+    answers.write(pickle.dumps(answer_request(*pickle.load(sys.stdin.buffer))))

@@ -1,0 +1,206 @@
+"""The routes that a Keras user would go without tinsmith, to be measured beside it.
+
+`tinsmith bench --against` finds them through the entry-point group `tinsmith.baselines` and calls
+each in a process of its own. Each takes `model`, the path of the Keras model, `float_onnx`, the
+bundle's float ONNX file, `inputs` and `labels` to calibrate or train on, as far as there are any,
+and `grid`, scale and zero point of the bundle's int8 input; it gives a `Baseline`. Its file takes
+and gives float32, as these tools make it unless told otherwise, or int8 where its input's grid came
+out as the bundle's, so that a device would feed both alike.
+
+| name | route |
+|---|---|
+| `keras` | the float model itself, in Keras |
+| `tflite-dynamic` | TensorFlow's converter with `Optimize.DEFAULT`: int8 weights, float inputs |
+| `tflite-ptq` | the same with a representative dataset: int8 |
+| `ort-ptq` | ONNX Runtime's `quantize_static` on the bundle's float ONNX, int8 by channel |
+| `naive` | TFMOT's `quantize_model`, one epoch, TensorFlow's converter, tf2onnx |
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith_runtime.backends import create_backend
+from tinsmith_runtime.errors import UsageError
+from tinsmith_train.noise import import_tensorflow, silence
+
+Inputs = NDArray[np.float32]
+# TensorFlow's and ONNX Runtime's guides calibrate on 100 to 500.
+CALIBRATION_INPUTS = 500
+# TFMOT's guide fine-tunes on 1,000 images for one epoch, in batches of 500.
+TRAINING_INPUTS, BATCH = 5000, 32
+# What tf2onnx 1.17 writes and ONNX Runtime reads.
+OPSET = 17
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a route made of a model.
+
+    Attributes:
+        form: `tflite`, `onnx` or `keras`.
+        precision: `float`, `int8`, or `int8 weights`.
+        data: the file.
+        activated: whether the Keras model's own last activation is in it.
+        codes: scale and zero point of an int8 output, whose input is the bundle's int8 too; `None`
+            where it takes and gives float32.
+    """
+
+    form: str
+    precision: str
+    data: bytes
+    activated: bool
+    codes: tuple[float, int] | None = None
+
+
+def keras(*, model: Path | None, **_: Any) -> Baseline:
+    """The float Keras model itself."""
+    _load(model)
+    assert model is not None
+    return Baseline("keras", "float", model.read_bytes(), True)
+
+
+def tflite_dynamic(*, model: Path | None, **_: Any) -> Baseline:
+    """TensorFlow's dynamic range quantization: weights in int8, activations in float."""
+    converter = _converter(_load(model))
+    return Baseline("tflite", "int8 weights", _convert(converter), True)
+
+
+def tflite_ptq(
+    *, model: Path | None, inputs: Inputs | None, grid: tuple[float, int], **_: Any
+) -> Baseline:
+    """TensorFlow's post-training quantization."""
+    loaded, chosen = _load(model), _calibration(inputs)
+    import tensorflow as tf
+
+    for dtype in (tf.int8, tf.float32):
+        converter = _converter(loaded)
+        converter.representative_dataset = lambda: ([one[np.newaxis]] for one in chosen)
+        converter.inference_input_type = converter.inference_output_type = dtype
+        data = _convert(converter)
+        found = create_backend("litert", data, 1)
+        if (found.input.scale, found.input.zero_point) == grid:
+            codes = found.output.scale, found.output.zero_point
+            return Baseline("tflite", "int8", data, True, codes)
+    return Baseline("tflite", "int8", data, True)
+
+
+def ort_ptq(*, float_onnx: bytes | None, inputs: Inputs | None, **_: Any) -> Baseline:
+    """ONNX Runtime's static quantization, after its own pre-processing, as its guide says."""
+    import onnx
+    from onnxruntime.quantization import CalibrationDataReader, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    if float_onnx is None:
+        raise UsageError("ort-ptq quantizes the bundle's float ONNX file, and it holds none")
+    name = onnx.load_from_string(float_onnx).graph.input[0].name
+    feeds: Iterator[dict[str, Any]] = ({name: one[np.newaxis]} for one in _calibration(inputs))
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def get_next(self) -> dict[str, Any] | None:
+            return next(feeds, None)
+
+    with tempfile.TemporaryDirectory() as folder, silence():
+        source, prepared, result = (
+            Path(folder, f"{stage}.onnx") for stage in ("float", "prepared", "int8")
+        )
+        source.write_bytes(float_onnx)
+        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+        quantize_static(str(prepared), str(result), Reader(), per_channel=True)
+        return Baseline("onnx", "int8", result.read_bytes(), False)
+
+
+def naive(
+    *, model: Path | None, inputs: Inputs | None, labels: NDArray[Any] | None, **_: Any
+) -> Baseline:
+    """The obvious route: quantization-aware training with TFMOT, TFLite, tf2onnx."""
+    if inputs is None:
+        raise UsageError(_NO_INPUTS)
+    count = TRAINING_INPUTS
+    trained = train_naively(
+        _load(model), inputs[:count], None if labels is None else labels[:count]
+    )
+    return Baseline("onnx", "int8", to_onnx_naively(_convert(_converter(trained))), True)
+
+
+def train_naively(model: Any, inputs: Inputs, labels: NDArray[Any] | None) -> Any:
+    """Quantizes a model with TFMOT's defaults and trains it for an epoch.
+
+    Args:
+        model: of Keras 3 or tf_keras.
+        inputs: `float32 (N, ...)`.
+        labels: classes `int64 (N,)`, or values; without any, the model teaches itself.
+
+    Returns:
+        A `tf_keras.Model` that is fake-quantized.
+    """
+    import tensorflow_model_optimization as tfmot
+    import tf_keras
+
+    from tinsmith_export.tf_keras_copy import copy_to_tf_keras
+
+    tf_keras.utils.set_random_seed(0)
+    copied = copy_to_tf_keras(model)
+    outputs = copied.predict(inputs[:BATCH], verbose=0)
+    loss, targets = "mse", labels
+    if labels is None:
+        targets = copied.predict(inputs, verbose=0)
+    elif labels.dtype.kind in "iu":
+        probabilities = bool(outputs.min() >= 0 and np.allclose(outputs.sum(axis=-1), 1, atol=1e-3))
+        loss = tf_keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
+    quantized = tfmot.quantization.keras.quantize_model(copied)
+    quantized.compile("adam", loss)
+    quantized.fit(inputs, targets, batch_size=BATCH, verbose=0)
+    return quantized
+
+
+def to_onnx_naively(tflite: bytes) -> bytes:
+    """Converts a TFLite file with tf2onnx and nothing else."""
+    import tf2onnx
+
+    with tempfile.TemporaryDirectory() as folder, silence():
+        path = Path(folder, "model.tflite")
+        path.write_bytes(tflite)
+        model, _ = tf2onnx.convert.from_tflite(str(path), opset=OPSET)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+_NO_INPUTS = (
+    "training inputs are needed: name a dataset with --dataset, or a --data FILE.npz that "
+    "holds x_train and y_train too"
+)
+
+
+def _load(model: Path | None) -> Any:
+    if model is None:
+        raise UsageError("the Keras model is needed, which no bundle holds: name it with --model")
+    import_tensorflow()
+    from tinsmith_export.doors import load_keras
+
+    return load_keras(model)
+
+
+def _calibration(inputs: Inputs | None) -> Inputs:
+    if inputs is None:
+        raise UsageError(_NO_INPUTS)
+    return inputs[:CALIBRATION_INPUTS]
+
+
+def _converter(model: Any) -> Any:
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    return converter
+
+
+def _convert(converter: Any) -> bytes:
+    with silence():
+        data: bytes = converter.convert()
+    return data

@@ -1,0 +1,160 @@
+"""What is called a difference: not chance, and not what a noisy machine does."""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from timed import candidate, method
+
+from tinsmith_bench import Options, bench
+from tinsmith_bench.compare import moves
+from tinsmith_bench.difference import are_apart, differences, is_faster, is_slower
+from tinsmith_bench.estimate import Estimate
+from tinsmith_bench.gate import failures, parse_gate
+from tinsmith_bench.latency import Timings
+from tinsmith_bench.report import SpeedRatio
+from tinsmith_bench.results import Measured, compare
+from tinsmith_bench.samples import Samples
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+def ratio(value, low, high, fastest):
+    interval = Estimate(value, low, high)
+    return SpeedRatio(1, interval, interval, fastest)
+
+
+@pytest.mark.parametrize(
+    ("speed", "faster", "slower"),
+    [
+        (ratio(0.5, 0.49, 0.51, 0.5), True, False),
+        (ratio(2.0, 1.9, 2.1, 2.0), False, True),
+        (ratio(0.98, 0.975, 0.985, 0.98), False, False),  # real, but less than 3 %
+        (ratio(0.9, 0.8, 1.01, 0.9), False, False),  # chance
+        (ratio(0.9, 0.88, 0.92, 1.01), False, False),  # the fastest calls deny it
+        (ratio(1.2, 1.1, 1.3, 0.99), False, False),
+    ],
+)
+def test_a_difference_in_speed_is_more_than_noise(speed, faster, slower):
+    assert (is_faster(speed), is_slower(speed)) == (faster, slower)
+    assert (is_slower(speed.inverse()), is_faster(speed.inverse())) == (faster, slower)
+
+
+def test_ranges_are_apart_by_a_margin():
+    low, high = Estimate(100, 99, 101), Estimate(104, 103, 105)
+    assert are_apart(low, high, 0.01)
+    assert are_apart(high, low, 0.01)
+    assert not are_apart(low, high, 0.02)
+    assert not are_apart(low, low, 0)
+
+
+def noisy(rng, processes, rounds, level_ns, load):
+    """Timings as a shared machine gives them: processes that differ, tails, slow spells."""
+    blocks = []
+    for process in range(processes):
+        place = rng.normal(0, 0.008)
+        for number in range(rounds):
+            spell = load[process * rounds + number]
+            calls = level_ns * spell * np.exp(place + rng.normal(0.02, 0.02, 40).clip(0))
+            calls[rng.random(40) < 0.02] *= 20
+            blocks.append(calls.astype(np.int64))
+    return blocks
+
+
+def open_nothing(threads):
+    raise AssertionError("nothing is run here")
+
+
+def measured(name, rng, chosen, level_ns, load):
+    sizes = (chosen.processes, chosen.rounds_per_process)
+    timings = Timings(
+        latency=noisy(rng, *sizes, level_ns, load), engine=noisy(rng, *sizes, level_ns, load)
+    )
+    outputs = np.eye(3, dtype=np.float32)
+    return Measured(candidate(name, open_nothing), "Engine 1", outputs, (timings,), None)
+
+
+def compared(seed, factor, processes):
+    """The speed of a variant against another that is `factor` times as fast, on a busy machine."""
+    rng = np.random.default_rng(seed)
+    chosen = method(rounds=processes * 6, processes=processes)
+    load = rng.choice([1.0, 1.4, 2.0], chosen.rounds, p=[0.6, 0.3, 0.1])
+    one, other = (
+        measured(name, rng, chosen, level, load)
+        for name, level in (("one", 80_000 * factor), ("other", 80_000))
+    )
+    samples = Samples("s", "0" * 64, np.zeros((3, 1), np.float32), np.arange(3))
+    return compare(one, other, samples, chosen, classes=True).speed
+
+
+@pytest.mark.parametrize("processes", [8, 20])
+def test_a_model_against_itself_is_no_difference_ten_times_of_ten(processes):
+    for seed in range(10):
+        for pair in range(4):  # as many as a bundle has variants
+            speed = compared(1000 * pair + seed, 1, processes)
+            assert not is_faster(speed)
+            assert not is_slower(speed)
+
+
+@pytest.mark.parametrize("processes", [8, 20])
+def test_a_real_difference_is_found_under_the_same_noise(processes):
+    for seed in range(10):
+        assert is_slower(compared(seed, 1.15, processes))
+        assert is_faster(compared(seed, 1 / 1.15, processes))
+        assert not is_slower(compared(seed, 1.01, processes))
+
+
+@pytest.fixture
+def trust(monkeypatch):
+    """`benchmarks/trust.py`, for this process and those that it starts."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS), prepend=os.pathsep)
+    import trust
+
+    yield trust
+    del sys.modules["trust"]
+
+
+def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(trust, tiny, tiny_samples):
+    """All three are timed in the same rounds, so that a busy machine does not decide the test."""
+    factors = {"as-it-is": 1.0, "by-1": 1.01, "by-15": 1.15}
+    report = bench(
+        [tiny],
+        data=tiny_samples,
+        options=Options(rounds=48, processes=6, cold_starts=1, batches=(1,)),
+        rivals=[trust.slowed(tiny, factor, name) for name, factor in factors.items()],
+    )
+    rivals = {one.id: replace(one, id="engine") for one in report.variants if one.id in factors}
+    old = replace(report, variants=(rivals["as-it-is"],))
+    gate = parse_gate("latency_us_p50 > 1.10x")
+    for name, stopped in (("by-1", False), ("by-15", True)):
+        found, _ = moves(old, replace(report, variants=(rivals[name],)))
+        assert bool(failures([gate], found)) == stopped, [m for m in found if m.is_real]
+        speed = report.compare(name, "as-it-is").speed
+        assert is_slower(speed) == stopped
+    assert report.variants[-1].accuracy == report.variants[-2].accuracy
+
+
+def test_differences_are_put_in_words(make_report, spec):
+    report = make_report(
+        spec("litert", "float", 100, size_bytes=140_000, memory=60e6, start_ms=300),
+        spec("litert", "int8", 50, correct=9_900),
+    )
+    float_, int8 = report.variants
+    found = differences(int8, float_, report.compare(int8.id, float_.id))
+    assert [(difference.metric, difference.better) for difference in found] == [
+        *(("latency", True), ("accuracy", False), ("size", True)),
+        *(("memory", True), ("start", True)),
+    ]
+    assert differences(int8, int8, replace_ratio(report)) == ()
+    quick = replace(int8, cold_start=replace(int8.cold_start, runs=3))
+    found = differences(quick, float_, report.compare(int8.id, float_.id))
+    assert "start" not in {difference.metric for difference in found}
+
+
+def replace_ratio(report):
+    (pair,) = report.comparisons
+    return replace(pair, speeds=(ratio(1.0, 0.99, 1.01, 1.0),), lost=0, won=0, mcnemar_p=1.0)

@@ -1,0 +1,128 @@
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinsmith_bench import estimate
+from tinsmith_bench.estimate import (
+    BETWEEN_RUNS,
+    Estimate,
+    _expanded_z,
+    extremes,
+    paired_ratio,
+    unpaired_ratio,
+    wilson,
+)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [
+        # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I,
+        # method 3, to the four digits that it prints.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_matches_the_published_table(correct, total, low, high):
+    interval = wilson(correct, total)
+    assert interval.value == correct / total
+    assert interval.low == pytest.approx(low, abs=5e-5)
+    assert interval.high == pytest.approx(high, abs=5e-5)
+
+
+@given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_the_value_and_stays_inside_0_and_1(counts):
+    interval = wilson(*counts)
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+    assert interval.low < interval.high
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_of_the_wrong_ones_is_the_mirror_image(counts):
+    right, total = counts
+    one, other = wilson(right, total), wilson(total - right, total)
+    # Both take a dozen roundings of double precision, each below 1e-16.
+    assert one.low == pytest.approx(1 - other.high, abs=1e-14)
+
+
+def test_runs_are_summarized_by_median_lowest_and_highest():
+    assert extremes([7, 1, 2]) == Estimate(2, 1, 7)
+
+
+def test_the_ratio_of_exact_timings_is_exact():
+    ratio = paired_ratio(np.full(12, 300.0), np.full(12, 200.0), 4, rng())
+    low, high = 1.5 * np.exp([-BETWEEN_RUNS, BETWEEN_RUNS])
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((1.5, low, high))
+
+
+@given(st.lists(st.floats(1, 1e6), min_size=12, max_size=12), st.integers(0, 99))
+def test_one_ratio_is_the_inverse_of_the_other(values, seed):
+    one, other = np.array(values), np.arange(100.0, 112.0)
+    there, back = (paired_ratio(*pair, 6, rng(seed)) for pair in ((one, other), (other, one)))
+    inverse = back.inverse()
+    assert (there.value, there.low, there.high) == pytest.approx(
+        (inverse.value, inverse.low, inverse.high)
+    )
+    assert there.low < there.value < there.high
+
+
+def test_noise_that_slows_whole_rounds_leaves_the_ratio_alone():
+    noise = rng()
+    load = noise.choice([1.0, 3.0], size=60)
+    one = 200 * load * noise.normal(1, 0.01, 60)
+    other = 100 * load * noise.normal(1, 0.01, 60)
+    ratio = paired_ratio(one, other, 20, rng())
+    # Without pairing, a median that falls among slow rounds for one alone would give 0.7 or 6.
+    assert 1.97 < ratio.low < ratio.value < ratio.high < 2.03
+
+
+def coverage(draw, blocks):
+    """How often in 200 runs the interval holds 1.1, where processes and rounds both vary."""
+    noise, covered = rng(1), 0
+    for seed in range(200):
+        sides = []
+        for level in (110.0, 100.0):
+            process = np.repeat(noise.normal(0, 0.01, blocks), 6)
+            sides.append(level * np.exp(process + noise.normal(0, 0.02, blocks * 6)))
+        ratio = draw(*sides, rng(seed))
+        covered += ratio.low <= 1.1 <= ratio.high
+    return covered / 200
+
+
+@pytest.mark.parametrize("blocks", [6, 8, 20])
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_interval_covers_the_truth_nineteen_times_in_twenty(blocks, paired, monkeypatch):
+    monkeypatch.setattr(estimate, "BETWEEN_RUNS", 0)
+    if paired:
+        covered = coverage(lambda one, other, seed: paired_ratio(one, other, blocks, seed), blocks)
+    else:
+        covered = coverage(
+            lambda one, other, seed: unpaired_ratio(one, other, (blocks, blocks), seed), blocks
+        )
+    # Of 200 at 95 % fewer than 91 % is a chance of 1 in 100; a percentile interval that is not
+    # expanded covers 88 % of 6 blocks.
+    assert covered >= 0.91
+
+
+def test_rounds_of_a_process_are_not_taken_for_independent():
+    """Processes that differ make the interval wide, however many rounds each of them has."""
+    noise = rng()
+    one = np.repeat(100 * np.exp(noise.normal(0, 0.02, 10)), 50)
+    ratio = paired_ratio(one, np.full(500, 100.0), 10, rng())
+    assert ratio.high / ratio.low > 1.02
+
+
+@pytest.mark.parametrize(("count", "t"), [(6, 2.5706), (8, 2.3646), (20, 2.0930), (1000, 1.9623)])
+def test_few_blocks_take_students_t(count, t):
+    # Student's t at 97.5 %, from any printed table; the expansion is good to a few thousandths.
+    assert _expanded_z(count) == pytest.approx(t * (count / (count - 1)) ** 0.5, abs=0.012)
+    assert _expanded_z(10**6) == pytest.approx(NormalDist().inv_cdf(0.975), abs=1e-4)

@@ -1,0 +1,231 @@
+"""Two reports against each other, and the conditions under which a benchmark fails."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tinsmith_bench.compare import METRICS, moves, moves_table
+from tinsmith_bench.estimate import Estimate
+from tinsmith_bench.gate import failures, parse_gate
+from tinsmith_bench.report import Regression
+from tinsmith_runtime import UsageError
+from tinsmith_runtime.command import main
+
+
+@pytest.fixture
+def two(make_report, spec):
+    """Makes the same report twice, the second with changes to its int8 variant."""
+
+    def make(**changes):
+        old = {"p50": 100.0, "correct": 9_940, "size_bytes": 45_000}
+        reports = [
+            make_report(spec("litert", "float", 120.0), spec("litert", "int8", **fields))
+            for fields in (old, {**old, **changes})
+        ]
+        return reports[0], reports[1]
+
+    return make
+
+
+def moved(old, new):
+    found, _ = moves(old, new)
+    return {(move.variant, move.metric): move for move in found}
+
+
+def failed(gates, old, new):
+    found, _ = moves(old, new)
+    return [(f.gate.text, f.variant) for f in failures([parse_gate(g) for g in gates], found)]
+
+
+def test_a_report_has_not_moved_from_itself(two):
+    old, new = two()
+    found, notes = moves(old, new)
+    assert notes == []
+    assert not any(move.is_real for move in found)
+    assert {move.metric for move in found} == METRICS.keys() - {"mae"}
+    assert all(move.ratio.low <= 1 <= move.ratio.high for move in found)
+
+
+@pytest.mark.parametrize(
+    ("slowed", "fails"), [(1.01, False), (1.05, False), (1.15, True), (0.85, False)]
+)
+def test_an_engine_slowed_by_15_percent_fails_and_one_slowed_by_1_does_not(two, slowed, fails):
+    old, new = two(p50=100 * slowed)
+    gate = "latency_us_p50 > 1.10x"
+    assert failed([gate], old, new) == ([(gate, "int8-tflite")] if fails else [])
+    move = moved(old, new)["int8-tflite", "latency_us_p50"]
+    assert move.is_real == (abs(slowed - 1) > 0.03)
+    assert move.ratio.low <= slowed * 1.005
+    assert move.ratio.high >= slowed * 0.995
+
+
+def test_a_slow_run_that_its_fastest_calls_deny_is_no_regression(two):
+    old, new = two(p50=125, fastest=89.0)
+    assert failed(["latency_us_p50 > 1.10x"], old, new) == []
+
+
+def test_accuracy_fails_by_points_and_only_beyond_chance(two):
+    gate = "accuracy < -0.2pp"
+    assert failed([gate], *two(correct=9_900)) == [(gate, "int8-tflite")]
+    assert failed([gate], *two(correct=9_925)) == []
+    # 0.05 points beyond a limit of 0.01, but five samples can be chance (p = 0.06).
+    assert failed(["accuracy < -0.01pp"], *two(correct=9_935)) == []
+    assert failed(["accuracy < -0.01pp"], *two(correct=9_934)) == [
+        ("accuracy < -0.01pp", "int8-tflite")
+    ]
+
+
+def test_a_fixed_limit_needs_no_baseline(two):
+    report, _ = two()
+    assert failed(["size_bytes > 44999"], report, report) == [
+        ("size_bytes > 44999", "float-tflite"),
+        ("size_bytes > 44999", "int8-tflite"),
+    ]
+    assert failed(["size_bytes > 45000", "accuracy < 99%"], report, report) == []
+    assert failed(["latency_us_p50 > 110"], report, report) == [
+        ("latency_us_p50 > 110", "float-tflite")
+    ]
+
+
+def test_memory_and_starts_move_when_their_ranges_lie_apart(two):
+    old, new = two(memory=50e6, start_ms=300)
+    found = moved(old, new)
+    assert found["int8-tflite", "peak_rss_bytes"].is_real
+    assert found["int8-tflite", "start_ms"].is_real
+    assert failed(["start_ms > 1.2x", "peak_rss_bytes > 1.5x"], old, new) == [
+        ("start_ms > 1.2x", "int8-tflite")
+    ]
+    old, new = two(memory=41.2e6, start_ms=205)
+    assert not moved(old, new)["int8-tflite", "start_ms"].is_real
+
+
+def test_times_of_two_machines_are_not_compared(two):
+    old, new = two(p50=200, size_bytes=60_000)
+    new = replace(new, machine=replace(new.machine, cores=4))
+    found, notes = moves(old, new)
+    assert {move.metric for move in found} == {"accuracy", "agreement", "size_bytes"}
+    assert "two machines (Testbed, 2 cores" in notes[0]
+    assert failed(["latency_us_p50 > 1.10x"], old, new) == []
+    assert failed(["size_bytes > 1.10x"], old, new) == [("size_bytes > 1.10x", "int8-tflite")]
+
+
+def test_accuracy_on_two_datasets_is_not_compared(two):
+    old, new = two(correct=9_000)
+    new = replace(new, dataset=replace(new.dataset, sha256="ef" * 32))
+    found, notes = moves(old, new)
+    assert not {"accuracy", "agreement"} & {move.metric for move in found}
+    assert "two datasets" in notes[0]
+
+
+def test_other_software_threads_and_variants_are_mentioned(two):
+    old, new = two()
+    machine = replace(new.machine, engines={**new.machine.engines, "litert": "LiteRT 3.0"})
+    method = replace(new.method, threads=(2,))
+    new = replace(new, machine=machine, method=method, variants=new.variants[1:])
+    _, notes = moves(old, new)
+    assert any("software differs" in note and "LiteRT 3.0" in note for note in notes)
+    assert any("1 before, 2 now" in note for note in notes)
+    assert "Only there before: float-tflite." in notes
+
+
+def test_errors_of_values_are_compared(two):
+    old, new = two()
+    for mae, real in ((0.11, False), (0.2, True)):
+        sides = []
+        for report, value in ((old, 0.1), (new, mae)):
+            error = Regression(Estimate(value, value - 0.01, value + 0.01), value)
+            sides.append(
+                replace(
+                    report,
+                    variants=tuple(
+                        replace(one, accuracy=None, regression=error) for one in report.variants
+                    ),
+                )
+            )
+        assert moved(*sides)["int8-tflite", "mae"].is_real == real
+        gates = ["mae > 1.05x"]
+        assert bool(failed(gates, *sides)) == real
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "latency_us_p50", "latency_us_p50 >", "latency_us_p50 = 3", "> 3", "speed > 1x"),
+        *("latency_us_p50 > 1.1y", "latency_us_p50 > x", "size_bytes < -2pp", "size_bytes > 3%"),
+        "latency_us_p50 > 1e3",
+    ],
+)
+def test_a_condition_that_is_none_is_refused(text):
+    with pytest.raises(UsageError, match="--fail-if"):
+        parse_gate(text)
+
+
+def test_conditions_may_be_written_without_spaces():
+    gate = parse_gate(" accuracy<-0.2pp ")
+    assert (gate.metric, gate.is_above, gate.limit, gate.unit) == ("accuracy", False, -0.2, "pp")
+
+
+def test_the_table_marks_only_what_moved(two):
+    old, new = two(p50=130, correct=9_900, size_bytes=40_000)
+    rows = {row[:2]: row[2:] for row in moves_table(moves(old, new)[0]).rows}
+    assert rows["int8-tflite", "latency_us_p50"][-1] == "worse"
+    assert rows["int8-tflite", "accuracy in %"] == ("99.40", "99", "-0.40 pp", "worse")
+    assert rows["int8-tflite", "size_bytes"][-1] == "better"
+    assert rows["float-tflite", "latency_us_p50"][-1] == ""
+    assert ("float-tflite", "latency_us_p90") not in rows
+
+
+@pytest.fixture
+def files(two, tmp_path):
+    old, new = two(p50=130)
+    (tmp_path / "old.json").write_text(old.to_json())
+    (tmp_path / "new.json").write_text(new.to_json())
+    return str(tmp_path / "old.json"), str(tmp_path / "new.json")
+
+
+def test_compare_prints_what_moved_and_keeps_the_gates(files, capsys):
+    assert main(["compare", *files]) == 0
+    said = capsys.readouterr().out
+    assert "worse" in said
+    assert main(["compare", *files, "--fail-if", "latency_us_p50 > 1.10x"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Failed: latency_us_p50 > 1.10x: int8-tflite: 1.3" in said
+    assert main(["compare", *files, "--fail-if", "latency_us_p50 > 1.50x"]) == 0
+    assert "No gate of 1 failed." in capsys.readouterr().out
+    assert main(["compare", files[0], files[0]]) == 0
+    assert "Nothing moved by more than chance explains." in capsys.readouterr().out
+
+
+def test_compare_speaks_json(files, capsys):
+    assert main(["compare", *files, "--json", "--fail-if", "latency_us_p50 > 1.1x"]) == 1
+    out, err = capsys.readouterr()
+    tree = json.loads(out)
+    (worse,) = [
+        move
+        for move in tree["moves"]
+        if (move["metric"], move["variant"]) == ("latency_us_p50", "int8-tflite")
+    ]
+    assert worse["is_real"] is True
+    assert worse["old"] == pytest.approx(100, rel=0.02)
+    assert "Failed" in err
+
+
+def test_a_gate_that_cannot_be_tried_is_mentioned(two, tmp_path, capsys):
+    old, new = two(p50=130)
+    new = replace(new, machine=replace(new.machine, model="Another"))
+    for name, report in (("old.json", old), ("new.json", new)):
+        (tmp_path / name).write_text(report.to_json())
+    words = [str(tmp_path / "old.json"), str(tmp_path / "new.json")]
+    assert main(["compare", *words, "--fail-if", "latency_us_p50 > 1.1x"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Not tried: latency_us_p50 > 1.1x" in said
+
+
+def test_compare_refuses_what_is_no_report(tmp_path, files, capsys):
+    (tmp_path / "x.json").write_text("{}")
+    assert main(["compare", files[0], str(tmp_path / "x.json")]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    with pytest.raises(SystemExit) as stop:
+        main(["compare", "--help"])
+    assert stop.value.code == 0

@@ -1,0 +1,136 @@
+"""The routes that a Keras user would go without tinsmith."""
+
+import keras
+import numpy as np
+import onnx
+import pytest
+
+from tinsmith_export.baselines import Baseline, naive, ort_ptq, tflite_dynamic, tflite_ptq
+from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.tf_keras_copy import copy_to_tf_keras
+from tinsmith_runtime.backends import create_backend
+from tinsmith_runtime.backends.ort import optimized_model
+from tinsmith_runtime.errors import UsageError
+
+ENGINES = {"tflite": "litert", "onnx": "onnx"}
+GRID = float(np.float32(1 / 255)), -128
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A residual network with what TFMOT takes; its weights and averages are not those of birth."""
+    keras.utils.set_random_seed(0)
+    source = keras.Input((8, 8, 1))
+    tensor = keras.layers.Conv2D(8, 3, padding="same", use_bias=False, name="a")(source)
+    tensor = keras.layers.BatchNormalization()(tensor)
+    tensor = keras.layers.ReLU()(tensor)
+    other = keras.layers.DepthwiseConv2D(3, padding="same", name="b")(tensor)
+    tensor = keras.layers.Add()([tensor, other])
+    tensor = keras.layers.Dropout(0.2)(tensor)
+    tensor = keras.layers.MaxPooling2D()(keras.layers.Activation("relu")(tensor))
+    logits = keras.layers.Dense(3, activation="softmax")(keras.layers.Flatten()(tensor))
+    model = keras.Model(source, logits)
+    rng = np.random.default_rng(0)
+    model.set_weights([w + rng.uniform(0, 0.1, w.shape) for w in model.get_weights()])
+    return model
+
+
+@pytest.fixture(scope="module")
+def path(model, tmp_path_factory):
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """Pixels as floats, among them 0 and 255."""
+    return np.random.default_rng(0).integers(0, 256, (96, 8, 8, 1)).astype(np.float32) / 255
+
+
+def _run(baseline: Baseline, inputs):
+    """What a route's file makes of inputs, as the runtime's engine runs it."""
+    backend = create_backend(ENGINES[baseline.form], baseline.data, 1)
+    if baseline.codes is None:
+        return backend.run(inputs)
+    codes = np.round(inputs * 255 - 128).astype(np.int8)
+    scale, zero_point = baseline.codes
+    return (backend.run(codes).astype(np.float32) - zero_point) * scale
+
+
+def test_a_copy_in_tf_keras_computes_the_same(model, inputs):
+    copied = copy_to_tf_keras(model)
+    names = [[layer.name for layer in each.layers[1:]] for each in (copied, model)]
+    assert names[0] == names[1]
+    expected = model.predict(inputs, verbose=0)
+    np.testing.assert_allclose(copied.predict(inputs, verbose=0), expected, atol=1e-5)
+    assert copy_to_tf_keras(copied) is copied
+
+
+def test_a_layer_that_tf_keras_has_not_is_named():
+    source = keras.Input((4,))
+    with pytest.raises(UnsupportedLayerError, match="is not one of tf_keras"):
+        copy_to_tf_keras(keras.Model(source, keras.ops.sin(source)))
+    dense = keras.layers.Dense(4, name="both")
+    with pytest.raises(UnsupportedLayerError, match="called twice"):
+        copy_to_tf_keras(keras.Model(source, dense(dense(source))))
+
+
+def test_tensorflows_routes_keep_close_to_the_model(model, path, inputs):
+    expected = model.predict(inputs, verbose=0)
+    dynamic = tflite_dynamic(model=path)
+    assert (dynamic.precision, dynamic.codes) == ("int8 weights", None)
+    np.testing.assert_allclose(_run(dynamic, inputs), expected, atol=0.05)
+    static = tflite_ptq(model=path, inputs=inputs, grid=GRID)
+    assert static.precision == "int8"
+    # Its softmax gives codes of a probability; and it takes pixels, as the bundle does.
+    assert static.codes == (1 / 256, -128)
+    np.testing.assert_allclose(_run(static, inputs), expected, atol=0.1)
+    other = tflite_ptq(model=path, inputs=inputs, grid=(0.5, 0))
+    assert other.codes is None
+    assert len(other.data) > len(static.data)
+
+
+def test_the_naive_route_trains_and_gives_onnx(path, inputs):
+    labels = np.arange(len(inputs)) % 3
+    found = naive(model=path, inputs=inputs, labels=labels)
+    assert (found.form, found.precision, found.codes) == ("onnx", "int8", None)
+    outputs = _run(found, inputs)
+    np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=0.02)
+    kinds = {node.op_type for node in onnx.load_from_string(found.data).graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+
+
+def test_onnx_runtimes_route_multiplies_integers(tmp_path, inputs):
+    rng = np.random.default_rng(0)
+    weights = onnx.numpy_helper.from_array(rng.normal(size=(64, 3)).astype(np.float32), "w")
+    bias = onnx.numpy_helper.from_array(np.zeros(3, np.float32), "b")
+    shape = onnx.numpy_helper.from_array(np.array([-1, 64]), "shape")
+    info = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [
+            onnx.helper.make_node("Reshape", ["x", "shape"], ["flat"]),
+            onnx.helper.make_node("Gemm", ["flat", "w", "b"], ["y"]),
+        ],
+        "g",
+        [info("x", onnx.TensorProto.FLOAT, ["n", 8, 8, 1])],
+        [info("y", onnx.TensorProto.FLOAT, ["n", 3])],
+        [weights, bias, shape],
+    )
+    opset = onnx.helper.make_opsetid("", 17)
+    model = onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8)
+    found = ort_ptq(float_onnx=model.SerializeToString(), inputs=inputs)
+    assert (found.form, found.activated) == ("onnx", False)
+    assert b"QGemm" in optimized_model(found.data)
+    expected = inputs.reshape(-1, 64) @ onnx.numpy_helper.to_array(weights)
+    assert np.abs(_run(found, inputs) - expected).max() < 0.1 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("route", [naive, ort_ptq, tflite_dynamic, tflite_ptq])
+def test_what_is_missing_is_named(route, path):
+    nothing = {"model": None, "float_onnx": None, "inputs": None, "labels": None, "grid": GRID}
+    with pytest.raises(UsageError, match=r"--model|--dataset|holds none"):
+        route(**nothing)
+    if route in (naive, tflite_ptq):
+        with pytest.raises(UsageError, match="--dataset"):
+            route(**{**nothing, "model": path})

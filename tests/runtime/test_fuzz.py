@@ -1,0 +1,126 @@
+"""Ten thousand broken bundles, each from its seed; and how much memory a bundle may take."""
+
+import json
+import subprocess
+import sys
+import tracemalloc
+from collections import Counter
+from pathlib import Path
+
+import mutations
+import numpy as np
+import pytest
+
+from tinsmith_runtime import BundleError, load, read_bundle
+
+MUTATIONS = 10_000
+PROCESSES = 2
+# The largest input that is not refused by its size alone is a manifest of 1 MiB; as lists in lists
+# it becomes some 25 MB of objects, more than once. What is promised of a bomb is a gigabyte.
+MOST_GROWN_KB = 150_000
+BIG_BYTES = 8_000_000
+
+
+@pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
+def test_ten_thousand_mutations(tiny, tmp_path):
+    """No crash, no exception but `BundleError`, nothing accepted that is not the same bundle."""
+    each, started = MUTATIONS // PROCESSES, []
+    for first in range(0, MUTATIONS, each):
+        folder = tmp_path / str(first)
+        folder.mkdir()
+        words = (mutations.__file__, tiny, folder, first, each)
+        with (tmp_path / f"{first}.txt").open("w") as said:
+            line = [sys.executable, "-W", "error", *map(str, words)]
+            started.append((subprocess.Popen(line, stdout=said), Path(said.name)))
+    outcomes: Counter[tuple[str, str]] = Counter()
+    wrong = []
+    for process, said in started:
+        process.wait()
+        *lines, last = said.read_text().splitlines()
+        assert process.returncode == 0, f"ended with {process.returncode} on seed and kind {last}"
+        for line in lines:
+            seed, kind, found = line.split("\t")
+            outcome = json.loads(found)["outcome"]
+            outcomes[kind, outcome] += 1
+            if outcome not in ("refused", "unchanged"):
+                wrong.append(f"seed {seed}, {kind}: {found}")
+        grown_kb, unit = last.split("\t")
+        assert unit == "kB grown"
+        assert int(grown_kb) < MOST_GROWN_KB
+    assert wrong == []
+    assert outcomes.total() == MUTATIONS
+    refused = {kind: outcomes[kind, "refused"] for kind in mutations.KINDS}
+    assert all(count > 300 for count in refused.values()), refused
+    # A number put where the same number was, a file too many in a folder.
+    assert outcomes.total() - sum(refused.values()) < MUTATIONS / 50
+
+
+@pytest.fixture(scope="module")
+def big(bundle) -> dict[str, bytes]:
+    """The files of a bundle of some megabytes, all as the manifest declares them."""
+    return mutations.with_right_hashes(
+        dict(bundle.files), {"model.int8.tflite": bytes(BIG_BYTES), "model.int8.onnx": b"x"}
+    )
+
+
+def _peak_bytes(path: Path) -> int:
+    """What reading takes at most, numpy's arrays included."""
+    tracemalloc.start()
+    try:
+        read_bundle(path).golden()
+    except BundleError:
+        pass
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return peak
+
+
+@pytest.mark.parametrize("form", ["zip", "folder"])
+def test_memory_of_a_large_bundle(form: str, big, tmp_path):
+    path = tmp_path / "big"
+    if form == "zip":
+        path.write_bytes(mutations.zipped(list(big.items())))
+    else:
+        mutations.write_folder(path, big)
+    assert read_bundle(path).files == big
+    assert BIG_BYTES < _peak_bytes(path) < 2.5 * BIG_BYTES
+
+
+@pytest.mark.parametrize("what", ["promised", "padded", "directory", "hole"])
+def test_memory_of_a_hostile_bundle(what: str, big, bundle, tmp_path):
+    """Four times its size is the most, and a size that is a lie costs nothing."""
+    path = tmp_path / "hostile.tin"
+    small = mutations.zipped(list(bundle.files.items()))
+    if what == "promised":  # a gigabyte of golden vectors, with three numbers behind it
+        header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (1073741824,)}\n"
+        npy = b"\x93NUMPY\1\0" + len(header).to_bytes(2, "little") + header + b"123"
+        golden = {"golden.npz": mutations.zipped([("inputs.npy", npy)])}
+        files = mutations.with_right_hashes(dict(bundle.files), golden)
+        path.write_bytes(mutations.zipped(list(files.items())))
+    elif what == "padded":  # what lies before the zip is none of its entries
+        path.write_bytes(bytes(BIG_BYTES) + small)
+    elif what == "directory":  # a million entries, of 50 bytes each
+        at = small.index(b"PK\1\2")
+        entry = small[at : small.index(b"PK\1\2", at + 4)]
+        end = mutations.zip_end(len(entry) * 10**6, at)
+        path.write_bytes(small[:at] + entry * 10**6 + end)
+    else:
+        with path.open("wb") as stream:
+            stream.truncate(1 << 34)  # a hole: it takes no room on the disk
+    with pytest.raises(BundleError):
+        read_bundle(path).golden()
+    assert _peak_bytes(path) < 1_000_000
+
+
+def test_swapped_models_are_named(bundle, tmp_path, engine):
+    """A folder and a zip alike: the hash is right, so the engine is what finds it."""
+    form, other = {"litert": ("tflite", "onnx"), "onnx": ("onnx", "tflite")}[engine]
+    name, data = f"model.int8.{form}", bundle.files[f"model.int8.{other}"]
+    files = mutations.with_right_hashes(dict(bundle.files), {name: data})
+    mutations.write_folder(tmp_path / "folder", files)
+    (tmp_path / "zip.tin").write_bytes(mutations.zipped(list(files.items())))
+    for path in (tmp_path / "folder", tmp_path / "zip.tin"):
+        assert read_bundle(path).golden().inputs.dtype == np.uint8
+        with pytest.raises(BundleError, match=f"^{name}: "):
+            load(path, engine)

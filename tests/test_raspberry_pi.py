@@ -1,0 +1,73 @@
+"""What docs/raspberry-pi.md shows that no emulated board can run; tests/arm64 runs the rest."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "docs" / "raspberry-pi.md").read_text()
+FILES = dict(re.findall(r"```\w+ file=(\S+)\n(.*?)```", GUIDE, re.DOTALL))
+SOURCE = "".join(path.read_text() for path in sorted((ROOT / "runtime").rglob("*.py")))
+# What others say: pip, Python, the kernel, the shell.
+FOREIGN = {
+    "externally-managed-environment",
+    "No matching distribution found for ai-edge-litert",
+    "Illegal instruction",
+    "No module named 'picamera2'",
+    "numpy.dtype size changed",
+    "Killed",
+}
+
+
+def test_symptoms_are_what_the_runtime_says() -> None:
+    table = GUIDE[GUIDE.index("| what you see") :]
+    cells = [line.split("|")[1] for line in table.splitlines()[2:]]
+    symptoms = {words for cell in cells for words in re.findall("`([^`]+)`", cell)}
+    symptoms -= {*FOREIGN, "tflite-runtime", "install", "tinsmith run"}
+    assert len(symptoms) > 10
+    for words in symptoms:
+        assert words in re.sub(r'"\s*\n\s*f?"', "", SOURCE), words
+
+
+def test_units(tmp_path: Path) -> None:
+    """Systemd's own judgement, with the script where the unit says it is."""
+    if shutil.which("systemd-analyze") is None:
+        reason = "systemd-analyze is missing: apt-get install systemd"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    script = tmp_path / "classify.sh"
+    script.write_text(FILES["classify.sh"])
+    units = []
+    for name in ("tinsmith-inbox.path", "tinsmith-inbox.service"):
+        unit = tmp_path / name
+        unit.write_text(FILES[name].replace("/srv/tinsmith/classify.sh", str(script)))
+        units.append(str(unit))
+    line = ["systemd-analyze", "verify", "--man=no", *units]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=60)
+    said = [
+        line for line in done.stderr.splitlines() if str(tmp_path) in line or "tinsmith" in line
+    ]
+    assert (done.returncode, said) == (0, [])
+    broken = tmp_path / "tinsmith-broken.service"
+    broken.write_text(FILES["tinsmith-inbox.service"].replace("/bin/sh", "/nowhere/sh"))
+    done = subprocess.run([*line[:3], str(broken)], capture_output=True, text=True, timeout=60)
+    assert done.returncode or "tinsmith-broken" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["classify.sh"])
+def test_script_is_a_script(name: str) -> None:
+    done = subprocess.run(["/bin/sh", "-n"], input=FILES[name], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_python_is_ten_lines_at_most() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    compile(code, "raspberry-pi.md", "exec")
+    assert len([line for line in code.splitlines() if line]) <= 10
+
+
+def test_readme_links_it() -> None:
+    assert "](docs/raspberry-pi.md)" in (ROOT / "README.md").read_text()

@@ -1,0 +1,27 @@
+"""Candidates and methods to time, as short as a test can have them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tinsmith_bench.candidate import Candidate, Runner
+from tinsmith_bench.report import Method
+
+
+def candidate(name: str, open_runner: Callable[[int], Runner]) -> Candidate:
+    return Candidate(name, "b", name, "litert", "int8", "f", 1, open_runner, None)
+
+
+def method(**changes: Any) -> Method:
+    fields: dict[str, Any] = {
+        "seed": 0,
+        "rounds": 10,
+        "processes": 2,
+        "threads": (1,),
+        "batches": (1, 4),
+        "rate_hz": None,
+        "cold_starts": 1,
+        "top_k": 1,
+        "clock": "",
+        "timer_overhead_ns": 0.0,
+    }
+    return Method(**{**fields, **changes})
