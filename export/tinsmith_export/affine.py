@@ -144,5 +144,5 @@ def affine_by_convolution(graph: Graph) -> Graph:
     return graph
 
 
-def _f32(values: NDArray[np.floating]) -> NDArray[np.float32]:  # type: ignore[type-arg]
+def _f32(values: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(values, np.float32)

@@ -55,14 +55,8 @@ def pool_by_convolution(graph: Graph) -> Graph:
         source = graph.node(node.inputs[0])
         share = _share(source.shape, node)
         if padding == "same" and not np.all(share == 1):
-            counted = Node(
-                f"{name}/counted",
-                "Weigh",
-                (name,),
-                node.shape,
-                {},
-                {"factor": np.float32(1) / share},
-            )
+            weights = {"factor": np.float32(1) / share}
+            counted = Node(f"{name}/counted", "Weigh", (name,), node.shape, {}, weights)
             graph = graph.inserted(mean, counted)
     return graph
 

@@ -43,7 +43,7 @@ class Entry:
             return graph
         factor, offset = self._first
         entry = graph.nodes[0]
-        weights = {"factor": np.float32(factor), "offset": np.float32(offset)}
+        weights = {"factor": np.asarray(factor, "f4"), "offset": np.asarray(offset, "f4")}
         affine = Node("input/range", "Affine", (entry.name,), entry.shape, {}, weights)
         return graph.inserted(entry, affine)
 

@@ -99,7 +99,7 @@ def split_leaky_relu(graph: Graph) -> Graph:
         slope = node.config["negative_slope"]
         parts = []
         for part, factor in (("positive", 1 - slope), ("both", slope)):
-            weights = {"factor": np.float32(factor), "offset": np.float32(0)}
+            weights = {"factor": np.asarray(factor, "f4"), "offset": np.zeros((), "f4")}
             parts.append(Node(f"{name}/{part}", "Affine", node.inputs, node.shape, {}, weights))
         clip = Node(f"{name}/relu", "Clip", (parts[0].name,), node.shape, {"clip": (0.0, None)})
         total = Node(name, "Add", (clip.name, parts[1].name), node.shape)

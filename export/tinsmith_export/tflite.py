@@ -125,7 +125,7 @@ def products(data: bytes) -> list[Product]:
 
 
 def _layer(name: str) -> str:
-    """The layer in a tensor's name, `model/quant_LAYER/Operator;…`; fused operators stand in a row."""
+    """The layer in a tensor's name, `model/quant_LAYER/Operator;…`, one for each fused operator."""
     for part in name.split(";"):
         _, found, rest = part.partition("/quant_")
         if found:
