@@ -13,7 +13,7 @@ from tinsmith_train.noise import import_tensorflow
 
 import_tensorflow()
 
-from tinsmith_export.convert import convert  # noqa: E402
+from tinsmith_export.convert import convert, convert_floats  # noqa: E402
 from tinsmith_export.entry import Entry, enter  # noqa: E402
 from tinsmith_export.graph import Graph  # noqa: E402
 from tinsmith_export.measures import parity  # noqa: E402
@@ -23,7 +23,7 @@ from tinsmith_export.proof import (  # noqa: E402
     run_batches,
 )
 from tinsmith_export.reader import read_graph  # noqa: E402
-from tinsmith_export.rebuild import rebuild, run  # noqa: E402
+from tinsmith_export.rebuild import rebuild  # noqa: E402
 from tinsmith_export.recipe import Quantized, quantize  # noqa: E402
 from tinsmith_export.rewrite import rewrite  # noqa: E402
 from tinsmith_export.samples import Samples  # noqa: E402
@@ -96,17 +96,20 @@ def rewritten(model: Any) -> tuple[Graph, str]:
 
 def require_same_outputs(graph: Graph, activation: str, model: Any, inputs: Any) -> None:
     """Asserts that a rewritten graph gives what its Keras model gives."""
-    expected = run(model, inputs)
-    found = ACTIVATIONS[activation](run(rebuild(graph), inputs))
+    expected = np.asarray(model(inputs, training=False))
+    found = ACTIVATIONS[activation](np.asarray(rebuild(graph)(inputs)))
     size = max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * size)
 
 
-def compiled(model: Any, count: int = 100, inputs: NDArray[Any] | None = None) -> Compiled:
+def compiled(
+    model: Any, count: int = 100, inputs: NDArray[Any] | None = None, floats: bool = False
+) -> Compiled:
     """Compiles a model by post-training quantization.
 
     Asserts on the way that the rewritten model gives what Keras gives, that both files multiply
-    integers alone, and that none can saturate. How far the engines agree is in `parity`.
+    integers alone, and that none can saturate. How far the engines agree is in `parity`. The float
+    files are made on demand: they take as long as the int8 ones.
     """
     graph = read_graph(trace(model))
     if inputs is None:
@@ -117,11 +120,11 @@ def compiled(model: Any, count: int = 100, inputs: NDArray[Any] | None = None) -
     reals = entry.reals(inputs)
     require_same_outputs(graph, activation, model, reals)
     reference = rebuild(graph)
-    lesson = Lesson(reals, run(reference, reals), None)
+    lesson = Lesson(reals, np.asarray(reference(reals)), None)
     quantized = quantize(graph, entry.span, lesson, lesson, 0, 0, lambda *_: None)
     classes = len(graph.output.shape) == 1
     labels = samples.class_names(graph.output.shape[-1]) if classes else ()
-    converted = convert(graph, reference, quantized, entry.source, labels, activation, classes)
+    converted = convert(quantized, entry.source, labels, activation, classes)
     count = len(quantized.graph.weighted)
     kernels = require_integer_kernels(converted.files["model.int8.onnx"], count)
     require_no_saturation(converted.products)
@@ -135,7 +138,7 @@ def compiled(model: Any, count: int = 100, inputs: NDArray[Any] | None = None) -
         activation,
         entry,
         quantized,
-        converted.files,
+        converted.files | (convert_floats(graph, reference) if floats else {}),
         converted.output,
         converted.products,
         kernels,

@@ -19,6 +19,8 @@ OLDEST_PYTHON = (3, 11)
 _HEARTBEAT_S = 10
 # After the last word the guest removes its folder; killing what runs takes it a moment.
 _PARTING_S = 20
+# A socket's name has at most 104 bytes, of which ssh needs some twenty.
+_LONGEST_FOLDER = 80
 _ALIVE = ("ConnectTimeout=20", f"ServerAliveInterval={_HEARTBEAT_S}", "ServerAliveCountMax=3")
 # What ssh says, and what to do about it.
 _CURES = {
@@ -98,6 +100,8 @@ class Connection:
         self._host = host
         # One connection for both: a password is asked once, and a copy ends with it.
         shared = ("ControlMaster=auto", f"ControlPath={folder / 's'}", "ControlPersist=no")
+        if len(str(folder)) > _LONGEST_FOLDER:
+            shared = ("ControlMaster=no", "ControlPath=none", "ControlPersist=no")
         pairs = (*host.options, *shared, *_ALIVE)
         self._options = [word for pair in pairs for word in ("-o", pair)]
         if host.identity:

@@ -10,7 +10,7 @@ from tinsmith_export.exporting import (
     export,
     sensitivity,
 )
-from tinsmith_export.samples import Samples, from_dataset
+from tinsmith_export.samples import Samples, from_calibration, from_dataset
 
 __all__ = [
     "Checkpoint",
@@ -21,6 +21,7 @@ __all__ = [
     "Sensitivity",
     "compile_model",
     "export",
+    "from_calibration",
     "from_dataset",
     "sensitivity",
 ]

@@ -13,6 +13,8 @@ from tinsmith_export.convolutions import depthwise
 from tinsmith_export.graph import WEIGHTED, Graph, Node
 
 Vector = NDArray[np.float64]
+FOLDING = (*WEIGHTED, "LayerNormalization")
+_MOVING = ("Reshape", "Cropping2D", "UpSampling2D", "DepthToSpace")
 
 
 def affine_of(node: Node) -> tuple[Vector, Vector]:
@@ -46,14 +48,27 @@ def merge_affines(graph: Graph) -> Graph:
 def fold_affine(graph: Graph) -> Graph:
     """Folds an affine layer into the product before it (Jacob et al. 2018, section 3.2).
 
-    `factor * (w * a + b) + offset` is one product with scaled weights and one bias.
+    `factor * (w * a + b) + offset` is one product with scaled weights and one bias. Between them
+    may stand what only moves values.
     """
     for name in [node.name for node in graph.nodes if node.kind == "Affine"]:
         affine = graph.node(name)
-        layer = graph.node(affine.inputs[0])
-        if layer.kind not in WEIGHTED or graph.only_reader(layer.name) is None:
+        layer, (factor, offset) = graph.node(affine.inputs[0]), affine_of(affine)
+        while layer.kind in _MOVING and graph.only_reader(layer.name) is not None:
+            source = graph.node(layer.inputs[0])
+            # A block's places lie one after the other in the channels, each with all channels.
+            times = source.shape[-1] // len(factor) if layer.kind == "DepthToSpace" else 1
+            factor, offset = np.tile(factor, times), np.tile(offset, times)
+            layer = source if len(factor) == source.shape[-1] else affine
+        if layer.kind not in FOLDING or graph.only_reader(layer.name) is None:
             continue
-        factor, offset = affine_of(affine)
+        if layer.kind == "LayerNormalization":
+            weights = {
+                "gamma": _f32(layer.weights["gamma"] * factor),
+                "beta": _f32(layer.weights["beta"] * factor + offset),
+            }
+            graph = graph.replaced(replace(layer, weights=weights)).without(affine.name)
+            continue
         kernel_name = WEIGHTED[layer.kind]
         kernel = layer.weights[kernel_name]
         # A depthwise kernel is (kh, kw, C, M), its output channel c * M + m.
@@ -129,5 +144,5 @@ def affine_by_convolution(graph: Graph) -> Graph:
     return graph
 
 
-def _f32(values: NDArray[np.floating]) -> NDArray[np.float32]:  # type: ignore[type-arg]
+def _f32(values: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.asarray(values, np.float32)

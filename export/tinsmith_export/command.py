@@ -15,6 +15,7 @@ from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train import load_dataset
 from tinsmith_train.named import import_named
+from tinsmith_train.noise import import_tensorflow
 
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
@@ -139,6 +140,8 @@ def _run(arguments: argparse.Namespace) -> int:
         samples = load_dataset(arguments.dataset or "mnist", arguments.data_dir)
     else:
         find_calibration(samples)
+    if arguments.custom_objects:
+        import_tensorflow(arguments.verbose)  # first, for the user's module imports Keras as loudly
     objects = [import_named(spec) for spec in arguments.custom_objects]
     options = Options(
         input_range=tuple(arguments.input_range),

@@ -19,12 +19,12 @@ from tinsmith_runtime.manifest import Input, Output
 
 @dataclass(frozen=True)
 class Converted:
-    """The model files.
+    """The int8 files.
 
     Attributes:
         files: name to bytes.
         output: what the int8 files' outputs mean.
-        products: of the int8 files.
+        products: in both.
     """
 
     files: dict[str, bytes]
@@ -33,20 +33,16 @@ class Converted:
 
 
 def convert(
-    graph: Graph,
-    reference: tf_keras.Model,
     quantized: Quantized,
     source: Input,
     labels: Sequence[str],
     activation: str,
     classes: bool,
 ) -> Converted:
-    """Makes the model files.
+    """Makes the int8 files.
 
     Args:
-        graph: the float graph.
-        reference: the same as a model.
-        quantized: what became of it.
+        quantized: the model.
         source: the model's input.
         labels: the names of the classes, none for values.
         activation: what the runtime applies to the output.
@@ -74,10 +70,16 @@ def convert(
     files = {
         "model.int8.tflite": int8,
         "model.int8.onnx": to_int8_onnx(quantized.graph, quantized.ranges, found, source, target),
+    }
+    return Converted(files, target, tuple(found.values()))
+
+
+def convert_floats(graph: Graph, reference: tf_keras.Model) -> dict[str, bytes]:
+    """Makes the float files, name to bytes, of a graph and the model that is the same."""
+    return {
         "model.float.tflite": to_float_tflite(reference),
         "model.float.onnx": to_onnx(graph),
     }
-    return Converted(files, target, tuple(found.values()))
 
 
 def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[str, Product]:

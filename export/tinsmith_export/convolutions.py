@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.graph import WEIGHTED, Graph, Node
 
 
 def depthwise(
@@ -44,15 +44,19 @@ def pool_by_convolution(graph: Graph) -> Graph:
     for name in [node.name for node in graph.nodes if node.kind == "AveragePooling2D"]:
         node = graph.node(name)
         size, padding = node.config["pool_size"], node.config["padding"]
+        stride = max(node.config["strides"])
+        if any(
+            s < stride and n > 1 for s, n in zip(node.config["strides"], node.shape, strict=False)
+        ):
+            continue  # TensorFlow has no depthwise convolution of two strides
         kernel = np.full((*size, node.shape[-1], 1), 1 / np.prod(size), np.float32)
-        mean = depthwise(node, kernel, strides=node.config["strides"], padding=padding)
+        mean = depthwise(node, kernel, strides=(stride, stride), padding=padding)
         graph = graph.replaced(mean)
         source = graph.node(node.inputs[0])
         share = _share(source.shape, node)
         if padding == "same" and not np.all(share == 1):
-            counted = Node(
-                f"{name}/counted", "Weigh", (name,), node.shape, {}, {"factor": 1 / share}
-            )
+            weights = {"factor": np.float32(1) / share}
+            counted = Node(f"{name}/counted", "Weigh", (name,), node.shape, {}, weights)
             graph = graph.inserted(mean, counted)
     return graph
 
@@ -93,4 +97,23 @@ def dense_by_convolution(graph: Graph) -> Graph:
         image = replace(image, inputs=(into.name,), shape=(1, rows, node.shape[-1]))
         out = Node(f"{node.name}/values", "Reshape", (node.name,), node.shape)
         graph = graph.replaced(image, into).inserted(image, out)
+    return graph
+
+
+def spread_dilation(graph: Graph) -> Graph:
+    """Puts the zeros of a dilated convolution into its kernel.
+
+    TensorFlow's converter leaves a fake-quantized dilated convolution in float.
+    """
+    for node in graph.weighted:
+        steps = node.config.get("dilation_rate", (1, 1))
+        if steps == (1, 1):
+            continue
+        name = WEIGHTED[node.kind]
+        kernel = node.weights[name]
+        size = [(taps - 1) * step + 1 for taps, step in zip(kernel.shape, steps, strict=False)]
+        spread = np.zeros((*size, *kernel.shape[2:]), np.float32)
+        spread[:: steps[0], :: steps[1]] = kernel
+        weights = {**node.weights, name: spread}
+        graph = graph.replaced(replace(node.configured(dilation_rate=(1, 1)), weights=weights))
     return graph

@@ -15,9 +15,9 @@ import keras
 import tf_keras
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.reader import READERS
+from tinsmith_export.reader import READERS, ROUNDINGS
 from tinsmith_export.savedmodel import FILE, SavedModel, load_saved_model
-from tinsmith_export.trace import PASS
+from tinsmith_export.trace import PASS, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 _SUFFIXES = (".keras", ".h5")
@@ -51,7 +51,7 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
                 f"{path}: expected a SavedModel folder with {FILE} in it: "
                 "save it with model.export('FOLDER')"
             )
-        return load_saved_model(path, READERS.keys() | set(PASS))
+        return load_saved_model(path, {*READERS, *PASS, *ROUNDINGS})
     if not path.is_file():
         raise UsageError(f"{path}: no such model: make one with `tinsmith train`")
     if path.suffix not in _SUFFIXES:
@@ -84,10 +84,14 @@ def prepared(model: Any, input_shape: tuple[int, ...] | None, output: str | None
 
     Raises:
         UsageError: there is no such output, or this is no model.
-        TinsmithError: there are several inputs or outputs, or no input shape.
+        TinsmithError: there are several inputs or outputs, no input shape, or the model is
+            quantized already.
     """
     if not isinstance(model, keras.Model | tf_keras.Model | SavedModel):
         raise UsageError(f"expected a model of Keras 3 or tf_keras, got {type(model).__name__}")
+    for part in () if isinstance(model, SavedModel) else parts(model):
+        if getattr(part, "quantization_mode", None) or type(part).__name__ in _QUANTIZED:
+            raise _already_quantized(part.name, type(part).__name__)
     library: Any = tf_keras if isinstance(model, tf_keras.Model) else keras
     if not isinstance(model, SavedModel) and not getattr(model, "inputs", None):
         if input_shape is None:
@@ -105,20 +109,33 @@ def prepared(model: Any, input_shape: tuple[int, ...] | None, output: str | None
             f"{model.name}: expected one input, got {len(model.inputs)} ({sources}): compile the "
             "part behind one of them, keras.Model(INPUT, OUTPUT)"
         )
-    names = list(model.outputs if isinstance(model, SavedModel) else model.output_names)
-    if output is None and len(names) > 1:
+    outputs = _outputs(model)
+    names = ", ".join(outputs)
+    if output is None and len(outputs) > 1:
         raise TinsmithError(
-            f"{model.name}: expected one output, got {len(names)} ({', '.join(names)}): choose "
-            "one with --output NAME, or join them with a Concatenate layer"
+            f"{model.name}: expected one output, got {len(outputs)} ({names}): choose one with "
+            "--output NAME, or join them with a Concatenate layer"
         )
-    if output is not None and output not in names:
-        raise UsageError(f"--output {output}: the model's outputs are {', '.join(names)}")
-    if len(names) == 1:
-        return model
+    if output is not None and output not in outputs:
+        raise UsageError(f"--output {output}: the model's outputs are {names}")
+    chosen = output or next(iter(outputs))
     if isinstance(model, SavedModel):
-        return model.selected(str(output))
-    chosen = model.outputs[names.index(str(output))]
-    return library.Model(model.inputs, chosen, name=model.name)
+        return model.selected(chosen)
+    # A sequential model of Keras 3 has neither `input` nor `output`.
+    ends = (getattr(model, "input", None), getattr(model, "output", None))
+    if len(outputs) == 1 and not any(isinstance(end, dict) for end in ends):
+        return model
+    return library.Model(model.inputs[0], outputs[chosen], name=model.name)
+
+
+def _outputs(model: Any) -> Mapping[str, Any]:
+    """The outputs by name; a sequential model of Keras 3 has one without a name."""
+    if isinstance(model, SavedModel):
+        return model.outputs
+    if isinstance(getattr(model, "output", None), dict):
+        return dict(model.output)
+    names = getattr(model, "output_names", ["output"])
+    return dict(zip(names, model.outputs, strict=True))
 
 
 def _registered(custom_objects: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,14 +184,18 @@ def _name(entry: Mapping[str, Any]) -> str:
     return str(config.get("name", entry["class_name"]) if isinstance(config, dict) else config)
 
 
+def _already_quantized(name: str, kind: str) -> TinsmithError:
+    return TinsmithError(
+        f"layer `{name}` ({kind}): the model is quantized already: give the float model that it "
+        "was made of"
+    )
+
+
 def _refuse_code(entry: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Refuses what Keras would run or import, and what is quantized already."""
     kind, module, name = entry["class_name"], entry.get("module"), _name(entry)
     if kind.rpartition(">")[2] in _QUANTIZED:
-        raise TinsmithError(
-            f"layer `{name}` ({kind}): the model is quantized already: give the float model that "
-            "it was made of"
-        )
+        raise _already_quantized(name, kind)
     if kind in ("Lambda", "__lambda__"):
         raise UnsupportedLayerError(
             f"layer `{name if kind == 'Lambda' else kind}` (Lambda) carries code, which is not "

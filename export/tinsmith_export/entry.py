@@ -1,7 +1,7 @@
 """What goes into the model: pixels or features, and the integers that stand for them."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from tinsmith_export.ranges import Range
 from tinsmith_export.samples import Samples
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.features import quantize
-from tinsmith_runtime.manifest import Input, Preprocessing
+from tinsmith_runtime.manifest import Input
 
 _PIXELS = Range(1.0, -128)
 
@@ -43,7 +43,7 @@ class Entry:
             return graph
         factor, offset = self._first
         entry = graph.nodes[0]
-        weights = {"factor": np.float32(factor), "offset": np.float32(offset)}
+        weights = {"factor": np.asarray(factor, "f4"), "offset": np.asarray(offset, "f4")}
         affine = Node("input/range", "Affine", (entry.name,), entry.shape, {}, weights)
         return graph.inserted(entry, affine)
 

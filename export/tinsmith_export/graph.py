@@ -11,11 +11,18 @@ from numpy.typing import NDArray
 WEIGHTED = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
 # Functions that stay a layer of their own. The engines have a kernel for them on integers, or
 # compute them in float between two roundings.
-FUNCTIONS = ("sigmoid", "tanh", "gelu", "elu", "selu", "softplus")
+FUNCTIONS = ("sigmoid", "tanh", "gelu", "elu", "softplus")
 # Layers whose output is an integer range of its own, because they compute new values.
 RANGED = (*WEIGHTED, "Add", "Multiply", "Weigh", "Function", "LayerNormalization")
 # Layers whose output codes are among their input's.
-PASSING = ("MaxPooling2D", "ZeroPadding2D", "Cropping2D", "UpSampling2D", "Reshape")
+PASSING = (
+    "MaxPooling2D",
+    "ZeroPadding2D",
+    "Cropping2D",
+    "UpSampling2D",
+    "DepthToSpace",
+    "Reshape",
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -448,6 +448,12 @@ def _upsampling(writer: _Float, node: Node) -> str:
     )
 
 
+def _depth_to_space(writer: _Float, node: Node) -> str:
+    return writer.moved(
+        "DepthToSpace", node, [writer.source(node)], blocksize=node.config["block"], mode="DCR"
+    )
+
+
 def _reshape(writer: _Float, node: Node) -> str:
     source = writer._graph.node(node.inputs[0])
     flat = writer.to_channels_last(writer.source(node), source.shape)
@@ -473,5 +479,6 @@ _WRITERS: dict[str, Callable[[_Float, Node], str]] = {
     "ZeroPadding2D": _zero_padding,
     "Cropping2D": _cropping,
     "UpSampling2D": _upsampling,
+    "DepthToSpace": _depth_to_space,
     "Reshape": _reshape,
 }

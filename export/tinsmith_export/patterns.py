@@ -61,10 +61,11 @@ def find_layer_norm(graph: Graph) -> Graph:
 
 
 def _layer_norm(graph: Graph, total: Node, scaled: Node, shift: Node) -> Node | None:
-    if shift.kind != "Affine" or scaled.kind != "Multiply":
+    product, sign, beta = shift, np.ones(1), np.zeros(total.shape[-1])
+    if shift.kind == "Affine":
+        product, (sign, beta) = graph.node(shift.inputs[0]), affine_of(shift)
+    if scaled.kind != "Multiply":
         return None
-    sign, beta = affine_of(shift)
-    product = graph.node(shift.inputs[0])
     shared = set(scaled.inputs) & set(product.inputs)
     if product.kind != "Multiply" or len(shared) != 1 or len(set(sign)) != 1:
         return None
@@ -98,9 +99,20 @@ def split_leaky_relu(graph: Graph) -> Graph:
         slope = node.config["negative_slope"]
         parts = []
         for part, factor in (("positive", 1 - slope), ("both", slope)):
-            weights = {"factor": np.float32(factor), "offset": np.float32(0)}
+            weights = {"factor": np.asarray(factor, "f4"), "offset": np.zeros((), "f4")}
             parts.append(Node(f"{name}/{part}", "Affine", node.inputs, node.shape, {}, weights))
         clip = Node(f"{name}/relu", "Clip", (parts[0].name,), node.shape, {"clip": (0.0, None)})
         total = Node(name, "Add", (clip.name, parts[1].name), node.shape)
         graph = graph.replaced(total, *parts, clip)
+    return graph
+
+
+def join_upsamplings(graph: Graph) -> Graph:
+    """Makes one of two upsamplings in a row, rows and columns: Keras 3 does one after the other."""
+    for name in [node.name for node in graph.nodes if node.kind == "UpSampling2D"]:
+        second = graph.node(name)
+        first = graph.node(second.inputs[0])
+        if first.kind == "UpSampling2D" and graph.only_reader(first.name) is not None:
+            size = tuple(np.multiply(first.config["size"], second.config["size"]).tolist())
+            graph = graph.replaced(second.configured(size=size)).without(first.name)
     return graph

@@ -13,7 +13,7 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.convert import convert
+from tinsmith_export.convert import convert, convert_floats
 from tinsmith_export.divergence import first_difference
 from tinsmith_export.doors import prepared
 from tinsmith_export.doubts import doubt
@@ -176,10 +176,9 @@ def compile_bundle(
 
     progress.stage("converting to TFLite and ONNX")
     labels = samples.class_names(work.graph.output.shape[-1]) if classes else ()
-    converted = convert(
-        work.graph, work.reference, quantized, entry.source, labels, work.activation, classes
-    )
-    files, target = converted.files, converted.output
+    converted = convert(quantized, entry.source, labels, work.activation, classes)
+    files = converted.files | convert_floats(work.graph, work.reference)
+    target = converted.output
     span = quantized.ranges[quantized.graph.output.name]
     kept = [node.name for node in quantized.kept]
     weighted = quantized.graph.weighted

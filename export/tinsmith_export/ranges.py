@@ -73,7 +73,8 @@ def separate(graph: Graph) -> Graph:
         sources = {edge: _ranged(graph, edge) for edge in node.inputs}
         clips = {source.clip == RELU for found in sources.values() for source in found}
         mixed = node.kind == "Concatenate" and len(clips) > 1
-        inputs, before = [], []
+        inputs: list[str] = []
+        before: list[Node] = []
         for edge, found in sources.items():
             stuck = any(_stuck(source) or (mixed and source.clip == RELU) for source in found)
             if stuck:

@@ -86,7 +86,8 @@ def _clipping(node: Node) -> Callable[[Any], Any] | None:
     if (low, high) == (None, None):
         return None
     if (low, high) in ((0, None), (0, 6)):
-        return tf.nn.relu if high is None else tf.nn.relu6
+        relu: Callable[[Any], Any] = tf.nn.relu if high is None else tf.nn.relu6
+        return relu
 
     def clip(x: Any) -> Any:
         x = x if low is None else tf.maximum(x, low)
@@ -146,6 +147,7 @@ _LAYERS: dict[str, Callable[[Node], Any]] = {
     "ZeroPadding2D": lambda node: L.ZeroPadding2D(name=node.name, **node.config),
     "Cropping2D": lambda node: L.Cropping2D(name=node.name, **node.config),
     "UpSampling2D": lambda node: L.UpSampling2D(name=node.name, **node.config),
+    "DepthToSpace": _computed(lambda node, x: tf.nn.depth_to_space(x, node.config["block"])),
     # Keras's own layer would ask for the batch size at run time: three operators more.
     "Reshape": _computed(lambda node, x: tf.reshape(x, (-1, *node.shape))),
 }

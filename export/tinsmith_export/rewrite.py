@@ -7,18 +7,20 @@ from tinsmith_export.affine import (
     merge_affines,
 )
 from tinsmith_export.clips import fuse_clips, hoist_clips, split_clips, swap_affine
-from tinsmith_export.convolutions import dense_by_convolution, pool_by_convolution
+from tinsmith_export.convolutions import dense_by_convolution, pool_by_convolution, spread_dilation
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.graph import FUNCTIONS, PASSING, RANGED, Graph
-from tinsmith_export.patterns import find_gelu, find_layer_norm, split_leaky_relu
+from tinsmith_export.patterns import find_gelu, find_layer_norm, join_upsamplings, split_leaky_relu
 
 # In this order: each finds what those before have left.
 REWRITES = (
+    join_upsamplings,
     merge_affines,
     find_layer_norm,
     find_gelu,
     split_leaky_relu,
     pool_by_convolution,
+    spread_dilation,
 )
 FOLDS = (merge_affines, swap_affine, hoist_clips, fold_affine)
 LAST = (

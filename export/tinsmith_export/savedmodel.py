@@ -5,6 +5,7 @@ graph is read first, and refused if it holds an operator that tinsmith does not 
 weights are read from the checkpoint by name. Nothing else of the folder is looked at.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,7 +55,7 @@ class SavedModel:
         """The same with one of its outputs alone."""
         return replace(self, outputs={output: self.outputs[output]})
 
-    def function(self, shape: tuple[int, ...]) -> Any:
+    def function(self, shape: tuple[int | None, ...]) -> Any:
         """A function of TensorFlow that computes the first output for inputs of a shape."""
 
         def call(x: Any) -> Any:
@@ -110,12 +111,14 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
     outputs = {key: info.name for key, info in sorted(signature.outputs.items())}
     inputs = [(key, tf.as_dtype(info.dtype).name) for key, info in signature.inputs.items()]
     if [kind for _, kind in inputs] != ["float32"]:
-        found = ", ".join(f"{key} ({kind})" for key, kind in sorted(inputs))
-        raise TinsmithError(f"{folder}: expected one input of float32, got {found}")
+        sources = ", ".join(f"{key} ({kind})" for key, kind in sorted(inputs))
+        raise TinsmithError(f"{folder}: expected one input of float32, got {sources}")
     (source,) = signature.inputs.values()
     nodes = [name.rpartition(":")[0] for name in outputs.values()]
     with silence():  # which calls a function of its own deprecated
         graph = tf.compat.v1.graph_util.extract_sub_graph(graphs[0].graph_def, nodes)
+    variables = _read_variables(folder, graph, graphs[0].object_graph_def)
+    _prune_functions(graph)
     for node in _nodes(graph):
         if node.op not in known and node.op not in _PLUMBING:
             layer = scope_of(node.name) or node.name
@@ -124,7 +127,6 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
                 "take another layer there (docs/compiling.md lists those that compile)"
             )
     spec = tf.TensorSpec(tf.TensorShape(source.tensor_shape), tf.float32, source.name)
-    variables = _read_variables(folder, graph, graphs[0].object_graph_def)
     return SavedModel(folder.resolve().name, graph, (spec,), outputs, variables)
 
 
@@ -134,17 +136,40 @@ def scope_of(operator: str) -> str:
 
 
 def _nodes(graph: Any) -> Iterator[Any]:
-    """Every operator of a graph and of the functions that it calls."""
+    """Every operator of a graph and of its functions."""
+    yield from graph.node
+    for function in graph.library.function:
+        yield from function.node_def
+
+
+def _called(node: Any) -> Iterator[Any]:
+    """The functions that an operator names, as its settings hold them."""
+    for setting in node.attr.values():
+        yield from (setting.func, *setting.list.func)
+
+
+def _prune_functions(graph: Any) -> None:
+    """Leaves the functions that the graph calls, under names that no other model has.
+
+    TensorFlow refuses a second function of a name. The names say what the graph holds, so that the
+    same model may be loaded twice.
+    """
     functions = {function.signature.name: function for function in graph.library.function}
-    waiting, seen = [graph.node], set()
+    waiting, used = list(graph.node), dict[str, Any]()
     while waiting:
-        for node in waiting.pop():
-            yield node
-            for setting in node.attr.values():
-                names = {setting.func.name, *(function.name for function in setting.list.func)}
-                for name in sorted(names & functions.keys() - seen):
-                    seen.add(name)
-                    waiting.append(functions[name].node_def)
+        for called in _called(waiting.pop()):
+            if called.name in functions and called.name not in used:
+                used[called.name] = functions[called.name]
+                waiting += functions[called.name].node_def
+    kept = [used[name] for name in sorted(used)]
+    graph.library.Clear()
+    graph.library.function.extend(kept)
+    tag = hashlib.sha256(graph.SerializeToString(deterministic=True)).hexdigest()[:16]
+    for called in (called for node in _nodes(graph) for called in _called(node)):
+        if called.name in used:
+            called.name += f"_{tag}"
+    for function in graph.library.function:
+        function.signature.name += f"_{tag}"
 
 
 def _read_variables(folder: Path, graph: Any, saved: Any) -> dict[str, NDArray[Any]]:

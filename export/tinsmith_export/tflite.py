@@ -131,7 +131,7 @@ def operator_name(model: Any, operator: Any) -> str:
 
 
 def layer_of(name: str) -> str:
-    """The layer in a tensor's name, `model/quant_LAYER/Operator;…`; fused operators stand in a row."""
+    """The layer in a tensor's name, `model/quant_LAYER/Operator;…`, one for each fused operator."""
     for part in name.split(";"):
         _, found, rest = part.partition("/quant_")
         if found:

@@ -27,6 +27,8 @@ PASS = ("Identity", "IdentityN", "StopGradient", "PreventGradient", "Cast")
 _FLOATS = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 # What an operator computes with; its other inputs only say a shape, which is known.
 _NEEDED = {"Reshape": 1, "ExpandDims": 1, "Squeeze": 1}
+# What they say of a computed tensor is known without computing it.
+_SHAPES = ("Shape", "Size", "Rank")
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,8 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
             )
     finally:
         tf.config.run_functions_eagerly(False)
-    return _simplify(model.name, function, calls)
+    with silence():
+        return _simplify(model.name, function, calls)
 
 
 def _sizes(model: Any, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -124,14 +127,15 @@ def _sizes(model: Any, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
 
 def _without_scope(trace: Trace) -> Trace:
     """Takes the model's own name off its layers', where all of them begin with it."""
-    parts = [operator.layer.partition(".") for operator in trace.operators]
-    if len({first for first, _, _ in parts}) > 1 or not all(rest for _, _, rest in parts):
+    scopes = {operator.layer.partition(".")[0] for operator in trace.operators}
+    if len(scopes) != 1 or not all("." in operator.layer for operator in trace.operators):
         return trace
-    operators = zip(trace.operators, parts, strict=True)
-    return replace(
-        trace,
-        operators=tuple(replace(operator, layer=rest) for operator, (_, _, rest) in operators),
+    (scope,) = scopes
+    operators = (
+        replace(operator, layer=operator.layer.removeprefix(f"{scope}."))
+        for operator in trace.operators
     )
+    return replace(trace, operators=tuple(operators))
 
 
 class _Calls:
@@ -145,7 +149,7 @@ class _Calls:
     @contextmanager
     def watched(self, model: Any) -> Iterator[None]:
         """Listens in on every layer of a model, and of the models in it."""
-        watched = [part for part in _parts(model) if hasattr(part, "call")]
+        watched = [part for part in parts(model) if hasattr(part, "call")]
         # Some of tf_keras's layers hold a `call` of their own, which must be there again after.
         own = [vars(part).get("call") for part in watched]
         for part in watched:
@@ -178,11 +182,12 @@ class _Calls:
         return tf.autograph.experimental.do_not_convert(listening)
 
 
-def _parts(model: Any) -> Iterator[Any]:
-    """Layers and operators of a model, once each, and those of the models in it."""
+def parts(model: Any) -> Iterator[Any]:
+    """Gives the layers and operators of a model, once each, and those of the models in it."""
     seen: dict[int, Any] = {}
-    for part in getattr(model, "operations", None) or getattr(model, "layers", ()):
-        for inner in (part, *_parts(part)):
+    inside: Any = getattr(model, "operations", None) or getattr(model, "layers", ())
+    for part in inside:
+        for inner in (part, *parts(part)):
             seen.setdefault(id(inner), inner)
     yield from seen.values()
 
@@ -200,14 +205,14 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
     alias: dict[str, str] = {}
 
     def origin(tensor: Any) -> str:
-        return alias.get(tensor.name, tensor.name)
+        return alias.get(tensor.name, str(tensor.name))
 
     reached, found = {source.name}, {}
     for operation in graph.get_operations():
         inputs = [origin(tensor) for tensor in operation.inputs]
         if operation.type in PASS and all(t.dtype in _FLOATS for t in operation.outputs):
             alias |= zip((tensor.name for tensor in operation.outputs), inputs, strict=True)
-        elif reached.intersection(inputs):
+        elif reached.intersection(inputs) and operation.type not in _SHAPES:
             reached |= {tensor.name for tensor in operation.outputs}
             found[operation.outputs[0].name] = (operation, inputs)
     needed: set[str] = {origin(output)}
@@ -233,8 +238,10 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
     with tf.compat.v1.Session(graph=graph) as session:
         # They do not depend on the input's values, but what was a function may wait for it.
         nothing = np.zeros(source.shape, np.float32)
-        found_values = session.run(list(constants), {source: nothing})
-        values = dict(zip(constants, found_values, strict=True))
+        plain = [
+            x for x in sorted(constants) if graph.get_tensor_by_name(x).dtype.is_numpy_compatible
+        ]
+        values = dict(zip(plain, session.run(plain, {source: nothing}), strict=True))
     return Trace(
         name,
         tuple(reversed(operators)),

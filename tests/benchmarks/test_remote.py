@@ -83,6 +83,16 @@ def test_a_bundle_is_measured_there_and_nothing_is_left(server, data, tmp_path):
     assert {row["engine"] for row in written["variants"]} == {"litert", "onnx"}
 
 
+def test_a_temporary_folder_with_a_long_name_needs_no_socket(server, data, tmp_path):
+    folder = tmp_path / ("x" * 80)
+    folder.mkdir()
+    line, environment = _line(server, data), os.environ | {"TMPDIR": str(folder)}
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, env=environment)
+    assert done.returncode == 0, done.stderr
+    server.require_clean()
+    assert list(folder.iterdir()) == []
+
+
 def test_a_host_that_is_down(server, data):
     said = _fails(server, _line(server, data, Port="1"))
     assert "127.0.0.1: ssh: connect to host 127.0.0.1 port 1: Connection refused" in said
@@ -145,9 +155,12 @@ def _find_worker(server: sshd.Server) -> int:
 
 
 @pytest.mark.parametrize("victim", ["desk", "ssh", "server", "worker"])
-def test_whoever_is_killed_nothing_is_left(server, data, victim):
+def test_whoever_is_killed_nothing_is_left(server, data, victim, tmp_path_factory):
     line = _line(server, data, "--rounds", "100000")
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as desk:
+    environment = os.environ | {"TMPDIR": str(tmp_path_factory.mktemp("desk"))}
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as desk:
         worker = _find_worker(server)
         victims = {
             "desk": [desk.pid],

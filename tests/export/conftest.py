@@ -24,4 +24,4 @@ def converted() -> Compiled:
             layers.Dense(5, use_bias=False, activation="softmax", name="answer"),
         ]
     )
-    return compiled(settle(model), count=500)
+    return compiled(settle(model), count=500, floats=True)

@@ -65,7 +65,10 @@ def test_every_product_is_an_integer_kernel(converted: Compiled) -> None:
 
 def test_the_naive_conversion_is_refused(converted: Compiled) -> None:
     naive = to_onnx_naively(converted.files["model.int8.tflite"])
-    assert onnx.load_from_string(naive).graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.INT8
+    assert (
+        onnx.load_from_string(naive).graph.input[0].type.tensor_type.elem_type
+        == onnx.TensorProto.INT8
+    )
     with pytest.raises(ConversionError, match=r"float: .*Conv .*conv1"):
         require_integer_kernels(naive, len(LAYERS))
 

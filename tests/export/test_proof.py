@@ -71,9 +71,9 @@ def test_engines_may_differ_by_one_lsb(place: int) -> None:
 def test_a_layer_kept_float_may_flip_a_code_that_grows_behind_it() -> None:
     grown = Parity(100, 99, 3, 1.0, "first", 1)
     hold_gates(ladder(1, 1, 1, 1), [SAME, grown], 0.5, ["first"])
-    for parity, kept in ((grown, ["second"]), (Parity(100, 99, 3, 1.0, "first", 2), ["first"])):
+    for found, kept in ((grown, ["second"]), (Parity(100, 99, 3, 1.0, "first", 2), ["first"])):
         with pytest.raises(GateError, match="differ by 3 LSB, more than 1, from layer `first` on"):
-            hold_gates(ladder(1, 1, 1, 1), [SAME, parity], 0.5, kept)
+            hold_gates(ladder(1, 1, 1, 1), [SAME, found], 0.5, kept)
 
 
 def test_parity_counts() -> None:

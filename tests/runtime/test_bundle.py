@@ -189,8 +189,8 @@ def test_huge_manifest(bundle, tmp_path, zipped, folder):
     ("field", "value", "message"),
     [
         ("sha256", "0" * 64, "variants[0].sha256: model.int8.tflite does not match"),
-        ("size_bytes", 1 << 30, "variants[0].size_bytes: expected 1073741824, got 2752"),
-        ("size_bytes", 10, "model.int8.tflite: expected at most 10 bytes, got 2752"),
+        ("size_bytes", 1 << 30, "variants[0].size_bytes: expected 1073741824, got "),
+        ("size_bytes", 10, "model.int8.tflite: expected at most 10 bytes, got "),
     ],
 )
 def test_wrong_promise(forge, field: str, value: object, message: str):

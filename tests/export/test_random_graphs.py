@@ -1,0 +1,141 @@
+"""Random small networks of the supported layers, compiled: Keras's outputs, integers, one answer.
+
+50 networks, the same each time. With `TINSMITH_RANDOM_GRAPHS=500` in the environment, 500 others.
+"""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from compiling import compiled, settle
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+L = keras.layers
+SIDE = 8
+COUNT = os.environ.get("TINSMITH_RANDOM_GRAPHS")
+ACTIVATIONS = (
+    *("linear", "relu", "relu6", "swish", "hard_swish", "hard_sigmoid"),
+    *("gelu", "leaky_relu", "sigmoid", "tanh", "elu", "softplus"),
+)
+PADDINGS = ("valid", "same")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer; what the numbers mean is said by `grow`."""
+
+    kind: str
+    size: int
+    channels: int
+    stride: int
+    padding: str
+    activation: str
+    flag: bool
+
+
+KINDS = (
+    *("conv", "conv", "depthwise", "separable", "grouped", "dilated", "dense", "transposed"),
+    *("norm", "activation", "max", "average", "up", "crop", "pad", "scale"),
+    *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
+)
+steps = st.builds(
+    Step,
+    st.sampled_from(KINDS),
+    st.integers(1, 3),
+    st.integers(1, 6),
+    st.integers(1, 2),
+    st.sampled_from(PADDINGS),
+    st.sampled_from(ACTIVATIONS),
+    st.booleans(),
+)
+
+
+def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
+    """Puts a layer on a tensor, or leaves it where the layer does not fit."""
+    rows, columns, channels = x.shape[1:]
+    side = min(rows, columns)
+    size = min(step.size, side)
+    stride = {"strides": step.stride, "padding": step.padding}
+    mates = [tensor for tensor in earlier if tensor.shape[1:3] == x.shape[1:3]]
+    branch = L.Conv2D(channels, size, padding="same", activation=step.activation)
+    match step.kind:
+        case "conv":
+            x = L.Conv2D(step.channels, size, use_bias=step.flag, **stride)(x)
+            return L.Activation(step.activation)(L.BatchNormalization()(x))
+        case "depthwise":
+            return L.DepthwiseConv2D(size, depth_multiplier=1 + step.flag, **stride)(x)
+        case "separable":
+            return L.SeparableConv2D(step.channels, size, activation=step.activation, **stride)(x)
+        case "grouped":
+            return L.Conv2D(2 * channels, size, groups=channels if step.flag else 1, **stride)(x)
+        case "dilated" if side > 2 * (size - 1):
+            return L.Conv2D(step.channels, size, dilation_rate=2, padding=step.padding)(x)
+        case "dense":
+            return L.Dense(step.channels, activation=step.activation)(x)
+        case "transposed" if side <= SIDE:
+            return L.Conv2DTranspose(step.channels, step.size, **stride)(x)
+        case "norm":
+            return L.BatchNormalization()(x)
+        case "layer_norm":
+            return L.LayerNormalization(scale=step.flag, center=step.flag)(x)
+        case "activation":
+            return L.Activation(step.activation)(x)
+        case "max":
+            return L.MaxPooling2D(size, **stride)(x)
+        case "average":
+            return L.AveragePooling2D(size, **stride)(x)
+        case "up" if side <= SIDE:
+            return L.UpSampling2D((1 + step.flag, step.stride))(x)
+        case "crop" if side > 3:
+            return L.Cropping2D(((step.size - 1, 0), (0, 1)))(x)
+        case "pad" if side <= SIDE:
+            return L.ZeroPadding2D(((0, step.size), (1, 0)))(x)
+        case "scale":
+            return x * (step.size - 2.5) + (step.channels - 3.0)
+        case "add" if step.flag and any(mate.shape == x.shape for mate in mates):
+            return L.Add()([x, next(mate for mate in mates if mate.shape == x.shape)])
+        case "add":
+            return L.Activation("relu")(L.Add()([x, branch(x)])) if step.flag else x + branch(x)
+        case "concatenate":
+            return L.Concatenate()([x, mates[0] if step.flag else branch(x)])
+        case "multiply":
+            return L.Multiply()([x, branch(x)])
+        case "excite":
+            gate = L.GlobalAveragePooling2D(keepdims=True)(x)
+            return x * L.Conv2D(channels, 1, activation="sigmoid")(gate)
+    return x
+
+
+def network(layers: list[Step], head: str, seed: int) -> Any:
+    """A network of these layers with weights and statistics that are anything."""
+    source = keras.Input((SIDE, SIDE, 2))
+    x, earlier = L.Conv2D(3, 3, padding="same")(source), [source]
+    for step in layers:
+        earlier.append(x)
+        x = grow(step, x, earlier)
+    if head == "mean":
+        x = L.GlobalAveragePooling2D()(x)
+    if head != "image":
+        x = L.Dense(4, activation="softmax" if seed % 2 else None)(L.Flatten()(x))
+    return settle(keras.Model(source, x), seed)
+
+
+@settings(
+    max_examples=int(COUNT or 50),
+    derandomize=COUNT is None,
+    database=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    st.lists(steps, min_size=1, max_size=5),
+    st.sampled_from(("flat", "mean", "image")),
+    st.integers(0, 1000),
+)
+def test_a_random_network(layers: list[Step], head: str, seed: int) -> None:
+    keras.backend.clear_session()
+    made = compiled(network(layers, head, seed), count=64)
+    event("equal to the bit" if made.parity.equal == made.parity.compared else "1 LSB apart")
+    assert made.parity.max_difference_lsb <= 1, made.parity

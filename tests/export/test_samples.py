@@ -1,0 +1,208 @@
+"""`--calibration`: inputs from files, folders, datasets and functions, split for the proof."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tinsmith_export.samples import Samples, find_calibration, from_calibration
+from tinsmith_runtime.errors import UsageError
+
+RNG = np.random.default_rng(1)
+PIXELS = RNG.integers(0, 256, (40, 6, 5, 3), np.uint8)
+LABELS = np.arange(40) % 4
+
+
+def rows(samples: Samples) -> set[bytes]:
+    return {row.tobytes() for row in (*samples.tuning, *samples.proof)}
+
+
+def test_one_array_is_split_by_the_seed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pixels.npz", anything=PIXELS)
+    np.save(tmp_path / "pixels.npy", PIXELS)
+    one, same, other = (
+        from_calibration(str(tmp_path / name), (6, 5, 3), seed)
+        for name, seed in (("pixels.npz", 0), ("pixels.npy", 0), ("pixels.npy", 1))
+    )
+    assert (len(one.tuning), len(one.proof)) == (32, 8)
+    assert rows(one) == rows(other) == {row.tobytes() for row in PIXELS}
+    np.testing.assert_array_equal(one.proof, same.proof)
+    assert one.sha256 == same.sha256 != other.sha256
+    assert (one.name, one.kind, one.proof_labels, one.classes) == ("pixels", "image", None, ())
+
+
+def test_labels_tell_the_accuracy_and_teach_nothing(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=PIXELS, y=LABELS, labels=list("abcd"))
+    samples = from_calibration(str(tmp_path / "a.npz"), (6, 5, 3), 0)
+    assert samples.tuning_labels is None
+    assert samples.classes == tuple("abcd")
+    found = {row.tobytes(): label for row, label in zip(PIXELS, LABELS, strict=True)}
+    assert samples.proof_labels is not None
+    assert [found[row.tobytes()] for row in samples.proof] == samples.proof_labels.tolist()
+
+
+def test_a_split_of_ones_own(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=PIXELS[:5], x_test=PIXELS[5:9], y_test=LABELS[5:9])
+    samples = from_calibration(str(tmp_path / "a.npz"), (6, 5, 3), 0)
+    np.testing.assert_array_equal(samples.tuning, PIXELS[:5])
+    np.testing.assert_array_equal(samples.proof, PIXELS[5:9])
+    np.testing.assert_array_equal(samples.proof_labels, LABELS[5:9])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "shape", "kind", "dtype"),
+    [
+        (PIXELS[..., 0], (6, 5, 1), "image", np.uint8),
+        (PIXELS[:, 0, 0], (3,), "features", np.float32),
+        (PIXELS / 255, (6, 5, 3), "features", np.float32),
+        (RNG.normal(size=(40, 7)), (7,), "features", np.float32),
+    ],
+)
+def test_what_is_a_pixel(
+    inputs: Any, shape: tuple[int, ...], kind: str, dtype: type, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", inputs)
+    samples = from_calibration(str(tmp_path / "a.npy"), shape, 0)
+    assert (samples.kind, samples.proof.dtype) == (kind, dtype)
+    assert samples.proof.shape[1:] == shape
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    for index in range(20):
+        name = f"deep/er/{index}.JPG" if index % 2 else f"deep/{index}.png"
+        Image.fromarray(PIXELS[index].repeat(4, 0)).save(tmp_path / name)
+    (tmp_path / "readme.txt").write_text("no image")
+    samples = from_calibration(str(tmp_path / "deep"), (6, 5, 3), 0)
+    assert (len(samples.tuning), len(samples.proof)) == (16, 4)
+    assert samples.kind == "image"
+    assert samples.name == "deep"
+    (tmp_path / "deep" / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(UsageError, match=r"1 of 21 images .*broken\.jpg: expected a PNG or JPEG"):
+        from_calibration(str(tmp_path / "deep"), (6, 5, 3), 0)
+    with pytest.raises(UsageError, match=r"inputs of shape \(7,\), which are no images"):
+        from_calibration(str(tmp_path / "deep"), (7,), 0)
+
+
+def test_a_dataset_without_its_lessons() -> None:
+    samples = from_calibration("digits", (28, 28, 1), 0)
+    assert samples.tuning_labels is None
+    assert samples.proof_labels is not None
+    assert samples.classes == tuple("0123456789")
+
+
+FUNCTIONS = """
+import numpy as np
+X = np.random.default_rng(0).uniform(size=(40, 3)).astype("float32")
+Y = np.arange(40) % 4
+def array(): return X
+def pair(): return X, Y
+def batches(): return (X[i:i + 8] for i in range(0, 40, 8))
+def labelled(): return ((X[i:i + 8], Y[i:i + 8]) for i in range(0, 40, 8))
+def singles(): return ([row[None]] for row in X)
+def endless():
+    while True: yield X.repeat(400, 0)
+def tensors():
+    import tensorflow as tf
+    return tf.data.Dataset.from_tensor_slices((X, Y)).batch(16)
+def nothing(): return []
+def flat(): return X[:, 0]
+def odd(): return [X, X[:, :2]]
+def crash(): raise RuntimeError("no camera")
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_inputs.py").write_text(FUNCTIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("mine")
+@pytest.mark.parametrize(
+    ("function", "count", "labelled"),
+    [
+        ("array", 40, False),
+        ("pair", 40, True),
+        ("batches", 40, False),
+        ("labelled", 40, True),
+        ("singles", 40, False),
+        ("tensors", 40, True),
+        ("endless", 64_000, False),
+    ],
+)
+def test_a_function(function: str, count: int, labelled: bool) -> None:
+    samples = from_calibration(f"my_inputs:{function}", (3,), 0)
+    assert len(samples.tuning) + len(samples.proof) == count
+    assert (samples.proof_labels is not None) == labelled
+    assert samples.tuning.dtype == np.float32
+
+
+@pytest.mark.usefixtures("mine")
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        ("nothing", "gave nothing: expected an array, or batches"),
+        ("flat", r"expected batches \(N, …\) of inputs, got one of shape \(40,\)"),
+        ("odd", r"different shapes: \(2,\), \(3,\)"),
+        ("crash", "`my_inputs:crash` raised RuntimeError: no camera"),
+        ("absent", "has no attribute 'absent'"),
+    ],
+)
+def test_a_function_that_gives_no_inputs(function: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        from_calibration(f"my_inputs:{function}", (3,), 0)
+
+
+def few(folder: Path) -> None:
+    np.savez(folder / "a.npz", x=PIXELS[:15])
+
+
+def two(folder: Path) -> None:
+    np.savez(folder / "a.npz", left=PIXELS, right=PIXELS)
+
+
+def integers(folder: Path) -> None:
+    np.savez(folder / "a.npz", x=PIXELS.astype(np.int64))
+
+
+def float_labels(folder: Path) -> None:
+    np.savez(folder / "a.npz", x=PIXELS, y=LABELS / 2)
+
+
+def short_labels(folder: Path) -> None:
+    np.savez(folder / "a.npz", x=PIXELS, y=LABELS[:9])
+
+
+def objects(folder: Path) -> None:
+    np.savez(folder / "a.npz", x=np.array([{}, []], object))
+
+
+@pytest.mark.parametrize(
+    ("write", "said"),
+    [
+        (few, "expected at least 16 inputs, got 15"),
+        (two, "expected one array, or x, inputs, or x_train and x_test; got left, right"),
+        (integers, r"expected uint8 pixels or float features, got int64: cast them"),
+        (float_labels, r"expected integer labels \(40,\), got float64"),
+        (short_labels, r"expected integer labels \(40,\), got int64 of shape \(9,\)"),
+        (objects, "not an .npz file of plain arrays"),
+    ],
+)
+def test_a_file_that_holds_no_inputs(
+    write: Callable[[Path], None], said: str, tmp_path: Path
+) -> None:
+    write(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        from_calibration(str(tmp_path / "a.npz"), (6, 5, 3), 0)
+
+
+@pytest.mark.parametrize("source", ["mnits", "none.npz", "none.npy", "none/"])
+def test_no_such_source(source: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--calibration: (there is )?no "):
+        find_calibration(source)
+    with pytest.raises(UsageError, match="expected images in it"):
+        from_calibration(str(tmp_path), (6, 5, 3), 0)

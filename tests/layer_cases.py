@@ -1,0 +1,238 @@
+"""The layers that are tried, one model each: what compiles, how it travels, what is refused.
+
+`export/test_layers.py` compiles them, and writes the table in docs/compiling.md from what comes of
+it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+import tf_keras
+
+SHAPE = (8, 8, 3)
+BOTH = ("Keras 3", "tf_keras")
+KERASES = dict(zip(BOTH, (keras, tf_keras), strict=True))
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer, or a few of one kind.
+
+    Attributes:
+        layer: as the table has it.
+        build: from a Keras and the output of a 3 x 3 convolution, `(8, 8, 4)`, to a tensor.
+        refused: part of the error, for what does not compile.
+        kerases: those that have the layer.
+    """
+
+    layer: str
+    build: Callable[[Any, Any], Any]
+    refused: str | None = None
+    kerases: tuple[str, ...] = BOTH
+
+    def model(self, version: str) -> Any:
+        """The case as a model: before it a convolution, behind it a dense layer."""
+        module = KERASES[version]
+        layers = module.layers
+        source = module.Input(SHAPE, name="pixels")
+        x = self.build(module, layers.Conv2D(4, 3, padding="same", name="stem")(source))
+        if len(x.shape) > 2:
+            x = layers.Flatten(name="flat")(x)
+        return module.Model(source, layers.Dense(3, name="answer")(x))
+
+
+def _layer(name: str, *args: Any, **kwargs: Any) -> Callable[[Any, Any], Any]:
+    return lambda module, x: getattr(module.layers, name)(*args, **kwargs)(x)
+
+
+def _activation(name: str) -> Callable[[Any, Any], Any]:
+    return _layer("Activation", name)
+
+
+def _sequence(*layers: tuple[Any, ...], **kwargs: Any) -> Callable[[Any, Any], Any]:
+    """Layers on the image as a sequence, `(32, 8)`; the last takes the keywords."""
+
+    def build(module: Any, x: Any) -> Any:
+        x = module.layers.Reshape((32, 8))(x)
+        for place, (name, *args) in enumerate(layers, 1):
+            options = kwargs if place == len(layers) else {}
+            x = getattr(module.layers, name)(*args, **options)(x)
+        return x
+
+    return build
+
+
+def _merged(name: str, **kwargs: Any) -> Callable[[Any, Any], Any]:
+    """Two branches that meet."""
+    return lambda module, x: getattr(module.layers, name)(**kwargs)(
+        [x, module.layers.Conv2D(4, 1)(x)]
+    )
+
+
+def _in_a_row(*layers: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def build(module: Any, x: Any) -> Any:
+        for layer in layers:
+            x = layer(module, x)
+        return x
+
+    return build
+
+
+def _hard_swish(module: Any, x: Any) -> Any:
+    """As Keras's own MobileNetV3 spells it."""
+    gate = module.layers.ReLU(max_value=6)(x + 3.0)
+    return module.layers.Multiply()([x, gate * (1 / 6)])
+
+
+def _squeeze_and_excite(module: Any, x: Any) -> Any:
+    layers = module.layers
+    gate = layers.GlobalAveragePooling2D(keepdims=True)(x)
+    gate = layers.Conv2D(2, 1, activation="relu")(gate)
+    gate = layers.Conv2D(4, 1, activation="sigmoid")(gate)
+    return layers.Multiply()([x, gate])
+
+
+def _shared(module: Any, x: Any) -> Any:
+    twice = module.layers.Conv2D(4, 3, name="twice")
+    return twice(twice(x))
+
+
+def _nested(module: Any, x: Any) -> Any:
+    layers = module.layers
+    inner = [module.Input((8, 8, 4)), layers.Conv2D(4, 3), layers.BatchNormalization()]
+    return module.Sequential([*inner, layers.ReLU()], name="inner")(x)
+
+
+def _relu6(module: Any, x: Any) -> Any:
+    return module.ops.relu6(x) if module is keras else tf.nn.relu6(x)
+
+
+def _mean(module: Any, x: Any) -> Any:
+    return module.ops.mean(x, axis=(1, 2)) if module is keras else tf.reduce_mean(x, (1, 2))
+
+
+def _attention(module: Any, x: Any) -> Any:
+    x = module.layers.Reshape((16, 16))(x)
+    return module.layers.MultiHeadAttention(2, 4)(x, x)
+
+
+CASES = (
+    Case("Conv2D", _layer("Conv2D", 5, 3, strides=2, padding="same")),
+    Case("Conv2D, dilated", _layer("Conv2D", 5, 3, dilation_rate=2, padding="same")),
+    Case("Conv2D, dilated, without padding", _layer("Conv2D", 5, 3, dilation_rate=2)),
+    Case("Conv2D, grouped", _layer("Conv2D", 6, 3, groups=2)),
+    Case("Conv2D, a group for each channel", _layer("Conv2D", 8, 3, groups=4)),
+    Case("Conv2D, channels first", _layer("Conv2D", 5, 3, data_format="channels_first"), "H, W, C"),
+    Case("DepthwiseConv2D", _layer("DepthwiseConv2D", 3, strides=2, padding="same")),
+    Case("DepthwiseConv2D, dilated", _layer("DepthwiseConv2D", 3, dilation_rate=2)),
+    Case("DepthwiseConv2D, depth multiplier", _layer("DepthwiseConv2D", 3, depth_multiplier=2)),
+    Case("SeparableConv2D", _layer("SeparableConv2D", 5, 3, padding="same")),
+    Case("Conv2DTranspose, stride 1", _layer("Conv2DTranspose", 5, 3)),
+    Case("Conv2DTranspose", _layer("Conv2DTranspose", 5, 3, strides=2, padding="same")),
+    Case(
+        "Conv2DTranspose, two strides",
+        _layer("Conv2DTranspose", 5, 3, strides=(2, 1)),
+        "one stride",
+    ),
+    Case("Conv3D", _in_a_row(_layer("Reshape", (8, 8, 4, 1)), _layer("Conv3D", 2, 3)), "Conv3D"),
+    Case("Conv1D", _sequence(("Conv1D", 4, 3), padding="same")),
+    Case("Conv1D, causal", _sequence(("Conv1D", 4, 3), padding="causal")),
+    Case("Conv1D, dilated", _sequence(("Conv1D", 4, 3), dilation_rate=2), "H, W, C"),
+    Case("DepthwiseConv1D", _sequence(("DepthwiseConv1D", 3))),
+    Case("SeparableConv1D", _sequence(("SeparableConv1D", 4, 3))),
+    Case("Dense", _in_a_row(_layer("Flatten"), _layer("Dense", 6, activation="relu"))),
+    Case("Dense on an image", _layer("Dense", 5)),
+    Case("Dense on a sequence", _sequence(("Dense", 5))),
+    Case("BatchNormalization behind a product", _layer("BatchNormalization")),
+    Case(
+        "BatchNormalization behind a ReLU and before a padding",
+        _in_a_row(
+            _layer("ReLU"), _layer("BatchNormalization"), _layer("Conv2D", 4, 3, padding="same")
+        ),
+    ),
+    Case(
+        "BatchNormalization over rows", _layer("BatchNormalization", axis=1), "cannot be compiled"
+    ),
+    Case("LayerNormalization", _layer("LayerNormalization")),
+    Case(
+        "LayerNormalization without scale and offset",
+        _layer("LayerNormalization", scale=False, center=False),
+    ),
+    Case("GroupNormalization", _layer("GroupNormalization", 2), "cannot be compiled"),
+    Case("UnitNormalization", _layer("UnitNormalization"), "cannot be compiled"),
+    Case("Rescaling", _layer("Rescaling", 2.0, -1.0)),
+    Case(
+        "Normalization",
+        _layer("Normalization", mean=[0.1, 0.2, 0.3, 0.4], variance=[0.5, 0.6, 0.7, 0.8]),
+    ),
+    Case("`x + 3`, `3 - x`, `x / 6`", lambda _, x: 3 - (x + 3.0) / 6),
+    Case("`x + y`, Add", _merged("Add")),
+    Case("`x - y`, Subtract", lambda module, x: x - module.layers.Conv2D(4, 1)(x)),
+    Case("`x * y`, Multiply", lambda module, x: x * module.layers.Conv2D(4, 1)(x)),
+    Case("Average", _merged("Average")),
+    Case("Maximum, Minimum", _merged("Maximum"), "Maximum"),
+    Case("Dot", _in_a_row(_layer("Flatten"), lambda m, x: m.layers.Dot(1)([x, x])), "two computed"),
+    Case("Concatenate of channels", _merged("Concatenate")),
+    Case(
+        "Concatenate, one part behind a ReLU",
+        lambda module, x: module.layers.Concatenate()(
+            [x, module.layers.Conv2D(2, 1, activation="relu")(x)]
+        ),
+    ),
+    Case("Concatenate of rows", _merged("Concatenate", axis=1), "along dimension 1"),
+    Case("ReLU, `relu`", _layer("ReLU")),
+    Case("ReLU with a maximum, `relu6`", _relu6),
+    Case("ReLU with a threshold", _layer("ReLU", threshold=0.2), "Greater"),
+    Case("ReLU with a slope, LeakyReLU", _layer("LeakyReLU")),
+    Case("PReLU, a slope a channel", _layer("PReLU", shared_axes=[1, 2])),
+    Case("PReLU, a slope a pixel", _layer("PReLU"), "one number a channel"),
+    Case("`hard_sigmoid`", _activation("hard_sigmoid")),
+    Case("`hard_swish`, spelt out", _hard_swish),
+    Case("`hard_swish`", _activation("hard_swish"), kerases=("Keras 3",)),
+    Case("`swish`, `silu`", _activation("swish")),
+    Case("squeeze and excite", _squeeze_and_excite),
+    Case("`sigmoid`", _activation("sigmoid")),
+    Case("`tanh`", _activation("tanh")),
+    Case("`gelu`", _activation("gelu")),
+    Case("`elu`", _activation("elu")),
+    Case("ELU, alpha other than 1", _layer("ELU", 0.5), "Greater"),
+    Case("`selu`", _activation("selu"), "selu"),
+    Case("`softplus`", _activation("softplus")),
+    Case("`mish`", _activation("mish")),
+    Case("`softsign`", _activation("softsign"), "Softsign"),
+    Case("`exponential`", _activation("exponential"), "Exp"),
+    Case("Softmax within a model", _layer("Softmax"), "softmax can only come last"),
+    Case("MaxPooling2D", _layer("MaxPooling2D", 3, strides=2, padding="same")),
+    Case("AveragePooling2D", _layer("AveragePooling2D", 2)),
+    Case("AveragePooling2D, padded", _layer("AveragePooling2D", 3, strides=2, padding="same")),
+    Case(
+        "AveragePooling2D, two strides", _layer("AveragePooling2D", 2, (2, 1)), "AveragePooling2D"
+    ),
+    Case("GlobalAveragePooling2D, `mean`", _mean),
+    Case("GlobalMaxPooling2D", _layer("GlobalMaxPooling2D")),
+    Case("MaxPooling1D", _sequence(("Conv1D", 4, 3), ("MaxPooling1D", 2))),
+    Case("AveragePooling1D", _sequence(("Conv1D", 4, 3), ("AveragePooling1D", 2))),
+    Case("GlobalAveragePooling1D", _sequence(("Conv1D", 4, 3), ("GlobalAveragePooling1D",))),
+    Case("ZeroPadding2D", _in_a_row(_layer("ZeroPadding2D", 1), _layer("Conv2D", 4, 3))),
+    Case("ZeroPadding1D", _sequence(("ZeroPadding1D", 1), ("Conv1D", 4, 3))),
+    Case("Cropping2D, CenterCrop", _layer("Cropping2D", ((1, 2), (0, 1)))),
+    Case("`x[:, 1:5, 2:6]`", lambda _, x: x[:, 1:5, 2:6]),
+    Case("`x[..., :2]`", lambda _, x: x[..., :2], "slice other than rows and columns"),
+    Case("UpSampling2D, nearest", _layer("UpSampling2D", (2, 3))),
+    Case(
+        "UpSampling2D, bilinear",
+        _layer("UpSampling2D", 2, interpolation="bilinear"),
+        "ResizeBilinear",
+    ),
+    Case("Flatten, Reshape", _layer("Reshape", (4, 16, 4))),
+    Case("Permute", _layer("Permute", (2, 1, 3)), "Transpose"),
+    Case("Dropout and noise", _in_a_row(_layer("Dropout", 0.5), _layer("GaussianNoise", 0.5))),
+    Case("RandomFlip and the like", _layer("RandomFlip")),
+    Case("a layer called twice", _shared),
+    Case("a model inside a model", _nested),
+    Case("MultiHeadAttention", _attention, "cannot be compiled"),
+    Case("LSTM, GRU, SimpleRNN", _sequence(("LSTM", 4)), "cannot be compiled"),
+)
