@@ -49,9 +49,8 @@ KEPT = ("depth", "conv2", "answer")
 def mixed(converted) -> Converted:
     """The CNN with three layers float, one of each kind."""
     quantized = converted.quantized.keeping(KEPT)
-    reference = rebuild(converted.graph)
     source, activation = converted.entry.source, converted.activation
-    return convert(converted.graph, reference, quantized, source, tuple("abcde"), activation, True)
+    return convert(quantized, source, tuple("abcde"), activation, True)
 
 
 def test_layers_kept_float_are_float_in_both_engines(converted, mixed: Converted) -> None:
