@@ -8,8 +8,12 @@ APPNOTE.TXT 6.3.10 of PKWARE, 4.3.7 (local header), 4.3.12 (directory), 4.3.16 (
 import struct
 from binascii import crc32
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from tinsmith_runtime.errors import BundleError
+
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 # What a local header and an entry of the directory share: version, flags, method, time, date,
 # crc-32, compressed and real size, lengths of the name and of the extra field.
@@ -21,6 +25,8 @@ _LOCAL_MAGIC, _ENTRY_MAGIC, _END_MAGIC = b"PK\x03\x04", b"PK\x01\x02", b"PK\x05\
 _VERSION, _UNIX = 20, 3
 _1980_01_01 = 1 << 5 | 1
 _RW_R__R__ = 0o644 << 16
+_MAX_FILES = 64
+_CHUNK_BYTES = 1 << 16
 
 
 def pack(contents: Mapping[str, bytes]) -> bytes:
@@ -28,36 +34,43 @@ def pack(contents: Mapping[str, bytes]) -> bytes:
     return b"".join(_pieces(contents))
 
 
-def is_packed(data: bytes, contents: Mapping[str, bytes]) -> bool:
-    """Whether `data` is what `pack` makes of `contents`; takes no copy of it."""
-    position = 0
+def is_packed(stream: "BinaryIO", contents: Mapping[str, bytes]) -> bool:
+    """Whether a file holds what `pack` makes of `contents`; takes no second copy of either."""
+    stream.seek(0)
     for piece in _pieces(contents):
-        if not data.startswith(piece, position):
-            return False
-        position += len(piece)
-    return position == len(data)
+        rest = memoryview(piece)
+        for start in range(0, len(piece), _CHUNK_BYTES):
+            chunk = rest[start : start + _CHUNK_BYTES]
+            if stream.read(len(chunk)) != chunk:
+                return False
+    return not stream.read(1)
 
 
-def unpack(data: bytes) -> dict[str, bytes]:
-    """Gives the files that a zip holds; what else there is to it, `is_packed` checks.
+def unpack(stream: "BinaryIO") -> dict[str, tuple[int, int]]:
+    """Finds the files in a zip and reads none; what else there is to it, `is_packed` checks.
+
+    Returns:
+        Name to the place of its first byte and its size in bytes.
 
     Raises:
-        BundleError: it is not a zip, it ends early, or a file is compressed.
+        BundleError: it is not a zip, or a file is compressed.
     """
-    contents = {}
+    places: dict[str, tuple[int, int]] = {}
     position = 0
-    while data.startswith(_LOCAL_MAGIC, position) and len(data) - position >= _LOCAL.size:
-        _, _, _, method, _, _, _, size, _, name_size, extra = _LOCAL.unpack_from(data, position)
-        position += _LOCAL.size
-        name = data[position : position + name_size].decode(errors="replace")
-        position += name_size + extra
+    while (header := stream.read(_LOCAL.size)).startswith(_LOCAL_MAGIC):
+        if len(header) < _LOCAL.size or len(places) == _MAX_FILES:
+            raise BundleError(f"expected a zip of at most {_MAX_FILES} whole files")
+        _, _, _, method, _, _, _, size, _, name_size, extra = _LOCAL.unpack(header)
         if method:
             raise BundleError(f"expected a zip without compression, got method {method}")
-        contents[name] = data[position : position + size]
+        name = stream.read(name_size).decode(errors="replace")
+        position += _LOCAL.size + name_size + extra
+        places[name] = position, size
         position += size
-    if not data.startswith((_ENTRY_MAGIC, _END_MAGIC), position):
+        stream.seek(position)
+    if not header.startswith((_ENTRY_MAGIC, _END_MAGIC)):
         raise BundleError(f"expected a zip: byte {position} is no part of one")
-    return contents
+    return places
 
 
 def _pieces(contents: Mapping[str, bytes]) -> Iterator[bytes]:

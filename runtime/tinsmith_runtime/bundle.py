@@ -80,7 +80,14 @@ def write_bundle(path: "str | Path", manifest: Manifest, files: Mapping[str, byt
         BundleError: the manifest is wrong, the files are not the manifest's, or the disk refuses.
     """
     contents = {MANIFEST: dump_manifest(manifest), **files}
-    bundle = _collect(_from_mapping(contents), SIGNATURE in contents)
+
+    def read(name: str, limit: int) -> bytes:
+        if name not in contents:
+            raise BundleError(f"{name}: missing")
+        _check_size(name, len(contents[name]), limit)
+        return contents[name]
+
+    bundle = _collect(read, SIGNATURE in contents)
     if unknown := sorted(contents.keys() - bundle.files.keys()):
         raise BundleError(f"{', '.join(unknown)}: not in the manifest")
     from pathlib import Path
@@ -111,11 +118,19 @@ def _read_zip(path: "str | Path") -> Bundle:
     if os.path.exists(path) and not os.path.isfile(path):
         raise BundleError("expected a file or a folder")  # a pipe or device might never end
     with open(path, "rb") as stream:
-        data = stream.read()
-    contents = unpack(data)
-    bundle = _collect(_from_mapping(contents), SIGNATURE in contents)
-    if not is_packed(data, bundle.files):
-        raise BundleError(f"the zip is not as tinsmith writes it: {_CURE}")
+        places = unpack(stream)
+
+        def read(name: str, limit: int) -> bytes:
+            if name not in places:
+                raise BundleError(f"{name}: missing")
+            offset, size_bytes = places[name]
+            _check_size(name, size_bytes, limit)
+            stream.seek(offset)
+            return stream.read(size_bytes)
+
+        bundle = _collect(read, SIGNATURE in places)
+        if not is_packed(stream, bundle.files):
+            raise BundleError(f"the zip is not as tinsmith writes it: {_CURE}")
     return bundle
 
 
@@ -140,16 +155,6 @@ def _read_folder(folder: "str | Path") -> Bundle:
         return file.read_bytes()
 
     return _collect(read, os.path.lexists(path / SIGNATURE))
-
-
-def _from_mapping(contents: Mapping[str, bytes]) -> Read:
-    def read(name: str, limit: int) -> bytes:
-        if name not in contents:
-            raise BundleError(f"{name}: missing")
-        _check_size(name, len(contents[name]), limit)
-        return contents[name]
-
-    return read
 
 
 def _check_size(name: str, size_bytes: int, limit: int) -> None:

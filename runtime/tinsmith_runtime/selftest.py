@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinsmith_runtime.backends import installed_backends
-from tinsmith_runtime.backends.trial import require_survival
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import BackendError
@@ -55,7 +54,9 @@ def selftest(path: "str | Path") -> list[SelfTest]:
 
 def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
     """Tests a bundle that has been read already; see `selftest`."""
-    from tinsmith_runtime.cpu import read_cpu  # only here: `load` does without
+    # Only here: `load` does without.
+    from tinsmith_runtime.backends.trial import require_survival
+    from tinsmith_runtime.cpu import read_cpu
 
     golden = bundle.golden()
     integer = {

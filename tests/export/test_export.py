@@ -12,7 +12,7 @@ import pytest
 from compiling import settle
 
 from tinsmith_export import Options, Progress, Samples, compile_model, export, from_dataset
-from tinsmith_export.trace import trace
+from tinsmith_export.doors import prepared
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.command import main
 from tinsmith_runtime.errors import TinsmithError
@@ -210,7 +210,7 @@ def plain(*layers: keras.Layer, classes: int = 10, **kwargs: object) -> Callable
 
 
 MODELS: dict[str, tuple[Callable[[], keras.Model], int, str]] = {
-    "lambda": (plain(L.Lambda(lambda x: x * 2)), 1, "Keras cannot load"),
+    "lambda": (plain(L.Lambda(lambda x: x * 2)), 1, "carries code"),
     "lstm": (
         lambda: sequential(L.Reshape((28, 28)), L.LSTM(4, name="memory"), L.Dense(10)),
         1,
@@ -219,14 +219,14 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], int, str]] = {
     "softmax": (plain(L.Softmax(name="inside")), 1, "`inside`"),
     "axis": (plain(L.Softmax(axis=1, name="odd")), 1, "`odd`"),
     "no_products": (lambda: sequential(L.Flatten(), L.ReLU()), 1, "nothing to quantize"),
-    "two_inputs": (two_inputs, 1, "got 2 and 1"),
-    "two_outputs": (two_outputs, 1, "got 1 and 2"),
+    "two_inputs": (two_inputs, 1, "expected one input, got 2"),
+    "two_outputs": (two_outputs, 1, "expected one output, got 2"),
     "nan": (nan, 1, "`broken`"),
     "flat_input": (lambda: sequential(L.Dense(10), shape=(784,)), 2, "(784,)"),
     "dynamic": (
         lambda: sequential(L.Conv2D(10, 3), L.GlobalMaxPooling2D(), shape=(None, None, 1)),
         1,
-        "(None, None, None, 1)",
+        "--input-shape 96 96 1",
     ),
     "shape": (plain(shape=(28, 28, 3)), 2, "(28, 28, 3)"),
     "classes": (plain(classes=7), 2, "(7,)"),
@@ -234,8 +234,8 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], int, str]] = {
 
 
 def test_a_model_without_an_input_shape() -> None:
-    with pytest.raises(TinsmithError, match="with an input shape"):
-        trace(keras.Sequential([L.Flatten(), L.Dense(10)]))
+    with pytest.raises(TinsmithError, match="no input shape: say one with --input-shape"):
+        prepared(keras.Sequential([L.Flatten(), L.Dense(10)]), None, None)
 
 
 Fails = Callable[..., str]
