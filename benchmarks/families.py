@@ -203,7 +203,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
                 value = f"{value:.2%}"
             elif isinstance(value, float):
                 value = f"{value:,.1f}" if key == "sqnr_db" else f"{value:,.0f}"
-            cells.append("–" if value is None else str(value))
+            cells.append("-" if value is None else str(value))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -5,8 +5,10 @@ from tinsmith_export.exporting import (
     Exported,
     Options,
     Progress,
+    Sensitivity,
     compile_model,
     export,
+    sensitivity,
 )
 from tinsmith_export.samples import Samples, from_calibration, from_dataset
 
@@ -16,8 +18,10 @@ __all__ = [
     "Options",
     "Progress",
     "Samples",
+    "Sensitivity",
     "compile_model",
     "export",
     "from_calibration",
     "from_dataset",
+    "sensitivity",
 ]

@@ -9,11 +9,10 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from tinsmith_export.exporting import Exported, Options, Progress, export
-from tinsmith_export.measures import wilson
+from tinsmith_export.exporting import AUTO, Exported, Options, Progress, export, sensitivity
 from tinsmith_export.samples import find_calibration
+from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime.errors import UsageError
-from tinsmith_runtime.manifest import Manifest, Parity
 from tinsmith_train import load_dataset
 from tinsmith_train.named import import_named
 from tinsmith_train.noise import import_tensorflow
@@ -98,6 +97,23 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         metavar="PP",
         help="fail if int8 loses more points of accuracy; default: 0.5",
     )
+    parser.add_argument(
+        "--keep-float",
+        action="append",
+        default=[],
+        metavar="LAYER",
+        help="do not round this layer's weights; may be given again; "
+        f"{AUTO}: as few layers as --max-drop-pp takes",
+    )
+    parser.add_argument(
+        "--sensitivity",
+        action="store_true",
+        help="measure what quantizing each layer costs, print a table and stop, unless --out or "
+        "--report is given too",
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write the proof as an HTML page, with plots"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     loudness = parser.add_mutually_exclusive_group()
@@ -114,6 +130,9 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     if not out.absolute().parent.is_dir() or out.is_dir():
         raise UsageError(f"--out {out}: expected a file in a folder that exists")
+    report = arguments.report
+    if report and (not report.absolute().parent.is_dir() or report.is_dir()):
+        raise UsageError(f"--report {report}: expected a file in a folder that exists")
     if not arguments.model.exists():
         raise UsageError(f"{arguments.model}: no such model: make one with `tinsmith train`")
     samples = arguments.calibration
@@ -130,30 +149,45 @@ def _run(arguments: argparse.Namespace) -> int:
         qat_steps=arguments.qat_steps,
         max_drop_pp=arguments.max_drop_pp,
         seed=arguments.seed,
+        keep_float=tuple(arguments.keep_float),
+        layer_errors=arguments.report is not None,
+        sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
         custom_objects={value.__name__: value for value in objects},
     )
     progress = Progress() if arguments.quiet else TerminalProgress()
     try:
+        if arguments.sensitivity and not (arguments.out or arguments.report):
+            rows = sensitivity(arguments.model, samples, options, progress, arguments.verbose)
+            progress.stop()
+            table = json.dumps({"sensitivity": [asdict(row) for row in rows]})
+            print(table if arguments.json else "\n".join(sensitivity_table(rows)))
+            return 0
         exported = export(
             arguments.model, samples, out, options, progress, verbose=arguments.verbose
         )
+        if arguments.report:
+            from tinsmith_export.report import html  # it imports matplotlib
+
+            arguments.report.write_text(html(exported), encoding="utf-8")
     finally:
         progress.stop()
-    print(_as_json(exported, out) if arguments.json else "\n".join(_say(exported, out)))
+    if arguments.sensitivity and not arguments.json:
+        print("\n".join(sensitivity_table(exported.sensitivities)), end="\n\n")
+    print(_as_json(exported, out) if arguments.json else "\n".join(summary(exported, out)))
     return 0
 
 
 class TerminalProgress(Progress):
-    """Tells a person on standard error: a line a stage, a bar for fine-tuning on a terminal."""
+    """Tells a person on standard error: a line a stage, a bar for long ones on a terminal."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar = Bar(
-            TextColumn("fine-tuning"),
+            TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}  loss {task.fields[loss]:.4f}"),
+            TextColumn("{task.completed:,.0f}/{task.total:,.0f}{task.fields[note]}"),
             TimeRemainingColumn(),
             TextColumn("left"),
             console=self._console,
@@ -172,14 +206,23 @@ class TerminalProgress(Progress):
 
     def step(self, step: int, steps: int, loss: float) -> None:
         """Moves the bar on."""
+        self._move("fine-tuning", step, steps, f"  loss {loss:.4f}")
+
+    def layer(self, layer: int, layers: int) -> None:
+        """Moves the bar on."""
+        self._move("measuring layers", layer, layers, "")
+
+    def _move(self, what: str, done: int, total: int, note: str) -> None:
         if not self._bar.tasks:
-            self._bar.add_task("", total=steps, loss=loss)
+            self._bar.add_task(what, total=total, note=note)
             self._bar.start()
-        self._bar.update(self._bar.tasks[0].id, completed=step, loss=loss)
+        self._bar.update(self._bar.tasks[0].id, completed=done, note=note)
 
     def stop(self) -> None:
         """Takes the bar away."""
         self._bar.stop()
+        for task in self._bar.task_ids:
+            self._bar.remove_task(task)
 
 
 def _as_json(exported: Exported, out: Path) -> str:
@@ -192,69 +235,8 @@ def _as_json(exported: Exported, out: Path) -> str:
             "layers": [asdict(layer) for layer in manifest.layers],
             "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
             "onnxruntime_kernels": dict(exported.kernels),
+            "sensitivity": [asdict(row) for row in exported.sensitivities],
             "warnings": exported.warnings,
             "peak_memory_mb": round(exported.peak_memory_mb),
         }
-    )
-
-
-def _say(exported: Exported, out: Path) -> list[str]:
-    manifest, quality = exported.manifest, exported.manifest.quality
-    lines = [*_ladder(manifest), *_tuning(exported)]
-    seven = [layer.name for layer in manifest.layers if layer.weight_bits == 7]
-    kernels = ", ".join(f"{count} {name}" for name, count in exported.kernels.items())
-    lines += [
-        f"weights  7 bits in {len(seven)} of {len(manifest.layers)} layers, 8 in the rest",
-        f"kernels  integer in every layer: {kernels} in ONNX Runtime",
-        f"parity   {_parity(quality.parity)}",
-        f"         on random inputs {_parity(quality.parity_random)}",
-    ]
-    lines += [f"file     {v.file:<18} {v.size_bytes:>9,} bytes" for v in manifest.variants]
-    lines += [f"warning  {warning}" for warning in exported.warnings]
-    return [*lines, f"memory   {exported.peak_memory_mb:,.0f} MB at most", f"written  {out}"]
-
-
-def _ladder(manifest: Manifest) -> list[str]:
-    quality = manifest.quality
-    first, *_ = ladder = quality.ladder
-    labelled = first.accuracy is not None
-    what = "accuracy [95 % interval]" if labelled else "against float, no labels"
-    lines = [f"{what}, {first.count:,} inputs of {manifest.training.dataset}"]
-    for rung in ladder:
-        parts = [f"  {rung.stage:<10}"]
-        if rung.accuracy is not None and first.accuracy is not None:
-            low, high = wilson(round(rung.accuracy * rung.count), rung.count)
-            parts.append(f"{rung.accuracy:8.2%} [{low:.2%}, {high:.2%}]")
-            change_pp = (rung.accuracy - first.accuracy) * 100
-            parts.append("" if rung is first else f"{change_pp:+.2f} points")
-        if rung is not first:
-            if rung.agreement is not None:
-                parts.append(f"answers as float {rung.agreement:.2%}")
-            if rung.sqnr_db is not None:
-                parts.append(f"SQNR {rung.sqnr_db:.1f} dB")
-        lines.append("  ".join(part for part in parts if part))
-    if quality.mcnemar_p is not None:
-        chance = "may be chance" if quality.mcnemar_p > 0.05 else "is more than chance"
-        lines.append(f"  the change {chance} (McNemar p = {quality.mcnemar_p:.2g})")
-    return lines
-
-
-def _tuning(exported: Exported) -> list[str]:
-    if len(exported.checkpoints) == 1:
-        return []
-    best = max(exported.checkpoints, key=lambda checkpoint: checkpoint.rank)
-    before, after = exported.checkpoints[0].mean_squared_error, best.mean_squared_error
-    return [
-        f"tuned    kept step {best.step} of {exported.checkpoints[-1].step}: mean squared error to "
-        f"float on inputs held back {after:.3g} ({before:.3g} before)"
-    ]
-
-
-def _parity(parity: Parity) -> str:
-    equal = "all" if parity.equal == parity.compared else f"{parity.equal:,}"
-    agreed = parity.top1_agreement
-    same = "" if agreed is None else f", top-1 the same on {agreed:.2%}"
-    return (
-        f"{equal} of {parity.compared:,} TFLite and ONNX outputs equal to the bit, "
-        f"largest difference {parity.max_difference_lsb} LSB{same}"
     )

@@ -7,6 +7,7 @@ import numpy as np
 import tf_keras
 
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.floating import keep_float
 from tinsmith_export.graph import Graph
 from tinsmith_export.onnx import to_int8_onnx, to_onnx
 from tinsmith_export.ranges import Range
@@ -50,7 +51,7 @@ def convert(
     Raises:
         ConversionError: TensorFlow's converter fails, or made of a layer something else.
     """
-    int8 = to_int8_tflite(quantized.model)
+    int8 = keep_float(to_int8_tflite(quantized.model), quantized.kept)
     found = _require_same_grid(quantized, products(int8))
     span = quantized.ranges[quantized.graph.output.name]
     shape = quantized.graph.output.shape
@@ -94,6 +95,11 @@ def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[s
         )
     for node in expected:
         product = named[node.name]
+        if product.integer == (node in quantized.kept):
+            is_now = "integer" if product.integer else "float"
+            raise ConversionError(f"layer `{node.name}` is {is_now} in the TFLite file")
+        if not product.integer:
+            continue
         for side, name, (scale, zero_point) in (
             ("input", node.inputs[0], product.input),
             ("output", node.name, product.output),

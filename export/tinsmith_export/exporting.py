@@ -1,7 +1,7 @@
 """The export's face; imports TensorFlow when called, not before."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,9 @@ from tinsmith_export.samples import Samples, from_dataset
 from tinsmith_runtime.manifest import Manifest
 from tinsmith_train import Dataset
 from tinsmith_train.noise import import_tensorflow
+
+AUTO = "auto"
+"""In place of a layer to keep float: as few as the gate takes."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,34 @@ class Checkpoint:
         return self.agreement, -self.mean_squared_error
 
 
+@dataclass(frozen=True)
+class Sensitivity:
+    """What quantizing does to a layer, on inputs held back; where there is none, `None`.
+
+    Attributes:
+        layer: its name.
+        kind: `Conv2D` for example.
+        weight_bits: 7 or 8; 32 where it is kept float; `None` without weights.
+        output_range: the lowest and the highest output that its int8 codes stand for.
+        weight_range: its smallest and its largest weight before rounding.
+        clipped: the part of its outputs (0..1), in float, that lies outside.
+        sqnr_db: of its output, all layers quantized, against the same weights unrounded.
+        alone_drop_pp: percentage points of agreement with the unrounded model that are lost when
+            this layer alone is quantized; `None` for values, and if it was not measured.
+        alone_sqnr_db: of the model's output then.
+    """
+
+    layer: str
+    kind: str
+    weight_bits: int | None
+    output_range: tuple[float, float]
+    weight_range: tuple[float, float] | None
+    clipped: float
+    sqnr_db: float | None
+    alone_drop_pp: float | None
+    alone_sqnr_db: float | None
+
+
 class Progress:
     """Hears how an export goes; this one is silent."""
 
@@ -33,6 +64,9 @@ class Progress:
 
     def step(self, step: int, steps: int, loss: float) -> None:
         """Fine-tuning has done `step` of `steps`."""
+
+    def layer(self, layer: int, layers: int) -> None:
+        """`layer` of `layers` have been measured."""
 
     def warn(self, text: str) -> None:
         """Something may be wrong."""
@@ -52,6 +86,10 @@ class Options:
         max_drop_pp: how many percentage points of accuracy int8 may lose; without labels, of
             agreement with float.
         seed: of everything random.
+        keep_float: layers whose weights are not rounded, by name; `auto` keeps as few more as
+            `max_drop_pp` takes on inputs held back.
+        layer_errors: whether to measure what quantizing does to each layer's output.
+        sensitivity: whether to measure too what quantizing each layer alone costs.
         input_shape: without the batch, for a model that takes several sizes or none yet.
         output: which one of several outputs to compile.
         custom_objects: name to class or function, for a file with some of one's own.
@@ -62,6 +100,9 @@ class Options:
     qat_steps: int = 800
     max_drop_pp: float = 0.5
     seed: int = 0
+    keep_float: tuple[str, ...] = ()
+    layer_errors: bool = False
+    sensitivity: bool = False
     input_shape: tuple[int, ...] | None = None
     output: str | None = None
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
@@ -75,6 +116,8 @@ class Exported:
         manifest: of the bundle that was written.
         checkpoints: of the fine-tuning, the first without any.
         kernels: the integer kernels of ONNX Runtime's own graph, counted.
+        sensitivities: what quantizing does to each layer, in the order of computation; empty if
+            neither `layer_errors` nor `sensitivity` asked for it.
         warnings: what may be wrong with the inputs, a line each.
         peak_memory_mb: the most that this process held so far, in 2**20 bytes.
     """
@@ -82,6 +125,7 @@ class Exported:
     manifest: Manifest
     checkpoints: tuple[Checkpoint, ...]
     kernels: Mapping[str, int]
+    sensitivities: tuple[Sensitivity, ...]
     warnings: tuple[str, ...]
     peak_memory_mb: float
 
@@ -105,7 +149,8 @@ def export(
         verbose: let TensorFlow log.
 
     Raises:
-        UsageError: model, samples and options do not fit each other.
+        UsageError: model, samples and options do not fit each other, or no layer has the name of
+            one to keep float.
         UnsupportedLayerError: a layer cannot be compiled.
         ConversionError: a step gave something else than what went in.
         GateError: int8 loses too much, or the engines disagree; nothing is written.
@@ -141,3 +186,33 @@ def compile_model(
     if isinstance(samples, Dataset):
         samples = from_dataset(samples)
     return compile_bundle(model, samples, out, options or Options(), progress or Progress())
+
+
+def sensitivity(
+    path: Path,
+    samples: Dataset | Samples | str,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> tuple[Sensitivity, ...]:
+    """Quantizes a Keras model file and measures what that does to each layer; writes nothing.
+
+    Args:
+        path: as `export`, like the other arguments and what is raised.
+        samples: as `export`.
+        options: as `export`.
+        progress: as `export`.
+        verbose: as `export`.
+
+    Returns:
+        A row a layer, in the order of computation.
+    """
+    import_tensorflow(verbose)
+    from tinsmith_export.doors import load_keras
+    from tinsmith_export.pipeline import measure_layers
+
+    if isinstance(samples, Dataset):
+        samples = from_dataset(samples)
+    options = replace(options or Options(), sensitivity=True)
+    model = load_keras(path, options.custom_objects)
+    return measure_layers(model, samples, options, progress or Progress())

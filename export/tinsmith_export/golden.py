@@ -1,28 +1,34 @@
 """Golden vectors: real inputs whose int8 outputs every engine, anywhere, must give."""
 
 import io
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from tinsmith_export.errors import ConversionError
 
 COUNT = 32
+# More than float32 sums in another order differ by.
+_NUDGE = 2.0**-20
 
 
 def choose_golden(
     inputs: NDArray[Any],
     codes: NDArray[np.int8],
-    other_codes: NDArray[np.int8],
+    others: Sequence[NDArray[np.int8]],
     reals: NDArray[np.float32],
 ) -> tuple[bytes, int]:
-    """Takes the first inputs on which two engines agree to the bit.
+    """Takes the first inputs on which all agree to the bit.
 
     Args:
         inputs: `uint8 (N, H, W, C)` pixels or `float32 (N, …)` features.
         codes: `int8 (N, …)` from the one engine.
-        other_codes: the same from the other.
+        others: the same from the other, and from what else must give the same, or the first of
+            them.
         reals: `float32 (N, …)` from the float model.
 
     Returns:
@@ -31,8 +37,9 @@ def choose_golden(
     Raises:
         ConversionError: the engines agree on no input.
     """
-    equal = (codes == other_codes).reshape(len(codes), -1).all(axis=1)
-    agreed = np.flatnonzero(equal)[:COUNT]
+    count = min(map(len, others))
+    equal = [(codes[:count] == other[:count]).reshape(count, -1).all(axis=1) for other in others]
+    agreed = np.flatnonzero(np.all(equal, axis=0))[:COUNT]
     if not len(agreed):
         raise ConversionError("the engines agree to the bit on no input: no golden vectors")
     buffer = io.BytesIO()
@@ -43,3 +50,25 @@ def choose_golden(
         outputs_float=reals[agreed].astype(np.float32),
     )
     return buffer.getvalue(), len(agreed)
+
+
+def nudged(data: bytes, kept: Sequence[str]) -> Iterator[bytes]:
+    """Changes the weights of float layers by less than anyone could tell, but a sum on an edge.
+
+    Another CPU adds float products in another order. An input whose int8 outputs survive this has
+    the same outputs there, for all that can be known here.
+
+    Args:
+        data: an int8 ONNX file.
+        kept: its float layers; without any nothing can differ, and no file is given.
+
+    Returns:
+        A file with the weights a little larger, and one with them a little smaller.
+    """
+    for factor in (1 + _NUDGE, 1 - _NUDGE) if kept else ():
+        model = onnx.load_from_string(data)
+        for tensor in model.graph.initializer:
+            if tensor.name in {f"{name}.weight" for name in kept}:
+                weights = numpy_helper.to_array(tensor) * np.float32(factor)
+                tensor.CopyFrom(numpy_helper.from_array(weights, tensor.name))
+        yield bytes(model.SerializeToString(deterministic=True))

@@ -26,8 +26,21 @@ def sqnr_db(reference: NDArray[Any], other: NDArray[Any]) -> float | None:
     """
     reference = np.asarray(reference, np.float64)
     noise = float(np.square(reference - other).sum())
-    signal = float(np.square(reference).sum())
+    return decibels(float(np.square(reference).sum()), noise)
+
+
+def decibels(signal: float, noise: float) -> float | None:
+    """The ratio of two powers in dB; `None` where one is zero."""
     return 10 * math.log10(signal / noise) if noise and signal else None
+
+
+def drop_pp(
+    reference: NDArray[Any], other: NDArray[Any], labels: NDArray[np.int64] | None
+) -> float:
+    """How many percentage points of accuracy `other` loses; without labels, of agreement."""
+    if labels is None:
+        return 100 * (1 - agreement(reference, other))
+    return 100 * (top1(reference, labels) - top1(other, labels))
 
 
 def cosine(reference: NDArray[Any], other: NDArray[Any]) -> float | None:

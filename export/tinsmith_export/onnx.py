@@ -256,6 +256,8 @@ class _Integer(_Float):
 
     def weights(self, node: Node, matrix: bool = False) -> list[str]:
         product = self._products[node.name]
+        if not product.integer:
+            return super().weights(node, matrix)
         codes = product.weights
         if matrix:
             codes = codes[:, 0, 0]
@@ -291,9 +293,21 @@ class _Integer(_Float):
 
     def compute(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
         # The range of the codes is the clip.
+        product = self._products.get(node.name)
+        if product is not None and not product.integer:
+            inputs = [self._unchanged(inputs[0]), *inputs[1:]]
         inner = self._call(kind, inputs, f"{node.name}.unrounded", **attributes)
         grid = self._grid(node.name)
         return self._call("QuantizeLinear", [inner, *grid], f"{node.name}.output")
+
+    def _unchanged(self, tensor: str) -> str:
+        """The same numbers out of an operator that ONNX Runtime does not see through.
+
+        It rounds the float weights of a product between DequantizeLinear and QuantizeLinear by
+        itself (`WeightBiasQuantization`), to one scale for all channels.
+        """
+        lowest = self.constant("lowest", np.finfo(np.float32).min)
+        return self._call("Max", [tensor, lowest], f"{tensor}.float")
 
     def clip(self, node: Node, tensor: str) -> str:
         limit = self.constant(f"{node.name}.low", self._zero(node.name))

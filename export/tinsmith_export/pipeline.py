@@ -3,6 +3,7 @@
 import resource
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,14 @@ import tf_keras
 from numpy.typing import NDArray
 
 from tinsmith_export.convert import convert, convert_floats
+from tinsmith_export.divergence import first_difference
 from tinsmith_export.doors import prepared
 from tinsmith_export.doubts import doubt
 from tinsmith_export.entry import Entry, enter
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.exporting import Exported, Options, Progress
-from tinsmith_export.golden import choose_golden
+from tinsmith_export.exporting import AUTO, Exported, Options, Progress, Sensitivity
+from tinsmith_export.golden import COUNT, choose_golden, nudged
+from tinsmith_export.graph import Graph
 from tinsmith_export.measures import mcnemar_p, parity, top1
 from tinsmith_export.proof import (
     climb,
@@ -29,9 +32,10 @@ from tinsmith_export.proof import (
 )
 from tinsmith_export.reader import read_graph
 from tinsmith_export.rebuild import rebuild, run
-from tinsmith_export.recipe import quantize
+from tinsmith_export.recipe import Quantized, quantize
 from tinsmith_export.rewrite import rewrite
 from tinsmith_export.samples import Samples, from_calibration
+from tinsmith_export.sensitivity import keep_fewest, measure
 from tinsmith_export.trace import trace
 from tinsmith_export.tune import Lesson
 from tinsmith_runtime.activation import ACTIVATIONS
@@ -63,10 +67,41 @@ _MAX_HELD_BACK = 5000
 _RANDOM_COUNT = 64
 
 
-def compile_bundle(
-    model: Any, samples: Samples | str, out: Path, options: Options, progress: Progress
-) -> Exported:
-    """See `tinsmith_export.compile_model`."""
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A model on the way, quantized and not yet converted.
+
+    Attributes:
+        samples: what it is compiled with.
+        graph: rewritten, float.
+        activation: what makes the Keras model's outputs of the graph's.
+        reference: the graph as a model.
+        entry: what the inputs are.
+        classes: whether the outputs are logits of classes.
+        expected: the Keras model's outputs for the proof.
+        logits: the reference's.
+        steps: of fine-tuning.
+        quantized: what became of the graph.
+        sensitivities: what that did to each layer, if it was measured.
+        warnings: what may be wrong with the inputs.
+    """
+
+    samples: Samples
+    graph: Graph
+    activation: str
+    reference: tf_keras.Model
+    entry: Entry
+    classes: bool
+    expected: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    steps: int
+    quantized: Quantized
+    sensitivities: tuple[Sensitivity, ...]
+    warnings: tuple[str, ...]
+
+
+def prepare(model: Any, samples: Samples | str, options: Options, progress: Progress) -> Prepared:
+    """Reads a model, quantizes it, and measures what that did to its layers."""
     keras.utils.set_random_seed(options.seed)
     model = prepared(model, options.input_shape, options.output)
     progress.stage(f"reading {model.name}")
@@ -84,19 +119,70 @@ def compile_bundle(
     warnings = tuple(doubt(model, read, model_reals, expected, scored))
     for warning in warnings:
         progress.warn(warning)
-    reals, codes = entry.reals(samples.proof), entry.codes(samples.proof)
-    logits = run(reference, reals)
+    logits = run(reference, entry.reals(samples.proof))
     _check_rewrite(expected, ACTIVATIONS[activation](logits))
 
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
     steps = options.qat_steps if options.recipe == "qat" else 0
-    quantized = quantize(graph, entry.span, lesson, held_back, steps, options.seed, progress.step)
+    quantized = quantize(
+        graph,
+        entry.span,
+        lesson,
+        held_back,
+        steps,
+        options.seed,
+        progress.step,
+        [name for name in options.keep_float if name != AUTO],
+    )
+    # What tunes nothing has nothing to hold back.
+    fresh = held_back if steps else _joined(held_back, lesson)
+    if AUTO in options.keep_float:
+        if not classes:
+            raise UsageError(
+                f"--keep-float {AUTO} needs outputs of classes, whose losses --max-drop-pp limits; "
+                "for values, name the layers: --sensitivity shows which"
+            )
+        progress.stage("choosing the layers to keep float")
+        quantized = keep_fewest(quantized, fresh, options.max_drop_pp, progress.layer)
+    if options.sensitivity:
+        progress.stage(f"measuring {len(quantized.graph.ranged)} layers one by one")
+    sensitivities: tuple[Sensitivity, ...] = ()
+    if options.sensitivity or options.layer_errors:
+        sensitivities = measure(quantized, fresh, classes, options.sensitivity, progress.layer)
+    return Prepared(
+        samples,
+        graph,
+        activation,
+        reference,
+        entry,
+        classes,
+        expected,
+        logits,
+        steps,
+        quantized,
+        sensitivities,
+        warnings,
+    )
+
+
+def compile_bundle(
+    model: Any, samples: Samples | str, out: Path, options: Options, progress: Progress
+) -> Exported:
+    """See `tinsmith_export.compile_model`."""
+    work = prepare(model, samples, options, progress)
+    samples = work.samples
+    entry, quantized, classes, logits = work.entry, work.quantized, work.classes, work.logits
+    reals, codes = entry.reals(samples.proof), entry.codes(samples.proof)
+
     progress.stage("converting to TFLite and ONNX")
-    labels = samples.class_names(graph.output.shape[-1]) if classes else ()
-    converted = convert(quantized, entry.source, labels, activation, classes)
-    files, target = converted.files | convert_floats(graph, reference), converted.output
+    labels = samples.class_names(work.graph.output.shape[-1]) if classes else ()
+    converted = convert(quantized, entry.source, labels, work.activation, classes)
+    files = converted.files | convert_floats(work.graph, work.reference)
+    target = converted.output
     span = quantized.ranges[quantized.graph.output.name]
-    kernels = require_integer_kernels(files["model.int8.onnx"], len(quantized.graph.weighted))
+    kept = [node.name for node in quantized.kept]
+    weighted = quantized.graph.weighted
+    kernels = require_integer_kernels(files["model.int8.onnx"], len(weighted), kept)
     require_no_saturation(converted.products)
 
     progress.stage(f"proving it on {len(samples.proof):,} inputs")
@@ -111,12 +197,16 @@ def compile_bundle(
         "TFLite": span.reals(tflite),
         "ONNX": span.reals(onnx),
     }
-    ladder = climb(expected, stages, activation, samples.proof_labels, classes)
-    proven = parity(tflite, onnx, classes)
-    random = _random_parity(files, codes.shape[1:], options.seed, classes)
-    hold_gates(ladder, (proven, random), options.max_drop_pp)
+    ladder = climb(work.expected, stages, work.activation, samples.proof_labels, classes)
+    proven = _parity(files, quantized.graph, codes, tflite, onnx, classes)
+    random = _random_parity(files, quantized.graph, options.seed, classes)
+    hold_gates(ladder, (proven, random), options.max_drop_pp, kept)
 
-    golden, count = choose_golden(samples.proof, tflite, onnx, logits)
+    scored = samples.proof_labels if classes else None
+    others = [onnx]
+    for data in nudged(files["model.int8.onnx"], kept):
+        others.append(run_batches(_engine("model.int8.onnx", data), codes[: 8 * COUNT]))
+    golden, count = choose_golden(samples.proof, tflite, others, logits)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         made_with={name: version(name) for name in _MADE_WITH},
@@ -125,18 +215,34 @@ def compile_bundle(
         variants=_variants(files, outputs, scored, proven),
         golden=Golden("golden.npz", len(golden), sha256(golden), count),
         layers=tuple(
-            Layer(node.name, node.kind, quantized.weight_bits[node.name])
-            for node in quantized.graph.weighted
+            Layer(node.name, node.kind, quantized.weight_bits[node.name]) for node in weighted
         ),
         training=Training(
-            samples.name, samples.sha256, model.name, options.recipe, steps, options.seed
+            samples.name, samples.sha256, model.name, options.recipe, work.steps, options.seed
         ),
         quality=Quality(
-            ladder, proven, random, None if scored is None else mcnemar_p(expected, tflite, scored)
+            ladder,
+            proven,
+            random,
+            None if scored is None else mcnemar_p(work.expected, tflite, scored),
         ),
     )
     write_bundle(out, manifest, {**files, "golden.npz": golden})
-    return Exported(manifest, quantized.checkpoints, kernels, warnings, _peak_memory_mb())
+    return Exported(
+        manifest,
+        quantized.checkpoints,
+        kernels,
+        work.sensitivities,
+        work.warnings,
+        _peak_memory_mb(),
+    )
+
+
+def measure_layers(
+    model: Any, samples: Samples | str, options: Options, progress: Progress
+) -> tuple[Sensitivity, ...]:
+    """See `tinsmith_export.sensitivity`."""
+    return prepare(model, samples, options, progress).sensitivities
 
 
 def _has_classes(shape: tuple[int, ...], activation: str, samples: Samples) -> bool:
@@ -171,6 +277,17 @@ def _lessons(
     return lesson(order[held_back:]), lesson(order[:held_back])
 
 
+def _joined(one: Lesson, other: Lesson) -> Lesson:
+    labels = None
+    if one.labels is not None and other.labels is not None:
+        labels = np.concatenate([one.labels, other.labels])
+    return Lesson(
+        np.concatenate([one.inputs, other.inputs]),
+        np.concatenate([one.outputs, other.outputs]),
+        labels,
+    )
+
+
 def _check_rewrite(expected: NDArray[np.float32], found: NDArray[np.float32]) -> None:
     """Compares what the rewritten model gives with what the Keras model gives."""
     difference = float(np.abs(found - expected).max())
@@ -191,17 +308,30 @@ def _engine(file: str, data: bytes) -> Backend:
     return create_backend(ENGINE_OF_FORMAT[kind_of(file)[1]], data, 1)
 
 
-def _random_parity(
-    files: Mapping[str, bytes], shape: tuple[int, ...], seed: int, classes: bool
+def _parity(
+    files: Mapping[str, bytes],
+    graph: Graph,
+    codes: NDArray[np.int8],
+    tflite: NDArray[np.int8],
+    onnx: NDArray[np.int8],
+    classes: bool,
 ) -> Parity:
+    """Compares the outputs of the two int8 files, and looks for where a difference enters."""
+    differ = (tflite != onnx).reshape(len(codes), -1).any(axis=1)
+    pair = files["model.int8.tflite"], files["model.int8.onnx"]
+    layer, lsb = first_difference(*pair, graph, codes, differ)
+    return replace(parity(tflite, onnx, classes), enters_at=layer, enters_lsb=lsb)
+
+
+def _random_parity(files: Mapping[str, bytes], graph: Graph, seed: int, classes: bool) -> Parity:
     """Compares the two int8 files on codes that no image has."""
     rng = np.random.default_rng(seed)
-    codes = rng.integers(-128, 128, (_RANDOM_COUNT, *shape), np.int8)
+    codes = rng.integers(-128, 128, (_RANDOM_COUNT, *graph.nodes[0].shape), np.int8)
     tflite, onnx = (
         run_batches(_engine(file, files[file]), codes)
         for file in ("model.int8.tflite", "model.int8.onnx")
     )
-    return parity(tflite, onnx, classes)
+    return _parity(files, graph, codes, tflite, onnx, classes)
 
 
 def _variants(

@@ -1,7 +1,7 @@
 """The proof: what runs is integer, the engines agree, and this is what it costs."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,31 +30,42 @@ _FLOAT_KERNELS = (
 _BATCH_SIZE = 64
 
 
-def require_integer_kernels(model: bytes, products: int) -> dict[str, int]:
+def require_integer_kernels(
+    model: bytes, products: int, kept: Collection[str] = ()
+) -> dict[str, int]:
     """Checks that ONNX Runtime, on this machine, multiplies integers in every layer.
 
     Args:
         model: an int8 ONNX file.
         products: how many layers multiply.
+        kept: those of them that must be float.
 
     Returns:
         Integer kernel to how often it stands in ONNX Runtime's own optimised graph.
 
     Raises:
-        ConversionError: a float kernel is left, named, or a product is missing.
+        ConversionError: a float kernel is left, named, or a product is missing, or a layer that
+            was to be kept float is not.
     """
     graph = onnx.load_from_string(optimized_model(model)).graph
-    floats = [
-        f"{node.op_type} {node.name}" for node in graph.node if node.op_type in _FLOAT_KERNELS
-    ]
-    if floats:
-        raise ConversionError(f"ONNX Runtime still multiplies in float: {', '.join(floats)}")
+    floats = {_layer(node): node for node in graph.node if node.op_type in _FLOAT_KERNELS}
+    left = [f"{floats[name].op_type} {floats[name].name}" for name in floats.keys() - set(kept)]
+    if left:
+        raise ConversionError(f"ONNX Runtime still multiplies in float: {', '.join(sorted(left))}")
+    rounded = sorted(set(kept) - floats.keys())
+    if rounded:
+        raise ConversionError(f"ONNX Runtime rounds layers kept float: {', '.join(rounded)}")
     kernels = Counter(node.op_type for node in graph.node if node.op_type in _INTEGER_KERNELS)
-    if kernels.total() != products:
+    if kernels.total() != products - len(kept):
         raise ConversionError(
-            f"ONNX Runtime: expected {products} integer products, found {dict(kernels)}"
+            f"ONNX Runtime: expected {products - len(kept)} integer products, found {dict(kernels)}"
         )
     return dict(kernels)
+
+
+def _layer(node: onnx.NodeProto) -> str:
+    """The layer of a float kernel, which computes `LAYER.unrounded`, whatever it became."""
+    return node.name.removeprefix(f"{node.op_type}/").rpartition(".unrounded")[0]
 
 
 def require_no_saturation(products: Sequence[Product]) -> None:
@@ -67,7 +78,11 @@ def require_no_saturation(products: Sequence[Product]) -> None:
         weights = product.weights.astype(np.int16)
         depthwise = product.operator == "DEPTHWISE_CONV_2D"
         channels = weights if depthwise else np.moveaxis(weights, 0, -1)
-        if not product.exact and can_saturate(channels.reshape(-1, channels.shape[-1])):
+        if (
+            product.integer
+            and not product.exact
+            and can_saturate(channels.reshape(-1, channels.shape[-1]))
+        ):
             raise ConversionError(f"{product.layer}: int8 weights could saturate an x86 kernel")
 
 
@@ -122,15 +137,23 @@ def climb(
     return tuple(rungs)
 
 
-def hold_gates(ladder: Sequence[Rung], parities: Sequence[Parity], max_drop_pp: float) -> None:
+def hold_gates(
+    ladder: Sequence[Rung],
+    parities: Sequence[Parity],
+    max_drop_pp: float,
+    kept: Collection[str] = (),
+) -> None:
     """Lets a model through that kept its accuracy and computes the same everywhere.
 
-    Without labels, an answer that is not the float model's counts as lost.
+    Without labels, an answer that is not the float model's counts as lost. The engines may differ
+    by 1 LSB: at the outputs, or in a layer that is kept float. Its sums differ in their last bits,
+    so that a code on the edge is rounded either way, and integer layers behind carry that on.
 
     Args:
         ladder: the float model first; the last two are the int8 files.
         parities: between the two.
         max_drop_pp: how many percentage points of accuracy int8 may lose.
+        kept: the layers that are kept float.
 
     Raises:
         GateError: it did not.
@@ -151,8 +174,10 @@ def hold_gates(ladder: Sequence[Rung], parities: Sequence[Parity], max_drop_pp: 
                 "--keep-float"
             )
     for parity in parities:
-        if parity.max_difference_lsb > 1:
+        lsb = parity.enters_lsb if parity.enters_at in kept else parity.max_difference_lsb
+        if (lsb or 0) > 1:
+            enters = f", from layer `{parity.enters_at}` on" if parity.enters_at else ""
             raise GateError(
-                f"TFLite and ONNX differ by {parity.max_difference_lsb} LSB, more than 1: "
+                f"TFLite and ONNX differ by {parity.max_difference_lsb} LSB, more than 1{enters}: "
                 "no bundle written"
             )

@@ -23,6 +23,8 @@ from tinsmith_export.rebuild import rebuild
 _MAX_BIAS_CODE = 2**28
 # A vpmaddubsw instruction adds two uint8 x int8 products in int16: 255 * (w1 + w2) <= 32767.
 _MAX_PAIR = 128
+# Of the weights of a layer that is kept float.
+FLOAT_BITS = 32
 
 
 def choose_weight_bits(graph: Graph) -> dict[str, int]:
@@ -61,28 +63,22 @@ def fake_quantize(
     Args:
         graph: a rewritten graph.
         ranges: from `share_ranges`, of every layer and the input.
-        bits: from `choose_weight_bits`.
+        bits: from `choose_weight_bits`; a layer of `FLOAT_BITS` keeps its weights as they are.
 
     Returns:
         A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
     """
-    kernels: Counter[bytes] = Counter()
+    weights = _kernel_quantizers(graph, ranges, bits)
 
     def wrap(node: Node, layer: Any) -> Any:
         if node.kind == "InputLayer":
-            return _Activations(ranges[node.name], name=f"quant_{node.name}")
+            return Rounding(ranges[node.name], name=f"quant_{node.name}")
         if node.kind == "Clip":
-            rounded = _Activations(ranges[node.name], name=f"quant_{node.name}")
+            rounded = Rounding(ranges[node.name], name=f"quant_{node.name}")
             return lambda tensor: rounded(layer(tensor))
         if node.kind not in RANGED:
             return layer
-        weights = None
-        if node.kind in WEIGHTED:
-            kernel = node.kernel.tobytes()
-            least = _least_weights(node, ranges[node.inputs[0]])
-            weights = _Weights(node.kind, bits[node.name], least, kernels[kernel])
-            kernels[kernel] += 1
-        config = _LayerConfig(node.kind, ranges[node.name], weights)
+        config = _LayerConfig(node.kind, ranges[node.name], weights.get(node.name))
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
     return rebuild(_unclipped(graph), wrap)
@@ -98,6 +94,42 @@ def _unclipped(graph: Graph) -> Graph:
             for node in graph.nodes
         )
     )
+
+
+def rounded_kernels(
+    graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
+) -> dict[str, NDArray[np.float32]]:
+    """The kernels that integer engines multiply by, in Keras's layout, by the layer's name.
+
+    Layers of `FLOAT_BITS` have none.
+
+    Args:
+        graph: as `fake_quantize`, like the other arguments.
+        ranges: as `fake_quantize`.
+        bits: as `fake_quantize`.
+    """
+    found = {}
+    for name, quantizer in _kernel_quantizers(graph, ranges, bits).items():
+        node = graph.node(name)
+        kernel = tf.constant(node.weights[WEIGHTED[node.kind]])
+        found[name] = np.asarray(quantizer(kernel, False, {}))
+    return found
+
+
+def _kernel_quantizers(
+    graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
+) -> dict[str, "_Weights"]:
+    """What rounds the kernel of each layer whose weights are rounded."""
+    kernels: Counter[bytes] = Counter()
+    found = {}
+    for node in graph.weighted:
+        if bits[node.name] == FLOAT_BITS:
+            continue
+        kernel = node.kernel.tobytes()
+        least = _least_weights(node, ranges[node.inputs[0]])
+        found[node.name] = _Weights(node.kind, bits[node.name], least, kernels[kernel])
+        kernels[kernel] += 1
+    return found
 
 
 def _least_weights(node: Node, source: Range) -> NDArray[np.float64]:
@@ -119,7 +151,7 @@ def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
     return graph
 
 
-class _Activations(tf_keras.layers.Layer):  # type: ignore[misc]
+class Rounding(tf_keras.layers.Layer):  # type: ignore[misc]
     """Rounds a tensor to int8 codes over a fixed range."""
 
     def __init__(self, span: Range, **kwargs: Any) -> None:
@@ -127,6 +159,7 @@ class _Activations(tf_keras.layers.Layer):  # type: ignore[misc]
         self._quantizer = _fixed(span)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
+        """The tensor, rounded."""
         return self._quantizer(inputs, training, weights={})
 
 

@@ -86,7 +86,8 @@ def _clipping(node: Node) -> Callable[[Any], Any] | None:
     if (low, high) == (None, None):
         return None
     if (low, high) in ((0, None), (0, 6)):
-        return tf.nn.relu if high is None else tf.nn.relu6
+        relu: Callable[[Any], Any] = tf.nn.relu if high is None else tf.nn.relu6
+        return relu
 
     def clip(x: Any) -> Any:
         x = x if low is None else tf.maximum(x, low)

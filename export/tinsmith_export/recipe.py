@@ -1,16 +1,17 @@
 """From a float graph to the fake-quantized model that gets converted: calibrate, round, tune."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import tf_keras
 
 from tinsmith_export.calibration import calibrate
 from tinsmith_export.exporting import Checkpoint
-from tinsmith_export.graph import Graph
-from tinsmith_export.quantize import choose_weight_bits, fake_quantize, tuned_graph
+from tinsmith_export.graph import Graph, Node
+from tinsmith_export.quantize import FLOAT_BITS, choose_weight_bits, fake_quantize, tuned_graph
 from tinsmith_export.ranges import Range, separate, share_ranges
 from tinsmith_export.tune import Lesson, Report, tune
+from tinsmith_runtime.errors import UsageError
 
 _CALIBRATION_COUNT = 2000
 
@@ -23,7 +24,7 @@ class Quantized:
         graph: its layers, with their weights before rounding.
         model: to convert.
         ranges: layer name to the grid of its output.
-        weight_bits: layer name to 7 or 8.
+        weight_bits: layer name to 7 or 8, or 32 where a layer is kept float.
         checkpoints: of the fine-tuning; the first is post-training quantization.
     """
 
@@ -32,6 +33,18 @@ class Quantized:
     ranges: Mapping[str, Range]
     weight_bits: Mapping[str, int]
     checkpoints: tuple[Checkpoint, ...]
+
+    @property
+    def kept(self) -> tuple[Node, ...]:
+        """The layers that are kept float."""
+        bits = self.weight_bits
+        return tuple(node for node in self.graph.weighted if bits[node.name] == FLOAT_BITS)
+
+    def keeping(self, more: Sequence[str]) -> "Quantized":
+        """The same with more layers kept float."""
+        bits = {**self.weight_bits, **dict.fromkeys(more, FLOAT_BITS)}
+        model = fake_quantize(self.graph, self.ranges, bits)
+        return replace(self, model=model, weight_bits=bits)
 
 
 def quantize(
@@ -42,6 +55,7 @@ def quantize(
     steps: int,
     seed: int,
     report: Report,
+    keep: Sequence[str] = (),
 ) -> Quantized:
     """Quantizes a graph and fine-tunes it.
 
@@ -53,16 +67,37 @@ def quantize(
         steps: of fine-tuning; 0 is post-training quantization.
         seed: of the order of the inputs.
         report: hears of the fine-tuning.
+        keep: the layers that stay float; a Keras layer's name means all its parts.
+
+    Raises:
+        UsageError: no layer has such a name.
     """
     graph = separate(graph)
+    floats = dict.fromkeys(_find(graph, keep), FLOAT_BITS)
     ranges = share_ranges(graph, calibrate(graph, lesson.inputs[:_CALIBRATION_COUNT]), source)
-    bits = choose_weight_bits(graph)
+    bits = choose_weight_bits(graph) | floats
     model = fake_quantize(graph, ranges, bits)
     checkpoints = tune(model, lesson, held_back, steps, seed, report)
     if steps:
         graph = tuned_graph(graph, model)
         # Weights that moved can make an 8-bit layer one that could saturate.
-        again = {name: min(bits[name], now) for name, now in choose_weight_bits(graph).items()}
+        now = choose_weight_bits(graph)
+        again = {name: min(bits[name], now[name]) for name in now} | floats
         if again != bits:
             bits, model = again, fake_quantize(graph, ranges, again)
     return Quantized(graph, model, ranges, bits, tuple(checkpoints))
+
+
+def _find(graph: Graph, keep: Sequence[str]) -> list[str]:
+    """The layers that multiply by weights of those names."""
+    known = [node.name for node in graph.weighted]
+    found: list[str] = []
+    for name in keep:
+        parts = [one for one in known if f"{one}/".startswith(f"{name}/")]
+        if not parts:
+            raise UsageError(
+                f"--keep-float {name}: no such layer with weights; expected auto or one of "
+                f"{', '.join(known)}"
+            )
+        found += parts
+    return found

@@ -13,6 +13,7 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_train.noise import silence
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
+FILE_IDENTIFIER = b"TFL3"
 _OPERATORS = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
@@ -95,8 +96,7 @@ def products(data: bytes) -> list[Product]:
 
     found = []
     for operator in subgraph.operators:
-        code = model.operatorCodes[operator.opcodeIndex]
-        name = _OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        name = operator_name(model, operator)
         if name not in (*PRODUCTS, "MUL"):
             continue
         source, weights, *rest = (subgraph.tensors[i] for i in operator.inputs if i >= 0)
@@ -110,7 +110,7 @@ def products(data: bytes) -> list[Product]:
         found.append(
             Product(
                 operator=name,
-                layer=_layer(result.name.decode()),
+                layer=layer_of(result.name.decode()),
                 integer=integer,
                 exact=name == "MUL" or getattr(operator.builtinOptions, "depthMultiplier", 0) == 1,
                 weights=values(weights),
@@ -124,7 +124,13 @@ def products(data: bytes) -> list[Product]:
     return found
 
 
-def _layer(name: str) -> str:
+def operator_name(model: Any, operator: Any) -> str:
+    """What TFLite calls an operator of a model, `CONV_2D` for example."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    return str(_OPERATORS[max(code.builtinCode, code.deprecatedBuiltinCode)])
+
+
+def layer_of(name: str) -> str:
     """The layer in a tensor's name, `model/quant_LAYER/Operator;…`, one for each fused operator."""
     for part in name.split(";"):
         _, found, rest = part.partition("/quant_")

@@ -143,15 +143,23 @@ class Output:
 
 @frozen_dataclass(frozen=True)
 class Parity:
-    """How far two engines' int8 outputs agree (counts of outputs; difference in LSB).
+    """How far two engines' int8 outputs agree.
 
-    `top1_agreement` (0..1) is `None` where the outputs are not classes.
+    Attributes:
+        compared: how many outputs.
+        equal: how many of them are equal to the bit.
+        max_difference_lsb: the largest difference.
+        top1_agreement: how often both answer the same (0..1); `None` where outputs are not classes.
+        enters_at: the first layer whose codes differ; `None` where none was found.
+        enters_lsb: the largest difference there.
     """
 
     compared: int
     equal: int
     max_difference_lsb: int
     top1_agreement: float | None
+    enters_at: str | None = None
+    enters_lsb: int | None = None
 
 
 @frozen_dataclass(frozen=True)
@@ -180,11 +188,17 @@ class Golden:
 
 @frozen_dataclass(frozen=True)
 class Layer:
-    """A layer with weights: `weight_bits` 7 where 8 could saturate an x86 kernel."""
+    """A layer with weights.
+
+    Attributes:
+        name: the Keras layer's, with a part behind a slash where a layer became several.
+        kind: `Conv2D` for example.
+        weight_bits: 8; 7 where 8 could saturate an x86 kernel; 32 in a layer that was kept float.
+    """
 
     name: str
     kind: str
-    weight_bits: int
+    weight_bits: Annotated[int, Rule("7, 8 or 32", (7, 8, 32).__contains__)]
 
 
 @frozen_dataclass(frozen=True)
@@ -309,6 +323,14 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         yield mismatch("output.shape", "[null, classes]", list(output.shape))
     elif output.kind == "logits" and len(output.labels) != output.shape[1]:
         yield mismatch("output.labels", f"{output.shape[1]} class names", len(output.labels))
+    for name in ("parity", "parity_random"):
+        parity: Parity = getattr(manifest.quality, name)
+        if parity.enters_at is not None and parity.equal == parity.compared:
+            path = f"quality.{name}.enters_at"
+            yield mismatch(path, "null, where all outputs are equal", parity.enters_at)
+        if (parity.enters_at is None) != (parity.enters_lsb is None):
+            path = f"quality.{name}.enters_lsb"
+            yield mismatch(path, "null exactly where enters_at is", parity.enters_lsb)
     if not variants:
         yield "variants: expected at least one, got none"
     ids = [variant.id for variant in variants]

@@ -2,13 +2,14 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from tinsmith_runtime.bundle import read_bundle
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.install import install, rollback
-from tinsmith_runtime.manifest import Input, Manifest
+from tinsmith_runtime.manifest import Input, Manifest, Rung
 from tinsmith_runtime.run import add_trusted_key
 from tinsmith_runtime.selftest import selftest
 from tinsmith_runtime.signature import Signer, generate_key, sign_bundle, verify_bundle
@@ -104,7 +105,9 @@ def describe(manifest: Manifest) -> list[str]:
         given = f"{len(output.labels)} classes ({', '.join(output.labels)})"
     else:
         given = " x ".join(str(n) for n in output.shape[1:]) + " values"
-    bits = ", ".join(f"{layer.name} {layer.weight_bits}" for layer in manifest.layers)
+    kept = [layer.name for layer in manifest.layers if layer.weight_bits == 32]
+    rounded = [layer for layer in manifest.layers if layer.weight_bits != 32]
+    bits = ", ".join(f"{layer.name} {layer.weight_bits}" for layer in rounded) or "none"
     versions = ", ".join(f"{name} {found}" for name, found in manifest.made_with.items())
     lines = [
         f"input     {entry.name}: {size} {taken}",
@@ -113,6 +116,7 @@ def describe(manifest: Manifest) -> list[str]:
         f"trained   {training.model} on {training.dataset}, seed {training.seed}",
         f"quantized {training.recipe}, {training.qat_steps} steps of fine-tuning",
         f"weights   bits a layer: {bits}",
+        *([f"float     {', '.join(kept)}: weights not rounded"] if kept else []),
         "files",
     ]
     for variant in manifest.variants:
@@ -120,18 +124,33 @@ def describe(manifest: Manifest) -> list[str]:
         lines.append(
             f"  {variant.file:<20} {variant.precision:<5} {variant.size_bytes:>9,} bytes{accuracy}"
         )
-    lines.append(
-        "accuracy  " + " -> ".join(f"{r.stage} {r.accuracy:.2%}" for r in manifest.quality.ladder)
-    )
+    lines += _describe_ladder(manifest.quality.ladder)
     agreed = parity.top1_agreement
     top1 = "" if agreed is None else f"; top-1 agrees on {agreed:.2%}"
     lines.append(
         f"parity    {parity.equal:,} of {parity.compared:,} int8 outputs equal, the rest at most "
         f"{parity.max_difference_lsb} LSB apart{top1}"
     )
+    if parity.enters_at:
+        lines.append(f"          different from layer {parity.enters_at} on")
     lines.append(f"golden    {manifest.golden.count} vectors: check them with `tinsmith selftest`")
     lines.append(f"made with {versions}")
     return lines
+
+
+def _describe_ladder(ladder: Sequence[Rung]) -> list[str]:
+    """What each step gave: accuracy, or how far it agrees with float."""
+    parts = []
+    for rung in ladder:
+        share = rung.agreement if rung.accuracy is None else rung.accuracy
+        if share is not None:
+            parts.append(f"{rung.stage} {share:.2%}")
+        elif rung.sqnr_db is not None:
+            parts.append(f"{rung.stage} {rung.sqnr_db:.1f} dB")
+    name = "accuracy" if ladder[0].accuracy is not None else "agreement"
+    if ladder[0].agreement is None:
+        name = "SQNR"
+    return [f"{name:<9} {' -> '.join(parts)}"]
 
 
 def _describe_preprocessing(entry: Input) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.golden import COUNT, choose_golden
-from tinsmith_export.measures import cosine, mcnemar_p, parity, sqnr_db, wilson
+from tinsmith_export.measures import cosine, drop_pp, mcnemar_p, parity, sqnr_db, wilson
 from tinsmith_export.proof import climb, hold_gates
 from tinsmith_runtime.manifest import Parity, Rung
 
@@ -68,6 +68,14 @@ def test_engines_may_differ_by_one_lsb(place: int) -> None:
         hold_gates(ladder(1, 1, 1, 1), parities, 0.5)
 
 
+def test_a_layer_kept_float_may_flip_a_code_that_grows_behind_it() -> None:
+    grown = Parity(100, 99, 3, 1.0, "first", 1)
+    hold_gates(ladder(1, 1, 1, 1), [SAME, grown], 0.5, ["first"])
+    for found, kept in ((grown, ["second"]), (Parity(100, 99, 3, 1.0, "first", 2), ["first"])):
+        with pytest.raises(GateError, match="differ by 3 LSB, more than 1, from layer `first` on"):
+            hold_gates(ladder(1, 1, 1, 1), [SAME, found], 0.5, kept)
+
+
 def test_parity_counts() -> None:
     one = np.array([[-128, 127], [5, 6], [0, 1], [3, 2]], np.int8)
     other = np.array([[127, -128], [5, 6], [1, 0], [3, 1]], np.int8)
@@ -75,6 +83,14 @@ def test_parity_counts() -> None:
     assert parity(other, one, classes=True) == Parity(8, 3, 255, 0.5)
     assert parity(one, one, classes=True) == Parity(8, 8, 0, 1.0)
     assert parity(one, one, classes=False) == Parity(8, 8, 0, None)
+
+
+def test_a_drop_is_of_accuracy_or_of_agreement() -> None:
+    one = np.array([[0, 1], [0, 1], [0, 1], [0, 1]])
+    other = np.array([[0, 1], [1, 0], [1, 0], [0, 1]])
+    assert drop_pp(one, other, None) == pytest.approx(50)
+    assert drop_pp(one, other, np.array([1, 1, 0, 0])) == pytest.approx(0)
+    assert drop_pp(one, other, np.array([1, 1, 1, 0])) == pytest.approx(50)
 
 
 def test_the_ladder_compares_with_float_and_with_labels() -> None:
@@ -137,13 +153,14 @@ def test_golden_vectors_are_the_first_that_agree() -> None:
     other = codes.copy()
     other[::5, 1] ^= 1
     logits = rng.normal(size=(50, 3)).astype(np.float32)
-    data, count = choose_golden(pixels, codes, other, logits)
+    data, count = choose_golden(pixels, codes, [other], logits)
     chosen = [i for i in range(50) if i % 5][:COUNT]
     assert count == len(chosen) == COUNT
     with np.load(io.BytesIO(data), allow_pickle=False) as golden:
         np.testing.assert_array_equal(golden["inputs"], pixels[chosen])
         np.testing.assert_array_equal(golden["outputs_int8"], codes[chosen])
         np.testing.assert_array_equal(golden["outputs_float"], logits[chosen])
-    assert choose_golden(pixels[:7], codes[:7], codes[:7], logits[:7])[1] == 7
+    assert choose_golden(pixels[:7], codes[:7], [codes[:7]], logits[:7])[1] == 7
+    assert choose_golden(pixels, codes, [codes, other[:9]], logits)[1] == 7
     with pytest.raises(ConversionError, match="no golden vectors"):
-        choose_golden(pixels, codes, ~codes, logits)
+        choose_golden(pixels, codes, [~codes], logits)

@@ -36,7 +36,17 @@ digest = st.text("0123456789abcdef", min_size=64, max_size=64)
 scale = st.floats(1e-30, 1e29)
 zero_point = st.integers(-128, 127)
 size = st.integers(1, 400)
-parity = st.builds(Parity, whole, whole, whole, st.none() | number)
+
+
+def parities(different: int, enters: tuple[str, int] | None, *rest: Any) -> Parity:
+    """Where a difference enters is said of outputs that differ."""
+    at, lsb = enters if enters and different else (None, None)
+    return Parity(rest[0], rest[0] - different, rest[1], rest[2], at, lsb)
+
+
+parity = st.builds(
+    parities, whole, st.none() | st.tuples(text, whole), whole, whole, st.none() | number
+)
 preprocessing = st.builds(
     Preprocessing,
     st.sampled_from(["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"]),
@@ -45,7 +55,7 @@ preprocessing = st.builds(
 )
 value_range = st.tuples(number, number)
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=5)
-layer = st.builds(Layer, text, text, whole)
+layer = st.builds(Layer, text, text, st.sampled_from([7, 8, 32]))
 share = st.none() | number
 rung = st.builds(Rung, text, whole, share, share, share, share)
 
@@ -218,6 +228,17 @@ def test_any_field_with_any_value(
         ("golden.count", 0, "golden.count: expected 1 to 2147483647, got 0"),
         ("golden.file", "..", "golden.file: expected a plain file name, got '..'"),
         ("quality.parity.compared", "1", "quality.parity.compared: expected a whole number"),
+        (
+            "quality.parity.enters_at",
+            "conv",
+            "quality.parity.enters_at: expected null, where all outputs are equal, got 'conv'",
+        ),
+        (
+            "quality.parity_random.enters_lsb",
+            1,
+            "quality.parity_random.enters_lsb: expected null exactly where enters_at is, got 1",
+        ),
+        ("layers.0.weight_bits", 4, "layers[0].weight_bits: expected 7, 8 or 32, got 4"),
     ],
 )
 def test_wrong_value_is_named(

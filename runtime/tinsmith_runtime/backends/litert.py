@@ -101,6 +101,24 @@ class LiteRtBackend(Backend):
         return tuple(operators)
 
 
+def run_outputs(model: bytes, batch: Array) -> dict[str, Array]:
+    """Computes a batch once and gives every output of the model by its name.
+
+    Args:
+        model: a TFLite file with one input and any number of outputs.
+        batch: `(N, ...)` of the input's dtype.
+    """
+    with mute_stderr():
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        (source,) = interpreter.get_input_details()
+        interpreter.resize_tensor_input(source["index"], batch.shape)
+        interpreter.allocate_tensors()
+    interpreter.set_tensor(source["index"], batch)
+    interpreter.invoke()
+    outputs = interpreter.get_output_details()
+    return {output["name"]: interpreter.get_tensor(output["index"]) for output in outputs}
+
+
 def _tensor_info(details: dict[str, Any]) -> TensorInfo:
     scale, zero_point = details["quantization"]
     shape = tuple(int(size) for size in details["shape"][1:])

@@ -129,6 +129,22 @@ def _typical(times: list[float]) -> float:
     return float(np.mean(np.sort(times)[: max(1, len(times) * 9 // 10)]))
 
 
+def run_outputs(model: bytes, batch: Array) -> dict[str, Array]:
+    """Computes a batch once and gives every output of the model by its name.
+
+    Args:
+        model: an ONNX file with one input and any number of outputs.
+        batch: `(N, ...)` of the input's dtype; uint8 codes where `OrtBackend` takes int8 ones.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    found = session.run(names, {session.get_inputs()[0].name: batch})
+    return dict(zip(names, found, strict=True))
+
+
 def _tensor_info(
     tensor: onnxruntime.NodeArg, side: str, session: onnxruntime.InferenceSession
 ) -> TensorInfo:

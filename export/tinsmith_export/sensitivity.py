@@ -1,0 +1,163 @@
+"""What quantizing costs, layer by layer, and the fewest layers that must stay float."""
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from numpy.typing import NDArray
+
+from tinsmith_export.errors import GateError
+from tinsmith_export.exporting import Sensitivity
+from tinsmith_export.measures import agreement, decibels, drop_pp, sqnr_db
+from tinsmith_export.rebuild import rebuild
+from tinsmith_export.recipe import Quantized
+from tinsmith_export.switches import SwitchedModel
+from tinsmith_export.tune import Lesson
+
+_BATCH_SIZE = 32
+# A network of a hundred layers runs as often over them.
+COUNT = 256
+# To choose on: 0.1 points of 2,000 answers are two.
+_CHOICE_COUNT = 2000
+
+Report = Callable[[int, int], None]
+
+
+def measure(
+    quantized: Quantized, held_back: Lesson, classes: bool, alone: bool, report: Report
+) -> tuple[Sensitivity, ...]:
+    """Measures every layer whose output is rounded, in the order of computation.
+
+    Args:
+        quantized: the quantized model.
+        held_back: inputs that it was not tuned on; the first 256 are taken.
+        classes: whether the outputs are logits of classes.
+        alone: whether to measure too what each layer costs alone, which takes a run a layer.
+        report: hears how many layers are done, of how many.
+    """
+    inputs = held_back.inputs[:COUNT]
+    errors = _errors(quantized, inputs)
+    layers = quantized.graph.ranged
+    costs: dict[str, tuple[float | None, float | None]] = {}
+    if alone:
+        model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
+        exact = model.run(inputs, (), ())
+        for done, node in enumerate(layers, 1):
+            kernels = {node.name} & quantized.weight_bits.keys()
+            found = model.run(inputs, kernels, {node.name})
+            lost = 100 * (1 - agreement(exact, found)) if classes else None
+            costs[node.name] = lost, sqnr_db(exact, found)
+            report(done, len(layers))
+    rows = []
+    for node, (signal, noise, clipped) in zip(layers, errors, strict=True):
+        span = quantized.ranges[node.name]
+        lost, alone_db = costs.get(node.name, (None, None))
+        weighted = node.name in quantized.weight_bits
+        rows.append(
+            Sensitivity(
+                layer=node.name,
+                kind=node.kind,
+                weight_bits=quantized.weight_bits.get(node.name),
+                output_range=(span.low, span.high),
+                weight_range=(
+                    (float(node.kernel.min()), float(node.kernel.max())) if weighted else None
+                ),
+                clipped=clipped,
+                sqnr_db=decibels(signal, noise),
+                alone_drop_pp=lost,
+                alone_sqnr_db=alone_db,
+            )
+        )
+    return tuple(rows)
+
+
+def _errors(quantized: Quantized, inputs: NDArray[np.float32]) -> list[tuple[float, float, float]]:
+    """Power of each layer's output and of its error, and how much of it its range clips."""
+    layers = quantized.graph.ranged
+    pair = []
+    for model, prefix in ((rebuild(quantized.graph), ""), (quantized.model, "quant_")):
+        outputs = [model.get_layer(prefix + node.name).output for node in layers]
+        pair.append(tf_keras.Model(model.input, outputs))
+    spans = [quantized.ranges[node.name] for node in layers]
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def sums(batch: tf.Tensor) -> tf.Tensor:
+        exact, rounded = (tf.nest.flatten(model(batch, training=False)) for model in pair)
+        found = []
+        for x, y, span in zip(exact, rounded, spans, strict=True):
+            # What lies within half a step of the range is rounded, not clipped.
+            low, high = span.low - span.scale / 2, span.high + span.scale / 2
+            outside = tf.cast((x < low) | (x > high), tf.float32)
+            squares = (tf.square(x), tf.square(x - y), outside)
+            found.append([tf.reduce_sum(values) for values in squares])
+        return tf.stack(found)
+
+    starts = range(0, len(inputs), _BATCH_SIZE)
+    batches = [sums(tf.constant(inputs[s : s + _BATCH_SIZE])).numpy() for s in starts]
+    totals: NDArray[np.float64] = np.sum(batches, axis=0, dtype=np.float64)
+    sizes = [len(inputs) * np.prod(node.shape) for node in layers]
+    return [
+        (float(signal), float(noise), float(clipped / size))
+        for (signal, noise, clipped), size in zip(totals, sizes, strict=True)
+    ]
+
+
+def keep_fewest(
+    quantized: Quantized, held_back: Lesson, max_drop_pp: float, report: Report
+) -> Quantized:
+    """Keeps as few more layers float as it takes to lose no more than the gate allows.
+
+    The layers are ranked by what rounding the weights of each alone does to the model's outputs.
+    The shortest row of the worst that meets the gate is kept, and of it what the gate needs.
+
+    Args:
+        quantized: the quantized model; what it keeps float already stays float.
+        held_back: inputs that it was not tuned on, and the float model's outputs for them; the
+            first 2,000 are taken.
+        max_drop_pp: how many percentage points may be lost, as in `proof.hold_gates`.
+        report: hears how many layers are ranked, of how many.
+
+    Raises:
+        GateError: rounding the activations alone loses more.
+    """
+    model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
+    kept = {node.name for node in quantized.kept}
+    others = [node.name for node in quantized.graph.weighted if node.name not in kept]
+
+    inputs, outputs = held_back.inputs[:_CHOICE_COUNT], held_back.outputs[:_CHOICE_COUNT]
+    labels = None if held_back.labels is None else held_back.labels[:_CHOICE_COUNT]
+
+    def loss(more: Collection[str]) -> float:
+        return drop_pp(outputs, model.run(inputs, set(others) - set(more)), labels)
+
+    if loss(()) <= max_drop_pp:
+        return quantized
+    if (left := loss(others)) > max_drop_pp:
+        raise GateError(
+            f"even with the weights of every layer float, int8 activations lose {left:.2f} points "
+            f"on inputs held back, more than --max-drop-pp {max_drop_pp:g}: no bundle written"
+        )
+    ranked = _ranked(model, others, inputs[:COUNT], report)
+    # How many are enough: more layers never lose more, but for chance.
+    few, enough = 0, len(ranked)
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (few, middle) if loss(ranked[:middle]) <= max_drop_pp else (middle, enough)
+    more = ranked[:enough]
+    for name in reversed(ranked[:enough]):
+        fewer = [other for other in more if other != name]
+        if loss(fewer) <= max_drop_pp:
+            more = fewer
+    return quantized.keeping(more)
+
+
+def _ranked(
+    model: SwitchedModel, names: Sequence[str], inputs: NDArray[np.float32], report: Report
+) -> list[str]:
+    exact = model.run(inputs, (), ())
+    noise = {}
+    for done, name in enumerate(names, 1):
+        noise[name] = float(np.square(model.run(inputs, {name}, ()) - exact).sum())
+        report(done, len(names))
+    return sorted(names, key=lambda name: -noise[name])

@@ -1,0 +1,79 @@
+"""A model in which the rounding of each kernel and each output can be switched on and off."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tinsmith_export.graph import RANGED, WEIGHTED, Graph, Node
+from tinsmith_export.quantize import Rounding, rounded_kernels
+from tinsmith_export.ranges import Range
+from tinsmith_export.rebuild import rebuild, run
+
+
+class SwitchedModel:
+    """One model for any choice of what is rounded; at first nothing is.
+
+    Args:
+        graph: a quantized graph.
+        ranges: of every layer and the input.
+        bits: of the weights of each layer that has some.
+    """
+
+    def __init__(self, graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]) -> None:
+        self._outputs: dict[str, _Switch] = {}
+
+        def wrap(node: Node, layer: Any) -> Any:
+            if node.kind not in (*RANGED, "InputLayer", "Clip"):
+                return layer
+            switch = _Switch(ranges[node.name], name=f"switch_{node.name}")
+            self._outputs[node.name] = switch
+            return lambda tensor: switch(layer(tensor))
+
+        self._model = rebuild(graph, wrap)
+        rounded = rounded_kernels(graph, ranges, bits)
+        self._kernels = {}
+        for node in graph.weighted:
+            variable = getattr(self._model.get_layer(node.name), WEIGHTED[node.kind])
+            exact = node.weights[WEIGHTED[node.kind]]
+            self._kernels[node.name] = variable, exact, rounded.get(node.name, exact)
+        self._rounded: set[str] = set()
+
+    def run(
+        self,
+        inputs: NDArray[Any],
+        kernels: Collection[str] | None = None,
+        outputs: Collection[str] | None = None,
+    ) -> NDArray[Any]:
+        """Computes the model's outputs with some of it rounded.
+
+        Args:
+            inputs: `float32 (N, …)`.
+            kernels: the layers whose weights are rounded; all if `None`.
+            outputs: the layers whose outputs are rounded, the input among them; all if `None`.
+        """
+        kernels = self._kernels if kernels is None else kernels
+        outputs = self._outputs if outputs is None else outputs
+        for name, switch in self._outputs.items():
+            switch.on.assign(name in outputs)
+        changed = self._rounded ^ set(kernels)
+        for name in changed:
+            variable, exact, rounded = self._kernels[name]
+            variable.assign(rounded if name in kernels else exact)
+        self._rounded ^= changed
+        found: NDArray[Any] = run(self._model, inputs)
+        return found
+
+
+class _Switch(Rounding):
+    """Rounds a tensor while it is on."""
+
+    def build(self, input_shape: Any) -> None:
+        """Makes the switch."""
+        self.on = tf.Variable(False, trainable=False)
+
+    def call(self, inputs: Any, training: Any = None) -> Any:
+        """The tensor, rounded or as it is."""
+        rounded = super().call
+        return tf.cond(self.on, lambda: rounded(inputs, training), lambda: tf.identity(inputs))

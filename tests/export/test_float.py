@@ -1,0 +1,303 @@
+"""What quantizing each layer costs, layers kept float, and where a difference enters."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from compiling import Compiled, compiled, random_inputs, settle
+
+from tinsmith_export import Options, Progress, Samples, compile_model, pipeline
+from tinsmith_export import onnx as writer
+from tinsmith_export.convert import Converted, convert
+from tinsmith_export.divergence import first_difference
+from tinsmith_export.errors import ConversionError, GateError
+from tinsmith_export.golden import nudged
+from tinsmith_export.measures import agreement, parity, sqnr_db
+from tinsmith_export.proof import require_integer_kernels, run_batches
+from tinsmith_export.rebuild import rebuild, run
+from tinsmith_export.sensitivity import keep_fewest, measure
+from tinsmith_export.switches import SwitchedModel
+from tinsmith_export.tune import Lesson
+from tinsmith_runtime.backends import create_backend
+from tinsmith_runtime.command import main
+
+L = keras.layers
+LAYERS = ("conv1", "depth", "conv2", "hidden", "answer")
+
+
+def silent(layer: int, layers: int) -> None:
+    pass
+
+
+def outputs(files: dict[str, bytes], codes: np.ndarray) -> list[np.ndarray]:
+    return [
+        run_batches(create_backend(engine, files[f"model.int8.{form}"], 1), codes)
+        for engine, form in (("litert", "tflite"), ("onnx", "onnx"))
+    ]
+
+
+KEPT = ("depth", "conv2", "answer")
+
+
+@pytest.fixture(scope="module")
+def mixed(converted) -> Converted:
+    """The CNN with three layers float, one of each kind."""
+    quantized = converted.quantized.keeping(KEPT)
+    reference = rebuild(converted.graph)
+    source, activation = converted.entry.source, converted.activation
+    return convert(converted.graph, reference, quantized, source, tuple("abcde"), activation, True)
+
+
+def test_layers_kept_float_are_float_in_both_engines(converted, mixed: Converted) -> None:
+    for product in mixed.products:
+        assert product.integer == (product.layer not in KEPT)
+        if product.layer in KEPT:
+            kernel = converted.quantized.graph.node(product.layer).kernel
+            np.testing.assert_array_equal(np.sort(product.weights.ravel()), np.sort(kernel.ravel()))
+    kernels = require_integer_kernels(mixed.files["model.int8.onnx"], len(LAYERS), KEPT)
+    assert sum(kernels.values()) == len(LAYERS) - len(KEPT)
+    tflite, onnx_codes = outputs(mixed.files, converted.codes)
+    found = parity(tflite, onnx_codes, True)
+    assert found.equal >= 0.995 * found.compared
+    # A code on the edge may flip in a float layer; it is 1 LSB there, and here.
+    assert found.max_difference_lsb <= 1
+    model = converted.quantized.keeping(KEPT).model
+    rounded = run(model, converted.entry.reals(converted.inputs))
+    expected = np.round(rounded / mixed.output.scale) + mixed.output.zero_point
+    assert (np.abs(tflite - expected) <= 1).mean() >= 0.99
+
+
+def test_golden_vectors_survive_another_order_of_float_sums(converted, mixed: Converted) -> None:
+    data = mixed.files["model.int8.onnx"]
+    assert list(nudged(data, [])) == []
+    exact = outputs(mixed.files, converted.codes)[1]
+    for other in nudged(data, KEPT):
+        found = outputs({**mixed.files, "model.int8.onnx": other}, converted.codes)[1]
+        same = (found == exact).all(axis=1).mean()
+        assert other != data
+        assert same > 0.5  # enough to choose from
+
+
+def test_onnx_runtime_would_round_float_weights_by_itself(
+    converted, mixed: Converted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer._Integer, "_unchanged", lambda self, tensor: tensor)
+    quantized, source = converted.quantized, converted.entry.source
+    products = {product.layer: product for product in mixed.products}
+    data = writer.to_int8_onnx(quantized.graph, quantized.ranges, products, source, mixed.output)
+    with pytest.raises(ConversionError, match="rounds layers kept float: answer, conv2, depth"):
+        require_integer_kernels(data, len(LAYERS), KEPT)
+
+
+def test_a_float_layer_that_nobody_asked_for_fails_by_name(mixed: Converted) -> None:
+    with pytest.raises(ConversionError, match=r"still multiplies in float: .*conv2"):
+        require_integer_kernels(mixed.files["model.int8.onnx"], len(LAYERS), ["depth", "answer"])
+
+
+def test_switches(converted) -> None:
+    quantized = converted.quantized
+    model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
+    reals = converted.entry.reals(converted.inputs[:64])
+    exact = run(rebuild(quantized.graph), reals)
+    np.testing.assert_array_equal(model.run(reals, (), ()), exact)
+    np.testing.assert_array_equal(model.run(reals), run(quantized.model, reals))
+    one = quantized.keeping(["conv1", "depth", "conv2", "answer"]).model
+    np.testing.assert_array_equal(model.run(reals, {"hidden"}), run(one, reals))
+    np.testing.assert_array_equal(model.run(reals, (), ()), exact)
+
+
+@pytest.fixture(scope="module")
+def spoiled() -> tuple[Compiled, Lesson]:
+    """`coarse` has a huge weight for a channel that is always 0: rounding loses all the others."""
+    model = settle(
+        keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                L.Conv2D(6, 3, activation="relu", name="dead"),
+                L.Conv2D(8, 3, activation="relu", name="coarse"),
+                L.Conv2D(8, 1, activation="relu", name="fine"),
+                L.Flatten(),
+                L.Dense(4, name="answer"),
+            ]
+        )
+    )
+    kernel, bias = model.get_layer("dead").get_weights()
+    bias[0] = -100
+    model.get_layer("dead").set_weights([kernel, bias])
+    kernel, bias = model.get_layer("coarse").get_weights()
+    kernel[1, 1, 0] = 200
+    model.get_layer("coarse").set_weights([kernel, bias])
+    inputs = random_inputs((8, 8, 1), 400)
+    kernel, bias = model.get_layer("answer").get_weights()
+    bias -= run(model, inputs / np.float32(255)).mean(axis=0)  # so that no class always wins
+    model.get_layer("answer").set_weights([kernel, bias])
+    made = compiled(model, inputs=inputs)
+    reals = made.entry.reals(made.inputs)
+    return made, Lesson(reals, run(rebuild(made.graph), reals), None)
+
+
+def test_sensitivity_finds_the_layer(spoiled) -> None:
+    made, lesson = spoiled
+    heard = []
+    rows = measure(made.quantized, lesson, True, True, lambda *step: heard.append(step))
+    assert heard[-1] == (len(rows), len(rows))
+    assert [row.layer for row in rows] == [node.name for node in made.quantized.graph.ranged]
+    assert min(rows, key=lambda row: row.alone_sqnr_db).layer == "coarse"
+    assert max(rows, key=lambda row: row.alone_drop_pp).layer == "coarse"
+    first, last = rows[0], rows[-1]
+    assert first.clipped == 0.0  # these inputs are those of the calibration
+    assert first.output_range[0] == 0.0
+    # The last layer's output is the model's: what the whole fake-quantized model gives.
+    found = run(made.quantized.model, lesson.inputs)
+    assert last.sqnr_db == pytest.approx(sqnr_db(lesson.outputs, found), abs=1e-3)
+
+
+def test_sensitivity_sees_what_a_range_clips(spoiled) -> None:
+    made, lesson = spoiled
+    twice = Lesson(2 * lesson.inputs, lesson.outputs, None)
+    rows = measure(made.quantized, twice, True, False, silent)
+    span = made.quantized.ranges["fine"]
+    exact = rebuild(made.quantized.graph)
+    probe = type(exact)(exact.input, exact.get_layer("fine").output)
+    share = (run(probe, twice.inputs) > span.high + span.scale / 2).mean()
+    assert 0 < share < 1
+    assert next(row for row in rows if row.layer == "fine").clipped == pytest.approx(share)
+    assert rows[0].alone_sqnr_db is None
+
+
+def test_the_fewest_layers_are_kept_float(spoiled) -> None:
+    made, lesson = spoiled
+    before = 1 - agreement(lesson.outputs, run(made.quantized.model, lesson.inputs))
+    assert before > 0.2
+    assert keep_fewest(made.quantized, lesson, 100.0, silent) is made.quantized
+    kept = keep_fewest(made.quantized, lesson, 5.0, silent)
+    assert [node.name for node in kept.kept] == ["coarse"]
+    assert 1 - agreement(lesson.outputs, run(kept.model, lesson.inputs)) <= 0.05
+    with pytest.raises(GateError, match=r"every layer float.*--max-drop-pp -1"):
+        keep_fewest(made.quantized, lesson, -1.0, silent)
+
+
+def altered(data: bytes, layer: str) -> bytes:
+    """An int8 ONNX file with other weights in a layer."""
+    model = onnx.load_from_string(data)
+    (tensor,) = (t for t in model.graph.initializer if t.name == f"{layer}.weight")
+    weights = onnx.numpy_helper.to_array(tensor).copy()
+    weights.flat[::3] //= 2
+    tensor.CopyFrom(onnx.numpy_helper.from_array(weights, tensor.name))
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_where_a_difference_enters(converted, layer: str) -> None:
+    good = converted.files["model.int8.tflite"]
+    bad = altered(converted.files["model.int8.onnx"], layer)
+    files = {"model.int8.tflite": good, "model.int8.onnx": bad}
+    tflite, onnx_codes = outputs(files, converted.codes)
+    differ = (tflite != onnx_codes).any(axis=1)
+    name, lsb = first_difference(good, bad, converted.quantized.graph, converted.codes, differ)
+    assert name == layer
+    assert lsb is not None
+    assert lsb > 1
+    none = np.zeros_like(differ)
+    assert first_difference(good, bad, converted.quantized.graph, converted.codes, none) == (
+        None,
+        None,
+    )
+
+
+@pytest.fixture(scope="module")
+def samples() -> Samples:
+    """Pixels without labels, as few as will do."""
+    return Samples(
+        "random",
+        "0" * 64,
+        random_inputs((8, 8, 1), 300),
+        None,
+        random_inputs((8, 8, 1), 100, seed=2),
+        None,
+        (),
+    )
+
+
+@pytest.fixture(scope="module")
+def small() -> keras.Model:
+    source = keras.Input((8, 8, 1))
+    x = L.SeparableConv2D(6, 3, activation="relu", name="first")(source)
+    answer = L.Dense(4, activation="softmax", name="answer")(L.Flatten()(x))
+    return settle(keras.Model(source, answer))
+
+
+def test_the_gate_says_where_a_difference_enters(
+    small, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(*arguments: object) -> Converted:
+        made = convert(*arguments)  # type: ignore[arg-type]
+        bad = altered(made.files["model.int8.onnx"], "first")
+        return replace(made, files={**made.files, "model.int8.onnx": bad})
+
+    monkeypatch.setattr(pipeline, "convert", spoil)
+    options = Options(recipe="ptq", max_drop_pp=100.0)
+    with pytest.raises(GateError, match=r"differ by \d+ LSB, more than 1, from layer `first"):
+        compile_model(small, samples, tmp_path / "a.tin", options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_of_layers(small, samples: Samples, tmp_path: Path) -> None:
+    heard = []
+
+    class Ear(Progress):
+        def layer(self, layer: int, layers: int) -> None:
+            heard.append((layer, layers))
+
+    out = tmp_path / "a.tin"
+    options = Options(
+        recipe="ptq", max_drop_pp=100.0, keep_float=("first", "auto"), sensitivity=True
+    )
+    exported = compile_model(small, samples, out, options, Ear())
+    bits = {layer.name: layer.weight_bits for layer in exported.manifest.layers}
+    # The separable convolution became two layers; both are kept.
+    assert [bits[name] for name in bits if name.startswith("first")] == [32, 32]
+    assert bits["answer"] in (7, 8)
+    assert heard
+    assert all(row.alone_sqnr_db for row in exported.sensitivities)
+    with pytest.raises(Exception, match=r"--keep-float nope: .*auto or one of first.*answer"):
+        compile_model(small, samples, out, replace(options, keep_float=("nope",)))
+
+
+def test_the_command(small, samples: Samples, tmp_path: Path, capfd) -> None:
+    model, data = tmp_path / "small.keras", tmp_path / "x.npz"
+    small.save(model)
+    np.savez(data, x_train=samples.tuning, x_test=samples.proof)
+    words = ["export", str(model), "--calibration", str(data), "--recipe", "ptq"]
+    words += ["--max-drop-pp", "100", "--quiet"]
+    assert main([*words, "--sensitivity"]) == 0
+    table = capfd.readouterr().out.splitlines()
+    assert table[0].split()[:2] == ["layer", "bits"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["small.keras", "x.npz"]
+    assert main([*words, "--sensitivity", "--json"]) == 0
+    rows = json.loads(capfd.readouterr().out)["sensitivity"]
+    assert [row["layer"] for row in rows] == [line.split()[0] for line in table[1 : len(rows) + 1]]
+    out, page = tmp_path / "a.tin", tmp_path / "a.html"
+    layer = ["--keep-float", "answer"]
+    assert main([*words, *layer, "--out", str(out), "--report", str(page)]) == 0
+    said = capfd.readouterr().out
+    assert "float    answer" in said
+    assert "integer in every layer but 1" in said
+    assert max(map(len, [*said.splitlines(), *table])) <= 100
+    text = page.read_text()
+    assert text.count("<svg") == 4
+    assert "Kept float, weights not rounded: answer" in text
+    # Nothing is fetched: the only addresses are names of XML.
+    assert "src=" not in text
+    assert "<link" not in text
+    assert main(["inspect", str(out)]) == 0
+    assert "float     answer: weights not rounded" in capfd.readouterr().out
+    assert main(["selftest", str(out)]) == 0
+    assert main([*words, "--report", str(tmp_path / "no" / "a.html")]) == 2
+    assert "--report" in capfd.readouterr().err
