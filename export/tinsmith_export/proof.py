@@ -48,11 +48,11 @@ def require_integer_kernels(
             was to be kept float is not.
     """
     graph = onnx.load_from_string(optimized_model(model)).graph
-    floats = {_layer(node): node for node in graph.node if node.op_type in _FLOAT_KERNELS}
-    left = [f"{floats[name].op_type} {floats[name].name}" for name in floats.keys() - set(kept)]
+    floats = [node for node in graph.node if node.op_type in _FLOAT_KERNELS]
+    left = [f"{node.op_type} {node.name}" for node in floats if _layer(node) not in kept]
     if left:
         raise ConversionError(f"ONNX Runtime still multiplies in float: {', '.join(sorted(left))}")
-    rounded = sorted(set(kept) - floats.keys())
+    rounded = sorted(set(kept) - {_layer(node) for node in floats})
     if rounded:
         raise ConversionError(f"ONNX Runtime rounds layers kept float: {', '.join(rounded)}")
     kernels = Counter(node.op_type for node in graph.node if node.op_type in _INTEGER_KERNELS)

@@ -218,7 +218,7 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], int, str]] = {
     ),
     "softmax": (plain(L.Softmax(name="inside")), 1, "`inside`"),
     "axis": (plain(L.Softmax(axis=1, name="odd")), 1, "`odd`"),
-    "no_products": (lambda: sequential(L.Flatten(), L.ReLU()), 1, "nothing to quantize"),
+    "no_products": (lambda: sequential(L.MaxPooling2D(7), L.Flatten()), 1, "nothing to quantize"),
     "two_inputs": (two_inputs, 1, "expected one input, got 2"),
     "two_outputs": (two_outputs, 1, "expected one output, got 2"),
     "nan": (nan, 1, "`broken`"),

@@ -31,7 +31,8 @@ def test_names_are_readable_and_unique(converted: Compiled, file: str) -> None:
     assert [name for name in made if not pattern.fullmatch(name)] == []
     assert {f"{layer}.weight" for layer in LAYERS} <= set(made)
     assert {"hidden.bias", "logits"} <= set(made)
-    assert "answer.bias" not in made
+    # TensorFlow's converter gives every convolution a bias, if need be of zeros.
+    assert ("answer.bias" in made) == (file == "model.int8.onnx")
     assert len({node.name for node in graph.node}) == len(graph.node)
 
 

@@ -321,9 +321,3 @@ def test_no_new_name_clashes_with_a_layers() -> None:
     names = [node.name for node in graph.nodes]
     assert len(set(names)) == len(names)
     assert {"a", "a_relu", "a_image"} <= set(names)
-
-
-def test_names_that_tensorflow_would_not_take() -> None:
-    source = keras.Input(SHAPE)
-    model = settle(keras.Model(source, conv(name="my conv")(source)))
-    assert rewritten(model)[0].output.name == "my_conv"
