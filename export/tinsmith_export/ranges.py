@@ -7,6 +7,7 @@ scale`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,14 @@ _SCALE_BITS = 12
 # TensorFlow's converter takes a range narrower than 1e-6 for zero. So does this: what lies so
 # close to zero rounds to it.
 _MIN_SCALE = 2.0**-27
-# How close to the middle between two codes a sum may come. The engines add in different
-# arithmetic, whose errors stay below half of it (XNNPACK in 21 bits, ONNX Runtime in float32).
-_TIE_MARGIN = 5e-4
+# How close to the middle between two codes a sum or a product of two codes may come. The engines
+# compute in different arithmetic, whose errors stay below half of it: XNNPACK adds in 21 bits, all
+# else is float32. In the middle itself they round to even before the zero point is added, or after.
+_SUMS, _SUM_MARGIN = np.arange(1, 511), 5e-4
+_PRODUCTS, _PRODUCT_MARGIN = (
+    np.unique(np.multiply.outer(np.arange(1, 256), np.arange(1, 256))),
+    2e-5,
+)
 RELU = (0.0, None)
 # What TFLite's kernels give, whatever goes in.
 _FIXED = {"sigmoid": (2.0**-8, -128), "tanh": (2.0**-7, 0)}
@@ -131,17 +137,26 @@ def share_ranges(
         group: max(Range.covering(*spans[name]).scale for name in group)
         for group in set(scales.values())
     }
-    sums = [node for node in graph.nodes if node.kind == "Add"]
-    while True:
-        close = []
-        for node in sums:
-            group = scales[node.name]
-            (into,) = {scales[n] for name in node.inputs for n in graph.sources(name)}
-            if into != group and _ties(scale[into] / scale[group]):
-                close.append(group)
-        if not close:
-            break
-        for group in set(close):
+
+    def scale_of(name: str) -> float:
+        first = min(graph.sources(name))
+        fixed = _FIXED.get(graph.node(first).config.get("function", ""))
+        if fixed or first not in scales:
+            return fixed[0] if fixed else source.scale
+        return scale[scales[first]]
+
+    def ties(node: Node) -> bool:
+        out = scale[scales[node.name]]
+        if node.kind == "Add":
+            ratio = scale_of(node.inputs[0]) / out
+            return ratio != 1 and _near_middle(_SUMS * ratio, _SUM_MARGIN)
+        if node.kind == "Multiply":
+            ratio = scale_of(node.inputs[0]) * scale_of(node.inputs[1]) / out
+            return _near_middle(_PRODUCTS * ratio, _PRODUCT_MARGIN)
+        return False
+
+    while close := {scales[node.name] for node in graph.ranged if ties(node)}:
+        for group in close:
             scale[group] = _rounded_up(scale[group] * (1 + 2.0**-_SCALE_BITS))
     ranges = {"input": source}
     for name, span in spans.items():
@@ -157,10 +172,10 @@ def _limits(node: Node, low: float, high: float) -> tuple[float, float]:
     return (0.0 if node.clip[0] == 0 else low), high
 
 
-def _ties(ratio: float) -> bool:
-    """Whether a sum of two codes comes close to the middle between two codes of another scale."""
-    distances = (abs(code * ratio % 1 - 0.5) for code in range(1, 511))
-    return min(distances) < _TIE_MARGIN
+def _near_middle(codes: NDArray[Any], margin: float) -> bool:
+    """Whether one of these comes close to the middle between two codes."""
+    inside = codes[codes < 256]
+    return bool(np.min(np.abs(inside % 1 - 0.5), initial=1.0) < margin)
 
 
 class _Groups(dict[str, frozenset[str]]):

@@ -210,6 +210,24 @@ def test_where_a_difference_enters(converted, layer: str) -> None:
     )
 
 
+def test_where_a_difference_enters_an_image_as_wide_as_it_is_deep() -> None:
+    """Its channels cannot be told from its rows by their number."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 3)),
+            L.Conv2D(8, 3, padding="same", name="same"),
+            L.Flatten(),
+            L.Dense(4, name="answer"),
+        ]
+    )
+    small = compiled(settle(model))
+    good, graph = small.files["model.int8.tflite"], small.quantized.graph
+    every = np.ones(len(small.codes), np.bool_)
+    bad = altered(small.files["model.int8.onnx"], "answer")
+    name, _ = first_difference(good, bad, graph, small.codes, every)
+    assert name == "answer"
+
+
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     """Pixels without labels, as few as will do."""

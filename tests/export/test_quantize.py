@@ -189,3 +189,13 @@ def test_weights_come_back_from_the_fake_quantized_model(converted: Compiled) ->
         assert before.weights.keys() == after.weights.keys()
         for name, values in before.weights.items():
             np.testing.assert_array_equal(values, after.weights[name])
+
+
+@pytest.mark.parametrize("high", [6.0, 6.5, 7.3, 9.0])
+def test_no_product_of_two_codes_lies_between_two_codes_of_the_result(high: float) -> None:
+    """There the engines round differently: to even before the zero point is added, or after."""
+    limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, high)}
+    ranges = share_ranges(sum_graph("Multiply", relu=False), limits, Range(1 / 255, -128))
+    ratio = ranges["a"].scale * ranges["b"].scale / ranges["meet"].scale
+    codes = np.arange(-255, 256)
+    assert np.abs(np.multiply.outer(codes, codes) * ratio % 1 - 0.5).min() > 1e-5
