@@ -116,7 +116,7 @@ def _decode(
             image = Path(image).read_bytes()
         if isinstance(image, bytes):
             image = Image.open(io.BytesIO(image), formats=_FORMATS)
-            ImageOps.exif_transpose(image, in_place=True)  # a camera held upright says so there
+            image = ImageOps.exif_transpose(image)  # a camera held upright says so there
         if image.mode.startswith(("I", "F")):
             # Pillow would cut their values off at 255.
             raise InputError(f"{name}: expected 8 bits a channel, got Pillow's mode {image.mode}")
