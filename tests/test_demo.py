@@ -163,7 +163,7 @@ def test_the_other_models_go_the_whole_way(
     exported = json.loads(
         tinsmith(
             *("export", f"runs/{model}/model.keras", "--dataset", "digits", "--json"),
-            *("--out", "model.tin"),
+            *("--out", "model.tin", "--qat-steps", "8"),
             folder=tmp_path,
         )
     )
