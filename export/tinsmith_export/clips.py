@@ -4,11 +4,10 @@ from dataclasses import replace
 
 from tinsmith_export.affine import scalars_of
 from tinsmith_export.convolutions import identity
-from tinsmith_export.graph import RANGED, WEIGHTED, Graph, Node
+from tinsmith_export.graph import RANGED, RELU, WEIGHTED, Graph, Node
 
 _MONOTONE = ("MaxPooling2D", "Reshape", "Cropping2D", "UpSampling2D", "DepthToSpace")
 _CLIPPING = (*WEIGHTED, "Add", "Multiply", "LayerNormalization")
-RELU = (0.0, None)
 
 
 def swap_affine(graph: Graph) -> Graph:

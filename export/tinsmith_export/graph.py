@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# The clip, lowest and highest output, that ReLU is.
+RELU = (0.0, None)
 # Layers that multiply by weights.
 WEIGHTED = {"Conv2D": "kernel", "DepthwiseConv2D": "depthwise_kernel", "Dense": "kernel"}
 # Functions that stay a layer of their own. The engines have a kernel for them on integers, or

@@ -187,7 +187,7 @@ def compile_bundle(
 
     progress.stage(f"proving it on {len(samples.proof):,} inputs")
     outputs = {
-        file: run_batches(_engine(file, data), reals if kind_of(file)[0] == "float" else codes)
+        file: run_batches(_engine(file, data), reals if _kind_of(file)[0] == "float" else codes)
         for file, data in files.items()
     }
     tflite, onnx = outputs["model.int8.tflite"], outputs["model.int8.onnx"]
@@ -298,14 +298,14 @@ def _check_rewrite(expected: NDArray[np.float32], found: NDArray[np.float32]) ->
         )
 
 
-def kind_of(file: str) -> tuple[str, str]:
+def _kind_of(file: str) -> tuple[str, str]:
     """Precision and format, which a file's name says: `model.int8.onnx`."""
     _, precision, form = file.split(".")
     return precision, form
 
 
 def _engine(file: str, data: bytes) -> Backend:
-    return create_backend(ENGINE_OF_FORMAT[kind_of(file)[1]], data, 1)
+    return create_backend(ENGINE_OF_FORMAT[_kind_of(file)[1]], data, 1)
 
 
 def _parity(
@@ -343,7 +343,7 @@ def _variants(
     """Describes each model file by what it itself answered."""
     variants = []
     for file, data in files.items():
-        precision, form = kind_of(file)
+        precision, form = _kind_of(file)
         variants.append(
             Variant(
                 id=f"{precision}-{form}",

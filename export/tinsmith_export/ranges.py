@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.convolutions import identity
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.graph import RELU, Graph, Node
 
 # A scale of so few bits that 255 of it, and every code's value, are exact in float32: what the
 # converter makes of it is the same number again.
@@ -29,7 +29,6 @@ _PRODUCTS, _PRODUCT_MARGIN = (
     np.unique(np.multiply.outer(np.arange(1, 256), np.arange(1, 256))),
     2e-5,
 )
-RELU = (0.0, None)
 # What TFLite's kernels give, whatever goes in.
 _FIXED = {"sigmoid": (2.0**-8, -128), "tanh": (2.0**-7, 0)}
 
