@@ -100,6 +100,21 @@ def dense_by_convolution(graph: Graph) -> Graph:
     return graph
 
 
+def convolution_by_dense(graph: Graph) -> Graph:
+    """Makes a 1 x 1 convolution a dense layer, for training alone.
+
+    TensorFlow's gradient of a wide convolution over one pixel takes nine times as long.
+    """
+    for node in graph.nodes:
+        if node.kind != "Conv2D" or node.weights["kernel"].shape[:2] != (1, 1):
+            continue
+        if node.config["strides"] == (1, 1) and node.config["groups"] == 1:
+            config = {key: value for key, value in node.config.items() if key == "clip"}
+            weights = {**node.weights, "kernel": node.weights["kernel"][0, 0]}
+            graph = graph.replaced(replace(node, kind="Dense", config=config, weights=weights))
+    return graph
+
+
 def spread_dilation(graph: Graph) -> Graph:
     """Puts the zeros of a dilated convolution into its kernel.
 

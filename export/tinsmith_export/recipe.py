@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import tf_keras
 
 from tinsmith_export.calibration import calibrate
+from tinsmith_export.convolutions import convolution_by_dense
 from tinsmith_export.exporting import Checkpoint
 from tinsmith_export.graph import Graph, Node
 from tinsmith_export.quantize import FLOAT_BITS, choose_weight_bits, fake_quantize, tuned_graph
@@ -76,15 +77,14 @@ def quantize(
     floats = dict.fromkeys(_find(graph, keep), FLOAT_BITS)
     ranges = share_ranges(graph, calibrate(graph, lesson.inputs[:_CALIBRATION_COUNT]), source)
     bits = choose_weight_bits(graph) | floats
-    model = fake_quantize(graph, ranges, bits)
+    model = fake_quantize(convolution_by_dense(graph) if steps else graph, ranges, bits)
     checkpoints = tune(model, lesson, held_back, steps, seed, report)
     if steps:
         graph = tuned_graph(graph, model)
         # Weights that moved can make an 8-bit layer one that could saturate.
         now = choose_weight_bits(graph)
-        again = {name: min(bits[name], now[name]) for name in now} | floats
-        if again != bits:
-            bits, model = again, fake_quantize(graph, ranges, again)
+        bits = {name: min(bits[name], now[name]) for name in now} | floats
+        model = fake_quantize(graph, ranges, bits)
     return Quantized(graph, model, ranges, bits, tuple(checkpoints))
 
 

@@ -35,7 +35,7 @@ def test_it_types_what_a_person_would(
         "train --model cnn --dataset digits --epochs 2 --out runs/demo --seed 5 --quiet",
         "export runs/demo/model.keras --dataset digits --out runs/demo/digits.tin --seed 5 --quiet",
         "bench runs/demo/digits.tin --dataset digits --json runs/demo/report.json "
-        "--markdown runs/demo/report.md --quiet",
+        "--markdown runs/demo/report.md --html runs/demo/report.html --quiet",
     ]
     assert typed.read_text().splitlines() == commands
     out = capfd.readouterr().out
