@@ -1,11 +1,12 @@
-"""Compiles every family of keras.applications and prints what came of it, a row a family.
+"""Compiles every family of keras.applications, and an autoencoder, and prints a row for each.
 
     python benchmarks/families.py                        # all, both recipes: an hour on two cores
     python benchmarks/families.py MobileNet VGG16 --recipe ptq
     python benchmarks/families.py --write docs/families.md
 
 Random weights (fixed seed), 10 classes, the smallest image that each family takes; normalized,
-calibrated and proven on parts of the two photographs that scikit-learn comes with.
+calibrated and proven on parts of the two photographs that scikit-learn comes with. The autoencoder
+is trained on such parts.
 """
 
 import argparse
@@ -37,6 +38,8 @@ SIZES = {
 }
 # Not in Keras 3.
 OF_TF_KERAS = ("RegNetX002", "ResNetRS50")
+AUTOENCODER = "autoencoder"
+MODELS = (*SIZES, AUTOENCODER)
 CLASSES = 10
 COUNT = 160
 QAT_STEPS = 8
@@ -48,6 +51,7 @@ COLUMNS = {
     "max_difference_lsb": "largest LSB",
     "sqnr_db": "SQNR dB",
     "size_kb": "TFLite kB",
+    "float_share": "of float",
     "litert_us": "LiteRT µs",
     "onnx_us": "ONNX Runtime µs",
     "export_s": "export s",
@@ -58,21 +62,21 @@ COLUMNS = {
 def main() -> int:
     """Runs each family in a process of its own, so that none pays for another."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("families", nargs="*", metavar="FAMILY", help=", ".join(SIZES))
+    parser.add_argument("families", nargs="*", metavar="FAMILY", help=", ".join(MODELS))
     parser.add_argument("--recipe", choices=("ptq", "qat", "both"), default="both")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table there too")
     parser.add_argument("--json", action="store_true", help="rows as JSON lines")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    unknown = sorted(set(arguments.families) - SIZES.keys())
+    unknown = sorted(set(arguments.families).difference(MODELS))
     if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(SIZES)}")
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(MODELS)}")
     if arguments.one:
         print(json.dumps(measure(arguments.families[0], arguments.recipe)))
         return 0
     rows = []
     recipes = ("ptq", "qat") if arguments.recipe == "both" else (arguments.recipe,)
-    for family in arguments.families or SIZES:
+    for family in arguments.families or MODELS:
         for recipe in recipes:
             print(f"{family} {recipe}", file=sys.stderr, flush=True)
             rows.append(apart(family, recipe))
@@ -97,11 +101,19 @@ def apart(family: str, recipe: str) -> dict[str, Any]:
     return found
 
 
-def build(family: str) -> Any:
-    """The family's model: random weights, 10 classes, images of the smallest size."""
+def source(name: str) -> tuple[Any, Any, tuple[float, float]]:
+    """A model, inputs for it, and the range of its pixels."""
     from tinsmith_train.noise import import_tensorflow
 
     import_tensorflow()
+    if name == AUTOENCODER:
+        return *autoencoder(), (0.0, 1.0)
+    model = build(name)
+    return model, photographs(SIZES[name]), pixel_range(model)
+
+
+def build(family: str) -> Any:
+    """The family's model: random weights, 10 classes, images of the smallest size."""
     import keras
     import tf_keras
 
@@ -116,6 +128,26 @@ def build(family: str) -> Any:
             layer.momentum = 0.0
     model(photographs(size) / 255 * pixel_range(model)[1], training=True)
     return model
+
+
+def autoencoder() -> tuple[Any, Any]:
+    """The dense autoencoder of MLPerf Tiny, taught on pieces of 20 x 32 pixels of photographs."""
+    import keras
+    import numpy as np
+
+    pieces = photographs(32)[:, :, :, 1]
+    inputs = np.concatenate([pieces[:, :20], pieces[:, 12:]]).reshape(-1, 640) / np.float32(255)
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((640,))])
+    for width in (128, 128, 128, 128, 8, 128, 128, 128, 128):
+        model.add(layers.Dense(width))
+        model.add(layers.BatchNormalization())
+        model.add(layers.ReLU())
+    model.add(layers.Dense(640))
+    model.compile("adam", "mse")
+    model.fit(inputs, inputs, epochs=30, verbose=0)
+    return model, inputs
 
 
 def pixel_range(model: Any) -> tuple[float, float]:
@@ -141,19 +173,16 @@ def photographs(size: int) -> Any:
 
 def measure(family: str, recipe: str) -> dict[str, Any]:
     """Compiles a family and times both engines."""
-    model = build(family)
+    model, inputs, span = source(family)
 
     import resource
 
     from tinsmith_export import Options, Samples, compile_model
     from tinsmith_runtime import load
 
-    pixels = photographs(SIZES[family])
-    middle = COUNT * 4 // 5
-    samples = Samples("photographs", "0" * 64, pixels[:middle], None, pixels[middle:], None, ())
-    options = Options(
-        input_range=pixel_range(model), recipe=recipe, qat_steps=QAT_STEPS, max_drop_pp=100.0
-    )
+    middle = len(inputs) * 4 // 5
+    samples = Samples("photographs", "0" * 64, inputs[:middle], None, inputs[middle:], None, ())
+    options = Options(input_range=span, recipe=recipe, qat_steps=QAT_STEPS, max_drop_pp=100.0)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "family.tin")
         start = time.monotonic()
@@ -162,17 +191,17 @@ def measure(family: str, recipe: str) -> dict[str, Any]:
         latencies, codes = {}, []
         for backend in ("litert", "onnx"):
             with load(out, backend=backend) as loaded:
-                codes.append(loaded.predict_raw(pixels[middle:]).astype(int))
+                codes.append(loaded.predict_raw(inputs[middle:]).astype(int))
                 times = []
                 for index in range(60):
-                    image = pixels[index : index + 1]
+                    one = inputs[index : index + 1]
                     begin = time.perf_counter()
-                    loaded.predict(image)
+                    loaded.predict(one)
                     times.append(time.perf_counter() - begin)
                 latencies[backend] = min(times) * 1e6
     quality = exported.manifest.quality
     difference = abs(codes[0] - codes[1])
-    (tflite,) = (v for v in exported.manifest.variants if v.id == "int8-tflite")
+    sizes = {variant.id: variant.size_bytes for variant in exported.manifest.variants}
     return {
         "family": family,
         "recipe": recipe,
@@ -180,7 +209,8 @@ def measure(family: str, recipe: str) -> dict[str, Any]:
         "within_1": float((difference <= 1).mean()),
         "max_difference_lsb": int(difference.max()),
         "sqnr_db": quality.ladder[-1].sqnr_db,
-        "size_kb": tflite.size_bytes / 1000,
+        "size_kb": sizes["int8-tflite"] / 1000,
+        "float_share": sizes["int8-tflite"] / sizes["float-tflite"],
         "litert_us": latencies["litert"],
         "onnx_us": latencies["onnx"],
         "export_s": export_s,
@@ -200,7 +230,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
         cells = []
         for key in COLUMNS:
             value = row[key]
-            if key in ("equal", "within_1"):
+            if key in ("equal", "within_1", "float_share"):
                 value = f"{value:.2%}"
             elif isinstance(value, float):
                 value = f"{value:,.1f}" if key == "sqnr_db" else f"{value:,.0f}"

@@ -18,7 +18,7 @@ from tinsmith_runtime.backends.ort import optimized_model
 from tinsmith_runtime.manifest import Parity, Rung
 
 _INTEGER_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger")
-_FLOAT_KERNELS = (
+FLOAT_KERNELS = (
     "Conv",
     "FusedConv",
     "Gemm",
@@ -48,7 +48,7 @@ def require_integer_kernels(
             was to be kept float is not.
     """
     graph = onnx.load_from_string(optimized_model(model)).graph
-    floats = [node for node in graph.node if node.op_type in _FLOAT_KERNELS]
+    floats = [node for node in graph.node if node.op_type in FLOAT_KERNELS]
     left = [f"{node.op_type} {node.name}" for node in floats if _layer(node) not in kept]
     if left:
         raise ConversionError(f"ONNX Runtime still multiplies in float: {', '.join(sorted(left))}")

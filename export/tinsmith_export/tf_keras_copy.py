@@ -29,6 +29,7 @@ def copy_to_tf_keras(model: Any) -> tf_keras.Model:
     flat = keras.Model(model.inputs, model.outputs)
     sources = [tf_keras.Input(tensor.shape[1:], name=tensor.name) for tensor in flat.inputs]
     tensors = {id(old): new for old, new in zip(flat.inputs, sources, strict=True)}
+    used = {node for nodes in flat._nodes_by_depth.values() for node in nodes}
     for layer in flat.operations:
         if isinstance(layer, keras.layers.InputLayer):
             continue
@@ -36,10 +37,12 @@ def copy_to_tf_keras(model: Any) -> tf_keras.Model:
         twin = getattr(tf_keras.layers, kind, None)
         if twin is None or not isinstance(layer, keras.layers.Layer):
             raise UnsupportedLayerError(f"layer `{layer.name}` ({kind}) is not one of tf_keras")
-        if len(layer._inbound_nodes) != 1:
+        # A layer also remembers calls that did not become part of this model.
+        calls = [node for node in layer._inbound_nodes if node in used]
+        if len(calls) != 1:
             raise UnsupportedLayerError(f"layer `{layer.name}` ({kind}) is called twice")
         copied = twin(name=layer.name, **_arguments(layer, twin))
-        (call,) = layer._inbound_nodes
+        (call,) = calls
         inputs = [tensors[id(tensor)] for tensor in call.arguments.keras_tensors]
         output = copied(inputs if len(inputs) > 1 else inputs[0])
         copied.set_weights(layer.get_weights())

@@ -35,6 +35,17 @@ def model():
     return model
 
 
+def test_a_model_that_was_built_piece_by_piece_is_copied(tmp_path):
+    """Keras builds a stored Sequential layer by layer: its first layer was called twice."""
+    layers = [keras.layers.Dense(3), keras.layers.ReLU(), keras.layers.Dense(2)]
+    model = keras.Sequential([keras.Input((4,)), *layers])
+    model.save(tmp_path / "model.keras")
+    read = keras.models.load_model(tmp_path / "model.keras")
+    inputs = np.random.default_rng(0).random((5, 4), np.float32)
+    found = copy_to_tf_keras(read).predict(inputs, verbose=0)
+    np.testing.assert_allclose(found, model.predict(inputs, verbose=0), atol=1e-6)
+
+
 @pytest.fixture(scope="module")
 def path(model, tmp_path_factory):
     path = tmp_path_factory.mktemp("model") / "model.keras"

@@ -1,0 +1,202 @@
+"""tinsmith's int8 ONNX against what the usual routes make of the same model, timed in one run.
+
+    python benchmarks/naive.py                                # the families: an hour on two cores
+    python benchmarks/naive.py MobileNet autoencoder
+    python benchmarks/naive.py resnet8=resnet8.h5:0:255 --write docs/naive.md
+
+A model is one of families.py, or NAME=FILE:LOW:HIGH, an image model of one's own and what it takes
+for pixels 0 and 255. The naive routes end in tf2onnx:
+`PTQ` comes from TensorFlow's converter with a representative dataset, `QAT` from TFMOT's
+`quantize_model` and an epoch of training. All three files run in ONNX Runtime on one thread, in
+turns of random order; a ratio is taken round by round, with its 95 % interval. Float products are
+the nodes that ONNX Runtime multiplies floats in.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from families import MODELS, photographs, source
+
+# Rounds, the parts of them that intervals are drawn over, and calls of each file in a round.
+ROUNDS, BLOCKS, CALLS = 60, 12, 8
+# What is asked of tinsmith: how long it may take at most, and how much faster it must be than a
+# QAT route that leaves float convolutions.
+MOST, LEAST = 1.1, 1.7
+_COLUMNS = (
+    *("model", "tinsmith µs", "naive PTQ µs", "naive QAT µs"),
+    *("float products in PTQ, QAT", "PTQ / tinsmith", "QAT / tinsmith", "holds"),
+)
+
+
+def main() -> int:
+    """Measures each model in a process of its own, so that none pays for another."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    known = ", ".join(MODELS)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"NAME=FILE:LOW:HIGH, {known}")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table there too")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    models = arguments.models or MODELS
+    unknown = [name for name in models if "=" not in name and name not in MODELS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {known}")
+    if arguments.one:
+        print(json.dumps(measure(models[0])))
+        return 0
+    lines = [f"| {' | '.join(_COLUMNS)} |", "| :-- |" + " --: |" * 6 + " :-- |"]
+    print("\n".join(lines))
+    for model in models:
+        lines.append(_apart(model))
+        print(lines[-1], flush=True)
+    if arguments.write:
+        arguments.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return int(not all(line.endswith("| yes |") for line in lines[2:]))
+
+
+def _apart(model: str) -> str:
+    done = subprocess.run(
+        [sys.executable, __file__, model, "--one"], capture_output=True, text=True, check=False
+    )
+    name = model.partition("=")[0]
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return f"| {name} | {reason} | | | | | | no |"
+    found = json.loads(done.stdout.splitlines()[-1])
+    times, floats, ratios, reasons = (
+        found[key] for key in ("us", "float_products", "ratios", "reasons")
+    )
+
+    def cell(values: dict[str, Any], route: str, form: Callable[[Any], str]) -> str:
+        return form(values[route]) if route in values else reasons[route]
+
+    rows = [f"{times['tinsmith']:,.0f}"]
+    rows += [cell(times, route, lambda us: f"{us:,.0f}") for route in ("PTQ", "QAT")]
+    rows.append(", ".join(str(floats.get(route, "-")) for route in ("PTQ", "QAT")))
+    rows += [
+        cell(ratios, route, lambda r: f"{r[0]:.2f} [{r[1]:.2f}, {r[2]:.2f}]")
+        for route in ("PTQ", "QAT")
+    ]
+    return f"| {name} | {' | '.join(rows)} | {'yes' if _holds(floats, ratios) else 'no'} |"
+
+
+def _holds(floats: dict[str, int], ratios: dict[str, list[float]]) -> bool:
+    slow = any(1 / high > MOST for _, _, high in ratios.values())
+    return not slow and (not floats.get("QAT") or ratios["QAT"][2] >= LEAST)
+
+
+def measure(name: str) -> dict[str, Any]:
+    """Goes all routes with a model and times what they made.
+
+    Returns:
+        `us`, the median latency in µs by the route; `float_products`; `ratios`, each naive route's
+        time over tinsmith's with its interval; `reasons`, why a route ended in nothing.
+    """
+    model, inputs, pixels = _source(name)
+
+    from tinsmith_bench.rivals import as_floats
+    from tinsmith_export import Options, Samples, compile_model
+    from tinsmith_runtime import read_bundle
+
+    middle = len(inputs) * 4 // 5
+    samples = Samples(name, "0" * 64, inputs[:middle], None, inputs[middle:], None, ())
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "model.tin")
+        options = Options(input_range=pixels, recipe="ptq", max_drop_pp=100.0)
+        compile_model(model, samples, out, options)
+        bundle = read_bundle(out)
+        file = Path(folder, "model.keras")
+        model.save(file)
+        entry = bundle.manifest.input
+        files, reasons = {"tinsmith": bundle.files["model.int8.onnx"]}, {}
+        reals = as_floats(inputs[:middle], bundle.manifest)
+        given = {
+            "model": file,
+            "inputs": reals,
+            "labels": None,
+            "grid": (entry.scale, entry.zero_point),
+        }
+        for route, make in _routes().items():
+            try:
+                files[route] = make(**given)
+            except Exception as error:  # converters raise whatever they like
+                reasons[route] = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return _timed(files, reasons)
+
+
+def _source(name: str) -> tuple[Any, Any, tuple[float, float]]:
+    """A model, inputs for it, and the range of its pixels."""
+    if "=" not in name:
+        return source(name)
+    path, low, high = name.partition("=")[2].rsplit(":", 2)
+    from tinsmith_train.noise import import_tensorflow
+
+    import_tensorflow()
+    from tinsmith_export.doors import load_keras
+
+    model = load_keras(Path(path))
+    return model, photographs(model.input_shape[1]), (float(low), float(high))
+
+
+def _routes() -> dict[str, Callable[..., bytes]]:
+    from tinsmith_export.baselines import naive, tflite_ptq, to_onnx_naively
+
+    return {
+        "PTQ": lambda **given: to_onnx_naively(tflite_ptq(**given).data),
+        "QAT": lambda **given: naive(**given).data,
+    }
+
+
+def _timed(files: dict[str, bytes], reasons: dict[str, str]) -> dict[str, Any]:
+    import numpy as np
+    import onnx
+    import onnxruntime
+
+    from tinsmith_bench.estimate import paired_ratio
+    from tinsmith_bench.latency import interleave, time_calls, warm_up
+    from tinsmith_export.proof import FLOAT_KERNELS
+    from tinsmith_runtime.backends.ort import optimized_model
+
+    rng = np.random.default_rng(0)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    calls, feeds, floats = {}, {}, {}
+    for route, data in files.items():
+        try:
+            session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+            (source,) = session.get_inputs()
+            kind = source.type.removeprefix("tensor(").removesuffix(")")
+            values = rng.integers(0, 100, (1, *source.shape[1:]))
+            calls[route] = partial(session.run, None)
+            feed = {source.name: values.astype("float32" if kind == "float" else kind)}
+            warm_up(calls[route], [feed] * CALLS)
+        except Exception as error:  # ONNX Runtime's share no base class
+            reasons[route] = f"ONNX Runtime: {str(error).splitlines()[0]}"
+            continue
+        feeds[route] = [feed] * CALLS
+        nodes = onnx.load_from_string(optimized_model(data)).graph.node
+        floats[route] = sum(node.op_type in FLOAT_KERNELS for node in nodes)
+    times: dict[str, list[float]] = {route: [] for route in feeds}
+    for _, route in interleave(list(feeds), ROUNDS, rng):
+        times[route].append(float(np.median(time_calls(calls[route], feeds[route]))))
+    rounds = {route: np.array(row) for route, row in times.items()}
+    ratios = {}
+    for route in rounds.keys() - {"tinsmith"}:
+        ratio = paired_ratio(rounds[route], rounds["tinsmith"], BLOCKS, rng)
+        ratios[route] = [ratio.value, ratio.low, ratio.high]
+    return {
+        "us": {route: float(np.median(row)) / 1e3 for route, row in rounds.items()},
+        "float_products": floats,
+        "ratios": ratios,
+        "reasons": reasons,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
