@@ -40,6 +40,7 @@ SIZES = {
 OF_TF_KERAS = ("RegNetX002", "ResNetRS50")
 AUTOENCODER = "autoencoder"
 MODELS = (*SIZES, AUTOENCODER)
+TITLE = "The families of keras.applications, compiled"
 CLASSES = 10
 COUNT = 160
 QAT_STEPS = 8
@@ -74,7 +75,7 @@ def main() -> int:
     if arguments.one:
         print(json.dumps(measure(arguments.families[0], arguments.recipe)))
         return 0
-    rows = []
+    rows: list[dict[str, Any]] = []
     recipes = ("ptq", "qat") if arguments.recipe == "both" else (arguments.recipe,)
     for family in arguments.families or MODELS:
         for recipe in recipes:
@@ -82,11 +83,10 @@ def main() -> int:
             rows.append(apart(family, recipe))
             if arguments.json:
                 print(json.dumps(rows[-1]), flush=True)
-    table = as_markdown(rows)
+            if arguments.write:
+                write(arguments.write, TITLE, as_markdown(rows))
     if not arguments.json:
-        print(table)
-    if arguments.write:
-        arguments.write.write_text(table + "\n", encoding="utf-8")
+        print(as_markdown(rows))
     return int(any("error" in row for row in rows))
 
 
@@ -99,6 +99,18 @@ def apart(family: str, recipe: str) -> dict[str, Any]:
         return {"family": family, "recipe": recipe, "error": lines[-1]}
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def write(path: Path, title: str, table: str) -> None:
+    """Writes a document of a table, with what it was measured on."""
+    from importlib.metadata import version
+
+    from tinsmith_runtime.cpu import read_cpu
+
+    engines = ("tensorflow", "ai-edge-litert", "onnxruntime")
+    versions = ", ".join(f"{name} {version(name)}" for name in engines)
+    where = f"Measured by `benchmarks/{Path(sys.argv[0]).name}` on {read_cpu()}, {versions}."
+    path.write_text(f"# {title}\n\n{where}\n\n{table}\n", encoding="utf-8")
 
 
 def source(name: str) -> tuple[Any, Any, tuple[float, float]]:

@@ -2,14 +2,14 @@
 
     python benchmarks/naive.py                                # the families: an hour on two cores
     python benchmarks/naive.py MobileNet autoencoder
-    python benchmarks/naive.py resnet8=resnet8.h5:0:255 --write docs/naive.md
+    python benchmarks/naive.py all resnet8=resnet8.h5:0:255 --write docs/naive.md
 
-A model is one of families.py, or NAME=FILE:LOW:HIGH, an image model of one's own and what it takes
-for pixels 0 and 255. The naive routes end in tf2onnx:
-`PTQ` comes from TensorFlow's converter with a representative dataset, `QAT` from TFMOT's
-`quantize_model` and an epoch of training. All three files run in ONNX Runtime on one thread, in
-turns of random order; a ratio is taken round by round, with its 95 % interval. Float products are
-the nodes that ONNX Runtime multiplies floats in.
+A model is one of families.py, `all` of these, or NAME=FILE:LOW:HIGH, an image model of one's own
+and what it takes for pixels 0 and 255. The naive routes end in tf2onnx: `PTQ` comes from
+TensorFlow's converter with a representative dataset, `QAT` from TFMOT's `quantize_model` and an
+epoch of training. All three files run in ONNX Runtime on one thread, in turns of random order; a
+ratio is taken round by round, with its 95 % interval. Float products are the nodes that ONNX
+Runtime multiplies floats in.
 """
 
 import argparse
@@ -22,8 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from families import MODELS, photographs, source
+from families import MODELS, photographs, source, write
 
+TITLE = "tinsmith's ONNX files against the naive routes'"
 # Rounds, the parts of them that intervals are drawn over, and calls of each file in a round.
 ROUNDS, BLOCKS, CALLS = 60, 12, 8
 # What is asked of tinsmith: how long it may take at most, and how much faster it must be than a
@@ -38,12 +39,16 @@ _COLUMNS = (
 def main() -> int:
     """Measures each model in a process of its own, so that none pays for another."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    known = ", ".join(MODELS)
+    known = ", ".join(("all", *MODELS))
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"NAME=FILE:LOW:HIGH, {known}")
     parser.add_argument("--write", type=Path, metavar="FILE", help="put the table there too")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    models = arguments.models or MODELS
+    models = [
+        model
+        for word in arguments.models or ["all"]
+        for model in (MODELS if word == "all" else [word])
+    ]
     unknown = [name for name in models if "=" not in name and name not in MODELS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; known: {known}")
@@ -55,8 +60,8 @@ def main() -> int:
     for model in models:
         lines.append(_apart(model))
         print(lines[-1], flush=True)
-    if arguments.write:
-        arguments.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        if arguments.write:
+            write(arguments.write, TITLE, "\n".join(lines))
     return int(not all(line.endswith("| yes |") for line in lines[2:]))
 
 
