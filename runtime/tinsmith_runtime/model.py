@@ -40,6 +40,14 @@ class Prediction:
     probability: float
 
 
+def rank(
+    probabilities: NDArray[np.float32], labels: tuple[str, ...], top: int | None
+) -> list[Prediction]:
+    """Gives the `top` most probable classes, or all, of probabilities `(classes,)`."""
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [Prediction(labels[i], float(probabilities[i])) for i in order]
+
+
 def load(
     path: str | Path,
     backend: str = "auto",
@@ -192,9 +200,7 @@ class Model:
             from tinsmith_runtime.features import read_features
 
             sample = read_features(image, shape)
-        probabilities = self.predict(sample[np.newaxis])[0]
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        return [Prediction(self.labels[i], float(probabilities[i])) for i in order]
+        return rank(self.predict(sample[np.newaxis])[0], self.labels, top)
 
     def predict(self, batch: Array | Sequence[Array] | Mapping[str, Array]) -> Any:
         """Computes the probabilities, or the values, of a batch.
