@@ -167,7 +167,7 @@ def _rows_of_several(name: str, inputs: Sequence[Input]) -> Iterator[Sample]:
         if array.shape != (*arrays[0].shape[:1], *entry.sample_shape):
             sizes = ", ".join(map(str, entry.sample_shape))
             raise InputError(
-                f"{name}: {entry.name}: expected shape (N, {sizes}), N as in {inputs[0].name}, "
+                f"{name}: {entry.name}: expected shape (N, {sizes}), as many of each input, "
                 f"got {array.shape}"
             )
     for index, row in enumerate(zip(*arrays, strict=True)):
