@@ -62,8 +62,8 @@ def convert(
     )
     engine = create_backend("litert", int8, 1)
     for name, tensor, expected in (
-        ("input", engine.input, source),
-        ("output", engine.output, target),
+        ("input", engine.inputs[0], source),
+        ("output", engine.outputs[0], target),
     ):
         if (tensor.scale, tensor.zero_point) != (expected.scale, expected.zero_point):
             raise ConversionError(f"TFLite's {name} is {tensor}, expected {expected}")

@@ -210,8 +210,8 @@ def compile_bundle(
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         made_with={name: version(name) for name in _MADE_WITH},
-        input=entry.source,
-        output=target,
+        inputs=(entry.source,),
+        outputs=(target,),
         variants=_variants(files, outputs, scored, proven),
         golden=Golden("golden.npz", len(golden), sha256(golden), count),
         layers=tuple(
