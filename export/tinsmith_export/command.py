@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from tinsmith_export.exporting import AUTO, Exported, Options, Progress, export, sensitivity
-from tinsmith_export.samples import find_calibration
+from tinsmith_export.sources import find_calibration
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train import load_dataset
@@ -37,7 +37,7 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         metavar="SOURCE",
         help="instead of --dataset, inputs such as the board will see, labels not needed: FILE.npz "
-        "(one array, or x, or x_train and x_test), FILE.npy, a FOLDER of images, mnist, digits, or "
+        "(one array, or x, or x_train and x_test; for several inputs one each, by its name), FILE.npy, a FOLDER of images, mnist, digits, or "
         "module:function that returns an array or yields batches. uint8 (N, H, W, C) are pixels, "
         "floats are features. A fifth is kept for the proof; labels, if any (y, y_test), are "
         "never learned from and tell the accuracy",

@@ -16,7 +16,13 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How far the rounded model agrees with the float one on inputs held back."""
+    """How far the rounded model agrees with the float one on inputs held back.
+
+    Attributes:
+        step: of the fine-tuning.
+        agreement: how often both answer the same (0..1); 0 where outputs are no row of numbers.
+        mean_squared_error: of the outputs; of several the mean, each measured by its own spread.
+    """
 
     step: int
     agreement: float

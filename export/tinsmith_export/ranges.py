@@ -83,10 +83,8 @@ def separate(graph: Graph) -> Graph:
         for edge, found in sources.items():
             stuck = any(_stuck(source) or (mixed and source.clip == RELU) for source in found)
             if stuck:
-                tail = str(len(before) or "")
-                before.append(
-                    identity(Node(f"{name}/input{tail}", "", (edge,), graph.node(edge).shape))
-                )
+                tail = str(len(inputs) or "")
+                before += identity(Node(f"{name}/input{tail}", "", (edge,), graph.node(edge).shape))
             inputs.append(before[-1].name if stuck else edge)
         if before:
             # An edge may stand in a sum twice: x + x.
@@ -107,17 +105,17 @@ def _stuck(node: Node) -> bool:
 
 
 def share_ranges(
-    graph: Graph, limits: Mapping[str, tuple[float, float]], source: Range
+    graph: Graph, limits: Mapping[str, tuple[float, float]], inputs: Mapping[str, Range]
 ) -> dict[str, Range]:
     """Chooses the range of every layer.
 
     Args:
         graph: from `separate`.
         limits: lowest and highest output of each layer with a range of its own.
-        source: the range of the input.
+        inputs: input name to range.
 
     Returns:
-        Layer name to range, of every layer.
+        Name to range, of every layer, input and output.
     """
     limits = {name: _limits(graph.node(name), *span) for name, span in limits.items()}
     whole, scales = _Groups(limits), _Groups(limits)  # that share a range; a scale
@@ -141,7 +139,7 @@ def share_ranges(
         first = min(graph.sources(name))
         fixed = _FIXED.get(graph.node(first).config.get("function", ""))
         if fixed or first not in scales:
-            return fixed[0] if fixed else source.scale
+            return fixed[0] if fixed else inputs[first].scale
         return scale[scales[first]]
 
     def ties(node: Node) -> bool:
@@ -157,7 +155,7 @@ def share_ranges(
     while close := {scales[node.name] for node in graph.ranged if ties(node)}:
         for group in close:
             scale[group] = _rounded_up(scale[group] * (1 + 2.0**-_SCALE_BITS))
-    ranges = {"input": source}
+    ranges = dict(inputs)
     for name, span in spans.items():
         fixed = _FIXED.get(graph.node(name).config.get("function", ""))
         ranges[name] = Range(*fixed) if fixed else Range.covering(*span, scale[scales[name]])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.graph import WEIGHTED, Graph, Node
-from tinsmith_export.trace import BATCH, Operator, Trace
+from tinsmith_export.trace import BATCH, Operator, Trace, distinct
 from tinsmith_runtime.errors import TinsmithError
 
 # Operators that only a quantized model has.
@@ -33,16 +33,17 @@ def read_graph(trace: Trace) -> Graph:
     """Reads what a model computes as layers; nothing is left out and nothing changed.
 
     Args:
-        trace: of an image model, input `(H, W, C)`, or of a model of features.
+        trace: of a model whose inputs are images, `(H, W, C)`, or features.
 
     Raises:
         UnsupportedLayerError: a layer that cannot be compiled, by name and class.
-        TinsmithError: the model holds weights that are not finite.
+        TinsmithError: the model holds weights that are not finite, or an input or an output that
+            has nothing to do with the others.
     """
     reader = _Reader(trace)
     for operator in trace.operators:
         reader.read(operator)
-    return Graph(tuple(reader.nodes.values())).pruned()
+    return Graph((*reader.nodes.values(), *reader.outputs())).pruned()
 
 
 class _Reader:
@@ -52,8 +53,11 @@ class _Reader:
         self._trace = trace
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, str] = {}  # tensor to node
-        self._add("input", "InputLayer", (), trace.input_shape)
-        self.names[trace.input] = "input"
+        names = distinct(map(_plain, (*trace.input_names, *trace.output_names)))
+        count = len(trace.inputs)
+        self._output_names = names[count:]
+        for name, (tensor, shape) in zip(names, trace.inputs.items(), strict=False):
+            self.names[tensor] = self._add(name if count > 1 else "input", "InputLayer", (), shape)
 
     def read(self, operator: Operator) -> None:
         """Reads an operator, whose inputs were read before."""
@@ -66,6 +70,27 @@ class _Reader:
         if read is None:
             raise self.unsupported(operator, f"TensorFlow's operator {operator.kind}")
         self.names[operator.output] = read(self, operator)
+
+    def outputs(self) -> list[Node]:
+        """The model's outputs, after all operators were read."""
+        found, several = [], len(self._output_names) > 1
+        for name, tensor in zip(self._output_names, self._trace.outputs, strict=True):
+            if tensor not in self.names:
+                raise TinsmithError(
+                    f"the model's output `{name}` does not depend on its inputs: leave it out, "
+                    "keras.Model(INPUTS, OUTPUTS)"
+                )
+            source = self.nodes[self.names[tensor]]
+            config = {"name": name if several else "logits", "activation": "none"}
+            found.append(Node(f"{name}/output", "Output", (source.name,), source.shape, config))
+        read = {name for node in (*self.nodes.values(), *found) for name in node.inputs}
+        for node in self.nodes.values():
+            if node.kind == "InputLayer" and node.name not in read:
+                raise TinsmithError(
+                    f"the model's input `{node.name}` changes nothing in what it gives: leave it "
+                    "out, keras.Model(INPUTS, OUTPUTS)"
+                )
+        return found
 
     def unsupported(self, operator: Operator, what: str) -> UnsupportedLayerError:
         """The error for an operator that cannot be compiled."""
@@ -119,13 +144,18 @@ class _Reader:
         weights: Any = None,
         **config: Any,
     ) -> str:
-        layer = re.sub("[^A-Za-z0-9_.-]", "_", layer).lstrip("_-") or "layer"
+        layer = _plain(layer)
         name, number = layer, 0
         while name in self.nodes:
             number += 1
             name = f"{layer}/{kind.lower()}" + (f"_{number}" if number > 1 else "")
         self.nodes[name] = Node(name, kind, inputs, tuple(shape[1:]), config, weights or {})
         return name
+
+
+def _plain(name: str) -> str:
+    """A name that every format takes."""
+    return re.sub("[^A-Za-z0-9_.-]", "_", name).lstrip("_-") or "layer"
 
 
 def _image(reader: _Reader, operator: Operator) -> Node:

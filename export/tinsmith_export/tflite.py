@@ -1,8 +1,10 @@
 """From tf_keras to a TFLite file, and a look inside one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -68,6 +70,38 @@ def to_int8_tflite(model: tf_keras.Model) -> bytes:
 def to_float_tflite(model: tf_keras.Model) -> bytes:
     """Converts a float model, float32 in and out."""
     return _convert(tf.lite.TFLiteConverter.from_keras_model(model))
+
+
+def with_names(
+    data: bytes, model: tf_keras.Model, inputs: Sequence[str], outputs: Sequence[str]
+) -> bytes:
+    """Puts inputs and outputs into the model's order, under other names.
+
+    The converter sorts them its own way. What there is one of keeps the name that it has.
+
+    Args:
+        data: a TFLite file.
+        model: what it was made of.
+        inputs: the names, in the model's order.
+        outputs: the same of the outputs.
+    """
+    if len(inputs) == len(outputs) == 1:
+        return data
+    document = schema.ModelT.InitFromPackedBuf(data, 0)
+    graph, (signature,) = document.subgraphs[0], document.signatureDefs
+    for side, keys, names in (
+        ("inputs", model.input_names, inputs),
+        ("outputs", model.output_names, outputs),
+    ):
+        entries = {entry.name.decode(): entry for entry in getattr(signature, side)}
+        ordered = [entries[key] for key in keys]
+        for entry, name in zip(ordered, names, strict=True) if len(names) > 1 else ():
+            entry.name = graph.tensors[entry.tensorIndex].name = name.encode()
+        setattr(signature, side, ordered)
+        setattr(graph, side, np.array([entry.tensorIndex for entry in ordered], np.int32))
+    builder = flatbuffers.Builder(len(data))
+    builder.Finish(document.Pack(builder), FILE_IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _convert(converter: Any) -> bytes:

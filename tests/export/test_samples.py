@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinsmith_export.samples import Samples, find_calibration, from_calibration
+from tinsmith_export.samples import Samples
+from tinsmith_export.sources import find_calibration, from_calibration
 from tinsmith_runtime.errors import UsageError
 
 RNG = np.random.default_rng(1)
