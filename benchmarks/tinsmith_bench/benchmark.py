@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tinsmith_bench.candidate import (
     ENGINE_NAMES,
-    Array,
     Candidate,
     bundle_candidates,
     bundle_names,
@@ -28,6 +27,7 @@ from tinsmith_bench.results import Measured, compare, describe
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_bench.verdict import verdict
 from tinsmith_runtime import Bundle, UsageError, installed_backends, read_bundle
+from tinsmith_runtime.batch import Array
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
 
 BATCHES = (1, 8, 32)

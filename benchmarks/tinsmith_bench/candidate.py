@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinsmith_runtime import (
     BackendError,
@@ -21,11 +20,11 @@ from tinsmith_runtime import (
     load,
 )
 from tinsmith_runtime.backends import Operator
+from tinsmith_runtime.batch import Arrays, each
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
 
 ENGINE_NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime"}
 PRECISIONS = ("float", "int8")
-Array = NDArray[Any]
 # A longer name leaves no room for numbers in a table of 100 columns.
 _MAX_NAME = 14
 
@@ -39,22 +38,22 @@ class Runner(Protocol):
 
     engine_version: str
 
-    def encode(self, inputs: Array) -> Array:
+    def encode(self, inputs: Arrays) -> Arrays:
         """Turns raw inputs `(N, ...)` into what the engine takes."""
 
-    def run(self, encoded: Array) -> Array:
+    def run(self, encoded: Arrays) -> Arrays:
         """The engine alone: raw outputs `(N, ...)`, whose largest is the class of a classifier."""
 
-    def decode(self, outputs: Array) -> NDArray[np.float32]:
+    def decode(self, outputs: Arrays) -> Arrays:
         """The numbers that raw outputs stand for, to compare them across engines."""
 
-    def predict(self, inputs: Array) -> object:
+    def predict(self, inputs: Arrays) -> object:
         """As a product does it: from raw inputs `(N, ...)` to probabilities or values."""
 
-    def answer(self, sample: Array) -> object:
+    def answer(self, sample: Arrays) -> object:
         """All of it for one raw input without the batch axis: a label, or values."""
 
-    def profile(self, encoded: Array) -> tuple[Operator, ...]:
+    def profile(self, encoded: Arrays) -> tuple[Operator, ...]:
         """Which operators the engine runs and what each costs, on inputs one by one."""
 
     def close(self) -> None:
@@ -93,11 +92,11 @@ class ModelRunner:
         self.encode, self.run, self.decode = model.encode, model.run, model.decode
         self.predict, self.profile, self.close = model.predict, model.profile, model.close
 
-    def answer(self, sample: Array) -> object:
+    def answer(self, sample: Arrays) -> object:
         """See `Runner.answer`."""
-        if self._model.labels:
+        if self._model.labels and not isinstance(sample, tuple):
             return self._model.classify(sample, top=1)
-        return self._model.predict(sample[np.newaxis])
+        return self._model.predict(each(lambda array: array[np.newaxis], sample))
 
 
 def bundle_candidates(name: str, path: Path, bundle: Bundle, prefix: str) -> Iterator[Candidate]:

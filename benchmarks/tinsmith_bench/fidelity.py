@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_bench.candidate import Array
 from tinsmith_bench.estimate import wilson
 from tinsmith_bench.report import Fidelity, Flip
+from tinsmith_runtime.batch import Array
 
 # So many pictures say what flips look like; the number of all is given besides.
 MAX_FLIPS = 12

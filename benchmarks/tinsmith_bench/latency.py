@@ -22,9 +22,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_bench.candidate import Array, Candidate, Runner
+from tinsmith_bench.candidate import Candidate, Runner
 from tinsmith_bench.child import run_python
 from tinsmith_bench.report import Latency, Method
+from tinsmith_runtime.batch import Array
 
 # The first calls of a turn find the caches full of the variant before; they are not counted.
 LEAD_CALLS = 3

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinsmith_bench.candidate import Array, Candidate
+from tinsmith_bench.candidate import Candidate
 from tinsmith_bench.latency import LEAD_CALLS, Watch
 from tinsmith_bench.report import Operator, Profile
+from tinsmith_runtime.batch import Array
 
 
 def profile(

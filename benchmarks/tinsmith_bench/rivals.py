@@ -179,7 +179,7 @@ def _write(path: Path, name: str, bundle: Bundle, answer: dict[str, Any]) -> Non
         output = replace(output, activation="none")
     golden = manifest.golden.file
     files = {golden: bundle.files[golden], variant.file: data}
-    write_bundle(path, replace(manifest, output=output, variants=(variant,)), files)
+    write_bundle(path, replace(manifest, outputs=(output,), variants=(variant,)), files)
 
 
 def rival_candidate(rival: Rival, manifest: Manifest) -> Candidate:

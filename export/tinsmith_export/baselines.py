@@ -84,8 +84,8 @@ def tflite_ptq(
         converter.inference_input_type = converter.inference_output_type = dtype
         data = _convert(converter)
         found = create_backend("litert", data, 1)
-        if (found.input.scale, found.input.zero_point) == grid:
-            codes = found.output.scale, found.output.zero_point
+        if (found.inputs[0].scale, found.inputs[0].zero_point) == grid:
+            codes = found.outputs[0].scale, found.outputs[0].zero_point
             return Baseline("tflite", "int8", data, True, codes)
     return Baseline("tflite", "int8", data, True)
 

@@ -6,10 +6,10 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from tinsmith_export.batch import Arrays, count, rows
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.graph import Graph
 from tinsmith_export.rebuild import rebuild, tensors
+from tinsmith_runtime.batch import Arrays, count, rows
 
 _BATCH_SIZE = 32
 

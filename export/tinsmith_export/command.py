@@ -37,8 +37,9 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         metavar="SOURCE",
         help="instead of --dataset, inputs such as the board will see, labels not needed: FILE.npz "
-        "(one array, or x, or x_train and x_test; for several inputs one each, by its name), FILE.npy, a FOLDER of images, mnist, digits, or "
-        "module:function that returns an array or yields batches. uint8 (N, H, W, C) are pixels, "
+        "(one array, or x, or x_train and x_test; for each of several inputs one, by its name), "
+        "FILE.npy, a FOLDER of images, mnist, digits, or module:function that returns an array or "
+        "yields batches (of several inputs dicts, or tuples in order). uint8 (N, H, W, C) are pixels, "
         "floats are features. A fifth is kept for the proof; labels, if any (y, y_test), are "
         "never learned from and tell the accuracy",
     )
@@ -81,7 +82,9 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         help="the input's H W C, for a model that takes several sizes or was not built",
     )
     parser.add_argument(
-        "--output", metavar="NAME", help="which output to compile of a model that has several"
+        "--output",
+        metavar="NAME",
+        help="compile one of several outputs alone; default: all of them",
     )
     parser.add_argument(
         "--custom-objects",

@@ -57,13 +57,10 @@ def convert(
     )
     int8 = with_names(int8, quantized.model, *_names(graph, sources))
     engine = create_backend("litert", int8, 1)
-    for side, tensors, expected in (
-        ("input", engine.inputs, sources),
-        ("output", engine.outputs, targets),
-    ):
-        for tensor, wanted in zip(tensors, expected, strict=True):
-            if (tensor.scale, tensor.zero_point) != (wanted.scale, wanted.zero_point):
-                raise ConversionError(f"TFLite's {side} is {tensor}, expected {wanted}")
+    expected: list[Input | Output] = [*sources, *targets]
+    for tensor, wanted in zip((*engine.inputs, *engine.outputs), expected, strict=True):
+        if (tensor.scale, tensor.zero_point) != (wanted.scale, wanted.zero_point):
+            raise ConversionError(f"TFLite has {tensor}, expected {wanted}")
     files = {
         "model.int8.tflite": int8,
         "model.int8.onnx": to_int8_onnx(graph, ranges, found, sources, targets),

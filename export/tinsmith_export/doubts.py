@@ -11,10 +11,11 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.batch import Arrays, side_by_side, parts, rows
 from tinsmith_export.graph import Graph
 from tinsmith_export.measures import top1, wilson
+from tinsmith_export.outputs import side_by_side
 from tinsmith_export.rebuild import run
+from tinsmith_runtime.batch import Arrays, parts, rows
 
 _SMALL_FACTOR = 1 / 50  # 1/255, 1/127.5 and 1/128 scale pixels; 1/std of an image is above this
 _SMALL_SPAN = 2.0  # of inputs that were scaled before

@@ -1,16 +1,17 @@
 """What goes into the model: pixels or features, and the integers that stand for them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.batch import Arrays, mapped, parts
 from tinsmith_export.graph import Graph, Node
 from tinsmith_export.ranges import Range
 from tinsmith_export.samples import Samples, kind_of
+from tinsmith_runtime.batch import Array, Arrays, joined, parts
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.features import quantize
 from tinsmith_runtime.manifest import Input
@@ -92,15 +93,19 @@ class Entry:
 
     def model_reals(self, inputs: Arrays) -> Arrays:
         """What the Keras model takes, `float32 (N, …)` each, for pixels or features."""
-        return mapped(_Port.model_reals, self.ports, inputs)
+        return self._each(_Port.model_reals, inputs)
 
     def reals(self, inputs: Arrays) -> Arrays:
         """What the prepared graph takes, `float32 (N, …)` each."""
-        return mapped(_Port.reals, self.ports, inputs)
+        return self._each(_Port.reals, inputs)
 
     def codes(self, inputs: Arrays) -> Arrays:
         """What the int8 model takes, `int8 (N, …)` each."""
-        return mapped(_Port.codes, self.ports, inputs)
+        return self._each(_Port.codes, inputs)
+
+    def _each(self, encode: Callable[[_Port, Array], Array], inputs: Arrays) -> Arrays:
+        pairs = zip(self.ports, parts(inputs), strict=True)
+        return joined([encode(port, array) for port, array in pairs])
 
 
 def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> Entry:

@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from tinsmith_export.batch import side_by_side
 from tinsmith_export.errors import ConversionError
-from tinsmith_runtime.batch import Arrays, count, numbered, parts, rows
+from tinsmith_export.outputs import side_by_side
+from tinsmith_runtime.batch import Array, Arrays, count, numbered, parts, rows
 
 COUNT = 32
 # More than float32 sums in another order differ by.
@@ -42,11 +42,11 @@ def choose_golden(
         raise ConversionError("the engines agree to the bit on no input: no golden vectors")
     buffer = io.BytesIO()
     kinds = {"inputs": inputs, "outputs_int8": codes, "outputs_float": reals}
-    arrays = {}
+    arrays: dict[str, Array] = {}
     for name, batch in kinds.items():
         found = parts(rows(batch, agreed))
         arrays |= zip(numbered(name, len(found)), found, strict=True)
-    np.savez(buffer, **arrays)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue(), len(agreed)
 
 

@@ -97,13 +97,8 @@ class _Float:
             helper.make_graph(
                 self._nodes,
                 "tinsmith",
-                *(
-                    [
-                        helper.make_tensor_value_info(name, self.dtype, [BATCH, *node.shape])
-                        for name, node in ends.items()
-                    ]
-                    for ends in (sources, targets)
-                ),
+                self._tensors(sources),
+                self._tensors(targets),
                 [
                     numpy_helper.from_array(np.asarray(values), name)
                     for name, values in self._constants.items()
@@ -118,6 +113,12 @@ class _Float:
         onnx.checker.check_model(model, full_check=True)
         data: bytes = model.SerializeToString(deterministic=True)
         return data
+
+    def _tensors(self, ends: Mapping[str, Node]) -> list[onnx.ValueInfoProto]:
+        return [
+            helper.make_tensor_value_info(name, self.dtype, [BATCH, *node.shape])
+            for name, node in ends.items()
+        ]
 
     def _name_outputs(self, outputs: Mapping[str, str]) -> None:
         """Calls tensors by the names of the outputs that they are."""

@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,7 +13,6 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.batch import mapped, side_by_side
 from tinsmith_export.convert import convert, convert_floats
 from tinsmith_export.divergence import first_difference
 from tinsmith_export.doors import prepared
@@ -24,6 +23,7 @@ from tinsmith_export.exporting import AUTO, Exported, Options, Progress, Sensiti
 from tinsmith_export.golden import COUNT, choose_golden, nudged
 from tinsmith_export.graph import Graph
 from tinsmith_export.measures import mcnemar_p, parity, top1
+from tinsmith_export.outputs import side_by_side
 from tinsmith_export.proof import (
     activated,
     climb,
@@ -181,7 +181,7 @@ def compile_bundle(
     labels = samples.class_names(work.graph.outputs[0].shape[-1]) if classes else ()
     converted = convert(quantized, entry.sources, labels, classes)
     files = converted.files | convert_floats(work.graph, work.reference, entry.sources)
-    spans = tuple(quantized.ranges[node.name] for node in quantized.graph.outputs)
+    spans = [quantized.ranges[node.name] for node in quantized.graph.outputs]
     kept = [node.name for node in quantized.kept]
     weighted = quantized.graph.weighted
     kernels = require_integer_kernels(files["model.int8.onnx"], len(weighted), kept)
@@ -196,8 +196,8 @@ def compile_bundle(
     stages = {
         "rewritten": logits,
         options.recipe.upper(): run(quantized.model, reals),
-        "TFLite": mapped(Range.reals, spans, tflite),
-        "ONNX": mapped(Range.reals, spans, onnx),
+        "TFLite": _reals(spans, tflite),
+        "ONNX": _reals(spans, onnx),
     }
     activations = _activations(work.graph)
     ladder = climb(work.expected, stages, activations, samples.proof_labels, classes)
@@ -227,7 +227,9 @@ def compile_bundle(
             ladder,
             proven,
             random,
-            None if scored is None else mcnemar_p(side_by_side(work.expected), side_by_side(tflite), scored),
+            None
+            if scored is None
+            else mcnemar_p(side_by_side(work.expected), side_by_side(tflite), scored),
         ),
     )
     write_bundle(out, manifest, {**files, "golden.npz": golden})
@@ -250,6 +252,11 @@ def measure_layers(
 
 def _activations(graph: Graph) -> list[str]:
     return [node.config["activation"] for node in graph.outputs]
+
+
+def _reals(spans: Sequence[Range], codes: Arrays) -> Arrays:
+    """What the codes of each output stand for."""
+    return joined([span.reals(part) for span, part in zip(spans, parts(codes), strict=True)])
 
 
 def _has_classes(graph: Graph, samples: Samples) -> bool:
@@ -345,10 +352,7 @@ def _random_parity(files: Mapping[str, bytes], graph: Graph, seed: int, classes:
     """Compares the two int8 files on codes that no image has."""
     rng = np.random.default_rng(seed)
     codes = joined(
-        [
-            rng.integers(-128, 128, (_RANDOM_COUNT, *node.shape), np.int8)
-            for node in graph.inputs
-        ]
+        [rng.integers(-128, 128, (_RANDOM_COUNT, *node.shape), np.int8) for node in graph.inputs]
     )
     tflite, onnx = (
         run_batches(_engine(file, files[file]), codes)

@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from tinsmith_export.batch import leveled, side_by_side
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.measures import agreement, cosine, sqnr_db, top1
+from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.quantize import can_saturate
 from tinsmith_export.tflite import Product
 from tinsmith_runtime.activation import ACTIVATIONS

@@ -6,8 +6,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from tinsmith_export.batch import Arrays, joined
 from tinsmith_export.graph import WEIGHTED, Graph, Node
+from tinsmith_runtime.batch import Arrays, joined
 
 L = tf_keras.layers
 Wrap = Callable[[Node, Any], Any]

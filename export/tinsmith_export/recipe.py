@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import tf_keras
 
-from tinsmith_export.batch import rows
 from tinsmith_export.calibration import calibrate
 from tinsmith_export.convolutions import convolution_by_dense
 from tinsmith_export.exporting import Checkpoint
@@ -13,6 +12,7 @@ from tinsmith_export.graph import Graph, Node
 from tinsmith_export.quantize import FLOAT_BITS, choose_weight_bits, fake_quantize, tuned_graph
 from tinsmith_export.ranges import Range, separate, share_ranges
 from tinsmith_export.tune import Lesson, Report, tune
+from tinsmith_runtime.batch import rows
 from tinsmith_runtime.errors import UsageError
 
 _CALIBRATION_COUNT = 2000

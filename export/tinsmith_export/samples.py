@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.batch import Arrays, count, mapped, parts, rows
+from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train import Dataset
 
@@ -105,8 +105,9 @@ def made(
 
 def checked(name: str, inputs: Arrays, shapes: Any = None) -> Arrays:
     """Pixels as `uint8`, features as `float32`; see `split`."""
-    shapes = shapes or tuple(None for _ in parts(inputs))
-    return mapped(lambda array, shape: _checked(name, array, shape), inputs, shapes)
+    arrays = parts(inputs)
+    pairs = zip(arrays, shapes or [None] * len(arrays), strict=True)
+    return joined([_checked(name, array, shape) for array, shape in pairs])
 
 
 def _checked(name: str, inputs: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray[Any]:

@@ -9,14 +9,15 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.batch import Arrays, count, side_by_side, leveled, rows
 from tinsmith_export.errors import GateError
 from tinsmith_export.exporting import Sensitivity
 from tinsmith_export.measures import agreement, decibels, drop_pp, sqnr_db
+from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.rebuild import rebuild, tensors
 from tinsmith_export.recipe import Quantized
 from tinsmith_export.switches import SwitchedModel
 from tinsmith_export.tune import Lesson
+from tinsmith_runtime.batch import Arrays, count, rows
 
 _BATCH_SIZE = 32
 # A network of a hundred layers runs as often over them.
@@ -49,8 +50,9 @@ def measure(
         for done, node in enumerate(layers, 1):
             kernels = {node.name} & quantized.weight_bits.keys()
             found = model.run(inputs, kernels, {node.name})
-            lost = 100 * (1 - agreement(side_by_side(exact), side_by_side(found))) if classes else None
-            costs[node.name] = lost, sqnr_db(leveled(exact, exact), leveled(found, exact))
+            pair = leveled(exact, exact), leveled(found, exact)
+            lost = 100 * (1 - agreement(*pair)) if classes else None
+            costs[node.name] = lost, sqnr_db(*pair)
             report(done, len(layers))
     table = []
     for node, (signal, noise, clipped) in zip(layers, errors, strict=True):

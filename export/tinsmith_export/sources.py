@@ -23,8 +23,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.batch import Arrays, count, parts, concatenate
 from tinsmith_export.samples import Samples, checked, checked_labels, from_dataset, made, split
+from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_runtime.image import read_image, read_npy
 from tinsmith_train import load_dataset
@@ -71,7 +71,7 @@ def _several(source: str, shapes: Shapes, seed: int) -> Samples:
                 f"{path}: expected an array for each input of the model ({names}), no "
                 f"{', '.join(missing)}; got {', '.join(arrays) or 'none'}"
             )
-        inputs = tuple(arrays.pop(name) for name in shapes)
+        inputs = joined([arrays.pop(name) for name in shapes])
         name, labels = path.stem, arrays.get("y")
         classes = tuple(map(str, arrays.get("labels", np.empty(0)).tolist()))
         _require_as_many(name, inputs, shapes)

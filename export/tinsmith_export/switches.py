@@ -5,11 +5,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tinsmith_export.batch import Arrays
 from tinsmith_export.graph import RANGED, WEIGHTED, Graph, Node
 from tinsmith_export.quantize import Rounding, rounded_kernels
 from tinsmith_export.ranges import Range
 from tinsmith_export.rebuild import rebuild, run
+from tinsmith_runtime.batch import Arrays
 
 
 class SwitchedModel:

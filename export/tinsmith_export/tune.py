@@ -9,10 +9,11 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.batch import Arrays, count, side_by_side, leveled, parts, spread_of
 from tinsmith_export.exporting import Checkpoint
 from tinsmith_export.measures import agreement
+from tinsmith_export.outputs import leveled, side_by_side, spread
 from tinsmith_export.rebuild import run
+from tinsmith_runtime.batch import Arrays, count, parts
 
 BATCH_SIZE = 128
 LEARNING_RATE = 1e-4
@@ -68,15 +69,15 @@ def tune(
     optimizer = tf_keras.optimizers.Adam(
         tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, max(steps, 1))
     )
-    spreads = [tf.constant(spread_of(output), tf.float32) for output in parts(lesson.outputs)]
+    spreads = [tf.constant(spread(output), tf.float32) for output in parts(lesson.outputs)]
     labelled = lesson.labels is not None
 
     @tf.function  # type: ignore[untyped-decorator]
     def train_step(x: Any, outputs: Any, *y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             found = model(x, training=True)
-            pairs = zip(tf.nest.flatten(found), tf.nest.flatten(outputs), spreads, strict=True)
-            errors = [tf.reduce_mean(tf.square((f - o) / spread)) for f, o, spread in pairs]
+            triples = zip(tf.nest.flatten(found), tf.nest.flatten(outputs), spreads, strict=True)
+            errors = [tf.reduce_mean(tf.square((y - wanted) / s)) for y, wanted, s in triples]
             loss = tf.add_n(errors) / len(errors)
             if labelled:
                 wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(y[0], found)

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinsmith_runtime.backends import SIGN_BIT, Backend, Operator, TensorInfo, create_backend
+from tinsmith_runtime.batch import concatenate, count, each, joined, rows
 from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
+    from tinsmith_runtime.batch import Array, Arrays
 
 # A larger batch is computed in pieces, so that memory does not grow with it.
 _MAX_BATCH = 64
@@ -52,8 +53,9 @@ class Engine:
         self._backend: Backend | None = None
         backend = self._start(data)
         self.name, self.version, self.max_lsb = backend.name, backend.version, backend.max_lsb
-        self.dtype = backend.code_dtype if self._integer else backend.output.dtype
-        self._encode = _encoder(manifest.input, self._integer, self.dtype)
+        self.dtype = backend.code_dtype if self._integer else backend.outputs[0].dtype
+        self._encoders = [_encoder(entry, self._integer, self.dtype) for entry in manifest.inputs]
+        self._encode = self._encoders[0]
         _ALIVE.add(self)
 
     def _start(self, data: bytes) -> Backend:
@@ -66,43 +68,48 @@ class Engine:
         self._backend = backend
         return backend
 
-    def run(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def run(self, batch: Arrays) -> Arrays:
         """Computes a batch; a second thread waits for its turn.
 
         Args:
-            batch: `uint8 (N, H, W, C)` or `float32` features without NaN, of the model's shape.
+            batch: for each input `uint8 (N, H, W, C)`, or `float32` features without NaN, of the
+                model's shape.
 
         Returns:
-            `(N, ...)` of `dtype`.
+            For each output `(N, ...)` of `dtype`.
 
         Raises:
             UsageError: the engine is closed.
         """
         with self._lock:
             backend = self._backend or self._start(self.require_open())
-            if 0 < len(batch) <= _MAX_BATCH:
+            size = count(batch)
+            if 0 < size <= _MAX_BATCH:
                 return backend.run(self.encode(batch))
             pieces = [
-                backend.run(self.encode(batch[start : start + _MAX_BATCH]))
-                for start in range(0, len(batch), _MAX_BATCH)
+                backend.run(self.encode(rows(batch, slice(start, start + _MAX_BATCH))))
+                for start in range(0, size, _MAX_BATCH)
             ]
-            empty = np.empty((0, *backend.output.shape), self.dtype)
-        return np.concatenate([*pieces, empty])
+            empty = [np.empty((0, *output.shape), self.dtype) for output in backend.outputs]
+        return concatenate([*pieces, joined(empty)])
 
-    def run_encoded(self, encoded: NDArray[Any]) -> NDArray[Any]:
+    def run_encoded(self, encoded: Arrays) -> Arrays:
         """Computes what `encode` gave, all in one call of the engine; otherwise as `run`."""
         with self._lock:
             backend = self._backend or self._start(self.require_open())
             return backend.run(encoded)
 
-    def profile(self, encoded: NDArray[Any]) -> tuple[Operator, ...]:
+    def profile(self, encoded: Arrays) -> tuple[Operator, ...]:
         """Says what the engine runs, and what each operator costs; see `Backend.profile`."""
         with self._lock:
             backend = self._backend or self._start(self.require_open())
             return backend.profile(encoded)
 
-    def encode(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def encode(self, batch: Arrays) -> Arrays:
         """Turns pixels or features into what the backend takes."""
+        if isinstance(batch, tuple):
+            pairs = zip(self._encoders, batch, strict=True)
+            return tuple(encode(array) if encode else array for encode, array in pairs)
         return self._encode(batch) if self._encode else batch
 
     def clone(self) -> Engine:
@@ -152,10 +159,8 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _encoder(
-    entry: Input, integer: bool, dtype: np.dtype[Any]
-) -> Callable[[NDArray[Any]], NDArray[Any]] | None:
-    """From a batch to what the backend runs; pixels are codes plus 128 already."""
+def _encoder(entry: Input, integer: bool, dtype: np.dtype[Any]) -> Callable[[Array], Array] | None:
+    """From an array of a batch to what the backend runs; pixels are codes plus 128 already."""
     if integer == (entry.kind == "image"):
         return None
     if integer:
@@ -166,8 +171,12 @@ def _encoder(
     return (codes * entry.scale).astype(np.float32).take
 
 
-def to_int8(codes: NDArray[Any]) -> NDArray[Any]:
+def to_int8(codes: Arrays) -> Arrays:
     """Gives codes as int8, whichever way an engine has them; floats are left alone."""
+    return each(_to_int8, codes)
+
+
+def _to_int8(codes: Array) -> Array:
     return (codes ^ SIGN_BIT).view(np.int8) if codes.dtype == np.uint8 else codes
 
 
@@ -175,15 +184,22 @@ def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
     """Compares what the engine reports of the model file with what the manifest says of it."""
     integer = variant.precision == "int8"
     dtype = np.dtype(np.int8 if integer else np.float32)
-    for side in ("input", "output"):
-        spec = getattr(manifest, side)
-        scale, zero_point = (spec.scale, spec.zero_point) if integer else (0.0, 0)
-        promised = TensorInfo(spec.sample_shape, dtype, scale, zero_point)
-        found: TensorInfo = getattr(backend, side)
-        for name in (field.name for field in fields(TensorInfo)):
-            expected, got = getattr(promised, name), getattr(found, name)
-            if expected != got:
-                raise BundleError(
-                    f"{variant.file}: {side}.{name}: the manifest says {expected}, "
-                    f"{backend.version} says {got}"
-                )
+    for side in ("inputs", "outputs"):
+        specs, tensors = getattr(manifest, side), getattr(backend, side)
+        _agree(backend, variant, side, len(specs), len(tensors))
+        for index, (spec, found) in enumerate(zip(specs, tensors, strict=True)):
+            scale, zero_point = (spec.scale, spec.zero_point) if integer else (0.0, 0)
+            # What there is one of needs no name to be told apart.
+            name = spec.name if len(specs) > 1 else found.name
+            promised = TensorInfo(name, spec.sample_shape, dtype, scale, zero_point)
+            for field in fields(TensorInfo):
+                path = f"{side}[{index}].{field.name}"
+                pair = getattr(promised, field.name), getattr(found, field.name)
+                _agree(backend, variant, path, *pair)
+
+
+def _agree(backend: Backend, variant: Variant, path: str, expected: object, got: object) -> None:
+    if expected != got:
+        raise BundleError(
+            f"{variant.file}: {path}: the manifest says {expected}, {backend.version} says {got}"
+        )

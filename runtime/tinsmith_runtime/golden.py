@@ -12,8 +12,8 @@ from tokenize import TokenError
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tinsmith_runtime.batch import Array, Arrays, joined, numbered, parts
 from tinsmith_runtime.errors import BundleError
 from tinsmith_runtime.manifest import Manifest
 
@@ -28,18 +28,22 @@ class GoldenVectors:
     """Real inputs and what every engine must answer.
 
     Attributes:
-        inputs: `uint8 (N, H, W, C)` of images, `float32 (N, ...)` of features.
+        inputs: `uint8 (N, H, W, C)` of images, `float32 (N, ...)` of features; a tuple of them
+            for several inputs. So are the others for several outputs.
         outputs_int8: `int8 (N, ...)`, to be met bit for bit.
         outputs_float: `float32 (N, ...)`, the float model's logits or values.
     """
 
-    inputs: NDArray[Any]
-    outputs_int8: NDArray[np.int8]
-    outputs_float: NDArray[np.float32]
+    inputs: Arrays
+    outputs_int8: Arrays
+    outputs_float: Arrays
 
 
 def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
     """Reads `golden.npz`; nothing is allocated for an array that is not what it must be.
+
+    Its arrays are called as those of `GoldenVectors`; where there are several of one,
+    `inputs_0`, `inputs_1` and so on.
 
     Args:
         data: the bytes of the file.
@@ -48,26 +52,30 @@ def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
     Raises:
         BundleError: an array is missing or does not fit the manifest.
     """
-    count = manifest.golden.count
-    inputs = (count, *manifest.input.sample_shape)
-    outputs = (count, *manifest.output.sample_shape)
-    expected = {
-        "inputs": (np.dtype(manifest.input.dtype), inputs),
-        "outputs_int8": (np.dtype(np.int8), outputs),
-        "outputs_float": (np.dtype(np.float32), outputs),
+    count, file = manifest.golden.count, manifest.golden.file
+    kinds: dict[str, list[tuple[tuple[int, ...], Any]]] = {
+        "inputs": [(entry.sample_shape, entry.dtype) for entry in manifest.inputs],
+        "outputs_int8": [(output.sample_shape, np.int8) for output in manifest.outputs],
+        "outputs_float": [(output.sample_shape, np.float32) for output in manifest.outputs],
     }
-    arrays = {}
+    found: dict[str, Arrays] = {}
     try:
         with _zip(data) as archive:
-            for key, (dtype, shape) in expected.items():
-                size_bytes = math.prod(shape) * dtype.itemsize
-                file = _read(archive, f"{key}.npy", size_bytes + _MAX_HEADER_BYTES)
-                arrays[key] = _parse_npy(key, file, dtype, shape)
+            for name, tensors in kinds.items():
+                keys = numbered(name, len(tensors))
+                found[name] = joined(
+                    [
+                        _read_array(archive, key, np.dtype(dtype), (count, *shape))
+                        for key, (shape, dtype) in zip(keys, tensors, strict=True)
+                    ]
+                )
     except BundleError as error:
-        raise BundleError(f"{manifest.golden.file}: {error}") from error
-    if manifest.input.kind == "features" and np.isnan(arrays["inputs"]).any():
-        raise BundleError(f"{manifest.golden.file}: inputs: expected numbers, got NaN")
-    return GoldenVectors(**arrays)
+        raise BundleError(f"{file}: {error}") from error
+    for entry, array in zip(manifest.inputs, parts(found["inputs"]), strict=True):
+        if entry.kind == "features" and np.isnan(array).any():
+            name = f"inputs ({entry.name})" if len(manifest.inputs) > 1 else "inputs"
+            raise BundleError(f"{file}: {name}: expected numbers, got NaN")
+    return GoldenVectors(**found)
 
 
 @contextlib.contextmanager
@@ -77,6 +85,13 @@ def _zip(data: bytes) -> Iterator[zipfile.ZipFile]:
             yield archive
     except ZIP_TROUBLE as error:
         raise BundleError(f"expected a zip: {error}") from error
+
+
+def _read_array(
+    archive: zipfile.ZipFile, key: str, dtype: np.dtype[Any], shape: tuple[int, ...]
+) -> Array:
+    limit = math.prod(shape) * dtype.itemsize + _MAX_HEADER_BYTES
+    return _parse_npy(key, _read(archive, f"{key}.npy", limit), dtype, shape)
 
 
 def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
@@ -90,15 +105,13 @@ def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
     return archive.read(entry)
 
 
-def _parse_npy(
-    name: str, data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]
-) -> NDArray[Any]:
+def _parse_npy(name: str, data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
     stream = io.BytesIO(data)
     try:
         np.lib.format.read_magic(stream)
         found_shape, by_column, found = np.lib.format.read_array_header_1_0(stream)
         if (found, found_shape, by_column) == (dtype, shape, False):
-            array: NDArray[Any] = np.frombuffer(data, dtype, offset=stream.tell())
+            array: Array = np.frombuffer(data, dtype, offset=stream.tell())
             return array.reshape(shape)
     except (ValueError, TypeError, MemoryError, RecursionError, TokenError) as error:
         raise BundleError(f"{name}: expected an array: {error}") from error

@@ -20,6 +20,7 @@ ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}
 
 _MAX_ELEMENTS = 1 << 26
 _MAX_AXES = 8
+_MAX_TENSORS = 16
 # What goes with each kind of input: the dtype that a user passes, and the layout.
 _INPUTS = {"image": ("uint8", "NHWC"), "features": ("float32", None)}
 
@@ -32,6 +33,10 @@ def _batch_first(shape: tuple[int | None, ...]) -> bool:
     sizes = [size for size in shape[1:] if size is not None and size > 0]
     whole = 0 < len(sizes) == len(shape) - 1 < _MAX_AXES and shape[0] is None
     return whole and math.prod(sizes) <= _MAX_ELEMENTS
+
+
+def _few(kind: str) -> Rule:
+    return Rule(f"1 to {_MAX_TENSORS} {kind}", lambda found: 0 < len(found) <= _MAX_TENSORS)
 
 
 def _is_digest(text: str) -> bool:
@@ -78,7 +83,7 @@ class Input:
     """What the model takes: an image, or features, which are floats of any shape.
 
     Attributes:
-        name: the tensor's name in both formats.
+        name: the tensor's name in the model files, where there are several inputs.
         shape: batch first: `(None, H, W, C)` of an image, `(None, ...)` of features.
         dtype: what a user passes: `uint8`, raw pixels; `float32`, features.
         layout: `NHWC`; `None` for features.
@@ -118,7 +123,7 @@ class Output:
     """What the model gives, as int8, and what to make of it.
 
     Attributes:
-        name: the tensor's name in both formats.
+        name: the tensor's name in the model files, where there are several outputs.
         shape: batch first: `(None, classes)` of logits, `(None, ...)` of values.
         scale: `float = (int8 - zero_point) * scale`.
         zero_point: in -128..127.
@@ -255,17 +260,33 @@ class Training:
 
 @frozen_dataclass(frozen=True)
 class Manifest:
-    """Everything a bundle says of itself; `made_with` maps package names to versions."""
+    """Everything a bundle says of itself.
+
+    Attributes:
+        made_with: package names to versions.
+        inputs: in the order of the Keras model, and of the model files.
+        outputs: likewise; no two inputs or outputs have the same name.
+    """
 
     format_version: int
     made_with: dict[str, str]
-    input: Input
-    output: Output
+    inputs: Annotated[tuple[Input, ...], _few("inputs")]
+    outputs: Annotated[tuple[Output, ...], _few("outputs")]
     variants: tuple[Variant, ...]
     golden: Golden
     layers: tuple[Layer, ...]
     training: Training
     quality: Quality
+
+    @property
+    def input(self) -> Input:
+        """The first input."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> Output:
+        """The first output."""
+        return self.outputs[0]
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
@@ -315,14 +336,16 @@ def _require_version(tree: object) -> None:
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
     """What is wrong between fields that are right each by itself."""
-    output, variants = manifest.output, manifest.variants
-    yield from _input_contradictions(manifest.input)
-    if output.kind == "values" and output.labels:
-        yield mismatch("output.labels", "none, for values", len(output.labels))
-    if output.kind == "logits" and len(output.shape) != 2:
-        yield mismatch("output.shape", "[null, classes]", list(output.shape))
-    elif output.kind == "logits" and len(output.labels) != output.shape[1]:
-        yield mismatch("output.labels", f"{output.shape[1]} class names", len(output.labels))
+    variants = manifest.variants
+    for index, entry in enumerate(manifest.inputs):
+        yield from _input_contradictions(f"inputs[{index}]", entry)
+    several = len(manifest.outputs) > 1
+    for index, output in enumerate(manifest.outputs):
+        yield from _output_contradictions(f"outputs[{index}]", output, several)
+    names = [entry.name for entry in manifest.inputs]
+    names += [output.name for output in manifest.outputs]
+    if len(set(names)) < len(names):
+        yield mismatch("inputs, outputs", "names that differ", names)
     for name in ("parity", "parity_random"):
         parity: Parity = getattr(manifest.quality, name)
         if parity.enters_at is not None and parity.equal == parity.compared:
@@ -341,17 +364,29 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         yield mismatch("variants", "files that differ", files)
 
 
-def _input_contradictions(entry: Input) -> Iterator[str]:
+def _input_contradictions(path: str, entry: Input) -> Iterator[str]:
     dtype, layout = _INPUTS[entry.kind]
     if entry.dtype != dtype:
-        yield mismatch("input.dtype", f"{dtype}, for {entry.kind}", entry.dtype)
+        yield mismatch(f"{path}.dtype", f"{dtype}, for {entry.kind}", entry.dtype)
     if entry.layout != layout:
-        yield mismatch("input.layout", f"{layout or 'null'}, for {entry.kind}", entry.layout)
+        yield mismatch(f"{path}.layout", f"{layout or 'null'}, for {entry.kind}", entry.layout)
     if entry.kind == "features" and entry.preprocessing:
-        yield mismatch("input.preprocessing", "null, for features", entry.preprocessing)
+        yield mismatch(f"{path}.preprocessing", "null, for features", entry.preprocessing)
     if entry.kind == "image" and not entry.preprocessing:
-        yield mismatch("input.preprocessing", "an object, for an image", entry.preprocessing)
+        yield mismatch(f"{path}.preprocessing", "an object, for an image", entry.preprocessing)
     if entry.kind == "image" and not entry.value_range:
-        yield mismatch("input.value_range", "two numbers, for an image", entry.value_range)
+        yield mismatch(f"{path}.value_range", "two numbers, for an image", entry.value_range)
     if entry.kind == "image" and len(entry.shape) != 4:
-        yield mismatch("input.shape", "[null, H, W, C]", list(entry.shape))
+        yield mismatch(f"{path}.shape", "[null, H, W, C]", list(entry.shape))
+
+
+def _output_contradictions(path: str, output: Output, several: bool) -> Iterator[str]:
+    if several and output.kind != "values":
+        yield mismatch(f"{path}.kind", "values, for one of several outputs", output.kind)
+    if output.kind == "values" and output.labels:
+        yield mismatch(f"{path}.labels", "none, for values", len(output.labels))
+    if output.kind == "logits" and len(output.shape) != 2:
+        yield mismatch(f"{path}.shape", "[null, classes]", list(output.shape))
+    elif output.kind == "logits" and len(output.labels) != output.shape[1]:
+        names = f"{output.shape[1]} class names"
+        yield mismatch(f"{path}.labels", names, len(output.labels))

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
 from tinsmith_runtime.backends import Operator, installed_backends, require_known
+from tinsmith_runtime.batch import joined, parts
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import InputError, UsageError
@@ -17,12 +18,13 @@ from tinsmith_runtime.selftest import SelfTest, require_passed, selftest_bundle
 
 # What not every program needs is imported where it is used: a start takes milliseconds.
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from numpy.typing import NDArray
 
+    from tinsmith_runtime.batch import Array, Arrays
     from tinsmith_runtime.image import Picture
 
 # Far more than a board has; an engine that is asked for millions takes the process down.
@@ -123,30 +125,40 @@ class Model:
         self.engine_version = engine.version
         self._engine = engine
         self._proof = proof
-        self._shape = proof.manifest.input.sample_shape
-        self._check_features = None
-        if self.input.kind == "features":
-            from tinsmith_runtime.features import check_features
+        self._checks = [_checker(entry) for entry in self.inputs]
+        # What images alone are known by, in less time than a check takes.
+        only_images = [entry.kind for entry in self.inputs] == ["image"]
+        self._pixels = self.input.sample_shape if only_images else None
+        self._decoders = [
+            code_decoder(output, engine.dtype)
+            if variant.precision == "int8"
+            else ACTIVATIONS[output.activation]
+            for output in self.outputs
+        ]
 
-            self._check_features = check_features
-        if variant.precision == "int8":
-            self._decode = code_decoder(self.output, engine.dtype)
-        else:
-            self._decode = ACTIVATIONS[self.output.activation]
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """What the model takes, in order."""
+        return self.manifest.inputs
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What the model gives, in order."""
+        return self.manifest.outputs
 
     @property
     def input(self) -> Input:
-        """What the model takes."""
-        return self.manifest.input
+        """The first input."""
+        return self.manifest.inputs[0]
 
     @property
     def output(self) -> Output:
-        """What the model gives."""
-        return self.manifest.output
+        """The first output."""
+        return self.manifest.outputs[0]
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The class names, in the order of the outputs."""
+        """The class names, in the order of the scores."""
         return self.manifest.output.labels
 
     def classify(self, image: Picture, top: int | None = None) -> list[Prediction]:
@@ -163,47 +175,57 @@ class Model:
         Raises:
             InputError: the image does not fit the model.
             UsageError: there is no such file, `top` is not positive, the model gives values and
-                no classes, or it is closed.
+                no classes or takes several inputs, or it is closed.
         """
         if top is not None and top < 1:
             raise UsageError(f"top: expected a number from 1, got {top}")
         if self.output.kind != "logits":
             raise UsageError("classify: the model gives values, not classes: use predict")
+        if len(self.inputs) > 1:
+            raise UsageError(f"classify: the model takes {len(self.inputs)} inputs: use predict")
+        shape = self.input.sample_shape
         if self.input.preprocessing:
             from tinsmith_runtime.image import read_image
 
-            sample: NDArray[Any] = read_image(image, self._shape, self.input.preprocessing)
+            sample: NDArray[Any] = read_image(image, shape, self.input.preprocessing)
         else:
             from tinsmith_runtime.features import read_features
 
-            sample = read_features(image, self._shape)
+            sample = read_features(image, shape)
         probabilities = self.predict(sample[np.newaxis])[0]
         order = np.argsort(-probabilities, kind="stable")[:top]
         return [Prediction(self.labels[i], float(probabilities[i])) for i in order]
 
-    def predict(self, batch: NDArray[Any]) -> NDArray[np.float32]:
+    def predict(self, batch: Array | Sequence[Array] | Mapping[str, Array]) -> Any:
         """Computes the probabilities, or the values, of a batch.
 
         Args:
-            batch: `uint8 (N, H, W, C)` of images; numbers `(N, ...)` of features.
+            batch: `uint8 (N, H, W, C)` of images; numbers `(N, ...)` of features. For several
+                inputs a tuple or list of these in order, or a dict of them by the inputs' names.
 
         Returns:
-            `float32 (N, ...)`, after the activation that the manifest names.
+            `float32 (N, ...)`, after the activation that the manifest names; for several outputs
+            a dict of these by the outputs' names.
 
         Raises:
             InputError: shape, dtype or NaN do not fit the model.
             UsageError: the model is closed.
         """
-        return self._decode(self._run(batch))
+        raw = self._run(batch)
+        if isinstance(raw, tuple):
+            found = zip(self.outputs, self._decoders, raw, strict=True)
+            return {output.name: decode(codes) for output, decode, codes in found}
+        return self._decoders[0](raw)
 
-    def predict_raw(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def predict_raw(self, batch: Array | Sequence[Array] | Mapping[str, Array]) -> Any:
         """Computes what the engine itself gives, for proofs.
 
         Args:
             batch: as `predict` takes it.
 
         Returns:
-            `(N, ...)`: `int8` codes from an int8 variant, `float32` from a float one.
+            `(N, ...)`: `int8` codes from an int8 variant, `float32` from a float one; for several
+            outputs a tuple of these in order.
 
         Raises:
             InputError: shape, dtype or NaN do not fit the model.
@@ -211,43 +233,51 @@ class Model:
         """
         return to_int8(self._run(batch))
 
-    def _run(self, batch: NDArray[Any]) -> NDArray[Any]:
-        known = type(batch) is np.ndarray and batch.dtype is _UINT8
-        if known and batch.shape[1:] == self._shape and not self._check_features:
+    def _run(self, batch: object) -> Arrays:
+        if type(batch) is np.ndarray and batch.dtype is _UINT8 and batch.shape[1:] == self._pixels:
             return self._engine.run(batch)
-        if not isinstance(batch, np.ndarray) or batch.ndim != len(self._shape) + 1:
-            got = getattr(batch, "shape", type(batch).__name__)
-            sizes = ", ".join(map(str, self._shape))
-            raise InputError(f"batch: expected shape (N, {sizes}), got {got}")
-        if self._check_features:
-            batch = self._check_features("batch", batch, (len(batch), *self._shape))
-        else:
-            from tinsmith_runtime.image import check_pixels
+        return self._engine.run(self._check(batch))
 
-            check_pixels("batch", batch, (len(batch), *self._shape))
-        return self._engine.run(batch)
+    def _check(self, batch: object) -> Arrays:
+        """Gives what the engine takes of what a user passes."""
+        if len(self.inputs) == 1:
+            return self._checks[0]("batch", batch)
+        names = [entry.name for entry in self.inputs]
+        if isinstance(batch, dict) and batch.keys() == set(names):
+            batch = [batch[name] for name in names]
+        if not isinstance(batch, tuple | list) or len(batch) != len(names):
+            got = list(batch) if isinstance(batch, dict) else type(batch).__name__
+            if isinstance(batch, tuple | list):
+                got = f"{len(batch)} arrays"
+            raise InputError(
+                f"batch: expected an array for each of {', '.join(names)}: a tuple in this order, "
+                f"or a dict; got {got}"
+            )
+        found = zip(self._checks, names, batch, strict=True)
+        arrays = tuple(check(name, array) for check, name, array in found)
+        sizes = [len(array) for array in arrays]
+        if len(set(sizes)) > 1:
+            raise InputError(f"batch: expected as many samples of each input, got {sizes}")
+        return arrays
 
-    def encode(self, batch: NDArray[Any]) -> NDArray[Any]:
+    def encode(self, batch: Arrays) -> Arrays:
         """Turns a batch, which is not checked, into what the engine takes: for benchmarks."""
         return self._engine.encode(batch)
 
-    def run(self, encoded: NDArray[Any]) -> NDArray[Any]:
+    def run(self, encoded: Arrays) -> Arrays:
         """Runs the engine alone on what `encode` gave, all in one call: for benchmarks."""
         return self._engine.run_encoded(encoded)
 
-    def decode(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+    def decode(self, raw: Arrays) -> Arrays:
         """Gives the `float32` numbers that raw outputs stand for, before the activation."""
-        decoded = to_int8(raw).astype(np.float32)
-        if raw.dtype != np.float32:
-            decoded -= np.float32(self.output.zero_point)
-            decoded *= np.float32(self.output.scale)
-        return decoded
+        found = zip(self.outputs, parts(raw), strict=True)
+        return joined([_decode(output, array) for output, array in found])
 
-    def profile(self, encoded: NDArray[Any]) -> tuple[Operator, ...]:
+    def profile(self, encoded: Arrays) -> tuple[Operator, ...]:
         """Says which operators the engine runs, and where it can what each costs.
 
         Args:
-            encoded: what `encode` gave; each input of it is computed by itself.
+            encoded: what `encode` gave; each sample of it is computed by itself.
         """
         return self._engine.profile(encoded)
 
@@ -287,3 +317,36 @@ class Model:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _checker(entry: Input) -> Callable[[str, Any], Array]:
+    """Makes the function that checks an array, which its errors call by a name."""
+    shape = entry.sample_shape
+    if entry.kind == "features":
+        from tinsmith_runtime.features import check_features as check
+    else:
+        check = _check_image
+
+    def checked(name: str, array: Any) -> Array:
+        if not isinstance(array, np.ndarray) or array.ndim != len(shape) + 1:
+            got = getattr(array, "shape", type(array).__name__)
+            sizes = ", ".join(map(str, shape))
+            raise InputError(f"{name}: expected shape (N, {sizes}), got {got}")
+        return check(name, array, (len(array), *shape))
+
+    return checked
+
+
+def _check_image(name: str, array: Array, shape: tuple[int, ...]) -> Array:
+    from tinsmith_runtime.image import check_pixels
+
+    check_pixels(name, array, shape)
+    return array
+
+
+def _decode(output: Output, raw: Array) -> Array:
+    decoded = np.asarray(to_int8(raw), np.float32)
+    if raw.dtype != np.float32:
+        decoded -= np.float32(output.zero_point)
+        decoded *= np.float32(output.scale)
+    return decoded

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinsmith_runtime.backends import installed_backends
+from tinsmith_runtime.batch import Array, parts
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import BackendError
@@ -76,21 +77,38 @@ def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
         outputs = to_int8(engine.run(golden.inputs))
         engine.close()
         elapsed_ms = (time.perf_counter() - start) * 1e3
-        difference = outputs.astype(np.int16) - golden.outputs_int8
-        wrong = np.argwhere(np.abs(difference) > engine.max_lsb)
-        mismatch = ""
-        if len(wrong):
-            vector, *output = (int(i) for i in wrong[0])
-            by = int(difference[tuple(wrong[0])])
-            name = ", ".join(map(str, output))
-            mismatch = f"golden vector {vector}, output {name}: differs by {by:+d} LSB"
-        different = np.flatnonzero(difference.reshape(len(outputs), -1).any(axis=1))
-        equal = len(outputs) - len(different)
-        furthest = int(np.abs(difference).max())
+        pairs = zip(parts(outputs), parts(golden.outputs_int8), strict=True)
+        differences = [found.astype(np.int16) - expected for found, expected in pairs]
+        names = [output.name for output in bundle.manifest.outputs]
+        named = zip(names if len(names) > 1 else [""], differences, strict=True)
+        mismatches = [_mismatch(each, difference, engine.max_lsb) for each, difference in named]
+        vectors = len(differences[0])
+        rows = [difference.reshape(vectors, -1) for difference in differences]
+        together = np.abs(np.concatenate(rows, axis=1))
         results.append(
-            SelfTest(name, engine.version, cpu, len(outputs), equal, furthest, mismatch, elapsed_ms)
+            SelfTest(
+                backend=name,
+                engine_version=engine.version,
+                cpu=cpu,
+                vectors=vectors,
+                equal_vectors=int(np.sum(~together.any(axis=1))),
+                max_difference_lsb=int(together.max()),
+                mismatch=next(filter(None, mismatches), ""),
+                elapsed_ms=elapsed_ms,
+            )
         )
     return results
+
+
+def _mismatch(output: str, difference: Array, max_lsb: int) -> str:
+    """Says where an output, by its name if it is one of several, first differs by too much."""
+    wrong = np.argwhere(np.abs(difference) > max_lsb)
+    if not len(wrong):
+        return ""
+    vector, *place = (int(i) for i in wrong[0])
+    where = f"{output}[{', '.join(map(str, place))}]" if output else ", ".join(map(str, place))
+    by = int(difference[tuple(wrong[0])])
+    return f"golden vector {vector}, output {where}: differs by {by:+d} LSB"
 
 
 def require_passed(results: list[SelfTest]) -> None:

@@ -250,8 +250,8 @@ def bundle(tmp_path: Path) -> Path:
     manifest = m.Manifest(
         format_version=m.FORMAT_VERSION,
         made_with={},
-        input=m.Input("image", (None, 4, 4, 1), "uint8", "NHWC", (0.0, 1.0), 1 / 255, -128),
-        output=m.Output("logits", (None, 3), 0.1, 0, ("a", "b", "c"), "softmax"),
+        inputs=(m.Input("image", (None, 4, 4, 1), "uint8", "NHWC", (0.0, 1.0), 1 / 255, -128),),
+        outputs=(m.Output("logits", (None, 3), 0.1, 0, ("a", "b", "c"), "softmax"),),
         variants=tuple(variants),
         golden=m.Golden("golden.npz", len(golden.getvalue()), sha256(golden.getvalue()), 1),
         layers=(),

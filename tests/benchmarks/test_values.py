@@ -31,8 +31,8 @@ def values(tiny, tmp_path_factory) -> Path:
     files = {variant.file: bundle.files[variant.file] for variant in bundle.manifest.variants}
     files[bundle.manifest.golden.file] = buffer.getvalue()
     tree = asdict(bundle.manifest)
-    tree["input"].update(kind="features", dtype="float32", layout=None, preprocessing=None)
-    tree["output"].update(kind="values", labels=[], activation="none")
+    tree["inputs"][0].update(kind="features", dtype="float32", layout=None, preprocessing=None)
+    tree["outputs"][0].update(kind="values", labels=[], activation="none")
     tree["golden"].update(size_bytes=len(buffer.getvalue()), sha256=sha256(buffer.getvalue()))
     path = tmp_path_factory.mktemp("values") / "values.tin"
     write_bundle(path, parse_record(Manifest, jsonable(tree)), files)

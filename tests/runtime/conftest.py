@@ -95,8 +95,8 @@ def _of_features(forge: Forge, bundle: Bundle, **output: object) -> Path:
     )
 
     def edit(tree: Any) -> None:
-        tree["input"].update(kind="features", dtype="float32", layout=None, preprocessing=None)
-        tree["output"].update(output)
+        tree["inputs"][0].update(kind="features", dtype="float32", layout=None, preprocessing=None)
+        tree["outputs"][0].update(output)
 
     return forge({"golden.npz": buffer.getvalue()}, edit)
 

@@ -128,7 +128,7 @@ def test_golden_nan(forge, bundle, features):
     )
 
     def edit(tree):
-        tree["input"].update(kind="features", dtype="float32", layout=None, preprocessing=None)
+        tree["inputs"][0].update(kind="features", dtype="float32", layout=None, preprocessing=None)
 
     with pytest.raises(BundleError, match=r"golden\.npz: inputs: expected numbers, got NaN"):
         read_bundle(forge({"golden.npz": buffer.getvalue()}, edit)).golden()

@@ -61,22 +61,22 @@ rung = st.builds(Rung, text, whole, share, share, share, share)
 
 
 @st.composite
-def inputs(draw: st.DrawFn) -> Input:
+def inputs(draw: st.DrawFn, name: str) -> Input:
     tail = (draw(scale), draw(zero_point))
     if draw(st.booleans()):
         shape = (None, draw(size), draw(size), draw(size))
-        head = (draw(text), shape, "uint8", "NHWC", draw(value_range))
+        head = (name, shape, "uint8", "NHWC", draw(value_range))
         return Input(*head, *tail, "image", draw(preprocessing))
-    head = (draw(text), (None, *draw(sizes)), "float32", None, draw(st.none() | value_range))
+    head = (name, (None, *draw(sizes)), "float32", None, draw(st.none() | value_range))
     return Input(*head, *tail, "features", None)
 
 
 @st.composite
-def outputs(draw: st.DrawFn) -> Output:
-    labels = draw(st.lists(text, max_size=5))
+def outputs(draw: st.DrawFn, name: str, only: bool) -> Output:
+    labels = draw(st.lists(text, max_size=5)) if only else []
     kind, shape = ("logits", [len(labels)]) if labels else ("values", draw(sizes))
     activation = draw(st.sampled_from(["softmax", "sigmoid", "none"]))
-    place = (draw(text), (None, *shape), draw(scale), draw(zero_point))
+    place = (name, (None, *shape), draw(scale), draw(zero_point))
     return Output(*place, tuple(labels), activation, kind)
 
 
@@ -92,11 +92,14 @@ def manifests(draw: st.DrawFn) -> Manifest:
             unique=True,
         )
     )
+    sides = draw(st.lists(text, min_size=2, max_size=6, unique=True))
+    first = draw(st.integers(1, len(sides) - 1))
+    only = first == len(sides) - 1
     return Manifest(
         format_version=FORMAT_VERSION,
         made_with=draw(st.dictionaries(text, text, max_size=3)),
-        input=draw(inputs()),
-        output=draw(outputs()),
+        inputs=tuple(draw(inputs(name)) for name in sides[:first]),
+        outputs=tuple(draw(outputs(name, only)) for name in sides[first:]),
         variants=tuple(
             Variant(
                 f"v{index}",
@@ -185,32 +188,68 @@ def test_any_field_with_any_value(
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("input.shape", [None, 8, 8], "input.shape: expected [null, H, W, C], got [None, 8, 8]"),
-        ("input.shape", [1, 8, 8, 1], "input.shape: expected"),
-        ("input.shape", [None, 8, 0, 1], "input.shape: expected"),
-        ("input.shape", [None, 8, None, 1], "input.shape: expected"),
-        ("input.shape", [None, 10**6, 10**6, 1], "input.shape: expected"),
-        ("input.shape", [None], "input.shape: expected [null, ...], sizes from 1 after it, got"),
-        ("input.shape", [None] + [1] * 8, "input.shape: expected [null, ...], sizes from 1"),
-        ("input.dtype", "int8", "input.dtype: expected uint8 or float32, got 'int8'"),
-        ("input.dtype", "float32", "input.dtype: expected uint8, for image, got 'float32'"),
-        ("input.layout", None, "input.layout: expected NHWC, for image, got None"),
-        ("input.kind", "sound", "input.kind: expected image or features, got 'sound'"),
-        ("input.kind", "features", "input.dtype: expected float32, for features, got 'uint8'"),
-        ("input.value_range", None, "input.value_range: expected two numbers, for an image"),
-        ("input.preprocessing", None, "input.preprocessing: expected an object, for an image"),
-        ("input.preprocessing", {"fit": "fill"}, "input.preprocessing.fit: expected stretch or c"),
-        ("input.preprocessing", {"invert": 1}, "input.preprocessing.invert: expected true or fal"),
-        ("output.kind", "boxes", "output.kind: expected logits or values, got 'boxes'"),
-        ("output.kind", "values", "output.labels: expected none, for values, got 3"),
-        ("input.layout", "NCHW", "input.layout: expected NHWC, got 'NCHW'"),
-        ("input.scale", 0, "input.scale: expected a positive number, got 0"),
-        ("output.shape", [None, 4], "output.labels: expected 4 class names, got 3"),
-        ("output.shape", [], "output.shape: expected [null, ...], sizes from 1 after it"),
-        ("output.shape", [None, 3, 1], "output.shape: expected [null, classes], got [None, 3, 1]"),
-        ("output.zero_point", 128, "output.zero_point: expected -128 to 127, got 128"),
-        ("output.activation", "relu", "output.activation: expected softmax or sigmoid or none"),
-        ("output.labels", ["a", "b", "\x1b[31m"], "output.labels[2]: expected text without"),
+        (
+            "inputs.0.shape",
+            [None, 8, 8],
+            "inputs[0].shape: expected [null, H, W, C], got [None, 8, 8]",
+        ),
+        ("inputs.0.shape", [1, 8, 8, 1], "inputs[0].shape: expected"),
+        ("inputs.0.shape", [None, 8, 0, 1], "inputs[0].shape: expected"),
+        ("inputs.0.shape", [None, 8, None, 1], "inputs[0].shape: expected"),
+        ("inputs.0.shape", [None, 10**6, 10**6, 1], "inputs[0].shape: expected"),
+        (
+            "inputs.0.shape",
+            [None],
+            "inputs[0].shape: expected [null, ...], sizes from 1 after it, got",
+        ),
+        ("inputs.0.shape", [None] + [1] * 8, "inputs[0].shape: expected [null, ...], sizes from 1"),
+        ("inputs.0.dtype", "int8", "inputs[0].dtype: expected uint8 or float32, got 'int8'"),
+        ("inputs.0.dtype", "float32", "inputs[0].dtype: expected uint8, for image, got 'float32'"),
+        ("inputs.0.layout", None, "inputs[0].layout: expected NHWC, for image, got None"),
+        ("inputs.0.kind", "sound", "inputs[0].kind: expected image or features, got 'sound'"),
+        (
+            "inputs.0.kind",
+            "features",
+            "inputs[0].dtype: expected float32, for features, got 'uint8'",
+        ),
+        ("inputs.0.value_range", None, "inputs[0].value_range: expected two numbers, for an image"),
+        (
+            "inputs.0.preprocessing",
+            None,
+            "inputs[0].preprocessing: expected an object, for an image",
+        ),
+        (
+            "inputs.0.preprocessing",
+            {"fit": "fill"},
+            "inputs[0].preprocessing.fit: expected stretch or c",
+        ),
+        (
+            "inputs.0.preprocessing",
+            {"invert": 1},
+            "inputs[0].preprocessing.invert: expected true or fal",
+        ),
+        ("outputs.0.kind", "boxes", "outputs[0].kind: expected logits or values, got 'boxes'"),
+        ("outputs.0.kind", "values", "outputs[0].labels: expected none, for values, got 3"),
+        ("inputs.0.layout", "NCHW", "inputs[0].layout: expected NHWC, got 'NCHW'"),
+        ("inputs.0.scale", 0, "inputs[0].scale: expected a positive number, got 0"),
+        ("outputs.0.shape", [None, 4], "outputs[0].labels: expected 4 class names, got 3"),
+        ("outputs.0.shape", [], "outputs[0].shape: expected [null, ...], sizes from 1 after it"),
+        (
+            "outputs.0.shape",
+            [None, 3, 1],
+            "outputs[0].shape: expected [null, classes], got [None, 3, 1]",
+        ),
+        ("outputs.0.zero_point", 128, "outputs[0].zero_point: expected -128 to 127, got 128"),
+        (
+            "outputs.0.activation",
+            "relu",
+            "outputs[0].activation: expected softmax or sigmoid or none",
+        ),
+        ("outputs.0.labels", ["a", "b", "\x1b[31m"], "outputs[0].labels[2]: expected text without"),
+        ("inputs", [], "inputs: expected 1 to 16 inputs, got []"),
+        ("inputs.0", None, "inputs[0]: expected an object, got None"),
+        ("outputs", [], "outputs: expected 1 to 16 outputs, got []"),
+        ("inputs.0.name", "logits", "inputs, outputs: expected names that differ, got ['logits', "),
         ("variants", [], "variants: expected at least one, got none"),
         ("variants.1.file", "model.int8.tflite", "variants: expected files that differ"),
         ("variants.1.file", "golden.npz", "variants: expected files that differ"),
@@ -259,8 +298,8 @@ def test_bundles_from_before_there_were_features(bundle: Bundle, seal: Callable[
     """They say nothing of kinds and preprocessing, and mean an image that is stretched."""
     tree = json.loads(bundle.files["manifest.json"])
     for field in ("kind", "preprocessing"):
-        tree["input"].pop(field, None)
-    tree["output"].pop("kind", None)
+        tree["inputs"][0].pop(field, None)
+    tree["outputs"][0].pop("kind", None)
     manifest = parse_manifest(seal(tree))
     assert (manifest.input.kind, manifest.output.kind) == ("image", "logits")
     assert manifest.input.preprocessing == Preprocessing("bilinear", "stretch", invert=False)

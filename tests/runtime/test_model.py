@@ -85,7 +85,7 @@ def test_classify(bundle, engine, pixels, tmp_path):
 
 
 def test_classify_as_the_manifest_says(forge, engine, pixels):
-    path = forge(edit=_edit("input", preprocessing={"fit": "crop", "invert": True}))
+    path = forge(edit=_edit("inputs", preprocessing={"fit": "crop", "invert": True}))
     dark_on_light = Image.fromarray(255 - pixels[0, ..., 0])
     wide = Image.new("L", (24, 8), 200)
     wide.paste(dark_on_light, (8, 0))
@@ -202,21 +202,21 @@ def test_closed(tiny, engine, pixels):
 
 
 def _edit(side: str, **fields: object):
-    return lambda tree: tree[side].update(fields)
+    return lambda tree: tree[side][0].update(fields)
 
 
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (_edit("input", shape=[None, 8, 4, 2]), "input.shape: the manifest says (8, 4, 2)"),
-        (_edit("input", scale=0.5), "input.scale: the manifest says 0.5"),
-        (_edit("input", zero_point=0), "input.zero_point: the manifest says 0"),
+        (_edit("inputs", shape=[None, 8, 4, 2]), "inputs[0].shape: the manifest says (8, 4, 2)"),
+        (_edit("inputs", scale=0.5), "inputs[0].scale: the manifest says 0.5"),
+        (_edit("inputs", zero_point=0), "inputs[0].zero_point: the manifest says 0"),
         (
-            _edit("output", shape=[None, 2], labels=["a", "b"]),
-            "output.shape: the manifest says (2,)",
+            _edit("outputs", shape=[None, 2], labels=["a", "b"]),
+            "outputs[0].shape: the manifest says (2,)",
         ),
-        (_edit("output", scale=0.25), "output.scale: the manifest says 0.25"),
-        (_edit("output", zero_point=3), "output.zero_point: the manifest says 3"),
+        (_edit("outputs", scale=0.25), "outputs[0].scale: the manifest says 0.25"),
+        (_edit("outputs", zero_point=3), "outputs[0].zero_point: the manifest says 3"),
     ],
 )
 def test_manifest_that_is_not_the_models(forge, engine, edit, message: str):
@@ -228,8 +228,12 @@ def test_manifest_that_is_not_the_models(forge, engine, edit, message: str):
 @pytest.mark.parametrize(
     ("changes", "precision", "message"),
     [
-        ({"int8": "float"}, "int8", "input.dtype: the manifest says int8, .* says float32"),
-        ({"float": "int8"}, "float", "input.dtype: the manifest says float32, .* says int8"),
+        ({"int8": "float"}, "int8", r"inputs\[0\]\.dtype: the manifest says int8, .* says float32"),
+        (
+            {"float": "int8"},
+            "float",
+            r"inputs\[0\]\.dtype: the manifest says float32, .* says int8",
+        ),
     ],
 )
 def test_model_file_that_is_another(forge, bundle, engine, changes, precision, message: str):

@@ -234,7 +234,7 @@ def test_features_of_standard_input(values, bundle, reals, capsys, monkeypatch):
 
 def test_values_of_images(forge, images, capsys):
     def edit(tree):
-        tree["output"].update(kind="values", labels=[], activation="none")
+        tree["outputs"][0].update(kind="values", labels=[], activation="none")
 
     assert main(["run", str(forge(edit=edit)), str(images / "a.png")]) == 0
     assert re.fullmatch(r".*a\.png: \S+ \S+ \S+\n", capsys.readouterr().out)

@@ -147,7 +147,7 @@ def test_foreign(signed, signed_folder, keys):
 
 def test_signature_of_another_bundle(signed, forge, keys, zipped, tmp_path):
     def relabel(tree) -> None:
-        tree["output"]["labels"] = ["one", "zero", "two"]
+        tree["outputs"][0]["labels"] = ["one", "zero", "two"]
 
     other = read_bundle(forge(edit=relabel))
     signature = read_bundle(signed).files["manifest.sig"]

@@ -13,13 +13,14 @@ from tinsmith_runtime.backends.protocol import (
     Operator,
     TensorInfo,
     arithmetic,
-    require_shape,
+    require_shapes,
 )
+from tinsmith_runtime.batch import joined, parts
 from tinsmith_runtime.errors import BackendError, BundleError
 from tinsmith_runtime.quiet import mute_stderr
 
 if TYPE_CHECKING:
-    from tinsmith_runtime.backends.protocol import Array
+    from tinsmith_runtime.batch import Array, Arrays
 
 # A package that is there but broken is not passed over for the other: the error says so.
 if find_spec("ai_edge_litert"):
@@ -39,7 +40,7 @@ _INDICES = ("int32", "int64")
 
 
 class LiteRtBackend(Backend):
-    """A TFLite file on LiteRT; a new batch size resizes the input once."""
+    """A TFLite file on LiteRT; a new batch size resizes the inputs once."""
 
     name = "litert"
     code_dtype = np.dtype(np.int8)
@@ -57,35 +58,38 @@ class LiteRtBackend(Backend):
             outputs = self._interpreter.get_output_details()
         except (RuntimeError, ValueError) as error:
             raise BundleError(f"LiteRT refuses the model: {error}") from error
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise BundleError(
-                f"expected one input and one output, got {len(inputs)} and {len(outputs)}"
-            )
         self.version = _VERSION
-        self.input, self.output = _tensor_info(inputs[0]), _tensor_info(outputs[0])
-        self._input_index: int = inputs[0]["index"]
-        self._output_index: int = outputs[0]["index"]
-        self._buffer = np.empty(inputs[0]["shape"], np.uint8)
+        self.inputs = tuple(map(_tensor_info, inputs))
+        self.outputs = tuple(map(_tensor_info, outputs))
+        self._sources = [
+            (tensor["index"], np.empty(tensor["shape"], np.uint8)) for tensor in inputs
+        ]
+        self._targets: list[int] = [tensor["index"] for tensor in outputs]
 
-    def run(self, batch: Array) -> Array:
+    def run(self, batch: Arrays) -> Arrays:
         """See `Backend.run`."""
-        interpreter = self._interpreter
+        interpreter, arrays = self._interpreter, parts(batch)
         try:
-            if batch.shape != self._buffer.shape:
-                require_shape(batch, self.input)
-                interpreter.resize_tensor_input(self._input_index, batch.shape)
-                interpreter.allocate_tensors()
-                self._buffer = np.empty(batch.shape, np.uint8)
-            if batch.dtype == np.uint8:
-                batch = np.bitwise_xor(batch, SIGN_BIT, self._buffer).view(np.int8)
-            interpreter.set_tensor(self._input_index, batch)
+            if [array.shape for array in arrays] != [buffer.shape for _, buffer in self._sources]:
+                self._resize(arrays)
+            for array, (index, buffer) in zip(arrays, self._sources, strict=True):
+                if array.dtype == np.uint8:
+                    array = np.bitwise_xor(array, SIGN_BIT, buffer).view(np.int8)
+                interpreter.set_tensor(index, array)
             interpreter.invoke()
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"LiteRT refuses the batch: {error}") from error
-        result: Array = interpreter.get_tensor(self._output_index)
-        return result
+        return joined([interpreter.get_tensor(index) for index in self._targets])
 
-    def profile(self, batch: Array) -> tuple[Operator, ...]:
+    def _resize(self, arrays: tuple[Array, ...]) -> None:
+        require_shapes(arrays, self.inputs)
+        pairs = list(zip(arrays, self._sources, strict=True))
+        for array, (index, _) in pairs:
+            self._interpreter.resize_tensor_input(index, array.shape)
+        self._interpreter.allocate_tensors()
+        self._sources = [(index, np.empty(array.shape, np.uint8)) for array, (index, _) in pairs]
+
+    def profile(self, batch: Arrays) -> tuple[Operator, ...]:
         """See `Backend.profile`: the Python face of LiteRT 2.3 names operators, and times none."""
         tensors = {one["index"]: one for one in self._interpreter.get_tensor_details()}
         operators = []
@@ -101,19 +105,22 @@ class LiteRtBackend(Backend):
         return tuple(operators)
 
 
-def run_outputs(model: bytes, batch: Array) -> dict[str, Array]:
+def run_outputs(model: bytes, batch: Arrays) -> dict[str, Array]:
     """Computes a batch once and gives every output of the model by its name.
 
     Args:
-        model: a TFLite file with one input and any number of outputs.
-        batch: `(N, ...)` of the input's dtype.
+        model: a TFLite file.
+        batch: for each input, in the file's order, `(N, ...)` of its dtype.
     """
     with mute_stderr():
         interpreter = Interpreter(model_content=model, num_threads=1)
-        (source,) = interpreter.get_input_details()
-        interpreter.resize_tensor_input(source["index"], batch.shape)
+        indices = [source["index"] for source in interpreter.get_input_details()]
+        fed = list(zip(indices, parts(batch), strict=True))
+        for index, array in fed:
+            interpreter.resize_tensor_input(index, array.shape)
         interpreter.allocate_tensors()
-    interpreter.set_tensor(source["index"], batch)
+    for index, array in fed:
+        interpreter.set_tensor(index, array)
     interpreter.invoke()
     outputs = interpreter.get_output_details()
     return {output["name"]: interpreter.get_tensor(output["index"]) for output in outputs}
@@ -122,4 +129,5 @@ def run_outputs(model: bytes, batch: Array) -> dict[str, Array]:
 def _tensor_info(details: dict[str, Any]) -> TensorInfo:
     scale, zero_point = details["quantization"]
     shape = tuple(int(size) for size in details["shape"][1:])
-    return TensorInfo(shape, np.dtype(details["dtype"]), float(scale), int(zero_point))
+    dtype = np.dtype(details["dtype"])
+    return TensorInfo(details["name"], shape, dtype, float(scale), int(zero_point))

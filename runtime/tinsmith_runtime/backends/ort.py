@@ -13,12 +13,15 @@ from tinsmith_runtime.backends.protocol import (
     Operator,
     TensorInfo,
     arithmetic,
-    require_shape,
+    require_shapes,
 )
+from tinsmith_runtime.batch import count, each, joined, numbered, parts, rows
 from tinsmith_runtime.errors import BackendError, BundleError
 
 if TYPE_CHECKING:
-    from tinsmith_runtime.backends.protocol import Array
+    from collections.abc import Callable, Mapping, Sequence
+
+    from tinsmith_runtime.batch import Array, Arrays
 
 # What ONNX Runtime calls a type, and the type that `run` takes or gives for it. tinsmith's int8
 # ONNX holds uint8 activations, since only those reach the integer kernels of ONNX Runtime on x86;
@@ -40,47 +43,40 @@ class OrtBackend(Backend):
 
     def __init__(self, model: bytes, threads: int) -> None:
         session = _open(model, _options(threads))
-        inputs, outputs = session.get_inputs(), session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise BundleError(
-                f"expected one input and one output, got {len(inputs)} and {len(outputs)}"
-            )
         self._session, self._model, self._threads = session, model, threads
         self.version = f"ONNX Runtime {onnxruntime.__version__}"
-        self.input = _tensor_info(inputs[0], "input", session)
-        self.output = _tensor_info(outputs[0], "output", session)
-        self._names = inputs[0].name, outputs[0].name
-        self._dtype = np.dtype(np.uint8) if self.input.dtype == np.int8 else self.input.dtype
+        self.inputs = _tensor_infos(session.get_inputs(), "input", session)
+        self.outputs = _tensor_infos(session.get_outputs(), "output", session)
         self._bind(1)
 
     def _bind(self, batch_size: int) -> None:
         """Gives the session memory of ours to read and write, in less time than `run` takes."""
         self._binding = self._session.io_binding()
-        self._source = np.empty((batch_size, *self.input.shape), self._dtype)
-        self._target = np.empty((batch_size, *self.output.shape), self._dtype)
-        for bind, name, array in (
-            (self._binding.bind_input, self._names[0], self._source),
-            (self._binding.bind_output, self._names[1], self._target),
-        ):
-            bind(name, "cpu", 0, self._dtype, array.shape, array.ctypes.data)
+        self._sources = _reserve(self._binding.bind_input, self.inputs, batch_size)
+        self._targets = _reserve(self._binding.bind_output, self.outputs, batch_size)
 
-    def run(self, batch: Array) -> Array:
+    def run(self, batch: Arrays) -> Arrays:
         """See `Backend.run`."""
-        if batch.shape != self._source.shape:
-            require_shape(batch, self.input)
-            self._bind(len(batch))
-        signed = batch.dtype == np.int8
+        arrays = parts(batch)
+        if [array.shape for array in arrays] != [source.shape for source in self._sources]:
+            require_shapes(arrays, self.inputs)
+            self._bind(len(arrays[0]))
+        signed = False
         try:
-            if signed:
-                np.bitwise_xor(batch.view(np.uint8), SIGN_BIT, self._source)
-            else:
-                np.copyto(self._source, batch)
+            for array, source in zip(arrays, self._sources, strict=True):
+                if array.dtype == np.int8:
+                    signed = True
+                    np.bitwise_xor(array.view(np.uint8), SIGN_BIT, source)
+                else:
+                    np.copyto(source, array)
             self._session.run_with_iobinding(self._binding)
         except Exception as error:  # see `_open`
             raise BackendError(f"ONNX Runtime refuses the batch: {error}") from error
-        return (self._target ^ SIGN_BIT).view(np.int8) if signed else self._target.copy()
+        if signed:
+            return joined([(target ^ SIGN_BIT).view(np.int8) for target in self._targets])
+        return joined([target.copy() for target in self._targets])
 
-    def profile(self, batch: Array) -> tuple[Operator, ...]:
+    def profile(self, batch: Arrays) -> tuple[Operator, ...]:
         """See `Backend.profile`; the profiler of ONNX Runtime counts whole microseconds."""
         import json
         import tempfile
@@ -88,13 +84,14 @@ class OrtBackend(Backend):
 
         options = _options(self._threads)
         options.enable_profiling = True
-        if batch.dtype == np.int8:
-            batch = batch.view(np.uint8) ^ SIGN_BIT
+        names = [info.name for info in self.inputs]
+        batch = each(_unsigned, batch)
         with tempfile.TemporaryDirectory() as folder:
             options.profile_file_prefix = str(Path(folder, "profile"))
             session = _open(self._model, options)
-            for one in batch:
-                session.run(None, {self._names[0]: one[np.newaxis]})
+            for number in range(count(batch)):
+                one = parts(rows(batch, slice(number, number + 1)))
+                session.run(None, dict(zip(names, one, strict=True)))
             events = json.loads(Path(session.end_profiling()).read_bytes())
         nodes: dict[tuple[str, str, str], list[float]] = {}
         for event in events:
@@ -106,6 +103,20 @@ class OrtBackend(Backend):
                 key = event["name"].removesuffix(_KERNEL), node["op_name"], data
                 nodes.setdefault(key, []).append(event["dur"])
         return tuple(Operator(*key, _typical(times)) for key, times in nodes.items())
+
+
+def _unsigned(array: Array) -> Array:
+    return array.view(np.uint8) ^ SIGN_BIT if array.dtype == np.int8 else array
+
+
+def _reserve(bind: Callable[..., None], tensors: Sequence[TensorInfo], size: int) -> list[Array]:
+    arrays = []
+    for tensor in tensors:
+        dtype = np.dtype(np.uint8) if tensor.dtype == np.int8 else tensor.dtype
+        array: Array = np.empty((size, *tensor.shape), dtype)
+        bind(tensor.name, "cpu", 0, dtype, array.shape, array.ctypes.data)
+        arrays.append(array)
+    return arrays
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
@@ -129,36 +140,46 @@ def _typical(times: list[float]) -> float:
     return float(np.mean(np.sort(times)[: max(1, len(times) * 9 // 10)]))
 
 
-def run_outputs(model: bytes, batch: Array) -> dict[str, Array]:
+def run_outputs(model: bytes, batch: Arrays) -> dict[str, Array]:
     """Computes a batch once and gives every output of the model by its name.
 
     Args:
-        model: an ONNX file with one input and any number of outputs.
-        batch: `(N, ...)` of the input's dtype; uint8 codes where `OrtBackend` takes int8 ones.
+        model: an ONNX file.
+        batch: for each input, in the file's order, `(N, ...)` of its dtype; uint8 codes where
+            `OrtBackend` takes int8 ones.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    found = session.run(names, {session.get_inputs()[0].name: batch})
+    inputs = [source.name for source in session.get_inputs()]
+    found = session.run(names, dict(zip(inputs, parts(batch), strict=True)))
     return dict(zip(names, found, strict=True))
 
 
-def _tensor_info(
-    tensor: onnxruntime.NodeArg, side: str, session: onnxruntime.InferenceSession
-) -> TensorInfo:
-    """ONNX Runtime does not report scales; the exporter repeats them in the file's metadata."""
+def _tensor_infos(
+    tensors: Sequence[onnxruntime.NodeArg], side: str, session: onnxruntime.InferenceSession
+) -> tuple[TensorInfo, ...]:
+    """ONNX Runtime does not report scales; the exporter repeats them in the file's metadata.
+
+    Their keys are `input_scale`, `output_zero_point`; of several inputs `input_0_scale` and so on.
+    """
+    metadata = session.get_modelmeta().custom_metadata_map
+    sides = numbered(side, len(tensors))
+    return tuple(_tensor_info(*pair, metadata) for pair in zip(tensors, sides, strict=True))
+
+
+def _tensor_info(tensor: onnxruntime.NodeArg, side: str, metadata: Mapping[str, str]) -> TensorInfo:
     if tensor.type not in _DTYPES:
         raise BundleError(f"{side}: expected {', '.join(_DTYPES)}; got {tensor.type}")
-    metadata = session.get_modelmeta().custom_metadata_map
     try:
         scale = float(metadata.get(f"{side}_scale", 0))
         zero_point = int(metadata.get(f"{side}_zero_point", 0))
         shape = tuple(int(size) for size in tensor.shape[1:])
     except (TypeError, ValueError) as error:
         raise BundleError(f"{side}: expected a fixed shape and scale: {error}") from error
-    return TensorInfo(shape, _DTYPES[tensor.type], scale, zero_point)
+    return TensorInfo(tensor.name, shape, _DTYPES[tensor.type], scale, zero_point)
 
 
 def optimized_model(model: bytes) -> bytes:

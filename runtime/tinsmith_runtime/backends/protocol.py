@@ -1,4 +1,4 @@
-"""What an engine must do: one array in, one array out."""
+"""What an engine must do: a batch in, a batch out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from tinsmith_runtime.frozen import frozen_dataclass
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+    from tinsmith_runtime.batch import Array, Arrays
 
 SIGN_BIT = np.uint8(0x80)
 """`code ^ SIGN_BIT`: from an int8 code to the same plus 128 as uint8, and back."""
@@ -25,23 +23,29 @@ class TensorInfo:
     """What an engine reports of a tensor; `scale` 0 where it is not quantized.
 
     Attributes:
+        name: the tensor's, in the file.
         shape: without the batch, for example `(28, 28, 1)`.
         dtype: `int8` or `float32`, as the backend takes or gives it.
         scale: `float = (int8 - zero_point) * scale`.
         zero_point: in -128..127.
     """
 
+    name: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     scale: float
     zero_point: int
 
 
-def require_shape(batch: Array, info: TensorInfo) -> None:
-    """Raises a `BackendError` unless `batch` is `(N, *info.shape)`; numpy might broadcast it."""
-    if batch.shape[1:] != info.shape:
-        expected = ", ".join(map(str, info.shape))
-        raise BackendError(f"batch: expected shape (N, {expected}), got {batch.shape}")
+def require_shapes(arrays: tuple[Array, ...], inputs: tuple[TensorInfo, ...]) -> None:
+    """Raises a `BackendError` unless each array is `(N, *shape)`; numpy might broadcast it."""
+    if len(arrays) != len(inputs):
+        raise BackendError(f"batch: expected {len(inputs)} arrays, got {len(arrays)}")
+    for array, info in zip(arrays, inputs, strict=True):
+        if array.shape[1:] != info.shape or array.shape[:1] != arrays[0].shape[:1]:
+            name = info.name if len(inputs) > 1 else "batch"
+            expected = ", ".join(map(str, info.shape))
+            raise BackendError(f"{name}: expected shape (N, {expected}), got {array.shape}")
 
 
 @frozen_dataclass(frozen=True)
@@ -73,8 +77,8 @@ class Backend:
     Attributes:
         name: `litert` or `onnx`.
         version: the engine and its version, for a person.
-        input: what `run` takes.
-        output: what `run` gives.
+        inputs: what `run` takes, in the file's order.
+        outputs: what `run` gives, likewise.
         code_dtype: what `run` gives for codes that are `uint8`.
         max_lsb: how far its int8 outputs may be from a bundle's golden ones.
     """
@@ -82,30 +86,30 @@ class Backend:
     name: str
     version: str
     max_lsb: int
-    input: TensorInfo
-    output: TensorInfo
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
     code_dtype: np.dtype[Any]
 
     def __init__(self, model: bytes, threads: int) -> None:
         """Loads a model file on `threads` threads."""
         raise NotImplementedError
 
-    def run(self, batch: Array) -> Array:
+    def run(self, batch: Arrays) -> Arrays:
         """Computes a batch.
 
         Args:
-            batch: `(N, *input.shape)` of `input.dtype`; or `uint8`, int8 codes plus 128.
+            batch: for each input `(N, *shape)` of its dtype; or `uint8`, int8 codes plus 128.
 
         Returns:
-            `(N, *output.shape)` of `output.dtype`, or of `code_dtype` for a batch of `uint8`, as
-            the engine has them; not overwritten by a later call.
+            For each output `(N, *shape)` of its dtype, or of `code_dtype` where all of the batch
+            is `uint8`, as the engine has them; not overwritten by a later call.
         """
         raise NotImplementedError
 
-    def profile(self, batch: Array) -> tuple[Operator, ...]:
+    def profile(self, batch: Arrays) -> tuple[Operator, ...]:
         """Says which operators the engine runs, in order, and where it can what each costs.
 
         Args:
-            batch: what `run` takes; each input of it is computed by itself.
+            batch: what `run` takes; each sample of it is computed by itself.
         """
         raise NotImplementedError

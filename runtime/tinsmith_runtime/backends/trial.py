@@ -10,6 +10,7 @@ import sys
 import numpy as np
 
 from tinsmith_runtime.backends.registry import create_backend, engine_package
+from tinsmith_runtime.batch import joined
 from tinsmith_runtime.cpu import read_cpu
 from tinsmith_runtime.errors import BackendError
 
@@ -50,7 +51,7 @@ def require_survival(name: str, model: bytes) -> None:
 def main(name: str, model: bytes) -> None:
     """Starts an engine and computes a sample of zeros."""
     backend = create_backend(name, model, 1)
-    backend.run(np.zeros((1, *backend.input.shape), backend.input.dtype))
+    backend.run(joined([np.zeros((1, *info.shape), info.dtype) for info in backend.inputs]))
 
 
 if __name__ == "__main__":
