@@ -39,9 +39,9 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         help="instead of --dataset, inputs such as the board will see, labels not needed: FILE.npz "
         "(one array, or x, or x_train and x_test; for each of several inputs one, by its name), "
         "FILE.npy, a FOLDER of images, mnist, digits, or module:function that returns an array or "
-        "yields batches (of several inputs dicts, or tuples in order). uint8 (N, H, W, C) are pixels, "
-        "floats are features. A fifth is kept for the proof; labels, if any (y, y_test), are "
-        "never learned from and tell the accuracy",
+        "yields batches (of several inputs dicts, or tuples in order). uint8 (N, H, W, C) are "
+        "pixels, floats are features. A fifth is kept for the proof; labels, if any (y, y_test), "
+        "are never learned from and tell the accuracy",
     )
     parser.add_argument(
         "--data-dir",
@@ -84,7 +84,7 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         metavar="NAME",
-        help="compile one of several outputs alone; default: all of them",
+        help="compile one of several outputs alone; default: all",
     )
     parser.add_argument(
         "--custom-objects",

@@ -83,7 +83,7 @@ def separate(graph: Graph) -> Graph:
         for edge, found in sources.items():
             stuck = any(_stuck(source) or (mixed and source.clip == RELU) for source in found)
             if stuck:
-                tail = str(len(inputs) or "")
+                tail = str(len(set(inputs) - sources.keys()) or "")
                 before += identity(Node(f"{name}/input{tail}", "", (edge,), graph.node(edge).shape))
             inputs.append(before[-1].name if stuck else edge)
         if before:
