@@ -17,6 +17,8 @@ ROUNDINGS = (
     *("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"),
     *("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4"),
 )
+# What a bundle's manifest takes.
+_MOST_TENSORS = 16
 # Layers that are more than one operator which is missing.
 _FAMILIES = {
     "recurrent layers are not compiled": (
@@ -53,6 +55,13 @@ class _Reader:
         self._trace = trace
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, str] = {}  # tensor to node
+        for kind, found in (("inputs", trace.inputs), ("outputs", trace.outputs)):
+            if len(found) > _MOST_TENSORS:
+                raise TinsmithError(
+                    f"{trace.model}: expected at most {_MOST_TENSORS} {kind}, got {len(found)}: "
+                    "join some with a Concatenate layer, or compile a part, keras.Model(INPUTS, "
+                    "OUTPUTS)"
+                )
         names = distinct(map(_plain, (*trace.input_names, *trace.output_names)))
         count = len(trace.inputs)
         self._output_names = names[count:]
