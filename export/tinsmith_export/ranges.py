@@ -76,6 +76,12 @@ def separate(graph: Graph) -> Graph:
     for name in [node.name for node in graph.nodes if node.kind in ("Add", "Concatenate")]:
         node = graph.node(name)
         sources = {edge: _ranged(graph, edge) for edge in node.inputs}
+        anew = any(_stuck(source) for found in sources.values() for source in found)
+        if anew and node.kind == "Add" and len(node.shape) != 3:
+            # TensorFlow's converter fails on a sum right behind two reshapes of what is rounded
+            # anew: "op quantization parameters violate the same scale constraint".
+            graph, node = _by_image(graph, node)
+            name, sources = node.name, {edge: _ranged(graph, edge) for edge in node.inputs}
         clips = {source.clip == RELU for found in sources.values() for source in found}
         mixed = node.kind == "Concatenate" and len(clips) > 1
         inputs: list[str] = []
@@ -92,6 +98,21 @@ def separate(graph: Graph) -> Graph:
             inputs = [renamed[edge] for edge in node.inputs]
             graph = graph.replaced(replace(node, inputs=tuple(inputs)), *before)
     return graph
+
+
+def _by_image(graph: Graph, node: Node) -> tuple[Graph, Node]:
+    """Computes a node on what is no image as one on an image, and gives that too."""
+    rows = (1, int(np.prod(node.shape[:-1], dtype=int)), node.shape[-1])
+    edges = dict.fromkeys(node.inputs)
+    before = [
+        Node(f"{node.name}/image{number or ''}", "Reshape", (edge,), rows)
+        for number, edge in enumerate(edges)
+    ]
+    names = {edge: reshape.name for edge, reshape in zip(edges, before, strict=True)}
+    inputs = tuple(names[edge] for edge in node.inputs)
+    inner = replace(node, name=f"{node.name}/sum", inputs=inputs, shape=rows)
+    last = Node(node.name, "Reshape", (inner.name,), node.shape)
+    return graph.replaced(last, *before, inner), inner
 
 
 def _ranged(graph: Graph, name: str) -> list[Node]:

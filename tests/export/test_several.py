@@ -61,7 +61,7 @@ def detector() -> Any:
     image = keras.Input(IMAGE, name="image")
     x = layers.Conv2D(6, 3, strides=2, activation="relu", name="conv")(image)
     x = layers.Flatten()(x)
-    box = layers.Rescaling(100.0)(layers.Dense(4, name="box")(x))
+    box = layers.Rescaling(100.0, name="box")(layers.Dense(4, name="place")(x))
     return settle(keras.Model(image, [layers.Dense(3, "softmax", name="class")(x), box]))
 
 
@@ -158,7 +158,7 @@ def test_each_output_has_its_own_activation_and_no_labels(made: Made) -> None:
     assert found == [("values", (), "softmax"), ("values", (), "none")]
     ladder = exported.manifest.quality.ladder
     assert {(rung.accuracy, rung.agreement) for rung in ladder} == {(None, None)}
-    assert [row.layer for row in exported.sensitivities] == ["conv", "class", "box"]
+    assert [row.layer for row in exported.sensitivities] == ["conv", "class", "place"]
     assert all(row.alone_sqnr_db and row.alone_drop_pp is None for row in exported.sensitivities)
     first, *rest = exported.checkpoints
     # 1.0 would be the error of a model that always gives the mean, whichever output is larger.
@@ -193,8 +193,10 @@ def test_files_name_and_order_tensors_as_the_manifest(made: Made) -> None:
 def test_what_is_an_output_already_is_a_copy_of_it(made: Made) -> None:
     _, exported, out = made("knot")
     layers = {layer.name: layer.kind for layer in exported.manifest.layers}
-    copies = [name for name in layers if "/copy" in name]
-    assert copies == ["hidden/copy/scale", "given/copy/scale"]
+    assert {name for name in layers if "/copy" in name} == {
+        "hidden/copy/scale",
+        "given/copy/scale",
+    }
     for engine in ("litert", "onnx"):
         with load(out.with_suffix(".tin"), backend=engine) as loaded:
             found = loaded.predict((VALUES, PIXELS))
@@ -238,10 +240,12 @@ def test_an_output_that_is_used_inside(name: str) -> None:
     assert made.parity.max_difference_lsb <= 1, made.parity
 
 
-def test_features_that_meet_at_once() -> None:
-    """Inputs have no range to give: both are rounded anew."""
-    sources = [keras.Input((3,), name=name) for name in ("left", "right")]
+@pytest.mark.parametrize("shape", [(3,), (5, 3), (4, 4, 3)])
+def test_inputs_that_meet_at_once(shape: tuple[int, ...]) -> None:
+    """Inputs have no range to give: they are rounded anew."""
+    sources = [keras.Input(shape, name=name) for name in ("left", "right")]
     x = L.Concatenate()([L.Add()(sources), sources[0], L.ReLU()(sources[1])])
+    x = L.Flatten()(L.Multiply()([x, x]))
     made = compiled(settle(keras.Model(sources, L.Dense(2)(x))), count=60)
     assert made.parity.max_difference_lsb <= 1, made.parity
 
@@ -249,7 +253,7 @@ def test_features_that_meet_at_once() -> None:
 def test_a_difference_is_found_at_its_output() -> None:
     small = compiled(detector(), count=40)
     good, graph = small.files["model.int8.tflite"], small.quantized.graph
-    for layer in ("box", "class", "conv"):
+    for layer in ("place", "class", "conv"):
         model = onnx.load_from_string(small.files["model.int8.onnx"])
         (tensor,) = [t for t in model.graph.initializer if t.name == f"{layer}.weight"]
         weights = numpy_helper.to_array(tensor).copy()
