@@ -107,6 +107,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1, help="samples a call (default 1)")
     arguments = parser.parse_args()
     bundle = read_bundle(arguments.bundle)
+    if len(bundle.manifest.inputs) > 1 or len(bundle.manifest.outputs) > 1:
+        parser.error(f"{arguments.bundle}: expected one input and one output")
     batch = make_batch(bundle.manifest, arguments.batch)
     print(f"p50 of {arguments.calls} calls in turn, batch {arguments.batch}, one thread")
     print("| engine | bare µs | predict µs | overhead µs | ratio | allowed µs | holds |")

@@ -90,6 +90,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="runs of each program (default 20)")
     arguments = parser.parse_args()
     bundle = read_bundle(arguments.bundle)
+    if len(bundle.manifest.inputs) > 1:
+        parser.error(f"{arguments.bundle}: expected one input")
     entry, files = bundle.manifest.input, bundle.files
     shape = (1, *entry.sample_shape)
     print(f"medians of {arguments.runs} fresh processes of each, in turn, one thread")

@@ -10,7 +10,6 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinsmith_bench.candidate import (
     ENGINE_NAMES,
@@ -27,7 +26,7 @@ from tinsmith_bench.results import Measured, compare, describe
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_bench.verdict import verdict
 from tinsmith_runtime import Bundle, UsageError, installed_backends, read_bundle
-from tinsmith_runtime.batch import Array
+from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
 
 BATCHES = (1, 8, 32)
@@ -122,7 +121,9 @@ def bench(
         threads, calls = method.threads[0], options.profile_calls
         profiles = profile(candidates, samples.inputs, threads, calls, method.seed, watch)
     labels = bundles[0].manifest.output.labels
-    variants = tuple(describe(one, measured, samples, labels, method) for one in measured)
+    named = [output.name for output in bundles[0].manifest.outputs]
+    outputs = named if len(named) > 1 else []
+    variants = tuple(describe(one, measured, samples, labels, method, outputs) for one in measured)
     comparisons = tuple(
         compare(later, earlier, samples, method, classes=bool(labels))
         for earlier, later in combinations(measured, 2)
@@ -167,6 +168,9 @@ def _method(options: Options, bundles: Sequence[Bundle]) -> Method:
     classes = {bundle.manifest.output.labels for bundle in bundles}
     if len(classes) > 1:
         raise UsageError("expected bundles with the same classes: only those can be compared")
+    outputs = {len(bundle.manifest.outputs) for bundle in bundles}
+    if len(outputs) > 1:
+        raise UsageError("expected bundles with as many outputs: only those can be compared")
     processes = min(options.processes, options.rounds)
     name, overhead_ns = clock()
     return Method(
@@ -184,11 +188,11 @@ def _method(options: Options, bundles: Sequence[Bundle]) -> Method:
 
 
 def _measure(
-    candidates: Sequence[Candidate], inputs: Array, method: Method, watch: Watch
+    candidates: Sequence[Candidate], inputs: Arrays, method: Method, watch: Watch
 ) -> list[Measured]:
     outputs, versions = _run_all(candidates, inputs, method, watch)
     timings = measure(candidates, inputs, method, watch)
-    starts = _start(candidates, inputs[0], method, watch)
+    starts = _start(candidates, rows(inputs, 0), method, watch)
     return [
         Measured(
             one,
@@ -202,35 +206,35 @@ def _measure(
 
 
 def _run_all(
-    candidates: Sequence[Candidate], inputs: Array, method: Method, watch: Watch
-) -> tuple[dict[str, NDArray[np.float32]], dict[str, str]]:
+    candidates: Sequence[Candidate], inputs: Arrays, method: Method, watch: Watch
+) -> tuple[dict[str, Arrays], dict[str, str]]:
     """What each variant makes of all inputs, and its engine's version; by the variant's id."""
-    outputs, versions = {}, {}
+    outputs, versions, size = {}, {}, count(inputs)
     for number, one in enumerate(candidates):
         runner = one.open(method.threads[0])
         versions[one.id] = runner.engine_version
-        parts = []
-        for start in range(0, len(inputs), CLASSIFY_BATCH):
+        found = []
+        for start in range(0, size, CLASSIFY_BATCH):
             # Before the activation: that keeps their order, but may round two of them to be equal.
-            encoded = runner.encode(inputs[start : start + CLASSIFY_BATCH])
-            parts.append(runner.decode(runner.run(encoded)))
-            done = number * len(inputs) + start + len(encoded)
-            watch("accuracy", done, len(candidates) * len(inputs))
-        outputs[one.id] = np.concatenate(parts)
+            encoded = runner.encode(rows(inputs, slice(start, start + CLASSIFY_BATCH)))
+            found.append(runner.decode(runner.run(encoded)))
+            done = number * size + start + count(encoded)
+            watch("accuracy", done, len(candidates) * size)
+        outputs[one.id] = concatenate(found)
         runner.close()
     return outputs, versions
 
 
 def _start(
-    candidates: Sequence[Candidate], sample: Array, method: Method, watch: Watch
+    candidates: Sequence[Candidate], sample: Arrays, method: Method, watch: Watch
 ) -> dict[str, ColdStart]:
     """Starts every variant in fresh processes, in turns; by the variant's id."""
     probes = {one.id: one.probe for one in candidates if one.probe}
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in probes}
     rng = np.random.default_rng(method.seed)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "sample.npy")
-        np.save(file, sample)
+        file = Path(folder, "sample.npz")
+        np.savez(file, *parts(sample))
         turns = list(interleave(list(probes), method.cold_starts, rng))
         for done, (_, name) in enumerate(turns, start=1):
             runs[name].append(run_probe(*probes[name], method.threads[0], file))
@@ -246,8 +250,8 @@ def _bundle_info(name: str, path: Path, bundle: Bundle) -> BundleInfo:
 
 def _dataset(samples: Samples, labels: tuple[str, ...]) -> Dataset:
     targets = "none" if samples.targets is None else "labels" if labels else "values"
-    count = len(samples.inputs)
-    return Dataset(samples.name, samples.sha256, count, targets, labels, samples.decode_us)
+    size = count(samples.inputs)
+    return Dataset(samples.name, samples.sha256, size, targets, labels, samples.decode_us)
 
 
 def _disturbances(variants: Sequence[Variant]) -> Iterator[str]:
@@ -278,5 +282,10 @@ def _notes(bundles: Sequence[Bundle], samples: Samples) -> Iterator[str]:
     training = bundles[0].manifest.training
     if samples.name == training.dataset and samples.sha256 != training.dataset_sha256:
         yield f"This is not the {samples.name} that the bundle was made with: its hash differs."
-    if samples.targets is None:
+    if len(bundles[0].manifest.outputs) > 1:
+        yield (
+            "The model has several outputs: only how close each is to float can be told; where one "
+            "number stands for all, it is that of the output furthest from it."
+        )
+    elif samples.targets is None:
         yield "The data has no targets: only how close a variant is to float can be told."

@@ -20,7 +20,7 @@ from tinsmith_runtime import (
     load,
 )
 from tinsmith_runtime.backends import Operator
-from tinsmith_runtime.batch import Arrays, each
+from tinsmith_runtime.batch import Arrays, rows
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
 
 ENGINE_NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime"}
@@ -39,7 +39,7 @@ class Runner(Protocol):
     engine_version: str
 
     def encode(self, inputs: Arrays) -> Arrays:
-        """Turns raw inputs `(N, ...)` into what the engine takes."""
+        """Turns raw inputs `(N, ...)` into what the engine takes; a tuple of them if several."""
 
     def run(self, encoded: Arrays) -> Arrays:
         """The engine alone: raw outputs `(N, ...)`, whose largest is the class of a classifier."""
@@ -51,7 +51,7 @@ class Runner(Protocol):
         """As a product does it: from raw inputs `(N, ...)` to probabilities or values."""
 
     def answer(self, sample: Arrays) -> object:
-        """All of it for one raw input without the batch axis: a label, or values."""
+        """All of it for one raw sample without the batch axis: a label, or values."""
 
     def profile(self, encoded: Arrays) -> tuple[Operator, ...]:
         """Which operators the engine runs and what each costs, on inputs one by one."""
@@ -96,7 +96,7 @@ class ModelRunner:
         """See `Runner.answer`."""
         if self._model.labels and not isinstance(sample, tuple):
             return self._model.classify(sample, top=1)
-        return self._model.predict(each(lambda array: array[np.newaxis], sample))
+        return self._model.predict(rows(sample, np.newaxis))
 
 
 def bundle_candidates(name: str, path: Path, bundle: Bundle, prefix: str) -> Iterator[Candidate]:

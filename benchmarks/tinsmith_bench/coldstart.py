@@ -23,7 +23,7 @@ def run_probe(
         backend: `litert` or `onnx`.
         precision: `int8` or `float`.
         threads: that the engine may use.
-        sample: a `.npy` file of the input that it predicts.
+        sample: an `.npz` file of the arrays that it predicts from, in the order of the inputs.
 
     Raises:
         TinsmithError: the process failed or hung.

@@ -38,7 +38,8 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         metavar="PATH",
-        help="an .npz file with x_test and y_test, or a folder of images PATH/LABEL/*.png",
+        help="an .npz file with x_test and y_test (for several inputs an array for each, by its "
+        "name), or a folder of images PATH/LABEL/*.png",
     )
     data.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset's files are")
     data.add_argument(

@@ -12,6 +12,7 @@ from tinsmith_bench.guest import say
 from tinsmith_bench.rivals import Rival, rival_candidate
 from tinsmith_bench.samples import Samples
 from tinsmith_runtime import TinsmithError, read_bundle
+from tinsmith_runtime.batch import joined
 from tinsmith_runtime.record import parse_record
 
 
@@ -32,9 +33,8 @@ def run_errand(request: dict[str, Any]) -> None:
 
     try:
         with np.load("samples.npz") as arrays:
-            samples = Samples(
-                **request["samples"], inputs=arrays["inputs"], targets=arrays.get("targets")
-            )
+            inputs = joined([arrays[name] for name in arrays.files if name != "targets"])
+            samples = Samples(**request["samples"], inputs=inputs, targets=arrays.get("targets"))
         paths = [Path(name) for name in request["bundles"]]
         rivals = [Rival(**{**rival, "path": Path(rival["path"])}) for rival in request["rivals"]]
         manifest = read_bundle(paths[0]).manifest

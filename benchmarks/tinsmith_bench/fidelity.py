@@ -1,14 +1,14 @@
 """How close a variant's outputs are to the float model's: with no labels all that can be told."""
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_bench.estimate import wilson
-from tinsmith_bench.report import Fidelity, Flip
-from tinsmith_runtime.batch import Array
+from tinsmith_bench.report import Closeness, Fidelity, Flip
+from tinsmith_runtime.batch import Array, Arrays, parts
 
 # So many pictures say what flips look like; the number of all is given besides.
 MAX_FLIPS = 12
@@ -17,17 +17,19 @@ MAX_SIDE = 96
 
 
 def compare_outputs(
-    outputs: NDArray[np.float32],
-    reference: NDArray[np.float32],
+    outputs: Arrays,
+    reference: Arrays,
     baseline: str,
-    inputs: Array,
+    inputs: Arrays,
     labels: NDArray[np.int64] | None,
     *,
     classes: bool,
+    names: Sequence[str] = (),
 ) -> Fidelity:
     """Compares a variant's outputs with the float model's.
 
-    SQNR is 10 log10 of the float outputs' power over the power of the difference.
+    SQNR is 10 log10 of the float outputs' power over the power of the difference. Several outputs
+    may be of any size, so each is compared by itself, and the one that is furthest off counts.
 
     Args:
         outputs: the variant's, `(N, ...)`.
@@ -36,10 +38,12 @@ def compare_outputs(
         inputs: raw inputs `(N, ...)`: uint8 ones are shown as pictures where the class changed.
         labels: the class of each sample, if it is known.
         classes: whether the largest output of a sample is its class.
+        names: of the outputs, where there are several.
     """
-    mine, its = (array.astype(np.float64).reshape(len(array), -1) for array in (outputs, reference))
-    noise = float(np.mean((mine - its) ** 2))
-    power = float(np.mean(its**2))
+    pairs = [tuple(map(_flat, pair)) for pair in zip(parts(outputs), parts(reference), strict=True)]
+    every = [_closeness(name, *pair) for name, pair in zip(names or ("",), pairs, strict=True)]
+    worst = min(every, key=lambda one: np.inf if one.sqnr_db is None else one.sqnr_db)
+    mine, its = pairs[0]
     now, was = mine.argmax(axis=1), its.argmax(axis=1)
     flipped = np.flatnonzero(now != was) if classes else np.empty(0, np.intp)
     return Fidelity(
@@ -47,6 +51,21 @@ def compare_outputs(
         agreement=wilson(len(mine) - len(flipped), len(mine)) if classes else None,
         flipped=len(flipped),
         flips=tuple(_flips(flipped, inputs, labels, was, now)),
+        mae=worst.mae,
+        sqnr_db=worst.sqnr_db,
+        cosine=worst.cosine,
+        outputs=tuple(every) if names else (),
+    )
+
+
+def _flat(outputs: Array) -> NDArray[np.float64]:
+    return outputs.astype(np.float64).reshape(len(outputs), -1)
+
+
+def _closeness(name: str, mine: NDArray[np.float64], its: NDArray[np.float64]) -> Closeness:
+    noise, power = float(np.mean((mine - its) ** 2)), float(np.mean(its**2))
+    return Closeness(
+        name=name,
         mae=float(np.mean(np.abs(mine - its))),
         sqnr_db=10 * float(np.log10(power / noise)) if noise and power else None,
         cosine=_cosine(mine, its),
@@ -64,17 +83,18 @@ def _cosine(mine: NDArray[np.float64], its: NDArray[np.float64]) -> float:
 
 def _flips(
     flipped: NDArray[np.intp],
-    inputs: Array,
+    inputs: Arrays,
     labels: NDArray[np.int64] | None,
     was: NDArray[np.intp],
     now: NDArray[np.intp],
 ) -> Iterator[Flip]:
+    images = [array for array in parts(inputs) if array.dtype == np.uint8 and array.ndim == 4]
     for index in map(int, flipped[:MAX_FLIPS]):
         shape: tuple[int, ...] = ()
         pixels = b""
-        if inputs.dtype == np.uint8 and inputs.ndim == 4:
-            step = -(-max(inputs.shape[1:3]) // MAX_SIDE)
-            picture = np.ascontiguousarray(inputs[index, ::step, ::step])
+        if images:
+            step = -(-max(images[0].shape[1:3]) // MAX_SIDE)
+            picture = np.ascontiguousarray(images[0][index, ::step, ::step])
             shape, pixels = picture.shape, picture.tobytes()
         yield Flip(
             index=index,

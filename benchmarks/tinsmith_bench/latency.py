@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from tinsmith_bench.candidate import Candidate, Runner
 from tinsmith_bench.child import run_python
 from tinsmith_bench.report import Latency, Method
-from tinsmith_runtime.batch import Array
+from tinsmith_runtime.batch import Arrays, count, rows
 
 # The first calls of a turn find the caches full of the variant before; they are not counted.
 LEAD_CALLS = 3
@@ -74,12 +74,12 @@ class Timings:
         self.latency += other.latency
         self.engine += other.engine
         self.paced += other.paced
-        for size, rows in other.batches.items():
-            self.batches[size] = self.batches.get(size, []) + rows
+        for size, durations in other.batches.items():
+            self.batches[size] = self.batches.get(size, []) + durations
 
 
 def measure(
-    candidates: Sequence[Candidate], inputs: Array, method: Method, watch: Watch
+    candidates: Sequence[Candidate], inputs: Arrays, method: Method, watch: Watch
 ) -> dict[Key, Timings]:
     """Times variants side by side on real inputs, in several processes one after the other.
 
@@ -98,7 +98,8 @@ def measure(
     timings = {(one.id, threads): Timings() for threads in method.threads for one in candidates}
     for number in range(method.processes):
         seed = (method.seed, number)
-        pool = inputs[np.random.default_rng(seed).integers(len(inputs), size=POOL)]
+        picks = np.random.default_rng(seed).integers(count(inputs), size=POOL)
+        pool = rows(inputs, picks)
         for key, found in run_process(candidates, pool, method, seed).items():
             timings[key].extend(found)
         watch("speed", number + 1, method.processes)
@@ -106,7 +107,7 @@ def measure(
 
 
 def run_process(
-    candidates: Sequence[Candidate], inputs: Array, method: Method, seed: tuple[int, ...]
+    candidates: Sequence[Candidate], inputs: Arrays, method: Method, seed: tuple[int, ...]
 ) -> dict[Key, Timings]:
     """Does `measure_rounds` in a fresh process."""
     # Pickles are safe here: both ends are this program.
@@ -117,7 +118,7 @@ def run_process(
 
 
 def measure_rounds(
-    candidates: Sequence[Candidate], inputs: Array, method: Method, seed: tuple[int, ...]
+    candidates: Sequence[Candidate], inputs: Arrays, method: Method, seed: tuple[int, ...]
 ) -> dict[Key, Timings]:
     """Times the rounds of one process; in a round all variants get the same inputs.
 
@@ -135,17 +136,19 @@ def measure_rounds(
         for runner in runners.values():
             stack.callback(runner.close)
         turns = {(key, way): turn for key, runner in runners.items() for way, turn in _ways(runner)}
-        calls = {name: _calls(turn, inputs[:WARM_UP_CALLS]) for name, turn in turns.items()}
-        picks = rng.integers(len(inputs), size=(method.rounds_per_process, LEAD_CALLS + MAX_CALLS))
+        first = rows(inputs, slice(WARM_UP_CALLS))
+        calls = {name: _calls(turn, first) for name, turn in turns.items()}
+        shape = (method.rounds_per_process, LEAD_CALLS + MAX_CALLS)
+        picks = rng.integers(count(inputs), size=shape)
         for number, name in interleave(list(turns), method.rounds_per_process, rng):
             key, way = name
-            samples = inputs[picks[number][: LEAD_CALLS + calls[name]]]
+            samples = rows(inputs, picks[number][: LEAD_CALLS + calls[name]])
             getattr(timings[key], way).append(time_turn(turns[name], samples))
         _time_batches(runners, timings, inputs, method, rng)
         if method.rate_hz:
             for _, key in interleave(list(runners), 1, rng):
-                samples = inputs[rng.integers(len(inputs), size=PACED_CALLS)]
-                paced = time_paced(runners[key].answer, list(samples), method.rate_hz)
+                samples = rows(inputs, rng.integers(count(inputs), size=PACED_CALLS))
+                paced = time_paced(runners[key].answer, _singles(samples), method.rate_hz)
                 timings[key].paced.append(paced)
     return timings
 
@@ -153,14 +156,14 @@ def measure_rounds(
 def _time_batches(
     runners: Mapping[Key, Runner],
     timings: Mapping[Key, Timings],
-    inputs: Array,
+    inputs: Arrays,
     method: Method,
     rng: np.random.Generator,
 ) -> None:
     names = [(key, size) for key in runners for size in method.batches]
     for _, (key, size) in interleave(names, 1, rng):
-        picks = rng.integers(len(inputs), size=(1 + BATCH_CALLS, size))
-        durations = time_calls(runners[key].predict, [inputs[pick] for pick in picks])
+        picks = rng.integers(count(inputs), size=(1 + BATCH_CALLS, size))
+        durations = time_calls(runners[key].predict, [rows(inputs, pick) for pick in picks])
         timings[key].batches.setdefault(size, []).append(durations[1:])
 
 
@@ -174,18 +177,23 @@ class _Turn:
 
 def _ways(runner: Runner) -> Iterator[tuple[str, _Turn]]:
     yield "latency", _Turn(runner.answer, lambda sample: sample)
-    yield "engine", _Turn(runner.run, lambda sample: runner.encode(sample[np.newaxis]))
+    yield "engine", _Turn(runner.run, lambda sample: runner.encode(rows(sample, np.newaxis)))
 
 
-def _calls(turn: _Turn, samples: Array) -> int:
+def _singles(samples: Arrays) -> list[Arrays]:
+    """Each sample by itself, without the batch axis."""
+    return [rows(samples, number) for number in range(count(samples))]
+
+
+def _calls(turn: _Turn, samples: Arrays) -> int:
     """Warms up, and says how many calls a turn has."""
-    p50_ns = warm_up(turn.call, [turn.prepare(sample) for sample in samples])
+    p50_ns = warm_up(turn.call, list(map(turn.prepare, _singles(samples))))
     return int(np.clip(TURN_NS / max(1.0, p50_ns), MIN_CALLS, MAX_CALLS))
 
 
-def time_turn(turn: _Turn, samples: Array) -> NDArray[np.int64]:
+def time_turn(turn: _Turn, samples: Arrays) -> NDArray[np.int64]:
     """Times one call a sample, in ns, but for the first `LEAD_CALLS`."""
-    return time_calls(turn.call, [turn.prepare(sample) for sample in samples])[LEAD_CALLS:]
+    return time_calls(turn.call, list(map(turn.prepare, _singles(samples))))[LEAD_CALLS:]
 
 
 def time_calls(call: Call, arguments: Iterable[Any]) -> NDArray[np.int64]:

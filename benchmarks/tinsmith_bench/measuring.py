@@ -103,6 +103,8 @@ def _rivals(
     """Makes the rivals that were named, as far as they can be made and measured."""
     if not arguments.against:
         return [], []
+    if len(manifest.inputs) > 1 or len(manifest.outputs) > 1:
+        raise UsageError("--against: other routes are known for one input and one output alone")
     material = Material(arguments.model, *_training(arguments, manifest, options.seed))
     made, failures = make_rivals(arguments.against, arguments.bundles[0], material, folder, watch)
     for rival in [rival for rival in made if not rival.is_bundle]:

@@ -7,12 +7,12 @@ import numpy as np
 from tinsmith_bench.candidate import Candidate
 from tinsmith_bench.latency import LEAD_CALLS, Watch
 from tinsmith_bench.report import Operator, Profile
-from tinsmith_runtime.batch import Array
+from tinsmith_runtime.batch import Arrays, count, rows
 
 
 def profile(
     candidates: Sequence[Candidate],
-    inputs: Array,
+    inputs: Arrays,
     threads: int,
     calls: int,
     seed: int,
@@ -32,11 +32,11 @@ def profile(
         A profile of each variant; without times where its engine does not tell them, without
         operators where it does not even name them.
     """
-    picks = np.random.default_rng(seed).integers(len(inputs), size=LEAD_CALLS + calls)
+    picks = np.random.default_rng(seed).integers(count(inputs), size=LEAD_CALLS + calls)
     profiles = []
     for done, one in enumerate(candidates, start=1):
         runner = one.open(threads)
-        found = runner.profile(runner.encode(inputs[picks]))
+        found = runner.profile(runner.encode(rows(inputs, picks)))
         runner.close()
         total = sum(operator.time_us or 0.0 for operator in found)
         operators = (

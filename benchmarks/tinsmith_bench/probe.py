@@ -23,7 +23,7 @@ def probe(
         backend: `litert` or `onnx`.
         precision: `int8` or `float`.
         threads: that the engine may use.
-        sample: a `.npy` file of one real input.
+        sample: an `.npz` file of one real sample: an array for each input, in order.
         started_ns: when the parent started this process, on the clock that both share.
 
     Returns:
@@ -39,7 +39,9 @@ def probe(
         loaded = monotonic_ns()
         import numpy as np
 
-        batch = np.load(sample)[np.newaxis]
+        with np.load(sample) as arrays:
+            inputs = [arrays[name][np.newaxis] for name in arrays.files]
+        batch = inputs[0] if len(inputs) == 1 else inputs
         ready = monotonic_ns()
         model.predict(batch)
         predicted = monotonic_ns()

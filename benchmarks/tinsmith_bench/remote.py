@@ -18,6 +18,7 @@ from tinsmith_bench.rivals import Rival
 from tinsmith_bench.samples import Samples
 from tinsmith_runtime import BackendError, TinsmithError, UsageError, read_bundle
 from tinsmith_runtime import archive as bundle_archive
+from tinsmith_runtime.batch import numbered, parts
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
 
 # The distributions that an engine may come from; the first is the one to install.
@@ -85,7 +86,8 @@ def bench_there(
 
 def _arrays(samples: Samples) -> bytes:
     buffer = io.BytesIO()
-    arrays: dict[str, Any] = {"inputs": samples.inputs}
+    inputs = parts(samples.inputs)
+    arrays: dict[str, Any] = dict(zip(numbered("inputs", len(inputs)), inputs, strict=True))
     if samples.targets is not None:
         arrays["targets"] = samples.targets
     np.savez(buffer, **arrays)

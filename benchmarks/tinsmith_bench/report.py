@@ -229,6 +229,23 @@ class Flip:
 
 
 @dataclass(frozen=True)
+class Closeness:
+    """How close one of several outputs is to the float model's.
+
+    Attributes:
+        name: the output's.
+        mae: mean absolute difference.
+        sqnr_db: signal-to-quantization-noise ratio in dB; `None` where there is no difference.
+        cosine: mean cosine similarity of a sample's.
+    """
+
+    name: str
+    mae: float
+    sqnr_db: float | None
+    cosine: float
+
+
+@dataclass(frozen=True)
 class Fidelity:
     """How close a variant's outputs are to those of the float model.
 
@@ -238,9 +255,11 @@ class Fidelity:
             for values.
         flipped: how many were not.
         flips: the first of these.
-        mae: mean absolute difference of the outputs.
+        mae: mean absolute difference of the outputs; of several, of the one that is furthest from
+            float by its SQNR, as the next two.
         sqnr_db: signal-to-quantization-noise ratio in dB; `None` where there is no difference.
         cosine: mean cosine similarity of the outputs of a sample.
+        outputs: each of several outputs by itself; none where there is one.
     """
 
     baseline: str
@@ -250,6 +269,7 @@ class Fidelity:
     mae: float
     sqnr_db: float | None
     cosine: float
+    outputs: tuple[Closeness, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from tinsmith_bench.report import (
     Variant,
 )
 from tinsmith_bench.samples import Samples
+from tinsmith_runtime.batch import Array, Arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,14 +31,14 @@ class Measured:
     Attributes:
         candidate: what was measured.
         engine_version: its engine's name and version.
-        outputs: for every sample, `float32 (N, ...)`.
+        outputs: for every sample, `float32 (N, ...)`; a tuple of these for several outputs.
         timings: one for each number of threads.
         start: what fresh processes cost.
     """
 
     candidate: Candidate
     engine_version: str
-    outputs: NDArray[np.float32]
+    outputs: Arrays
     timings: tuple[Timings, ...]
     start: ColdStart | None
 
@@ -48,6 +49,7 @@ def describe(
     samples: Samples,
     labels: Sequence[str],
     method: Method,
+    outputs: Sequence[str] = (),
 ) -> Variant:
     """Says what was found of one variant.
 
@@ -57,15 +59,16 @@ def describe(
         samples: what they ran on.
         labels: the class names; none for values.
         method: how they were measured.
+        outputs: their names, where there are several.
     """
     candidate, targets = one.candidate, samples.targets
     reference = _float_of(one, others)
-    baseline = None if reference is None else reference.outputs
+    baseline = None if reference is None else _only(reference.outputs)
     accuracy = regression = None
     if targets is not None and labels:
-        accuracy = judge(one.outputs, targets, labels, method.top_k, baseline)
+        accuracy = judge(_only(one.outputs), targets, labels, method.top_k, baseline)
     elif targets is not None:
-        regression = judge_values(one.outputs, targets, np.random.default_rng(method.seed))
+        regression = judge_values(_only(one.outputs), targets, np.random.default_rng(method.seed))
     return Variant(
         id=candidate.id,
         bundle=candidate.bundle,
@@ -86,6 +89,7 @@ def describe(
             samples.inputs,
             targets if labels else None,
             classes=bool(labels),
+            names=outputs,
         ),
         speeds=tuple(
             _speed(threads, timings, method)
@@ -93,6 +97,11 @@ def describe(
         ),
         cold_start=one.start,
     )
+
+
+def _only(outputs: Arrays) -> Array:
+    """The one output of a model that has targets."""
+    return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
 def _float_of(one: Measured, others: Sequence[Measured]) -> Measured | None:
@@ -133,7 +142,7 @@ def compare(
     agreement = lost = won = p_value = mae_ratio = None
     targets = samples.targets
     if classes:
-        mine, its = one.outputs.argmax(axis=1), other.outputs.argmax(axis=1)
+        mine, its = (_only(found.outputs).argmax(axis=1) for found in (one, other))
         agreement = float(np.mean(mine == its))
         if targets is not None:
             lost = int(np.sum((mine != targets) & (its == targets)))
@@ -141,8 +150,8 @@ def compare(
             p_value = mcnemar(lost, won)
     elif targets is not None:
         mae_ratio = error_ratio(
-            sample_errors(one.outputs, targets),
-            sample_errors(other.outputs, targets),
+            sample_errors(_only(one.outputs), targets),
+            sample_errors(_only(other.outputs), targets),
             np.random.default_rng(method.seed),
         )
     return Comparison(

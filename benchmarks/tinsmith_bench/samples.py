@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime import InputError, Manifest, UsageError
+from tinsmith_runtime.batch import Array, Arrays, joined, parts
 from tinsmith_runtime.image import read_image
-from tinsmith_runtime.manifest import Preprocessing
+from tinsmith_runtime.manifest import Input, Preprocessing
 from tinsmith_train import load_dataset
 
 # What numpy and zipfile raise on files that are no archive of plain arrays, or a damaged one.
@@ -33,7 +34,8 @@ class Samples:
     Attributes:
         name: the dataset's name, the file's or the folder's.
         sha256: of its content.
-        inputs: raw: `uint8 (N, H, W, C)` images, or `float32 (N, ...)` features.
+        inputs: raw: `uint8 (N, H, W, C)` images, or `float32 (N, ...)` features; a tuple of these
+            for several inputs.
         targets: `int64 (N,)`, the index of each image's class; `float32 (N, ...)` for values;
             `None` where they are not known.
         decode_us: median time to read and decode one file of a folder.
@@ -41,7 +43,7 @@ class Samples:
 
     name: str
     sha256: str
-    inputs: NDArray[Any]
+    inputs: Arrays
     targets: NDArray[Any] | None
     decode_us: float | None = None
 
@@ -63,7 +65,7 @@ def find_samples(
     if data is not None and data.is_dir():
         samples = folder_samples(data, manifests[0])
     elif data is not None:
-        samples = file_samples(data)
+        samples = file_samples(data, manifests[0])
     elif dataset is not None:
         samples = dataset_samples(dataset, data_dir)
     else:
@@ -97,8 +99,12 @@ def dataset_samples(name: str, data_dir: Path | None) -> Samples:
     return Samples(dataset.name, dataset.sha256, dataset.x_test, dataset.y_test)
 
 
-def file_samples(path: Path) -> Samples:
+def file_samples(path: Path, manifest: Manifest) -> Samples:
     """Reads `x_test` and, where it is there, `y_test` (or `x` and `y`) of an `.npz` file.
+
+    Args:
+        path: the file's.
+        manifest: the bundle's: of several inputs, each is an array of its name.
 
     Raises:
         UsageError: the file is missing.
@@ -107,14 +113,18 @@ def file_samples(path: Path) -> Samples:
     try:
         content = path.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            x, y = ("x_test", "y_test") if "x_test" in file else ("x", "y")
-            inputs, targets = file[x], file.get(y)
+            names = ["x_test" if "x_test" in file else "x"]
+            if len(manifest.inputs) > 1:
+                names = [entry.name for entry in manifest.inputs]
+            inputs = joined([file[name] for name in names])
+            targets = file.get("y_test" if names == ["x_test"] else "y")
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such file or folder") from error
     except KeyError as error:
-        raise InputError(
-            f"{path}: expected an array x_test or x, and y_test or y where labels are known"
-        ) from error
+        expected = "an array x_test or x, and y_test or y where labels are known"
+        if len(manifest.inputs) > 1:
+            expected = f"arrays {_names(manifest)}, and y where labels are known"
+        raise InputError(f"{path}: expected {expected}") from error
     except _DAMAGE as error:
         raise InputError(f"{path}: expected an .npz file of plain arrays: {error}") from error
     return Samples(path.name, hashlib.sha256(content).hexdigest(), inputs, targets)
@@ -132,6 +142,8 @@ def folder_samples(folder: Path, manifest: Manifest) -> Samples:
         InputError: a subfolder is named like no class, or an image cannot be read.
     """
     labels = manifest.output.labels
+    if len(manifest.inputs) > 1:
+        raise InputError(f"{folder}: {_expected_npz(manifest)}")
     if manifest.input.dtype != "uint8":
         raise InputError(f"{folder}: the bundle takes no images: name an .npz file with --data")
     images = dict.fromkeys(_images(folder), -1)
@@ -168,6 +180,17 @@ def _images(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
 
 
+def _names(manifest: Manifest) -> str:
+    return ", ".join(entry.name for entry in manifest.inputs)
+
+
+def _expected_npz(manifest: Manifest) -> str:
+    return (
+        f"the bundle takes {len(manifest.inputs)} inputs: name an .npz file with --data that has "
+        f"an array for each: {_names(manifest)}"
+    )
+
+
 def check_samples(samples: Samples, manifest: Manifest) -> Samples:
     """Checks that a bundle can be measured on these samples.
 
@@ -177,32 +200,45 @@ def check_samples(samples: Samples, manifest: Manifest) -> Samples:
 
     Returns:
         The same samples, images with four axes, class labels as `int64`, values as `float32`.
-        Targets that mean nothing to the bundle, like the labels of an autoencoder's images, are
-        left out.
+        Targets that mean nothing to the bundle, like the labels of an autoencoder's images or of
+        a model with several outputs, are left out.
 
     Raises:
         InputError: inputs or targets do not fit the bundle, or each other.
     """
-    inputs: NDArray[Any] = samples.inputs
-    expected = manifest.input.shape[1:]
+    found, entries = parts(samples.inputs), manifest.inputs
+    if len(found) != len(entries):
+        raise InputError(f"{samples.name}: {_expected_npz(manifest)}")
+    pairs = zip(found, entries, strict=True)
+    arrays = [_check_input(samples.name, array, entry, len(entries) > 1) for array, entry in pairs]
+    sizes = [len(array) for array in arrays]
+    if not all(sizes):
+        raise InputError(f"{samples.name}: expected at least one sample, got none")
+    if len(set(sizes)) > 1:
+        raise InputError(f"{samples.name}: expected as many samples of each input, got {sizes}")
+    targets = _check_targets(samples, sizes[0], manifest)
+    return replace(samples, inputs=joined(arrays), targets=targets)
+
+
+def _check_input(name: str, inputs: Array, entry: Input, several: bool) -> Array:
+    expected = entry.sample_shape
     if inputs.ndim == len(expected) and inputs.dtype == np.uint8 and expected[-1] == 1:
         inputs = inputs[..., np.newaxis]
-    if inputs.dtype == np.float64 and manifest.input.dtype == "float32":
+    if inputs.dtype == np.float64 and entry.dtype == "float32":
         inputs = inputs.astype(np.float32)
-    if inputs.dtype != manifest.input.dtype or inputs.shape[1:] != expected:
-        kind = "images" if manifest.input.dtype == "uint8" else "features"
+    if inputs.dtype != entry.dtype or inputs.shape[1:] != expected:
+        kind = "images" if entry.dtype == "uint8" else "features"
+        where = f"{name}: {entry.name}" if several else name
         raise InputError(
-            f"{samples.name}: the bundle takes {kind} {manifest.input.dtype} {expected}, "
+            f"{where}: the bundle takes {kind} {entry.dtype} {expected}, "
             f"got {inputs.dtype} {inputs.shape[1:]}"
         )
-    if not len(inputs):
-        raise InputError(f"{samples.name}: expected at least one sample, got none")
-    return replace(samples, inputs=inputs, targets=_check_targets(samples, len(inputs), manifest))
+    return inputs
 
 
 def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[Any] | None:
     targets, classes = samples.targets, len(manifest.output.labels)
-    if targets is None:
+    if targets is None or len(manifest.outputs) > 1:
         return None
     if not classes:
         if targets.dtype.kind != "f":

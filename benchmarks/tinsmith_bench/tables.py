@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tinsmith_bench.difference import is_faster, is_slower, reference_of
 from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.report import Profile, Report, SpeedRatio, Variant
+from tinsmith_bench.report import Closeness, Profile, Report, SpeedRatio, Variant
 
 # A class by itself is shown where there are no more; a long list would hide the rest.
 MAX_CLASSES = 20
@@ -230,18 +230,19 @@ def _fidelity(report: Report) -> TextTable:
         if fidelity:
             other = by_id[fidelity.baseline]
             pair = report.compare(one.id, other.id)
-            rows.append(
+            rows += [
                 (
-                    one.name,
+                    f"{one.name}: {part.name}" if isinstance(part, Closeness) else one.name,
                     "float" if other.engine == one.engine else other.name,
                     _percent(fidelity.agreement) if fidelity.agreement else "-",
                     "-" if pair.lost is None else f"-{pair.lost} +{pair.won}",
                     "-" if pair.mcnemar_p is None else f"{pair.mcnemar_p:.2g}",
-                    f"{fidelity.mae:.3g}",
-                    "∞" if fidelity.sqnr_db is None else f"{fidelity.sqnr_db:.1f}",
-                    f"{fidelity.cosine:.5f}",
+                    f"{part.mae:.3g}",
+                    "∞" if part.sqnr_db is None else f"{part.sqnr_db:.1f}",
+                    f"{part.cosine:.5f}",
                 )
-            )
+                for part in fidelity.outputs or (fidelity,)
+            ]
     return TextTable(
         "Close to float",
         (

@@ -113,7 +113,8 @@ def _quality(int8: Variant, other: Variant, pair: Comparison) -> str:
         )
     if fidelity:
         noise = "no difference" if fidelity.sqnr_db is None else f"SQNR {fidelity.sqnr_db:.1f} dB"
-        return f"Its outputs against float's: {noise}, cosine {fidelity.cosine:.5f}."
+        worst = ", at worst" if fidelity.outputs else ""
+        return f"Its outputs against float's{worst}: {noise}, cosine {fidelity.cosine:.5f}."
     return ""
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinsmith_runtime.backends import SIGN_BIT, Backend, Operator, TensorInfo, create_backend
-from tinsmith_runtime.batch import concatenate, count, each, joined, rows
+from tinsmith_runtime.batch import concatenate, each, joined, rows
 from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
 
@@ -83,7 +83,7 @@ class Engine:
         """
         with self._lock:
             backend = self._backend or self._start(self.require_open())
-            size = count(batch)
+            size = len(batch[0] if isinstance(batch, tuple) else batch)
             if 0 < size <= _MAX_BATCH:
                 return backend.run(self.encode(batch))
             pieces = [

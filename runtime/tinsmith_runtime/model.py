@@ -10,15 +10,16 @@ from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
 from tinsmith_runtime.backends import Operator, installed_backends, require_known
 from tinsmith_runtime.batch import joined, parts
 from tinsmith_runtime.bundle import Bundle, read_bundle
+from tinsmith_runtime.checks import batch_checker
 from tinsmith_runtime.engine import Engine, to_int8
-from tinsmith_runtime.errors import InputError, UsageError
+from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output, Variant
 from tinsmith_runtime.selftest import SelfTest, require_passed, selftest_bundle
 
 # What not every program needs is imported where it is used: a start takes milliseconds.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -38,6 +39,14 @@ class Prediction:
 
     label: str
     probability: float
+
+
+def rank(
+    probabilities: NDArray[np.float32], labels: tuple[str, ...], top: int | None
+) -> list[Prediction]:
+    """Gives the `top` most probable classes, or all, of probabilities `(classes,)`."""
+    order = np.argsort(-probabilities, kind="stable")[:top]
+    return [Prediction(labels[i], float(probabilities[i])) for i in order]
 
 
 def load(
@@ -125,7 +134,7 @@ class Model:
         self.engine_version = engine.version
         self._engine = engine
         self._proof = proof
-        self._checks = [_checker(entry) for entry in self.inputs]
+        self._check = batch_checker(self.inputs)
         # What images alone are known by, in less time than a check takes.
         only_images = [entry.kind for entry in self.inputs] == ["image"]
         self._pixels = self.input.sample_shape if only_images else None
@@ -192,9 +201,7 @@ class Model:
             from tinsmith_runtime.features import read_features
 
             sample = read_features(image, shape)
-        probabilities = self.predict(sample[np.newaxis])[0]
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        return [Prediction(self.labels[i], float(probabilities[i])) for i in order]
+        return rank(self.predict(sample[np.newaxis])[0], self.labels, top)
 
     def predict(self, batch: Array | Sequence[Array] | Mapping[str, Array]) -> Any:
         """Computes the probabilities, or the values, of a batch.
@@ -237,28 +244,6 @@ class Model:
         if type(batch) is np.ndarray and batch.dtype is _UINT8 and batch.shape[1:] == self._pixels:
             return self._engine.run(batch)
         return self._engine.run(self._check(batch))
-
-    def _check(self, batch: object) -> Arrays:
-        """Gives what the engine takes of what a user passes."""
-        if len(self.inputs) == 1:
-            return self._checks[0]("batch", batch)
-        names = [entry.name for entry in self.inputs]
-        if isinstance(batch, dict) and batch.keys() == set(names):
-            batch = [batch[name] for name in names]
-        if not isinstance(batch, tuple | list) or len(batch) != len(names):
-            got = list(batch) if isinstance(batch, dict) else type(batch).__name__
-            if isinstance(batch, tuple | list):
-                got = f"{len(batch)} arrays"
-            raise InputError(
-                f"batch: expected an array for each of {', '.join(names)}: a tuple in this order, "
-                f"or a dict; got {got}"
-            )
-        found = zip(self._checks, names, batch, strict=True)
-        arrays = tuple(check(name, array) for check, name, array in found)
-        sizes = [len(array) for array in arrays]
-        if len(set(sizes)) > 1:
-            raise InputError(f"batch: expected as many samples of each input, got {sizes}")
-        return arrays
 
     def encode(self, batch: Arrays) -> Arrays:
         """Turns a batch, which is not checked, into what the engine takes: for benchmarks."""
@@ -317,31 +302,6 @@ class Model:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _checker(entry: Input) -> Callable[[str, Any], Array]:
-    """Makes the function that checks an array, which its errors call by a name."""
-    shape = entry.sample_shape
-    if entry.kind == "features":
-        from tinsmith_runtime.features import check_features as check
-    else:
-        check = _check_image
-
-    def checked(name: str, array: Any) -> Array:
-        if not isinstance(array, np.ndarray) or array.ndim != len(shape) + 1:
-            got = getattr(array, "shape", type(array).__name__)
-            sizes = ", ".join(map(str, shape))
-            raise InputError(f"{name}: expected shape (N, {sizes}), got {got}")
-        return check(name, array, (len(array), *shape))
-
-    return checked
-
-
-def _check_image(name: str, array: Array, shape: tuple[int, ...]) -> Array:
-    from tinsmith_runtime.image import check_pixels
-
-    check_pixels(name, array, shape)
-    return array
 
 
 def _decode(output: Output, raw: Array) -> Array:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from tinsmith_runtime.batch import each
 from tinsmith_runtime.errors import UsageError
-from tinsmith_runtime.model import Model, load
+from tinsmith_runtime.model import Model, load, rank
 from tinsmith_runtime.samples import Sample, camera_samples, find_samples
 
 EXAMPLES = """examples:
@@ -20,6 +21,7 @@ EXAMPLES = """examples:
   tinsmith run digits.tin --camera --min-probability 0.9 --json
   tinsmith run digits.tin --camera video.mp4
   tinsmith run motor.tin readings.csv         # a model of features: a line a row
+  tinsmith run pair.tin samples.npz           # of several inputs: an array for each, by its name
 """
 
 
@@ -32,8 +34,8 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
         "inputs",
         nargs="*",
         metavar="INPUT",
-        help="PNG, JPEG or .npy files (features: .csv, .npy, .npz), folders, globs, "
-        "- for standard input",
+        help="PNG, JPEG or .npy files (features: .csv, .npy, .npz; several "
+        "inputs: .npz), folders, globs, - for standard input",
     )
     parser.add_argument(
         "--camera",
@@ -87,9 +89,9 @@ def _run(arguments: argparse.Namespace) -> int:
         trusted_keys=arguments.trusted_keys,
     ) as model:
         if arguments.camera is None:
-            samples = find_samples(arguments.inputs, model.input)
+            samples = find_samples(arguments.inputs, model.inputs)
         else:
-            frames = camera_samples(arguments.camera, model.input)
+            frames = camera_samples(arguments.camera, model.inputs)
             samples = itertools.islice(frames, arguments.frames)
         for sample in samples:
             count += 1
@@ -120,13 +122,16 @@ def _check(arguments: argparse.Namespace) -> None:
 
 
 def _answer(model: Model, sample: Sample, arguments: argparse.Namespace) -> dict[str, Any]:
-    array = sample.read()
-    name = {model.input.kind: sample.name}
+    batch = each(lambda array: array[np.newaxis], sample.read())
+    kind = model.input.kind if len(model.inputs) == 1 else "inputs"
+    name, found = {kind: sample.name}, model.predict(batch)
+    if len(model.outputs) > 1:
+        return {**name, "outputs": {output: values[0].tolist() for output, values in found.items()}}
     if model.output.kind == "values":
-        return {**name, "values": model.predict(array[np.newaxis])[0].tolist()}
+        return {**name, "values": found[0].tolist()}
     predictions = [
         asdict(prediction)
-        for prediction in model.classify(array, arguments.top)
+        for prediction in rank(found[0], model.labels, arguments.top)
         if prediction.probability >= arguments.min_probability
     ]
     return {**name, "predictions": predictions}
@@ -134,7 +139,13 @@ def _answer(model: Model, sample: Sample, arguments: argparse.Namespace) -> dict
 
 def _words(answer: dict[str, Any]) -> str:
     name, found = answer.values()
+    if "outputs" in answer:
+        return f"{name}: " + "  ".join(f"{each} {_numbers(found[each])}" for each in found)
     if "values" in answer:
-        return f"{name}: " + " ".join(f"{value:.6g}" for value in np.ravel(found))
+        return f"{name}: {_numbers(found)}"
     words = "  ".join(f"{p['label']} {p['probability']:.1%}" for p in found)
     return f"{name}: {words or 'nothing that probable'}"
+
+
+def _numbers(values: object) -> str:
+    return " ".join(f"{value:.6g}" for value in np.ravel(np.asarray(values)))

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_runtime.batch import Array, Arrays
 from tinsmith_runtime.camera import camera_frames
 from tinsmith_runtime.errors import InputError, TinsmithError, UsageError
 from tinsmith_runtime.features import check_features
 from tinsmith_runtime.golden import ZIP_TROUBLE
-from tinsmith_runtime.image import Picture, read_image, read_npy
+from tinsmith_runtime.image import Picture, check_pixels, read_image, read_npy
 from tinsmith_runtime.manifest import Input, Preprocessing
 
 STDIN = "-"
@@ -29,44 +30,49 @@ SUFFIXES = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One input of a model.
+    """What a model makes one prediction of.
 
     Attributes:
         name: the file, with the line or row where it holds several.
-        read: gives the sample as the model takes it, or raises an error that begins with `name`.
+        read: gives the sample as the model takes it, a tuple of arrays for several inputs, or
+            raises an error that begins with `name`.
     """
 
     name: str
-    read: Callable[[], NDArray[Any]]
+    read: Callable[[], Arrays]
 
 
-def find_samples(words: Sequence[str], entry: Input) -> Iterator[Sample]:
+def find_samples(words: Sequence[str], inputs: Sequence[Input]) -> Iterator[Sample]:
     """Finds what a command line names.
 
     Args:
         words: files, folders, globs, and `-` for standard input.
-        entry: what the model takes: of features, a file may hold many samples.
+        inputs: what the model takes: of features, a file may hold many samples; of several inputs
+            an `.npz` file holds an array for each.
 
     Returns:
         The samples, in order; what cannot be read says so when it is read.
     """
     for word in words:
         try:
-            for name in _expand(word, SUFFIXES[entry.kind]):
-                yield from _samples(name, entry)
+            for name in _expand(word, SUFFIXES[inputs[0].kind] if len(inputs) == 1 else (".npz",)):
+                yield from _samples(name, inputs)
         except TinsmithError as error:
             yield Sample(word, partial(_fail, error))
         except OSError as error:
             yield Sample(word, partial(_fail, InputError(f"{word}: {error.strerror}")))
 
 
-def camera_samples(source: str, entry: Input) -> Iterator[Sample]:
+def camera_samples(source: str, inputs: Sequence[Input]) -> Iterator[Sample]:
     """Gives the frames of a camera or a video, made into what a model of images takes.
 
     Raises:
-        UsageError: the model takes no images, or see `camera_frames`.
+        UsageError: the model takes no images or more than that, or see `camera_frames`.
         TinsmithError: see `camera_frames`.
     """
+    entry = inputs[0]
+    if len(inputs) > 1:
+        raise UsageError(f"--camera: {_expected_npz(inputs)}")
     if entry.kind != "image":
         raise UsageError(f"--camera: the model takes {entry.kind}, not images")
     for number, frame in enumerate(camera_frames(source), 1):
@@ -89,10 +95,14 @@ def _expand(word: str, suffixes: tuple[str, ...]) -> list[str]:
     return [word]
 
 
-def _samples(name: str, entry: Input) -> Iterator[Sample]:
-    shape = entry.sample_shape
+def _samples(name: str, inputs: Sequence[Input]) -> Iterator[Sample]:
+    entry, shape = inputs[0], inputs[0].sample_shape
     suffix = Path(name).suffix.lower()
-    if entry.kind == "image" and name == STDIN:
+    if len(inputs) > 1:
+        if suffix != ".npz":
+            raise UsageError(f"{name}: {_expected_npz(inputs)}")
+        yield from _rows_of_several(name, inputs)
+    elif entry.kind == "image" and name == STDIN:
         yield _picture(sys.stdin.buffer.read(), "standard input", entry)
     elif entry.kind == "image":
         yield _picture(name, name, entry)
@@ -101,7 +111,8 @@ def _samples(name: str, entry: Input) -> Iterator[Sample]:
     elif suffix == ".npy":
         yield from _array_rows(name, read_npy(Path(name)), shape)
     elif suffix == ".npz":
-        yield from _array_rows(name, _read_npz(name), shape)
+        (array,) = _read_npz(name, partial(_only_key, name))
+        yield from _array_rows(name, array, shape)
     elif not Path(name).exists():
         raise UsageError(f"{name}: no such file")
     else:
@@ -114,25 +125,64 @@ def _picture(image: Picture, name: str, entry: Input) -> Sample:
     return Sample(name, partial(read_image, image, entry.sample_shape, preprocessing, name))
 
 
-def _fail(error: TinsmithError) -> NDArray[Any]:
+def _fail(error: TinsmithError) -> NoReturn:
     raise error
 
 
-def _read_npz(name: str) -> NDArray[Any]:
+def _expected_npz(inputs: Sequence[Input]) -> str:
+    names = ", ".join(entry.name for entry in inputs)
+    return f"the model takes {len(inputs)} inputs: expected an .npz file with arrays {names}"
+
+
+def _only_key(name: str, keys: list[str]) -> list[str]:
+    if len(keys) != 1 and "x" not in keys:
+        raise InputError(f"{name}: expected one array or one named x, got {keys}")
+    return ["x"] if "x" in keys else keys
+
+
+def _read_npz(name: str, choose: Callable[[list[str]], Sequence[str]]) -> list[Array]:
+    """Reads the arrays that `choose` takes of the names of all."""
     try:
         with np.load(name, allow_pickle=False) as arrays:
-            keys = arrays.files
-            if len(keys) != 1 and "x" not in keys:
-                raise InputError(f"{name}: expected one array or one named x, got {keys}")
-            array: NDArray[Any] = arrays["x" if "x" in keys else keys[0]]
-            return array
+            return [arrays[key] for key in choose(arrays.files)]
     except FileNotFoundError as error:
         raise UsageError(f"{name}: no such file") from error
     except (*ZIP_TROUBLE, AttributeError, MemoryError, TypeError) as error:
         raise InputError(f"{name}: expected an .npz file of plain arrays: {error}") from error
 
 
-def _array_rows(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> Iterator[Sample]:
+def _rows_of_several(name: str, inputs: Sequence[Input]) -> Iterator[Sample]:
+    """The samples of an archive that holds an array for each input: one sample, or as many each."""
+
+    def choose(keys: list[str]) -> list[str]:
+        if missing := [entry.name for entry in inputs if entry.name not in keys]:
+            raise InputError(f"{name}: {_expected_npz(inputs)}: no {', '.join(missing)} in it")
+        return [entry.name for entry in inputs]
+
+    arrays = _read_npz(name, choose)
+    if all(a.shape == entry.sample_shape for a, entry in zip(arrays, inputs, strict=True)):
+        yield Sample(name, partial(_check_row, name, arrays, inputs))
+        return
+    for array, entry in zip(arrays, inputs, strict=True):
+        if array.shape != (*arrays[0].shape[:1], *entry.sample_shape):
+            sizes = ", ".join(map(str, entry.sample_shape))
+            raise InputError(
+                f"{name}: {entry.name}: expected shape (N, {sizes}), as many of each input, "
+                f"got {array.shape}"
+            )
+    for index, row in enumerate(zip(*arrays, strict=True)):
+        title = f"{name}[{index}]"
+        yield Sample(title, partial(_check_row, title, row, inputs))
+
+
+def _check_row(name: str, arrays: Sequence[Array], inputs: Sequence[Input]) -> Arrays:
+    for array, entry in zip(arrays, inputs, strict=True):
+        check = check_pixels if entry.kind == "image" else check_features
+        check(f"{name}: {entry.name}", array, entry.sample_shape)
+    return tuple(arrays)
+
+
+def _array_rows(name: str, array: Array, shape: tuple[int, ...]) -> Iterator[Sample]:
     if array.shape == shape:
         yield Sample(name, partial(check_features, name, array, shape))
     elif array.shape[1:] == shape:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tinsmith_runtime.bundle import read_bundle
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.install import install, rollback
-from tinsmith_runtime.manifest import Input, Manifest, Rung
+from tinsmith_runtime.manifest import Input, Manifest, Output, Rung
 from tinsmith_runtime.run import add_trusted_key
 from tinsmith_runtime.selftest import selftest
 from tinsmith_runtime.signature import Signer, generate_key, sign_bundle, verify_bundle
@@ -93,26 +93,15 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 def describe(manifest: Manifest) -> list[str]:
     """Says in words, a line each, what a manifest holds."""
-    entry, output, training = manifest.input, manifest.output, manifest.training
-    parity = manifest.quality.parity
-    size = " x ".join(str(n) for n in entry.shape[1:])
-    ranged = "{:g} to {:g}".format(*entry.value_range) if entry.value_range else ""
-    if entry.kind == "image":
-        taken = f"uint8 pixels, standing for {ranged}"
-    else:
-        taken = f"float32 features{ranged and ', calibrated on '}{ranged}"
-    if output.kind == "logits":
-        given = f"{len(output.labels)} classes ({', '.join(output.labels)})"
-    else:
-        given = " x ".join(str(n) for n in output.shape[1:]) + " values"
+    training, parity = manifest.training, manifest.quality.parity
     kept = [layer.name for layer in manifest.layers if layer.weight_bits == 32]
     rounded = [layer for layer in manifest.layers if layer.weight_bits != 32]
     bits = ", ".join(f"{layer.name} {layer.weight_bits}" for layer in rounded) or "none"
     versions = ", ".join(f"{name} {found}" for name, found in manifest.made_with.items())
     lines = [
-        f"input     {entry.name}: {size} {taken}",
-        *_describe_preprocessing(entry),
-        f"output    {output.name}: {given}, {output.activation} applied by the runtime",
+        *(f"input     {_describe_input(entry)}" for entry in manifest.inputs),
+        *(_describe_preprocessing(manifest.input) if len(manifest.inputs) == 1 else ()),
+        *(f"output    {_describe_output(output)}" for output in manifest.outputs),
         f"trained   {training.model} on {training.dataset}, seed {training.seed}",
         f"quantized {training.recipe}, {training.qat_steps} steps of fine-tuning",
         f"weights   bits a layer: {bits}",
@@ -137,6 +126,22 @@ def describe(manifest: Manifest) -> list[str]:
     lines.append(f"golden    {manifest.golden.count} vectors: check them with `tinsmith selftest`")
     lines.append(f"made with {versions}")
     return lines
+
+
+def _describe_input(entry: Input) -> str:
+    size = " x ".join(map(str, entry.sample_shape))
+    ranged = "{:g} to {:g}".format(*entry.value_range) if entry.value_range else ""
+    if entry.kind == "image":
+        return f"{entry.name}: {size} uint8 pixels, standing for {ranged}"
+    return f"{entry.name}: {size} float32 features{ranged and ', calibrated on '}{ranged}"
+
+
+def _describe_output(output: Output) -> str:
+    if output.kind == "logits":
+        given = f"{len(output.labels)} classes ({', '.join(output.labels)})"
+    else:
+        given = " x ".join(map(str, output.sample_shape)) + " values"
+    return f"{output.name}: {given}, {output.activation} applied by the runtime"
 
 
 def _describe_ladder(ladder: Sequence[Rung]) -> list[str]:

@@ -83,6 +83,21 @@ def test_a_bundle_is_measured_there_and_nothing_is_left(server, data, tmp_path):
     assert {row["engine"] for row in written["variants"]} == {"litert", "onnx"}
 
 
+def test_a_bundle_of_several_inputs(server, tmp_path):
+    bundle, data, report = (tmp_path / name for name in ("pair.tin", "test.npz", "report.json"))
+    bundle.write_bytes(TINY.with_name("pair.tin").read_bytes())
+    pixels, sums = read_bundle(bundle).golden().inputs
+    np.savez(data, pixels=pixels, sums=sums)
+    line = [str(bundle) if word == str(TINY) else word for word in _line(server, data)]
+    done = subprocess.run(
+        [*line, "--json", str(report)], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    server.require_clean()
+    outputs = json.loads(report.read_text())["variants"][1]["fidelity"]["outputs"]
+    assert [output["name"] for output in outputs] == ["shares", "place"]
+
+
 def test_a_temporary_folder_with_a_long_name_needs_no_socket(server, data, tmp_path):
     folder = tmp_path / ("x" * 80)
     folder.mkdir()

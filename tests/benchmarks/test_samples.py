@@ -57,11 +57,11 @@ def test_what_does_not_fit_the_bundle_is_refused(tmp_path, manifest, images, lab
         find_samples([manifest], None, path, None)
 
 
-def test_a_missing_array_names_those_expected(tmp_path):
+def test_a_missing_array_names_those_expected(tmp_path, manifest):
     path = tmp_path / "test.npz"
     np.savez(path, y_test=LABELS)
     with pytest.raises(InputError, match="expected an array x_test or x, and y_test or y"):
-        file_samples(path)
+        file_samples(path, manifest)
 
 
 @pytest.mark.parametrize("key", ["x", "x_test"])
@@ -128,37 +128,37 @@ def test_pngs_without_pillow_name_what_to_install(folder, manifest, monkeypatch)
     assert find_samples([manifest], None, folder, None).inputs.max() == 7
 
 
-def test_files_that_are_no_npz_are_refused(tmp_path):
+def test_files_that_are_no_npz_are_refused(tmp_path, manifest):
     path = tmp_path / "test.npz"
     with pytest.raises(UsageError, match="there is no such file or folder"):
-        file_samples(path)
+        file_samples(path, manifest)
     for content in (b"", b"text", b"PK\x03\x04 and no more", b"\x93NUMPY\x01"):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"expected an \.npz file"):
-            file_samples(path)
+            file_samples(path, manifest)
     with pytest.raises(InputError, match=r"expected an \.npz file"):
-        file_samples(tmp_path)
+        file_samples(tmp_path, manifest)
     with path.open("wb") as file:
         np.save(file, IMAGES)
     with pytest.raises(InputError, match=r"expected an \.npz file"):
-        file_samples(path)
+        file_samples(path, manifest)
 
 
-def test_pickled_objects_are_not_loaded(tmp_path):
+def test_pickled_objects_are_not_loaded(tmp_path, manifest):
     path = tmp_path / "test.npz"
     np.savez(path, x=np.array([{"a": 1}], dtype=object), y=LABELS)
     with pytest.raises(InputError, match=r"expected an \.npz file of plain arrays"):
-        file_samples(path)
+        file_samples(path, manifest)
 
 
-def test_damage_anywhere_in_a_file_is_an_input_error(tmp_path):
+def test_damage_anywhere_in_a_file_is_an_input_error(tmp_path, manifest):
     path = tmp_path / "test.npz"
     np.savez_compressed(path, x=IMAGES, y=LABELS)
     whole = path.read_bytes()
     for position in range(len(whole)):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x55]) + whole[position + 1 :])
         try:
-            file_samples(path)
+            file_samples(path, manifest)
         except InputError:
             continue
 

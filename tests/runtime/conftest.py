@@ -29,6 +29,18 @@ def tiny() -> Path:
 
 
 @pytest.fixture(scope="session")
+def pair() -> Path:
+    """A bundle of two inputs and two outputs: see `make_several.py`."""
+    return TINY.with_name("pair.tin")
+
+
+@pytest.fixture(scope="session")
+def mixed() -> Path:
+    """The same inputs, and one output of logits."""
+    return TINY.with_name("mixed.tin")
+
+
+@pytest.fixture(scope="session")
 def bundle() -> Bundle:
     return read_bundle(TINY)
 
@@ -53,9 +65,11 @@ def forge(tmp_path: Path) -> Forge:
     """
 
     def write(
-        files: Mapping[str, bytes] | None = None, edit: Callable[[Any], None] = lambda tree: None
+        files: Mapping[str, bytes] | None = None,
+        edit: Callable[[Any], None] = lambda tree: None,
+        source: Path = TINY,
     ) -> Path:
-        with zipfile.ZipFile(TINY) as archive:
+        with zipfile.ZipFile(source) as archive:
             contents = {name: archive.read(name) for name in archive.namelist()}
         contents.update(files or {})
         tree = json.loads(contents["manifest.json"])

@@ -14,7 +14,6 @@ import pytest
 from tinsmith_runtime import BundleError, load, read_bundle
 
 MUTATIONS = 10_000
-PROCESSES = 2
 # The largest input that is not refused by its size alone is a manifest of 1 MiB; as lists in lists
 # it becomes some 25 MB of objects, more than once. What is promised of a bomb is a gigabyte.
 MOST_GROWN_KB = 150_000
@@ -22,13 +21,14 @@ BIG_BYTES = 8_000_000
 
 
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
-def test_ten_thousand_mutations(tiny, tmp_path):
+def test_ten_thousand_mutations(tiny, pair, tmp_path):
     """No crash, no exception but `BundleError`, nothing accepted that is not the same bundle."""
-    each, started = MUTATIONS // PROCESSES, []
-    for first in range(0, MUTATIONS, each):
+    bundles = (tiny, pair)
+    each, started = MUTATIONS // len(bundles), []
+    for first, whole in zip(range(0, MUTATIONS, each), bundles, strict=True):
         folder = tmp_path / str(first)
         folder.mkdir()
-        words = (mutations.__file__, tiny, folder, first, each)
+        words = (mutations.__file__, whole, folder, first, each)
         with (tmp_path / f"{first}.txt").open("w") as said:
             line = [sys.executable, "-W", "error", *map(str, words)]
             started.append((subprocess.Popen(line, stdout=said), Path(said.name)))

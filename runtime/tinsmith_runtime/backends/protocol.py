@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinsmith_runtime.errors import BackendError
+from tinsmith_runtime.errors import BackendError, BundleError
 from tinsmith_runtime.frozen import frozen_dataclass
 
 if TYPE_CHECKING:
@@ -46,6 +46,12 @@ def require_shapes(arrays: tuple[Array, ...], inputs: tuple[TensorInfo, ...]) ->
             name = info.name if len(inputs) > 1 else "batch"
             expected = ", ".join(map(str, info.shape))
             raise BackendError(f"{name}: expected shape (N, {expected}), got {array.shape}")
+
+
+def require_tensors(inputs: int, outputs: int) -> None:
+    """Raises a `BundleError` unless a model has inputs and outputs."""
+    if not inputs or not outputs:
+        raise BundleError(f"expected inputs and outputs, got {inputs} and {outputs}")
 
 
 @frozen_dataclass(frozen=True)
