@@ -126,6 +126,10 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
             f"the model has {len(nodes)} inputs ({names}), {samples.name} gives {len(tuning)}: "
             "give --calibration FILE.npz with an array for each, or module:function"
         )
+    for arrays in (tuning, proof):
+        if len({len(array) for array in arrays}) > 1:
+            sizes = ", ".join(f"{len(array):,}" for array in arrays)
+            raise UsageError(f"{samples.name}: expected as many of each input, got {sizes}")
     alone = len(nodes) == 1
     ports = []
     for node, *given in zip(nodes, tuning, proof, strict=True):

@@ -263,7 +263,7 @@ def _has_classes(graph: Graph, samples: Samples) -> bool:
     """Whether the one output is logits of classes; otherwise outputs are values."""
     labels = samples.proof_labels
     if len(graph.outputs) > 1:
-        if labels is not None:
+        if labels is not None or samples.tuning_labels is not None:
             names = ", ".join(node.config["name"] for node in graph.outputs)
             raise UsageError(
                 f"the model has {len(graph.outputs)} outputs ({names}), labels are for one: give "
