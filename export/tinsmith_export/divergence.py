@@ -1,6 +1,5 @@
 """Where two engines part: the first layer whose codes differ between TFLite and ONNX."""
 
-import flatbuffers
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -8,7 +7,7 @@ from onnx import TensorProto, helper
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.graph import Graph, Node
-from tinsmith_export.tflite import FILE_IDENTIFIER, layer_of
+from tinsmith_export.tflite import layer_of, packed
 from tinsmith_runtime.backends import SIGN_BIT, litert, ort
 from tinsmith_runtime.batch import Arrays, count, each, rows
 
@@ -89,9 +88,7 @@ def _open_tflite(data: bytes) -> bytes:
                 outputs[layer_of(graph.tensors[index].name.decode())] = index
     graph.outputs = sorted({*graph.outputs, *outputs.values()})
     model.signatureDefs = []
-    builder = flatbuffers.Builder(len(data))
-    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return packed(model, len(data))
 
 
 def _open_onnx(data: bytes, graph: Graph) -> bytes:

@@ -87,15 +87,28 @@ def strip_output_activations(graph: Graph) -> Graph:
 
 
 def part_outputs(graph: Graph) -> Graph:
-    """Rounds anew what is an output already, or an input: each output is a tensor of its own."""
+    """Rounds anew what is an output already, or an input: each output is a tensor of its own.
+
+    And what a layer reads that computes in float: TensorFlow's converter takes the DEQUANTIZE away
+    from that layer where it makes the output integer.
+    """
     taken = {node.name for node in graph.inputs}
     for output in graph.outputs:
         (source,) = output.inputs
-        if source in taken:
+        if source in taken or _read_in_float(graph, source):
             copy = identity(replace(output, name=f"{output.config['name']}/copy"))
             graph = graph.replaced(replace(output, inputs=(copy[-1].name,)), *copy)
         taken.add(source)
     return graph
+
+
+def _read_in_float(graph: Graph, name: str) -> bool:
+    """Whether a layer that may compute in float reads the codes of this one."""
+    return any(
+        node.kind in ("Function", "LayerNormalization")
+        or (node.kind in (*PASSING, "Concatenate") and _read_in_float(graph, node.name))
+        for node in graph.readers(name)
+    )
 
 
 def join_reshapes(graph: Graph) -> Graph:

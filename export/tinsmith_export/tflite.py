@@ -15,7 +15,7 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_train.noise import silence
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
-FILE_IDENTIFIER = b"TFL3"
+_FILE_IDENTIFIER = b"TFL3"
 _OPERATORS = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
@@ -61,6 +61,7 @@ def to_int8_tflite(model: tf_keras.Model) -> bytes:
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
     data = _convert(converter)
+    _require_whole(data)
     floats = [product.layer for product in products(data) if not product.integer]
     if floats:
         raise ConversionError(f"TFLite still multiplies in float: {', '.join(floats)}")
@@ -70,6 +71,15 @@ def to_int8_tflite(model: tf_keras.Model) -> bytes:
 def to_float_tflite(model: tf_keras.Model) -> bytes:
     """Converts a float model, float32 in and out."""
     return _convert(tf.lite.TFLiteConverter.from_keras_model(model))
+
+
+def _require_whole(data: bytes) -> None:
+    """Checks that each operator has what it reads: LiteRT crashes on a file where one has not."""
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    for operator in model.subgraphs[0].operators:
+        if min(operator.inputs[:2]) < 0:  # a bias, behind them, may be missing
+            name = model.subgraphs[0].tensors[operator.outputs[0]].name.decode()
+            raise ConversionError(f"TensorFlow's converter left out what {name} is computed from")
 
 
 def with_names(
@@ -99,8 +109,13 @@ def with_names(
             entry.name = graph.tensors[entry.tensorIndex].name = name.encode()
         setattr(signature, side, ordered)
         setattr(graph, side, np.array([entry.tensorIndex for entry in ordered], np.int32))
-    builder = flatbuffers.Builder(len(data))
-    builder.Finish(document.Pack(builder), FILE_IDENTIFIER)
+    return packed(document, len(data))
+
+
+def packed(model: Any, size: int) -> bytes:
+    """The bytes of a TFLite model; `size` is about how many they are."""
+    builder = flatbuffers.Builder(size)
+    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
     return bytes(builder.Output())
 
 

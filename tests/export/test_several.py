@@ -216,6 +216,17 @@ INSIDE: dict[str, Build] = {
     "a flattened output": lambda x: [x, L.Flatten()(x), L.Dense(3)(L.Flatten()(x))],
     "a sigmoid used inside": lambda x: [x, (gate := L.Activation("sigmoid")(x)), x * gate],
     "a sum": lambda x: [x + L.Conv2D(3, 1)(x), x],
+    "what is computed in float behind an output": lambda x: [
+        x,
+        L.LayerNormalization()(x),
+        L.Activation("elu")(x),
+        L.Activation("softplus")(L.Flatten()(x)),
+    ],
+    "what was computed in float": lambda x: [
+        (norm := L.LayerNormalization()(x)),
+        L.Activation("elu")(norm),
+        L.Conv2D(2, 1)(norm),
+    ],
     "an activation spelt out": lambda x: [L.Activation("gelu")(x), L.Activation("gelu")(x) * 2.0],
     "a leaky ReLU": lambda x: [L.LeakyReLU()(x), x],
     "logits and their softmax": lambda x: [
