@@ -233,11 +233,12 @@ def _start(
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in probes}
     rng = np.random.default_rng(method.seed)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "sample.npz")
-        np.savez(file, *parts(sample))
+        files = [Path(folder, f"{number}.npy") for number in range(len(parts(sample)))]
+        for file, array in zip(files, parts(sample), strict=True):
+            np.save(file, array)
         turns = list(interleave(list(probes), method.cold_starts, rng))
         for done, (_, name) in enumerate(turns, start=1):
-            runs[name].append(run_probe(*probes[name], method.threads[0], file))
+            runs[name].append(run_probe(*probes[name], method.threads[0], *files))
             watch("cold start", done, len(turns))
     return {name: summarize_runs(costs) for name, costs in runs.items()}
 

@@ -14,7 +14,7 @@ PROBE = Path(__file__).with_name("probe.py")
 
 
 def run_probe(
-    bundle: Path, backend: str, precision: str, threads: int, sample: Path
+    bundle: Path, backend: str, precision: str, threads: int, *samples: Path
 ) -> dict[str, float]:
     """Runs `probe.py` once in a process of its own.
 
@@ -23,12 +23,12 @@ def run_probe(
         backend: `litert` or `onnx`.
         precision: `int8` or `float`.
         threads: that the engine may use.
-        sample: an `.npz` file of the arrays that it predicts from, in the order of the inputs.
+        samples: for each input a `.npy` file of what it predicts from.
 
     Raises:
         TinsmithError: the process failed or hung.
     """
-    words = [str(PROBE), str(bundle), backend, precision, str(threads), str(sample)]
+    words = [str(PROBE), str(bundle), backend, precision, str(threads), *map(str, samples)]
     said = run_python([*words, str(monotonic_ns())], f"cold start of {precision} on {backend}")
     costs: dict[str, float] = json.loads(said.splitlines()[-1])
     return costs

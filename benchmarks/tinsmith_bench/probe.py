@@ -14,7 +14,7 @@ from pathlib import Path  # noqa: E402
 
 
 def probe(
-    bundle: str, backend: str, precision: str, threads: int, sample: str, started_ns: int
+    bundle: str, backend: str, precision: str, threads: int, samples: list[str], started_ns: int
 ) -> dict[str, float]:
     """Starts one variant of a bundle from nothing.
 
@@ -23,7 +23,7 @@ def probe(
         backend: `litert` or `onnx`.
         precision: `int8` or `float`.
         threads: that the engine may use.
-        sample: an `.npz` file of one real sample: an array for each input, in order.
+        samples: for each input a `.npy` file of a real one.
         started_ns: when the parent started this process, on the clock that both share.
 
     Returns:
@@ -39,8 +39,7 @@ def probe(
         loaded = monotonic_ns()
         import numpy as np
 
-        with np.load(sample) as arrays:
-            inputs = [arrays[name][np.newaxis] for name in arrays.files]
+        inputs = [np.load(sample)[np.newaxis] for sample in samples]
         batch = inputs[0] if len(inputs) == 1 else inputs
         ready = monotonic_ns()
         model.predict(batch)
@@ -70,6 +69,6 @@ def peak_rss_bytes() -> int:
 
 
 if __name__ == "__main__":
-    bundle, backend, precision, threads, sample, started = sys.argv[1:]
-    costs = probe(bundle, backend, precision, int(threads), sample, int(started))
+    bundle, backend, precision, threads, *samples, started = sys.argv[1:]
+    costs = probe(bundle, backend, precision, int(threads), samples, int(started))
     print(json.dumps(costs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def batch_checker(inputs: Sequence[Input]) -> Callable[[object], Arrays]:
     checks = [_array_checker(entry) for entry in inputs]
     names = [entry.name for entry in inputs]
     if len(inputs) == 1:
-        return lambda batch: checks[0]("batch", batch)
+        return partial(checks[0], "batch")
 
     def check(batch: object) -> Arrays:
         found = zip(checks, names, _in_order(batch, names), strict=True)
