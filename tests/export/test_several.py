@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from tinsmith_export import Exported, Options, Samples, compile_model
 from tinsmith_export.divergence import first_difference
 from tinsmith_export.doors import load_keras, prepared
+from tinsmith_export.doubts import doubt
 from tinsmith_export.outputs import leveled
 from tinsmith_export.reader import read_graph
 from tinsmith_export.rebuild import rebuild, run
@@ -359,6 +360,24 @@ def test_what_is_refused(build: Callable[[], Any], said: str) -> None:
 def test_one_size_is_not_for_several_inputs() -> None:
     with pytest.raises(UsageError, match="--input-shape: the model has 2 inputs"):
         trace(prepared(both(keras), None, None), IMAGE)
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras])
+def test_doubts_about_one_of_the_inputs(library: Any) -> None:
+    layers = library.layers
+    image, features = library.Input(IMAGE, name="image"), library.Input(FEATURES, name="state")
+    norm = layers.BatchNormalization(name="norm")
+    x = layers.GlobalAveragePooling2D()(norm(layers.Rescaling(1 / 255)(image)))
+    model = library.Model([image, features], [layers.Concatenate()([x, features]), x])
+    gamma, beta, mean, variance = norm.get_weights()
+    norm.set_weights([gamma, beta, mean, variance * 1e5])
+    ready, batch = prepared(model, None, None), (REALS, VALUES)
+    graph = read_graph(trace(ready))
+    scaled, other = doubt(ready, graph, batch, run(ready, batch), None)
+    assert scaled.startswith("the model begins at input `image` with a scaling by 0.00392")
+    assert other.startswith("layer `norm` was trained on values whose variance is")
+    batch = (255 * REALS, VALUES)
+    assert len(list(doubt(ready, graph, batch, run(ready, batch), None))) == 1
 
 
 SHAPES = {"image": IMAGE, "state": FEATURES}
