@@ -17,6 +17,7 @@ from tinsmith_export.convert import convert, convert_floats  # noqa: E402
 from tinsmith_export.entry import Entry, enter  # noqa: E402
 from tinsmith_export.graph import Graph  # noqa: E402
 from tinsmith_export.measures import parity  # noqa: E402
+from tinsmith_export.outputs import side_by_side  # noqa: E402
 from tinsmith_export.proof import (  # noqa: E402
     require_integer_kernels,
     require_no_saturation,
@@ -32,6 +33,7 @@ from tinsmith_export.trace import trace  # noqa: E402
 from tinsmith_export.tune import Lesson  # noqa: E402
 from tinsmith_runtime.activation import ACTIVATIONS  # noqa: E402
 from tinsmith_runtime.backends import create_backend  # noqa: E402
+from tinsmith_runtime.batch import Arrays, joined, parts  # noqa: E402
 from tinsmith_runtime.manifest import Output, Parity  # noqa: E402
 
 # Outputs that two Kerases compute in a different order, of a size of about 1.
@@ -43,18 +45,23 @@ class Compiled:
     """What a model became; `inputs` are those that it was calibrated on."""
 
     graph: Graph
-    activation: str
     entry: Entry
     quantized: Quantized
     files: Mapping[str, bytes]
-    output: Output
+    outputs: tuple[Output, ...]
     products: tuple[Product, ...]
     kernels: Mapping[str, int]
     parity: Parity
-    inputs: NDArray[Any]
+    inputs: Arrays
 
     @property
-    def codes(self) -> NDArray[np.int8]:
+    def output(self) -> Output:
+        """The one output."""
+        (output,) = self.outputs
+        return output
+
+    @property
+    def codes(self) -> Arrays:
         """The inputs as the int8 files take them."""
         return self.entry.codes(self.inputs)
 
@@ -89,21 +96,28 @@ def random_inputs(shape: tuple[int, ...], count: int, seed: int = 1) -> NDArray[
     return rng.normal(size=(count, *shape)).astype(np.float32)
 
 
-def rewritten(model: Any) -> tuple[Graph, str]:
-    """The rewritten graph of a model, and the activation that was taken off."""
+def rewritten(model: Any) -> Graph:
+    """The rewritten graph of a model."""
     return rewrite(read_graph(trace(model)))
 
 
-def require_same_outputs(graph: Graph, activation: str, model: Any, inputs: Any) -> None:
+def require_same_outputs(graph: Graph, model: Any, inputs: Arrays) -> None:
     """Asserts that a rewritten graph gives what its Keras model gives."""
-    expected = np.asarray(model(inputs, training=False))
-    found = ACTIVATIONS[activation](np.asarray(rebuild(graph)(inputs)))
-    size = max(1.0, float(np.abs(expected).max()))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE * size)
+    expected, found = (parts(called(each, inputs)) for each in (model, rebuild(graph)))
+    for node, wanted, output in zip(graph.outputs, expected, found, strict=True):
+        size = max(1.0, float(np.abs(wanted).max()))
+        activated = ACTIVATIONS[node.config["activation"]](output)
+        np.testing.assert_allclose(activated, wanted, rtol=0, atol=TOLERANCE * size)
+
+
+def called(model: Any, inputs: Arrays) -> Arrays:
+    """What a Keras model gives for all inputs at once."""
+    found = model(list(inputs) if isinstance(inputs, tuple) else inputs, training=False)
+    return joined([*map(np.asarray, found)] if isinstance(found, list | tuple) else [found.numpy()])
 
 
 def compiled(
-    model: Any, count: int = 100, inputs: NDArray[Any] | None = None, floats: bool = False
+    model: Any, count: int = 100, inputs: Arrays | None = None, floats: bool = False
 ) -> Compiled:
     """Compiles a model by post-training quantization.
 
@@ -113,18 +127,18 @@ def compiled(
     """
     graph = read_graph(trace(model))
     if inputs is None:
-        inputs = random_inputs(graph.nodes[0].shape, count)
+        inputs = joined([random_inputs(node.shape, count) for node in graph.inputs])
     samples = Samples("random", "0" * 64, inputs, None, inputs, None, ())
-    entry = enter(graph.nodes[0].shape, samples, (0.0, 1.0))
-    graph, activation = rewrite(entry.prepared(graph))
+    entry = enter(graph, samples, (0.0, 1.0))
+    graph = rewrite(entry.prepared(graph))
     reals = entry.reals(inputs)
-    require_same_outputs(graph, activation, model, reals)
+    require_same_outputs(graph, model, reals)
     reference = rebuild(graph)
-    lesson = Lesson(reals, np.asarray(reference(reals)), None)
-    quantized = quantize(graph, entry.span, lesson, lesson, 0, 0, lambda *_: None)
-    classes = len(graph.output.shape) == 1
-    labels = samples.class_names(graph.output.shape[-1]) if classes else ()
-    converted = convert(quantized, entry.source, labels, activation, classes)
+    lesson = Lesson(reals, called(reference, reals), None)
+    quantized = quantize(graph, entry.spans, lesson, lesson, 0, 0, lambda *_: None)
+    classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
+    labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
+    converted = convert(quantized, entry.sources, labels, classes)
     count = len(quantized.graph.weighted)
     kernels = require_integer_kernels(converted.files["model.int8.onnx"], count)
     require_no_saturation(converted.products)
@@ -135,13 +149,12 @@ def compiled(
     ]
     return Compiled(
         graph,
-        activation,
         entry,
         quantized,
-        converted.files | (convert_floats(graph, reference) if floats else {}),
-        converted.output,
+        converted.files | (convert_floats(graph, reference, entry.sources) if floats else {}),
+        converted.outputs,
         converted.products,
         kernels,
-        parity(*outputs, classes),
+        parity(*map(side_by_side, outputs), classes),
         inputs,
     )

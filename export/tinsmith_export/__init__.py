@@ -10,7 +10,8 @@ from tinsmith_export.exporting import (
     export,
     sensitivity,
 )
-from tinsmith_export.samples import Samples, from_calibration, from_dataset
+from tinsmith_export.samples import Samples, from_dataset
+from tinsmith_export.sources import from_calibration
 
 __all__ = [
     "Checkpoint",

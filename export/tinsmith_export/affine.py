@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.convolutions import depthwise
+from tinsmith_export.convolutions import by_channel
 from tinsmith_export.graph import WEIGHTED, Graph, Node
 
 Vector = NDArray[np.float64]
@@ -131,16 +131,8 @@ def affine_by_convolution(graph: Graph) -> Graph:
         if node.kind != "Affine" or graph.node(node.inputs[0]).shape != node.shape:
             continue
         factor, offset = affine_of(node)
-        image = node.shape if len(node.shape) == 3 else (1, -1, node.shape[-1])
-        if image == node.shape:
-            graph = graph.replaced(depthwise(node, _f32(factor).reshape(1, 1, -1, 1), _f32(offset)))
-            continue
-        rows = (1, int(np.prod(node.shape[:-1])), node.shape[-1])
-        into = Node(f"{node.name}/image", "Reshape", node.inputs, rows)
-        inner = replace(node, name=f"{node.name}/scale", inputs=(into.name,), shape=rows)
-        middle = depthwise(inner, _f32(factor).reshape(1, 1, -1, 1), _f32(offset))
-        out = Node(node.name, "Reshape", (middle.name,), node.shape)
-        graph = graph.replaced(out, into, middle)
+        *before, last = by_channel(node, _f32(factor), _f32(offset))
+        graph = graph.replaced(last, *before)
     return graph
 
 

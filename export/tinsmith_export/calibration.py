@@ -1,23 +1,25 @@
 """Calibration: the lowest and the highest output of every layer on real inputs."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 import tf_keras
-from numpy.typing import NDArray
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.graph import Graph
-from tinsmith_export.rebuild import rebuild
+from tinsmith_export.rebuild import rebuild, tensors
+from tinsmith_runtime.batch import Arrays, count, rows
 
 _BATCH_SIZE = 32
 
 
-def calibrate(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, tuple[float, float]]:
+def calibrate(graph: Graph, inputs: Arrays) -> dict[str, tuple[float, float]]:
     """Measures the output of each layer that has a range of its own.
 
     Args:
         graph: a rewritten graph.
-        inputs: `float32 (N, …)`.
+        inputs: `float32 (N, …)`, as many as the graph has.
 
     Returns:
         Layer name to lowest and highest output.
@@ -31,13 +33,13 @@ def calibrate(graph: Graph, inputs: NDArray[np.float32]) -> dict[str, tuple[floa
     probe = tf_keras.Model(model.input, outputs if len(names) > 1 else [outputs])
 
     @tf.function  # type: ignore[untyped-decorator]
-    def extremes(batch: tf.Tensor) -> tf.Tensor:
+    def extremes(batch: Any) -> tf.Tensor:
         found = tf.nest.flatten(probe(batch, training=False))
         return tf.stack([(tf.reduce_min(x), tf.reduce_max(x)) for x in found])
 
     batches = [
-        extremes(tf.constant(inputs[start : start + _BATCH_SIZE])).numpy()
-        for start in range(0, len(inputs), _BATCH_SIZE)
+        extremes(tensors(rows(inputs, slice(start, start + _BATCH_SIZE)))).numpy()
+        for start in range(0, count(inputs), _BATCH_SIZE)
     ]
     lows, highs = np.min(batches, axis=0)[:, 0], np.max(batches, axis=0)[:, 1]
     for name, low, high in zip(names, lows, highs, strict=True):

@@ -65,7 +65,8 @@ def split_clips(graph: Graph) -> Graph:
             graph.node(name).kind in RANGED for name in graph.sources(node.name)
         )
         if node.kind == "Clip" and not (coded and node.clip == RELU):
-            graph = graph.replaced(identity(node))
+            *before, last = identity(node)
+            graph = graph.replaced(last, *before)
     return graph
 
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from tinsmith_export.exporting import AUTO, Exported, Options, Progress, export, sensitivity
-from tinsmith_export.samples import find_calibration
+from tinsmith_export.sources import find_calibration
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train import load_dataset
@@ -37,10 +37,11 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         "--calibration",
         metavar="SOURCE",
         help="instead of --dataset, inputs such as the board will see, labels not needed: FILE.npz "
-        "(one array, or x, or x_train and x_test), FILE.npy, a FOLDER of images, mnist, digits, or "
-        "module:function that returns an array or yields batches. uint8 (N, H, W, C) are pixels, "
-        "floats are features. A fifth is kept for the proof; labels, if any (y, y_test), are "
-        "never learned from and tell the accuracy",
+        "(one array, or x, or x_train and x_test; for each of several inputs one, by its name), "
+        "FILE.npy, a FOLDER of images, mnist, digits, or module:function that returns an array or "
+        "yields batches (of several inputs dicts, or tuples in order). uint8 (N, H, W, C) are "
+        "pixels, floats are features. A fifth is kept for the proof; labels, if any (y, y_test), "
+        "are never learned from and tell the accuracy",
     )
     parser.add_argument(
         "--data-dir",
@@ -81,7 +82,9 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         help="the input's H W C, for a model that takes several sizes or was not built",
     )
     parser.add_argument(
-        "--output", metavar="NAME", help="which output to compile of a model that has several"
+        "--output",
+        metavar="NAME",
+        help="compile one of several outputs alone; default: all",
     )
     parser.add_argument(
         "--custom-objects",

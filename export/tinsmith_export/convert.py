@@ -8,11 +8,11 @@ import tf_keras
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.floating import keep_float
-from tinsmith_export.graph import Graph
+from tinsmith_export.graph import Graph, Node
 from tinsmith_export.onnx import to_int8_onnx, to_onnx
 from tinsmith_export.ranges import Range
 from tinsmith_export.recipe import Quantized
-from tinsmith_export.tflite import Product, products, to_float_tflite, to_int8_tflite
+from tinsmith_export.tflite import Product, products, to_float_tflite, to_int8_tflite, with_names
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.manifest import Input, Output
 
@@ -23,63 +23,77 @@ class Converted:
 
     Attributes:
         files: name to bytes.
-        output: what the int8 files' outputs mean.
+        outputs: what the int8 files' outputs mean.
         products: in both.
     """
 
     files: dict[str, bytes]
-    output: Output
+    outputs: tuple[Output, ...]
     products: tuple[Product, ...]
 
 
 def convert(
     quantized: Quantized,
-    source: Input,
+    sources: Sequence[Input],
     labels: Sequence[str],
-    activation: str,
     classes: bool,
 ) -> Converted:
     """Makes the int8 files.
 
     Args:
         quantized: the model.
-        source: the model's input.
+        sources: the model's inputs.
         labels: the names of the classes, none for values.
-        activation: what the runtime applies to the output.
-        classes: whether the output is logits, or values.
+        classes: whether the one output is logits; values otherwise.
 
     Raises:
         ConversionError: TensorFlow's converter fails, or made of a layer something else.
     """
     int8 = keep_float(to_int8_tflite(quantized.model), quantized.kept)
     found = _require_same_grid(quantized, products(int8))
-    span = quantized.ranges[quantized.graph.output.name]
-    shape = quantized.graph.output.shape
-    kind = "logits" if classes else "values"
-    scale = float(np.float32(span.scale))
-    target = Output(
-        "logits", (None, *shape), scale, span.zero_point, tuple(labels), activation, kind
+    graph, ranges = quantized.graph, quantized.ranges
+    targets = tuple(
+        _output(node, ranges[node.name], tuple(labels), classes) for node in graph.outputs
     )
+    int8 = with_names(int8, quantized.model, *_names(graph, sources))
     engine = create_backend("litert", int8, 1)
-    for name, tensor, expected in (
-        ("input", engine.inputs[0], source),
-        ("output", engine.outputs[0], target),
-    ):
-        if (tensor.scale, tensor.zero_point) != (expected.scale, expected.zero_point):
-            raise ConversionError(f"TFLite's {name} is {tensor}, expected {expected}")
+    expected: list[Input | Output] = [*sources, *targets]
+    for tensor, wanted in zip((*engine.inputs, *engine.outputs), expected, strict=True):
+        if (tensor.scale, tensor.zero_point) != (wanted.scale, wanted.zero_point):
+            raise ConversionError(f"TFLite has {tensor}, expected {wanted}")
     files = {
         "model.int8.tflite": int8,
-        "model.int8.onnx": to_int8_onnx(quantized.graph, quantized.ranges, found, source, target),
+        "model.int8.onnx": to_int8_onnx(graph, ranges, found, sources, targets),
     }
-    return Converted(files, target, tuple(found.values()))
+    return Converted(files, targets, tuple(found.values()))
 
 
-def convert_floats(graph: Graph, reference: tf_keras.Model) -> dict[str, bytes]:
-    """Makes the float files, name to bytes, of a graph and the model that is the same."""
+def _output(node: Node, span: Range, labels: tuple[str, ...], classes: bool) -> Output:
+    return Output(
+        node.config["name"],
+        (None, *node.shape),
+        float(np.float32(span.scale)),
+        span.zero_point,
+        labels,
+        node.config["activation"],
+        "logits" if classes else "values",
+    )
+
+
+def convert_floats(
+    graph: Graph, reference: tf_keras.Model, sources: Sequence[Input]
+) -> dict[str, bytes]:
+    """Makes the float files, name to bytes, of a graph, the model that is the same, its inputs."""
+    names = _names(graph, sources)
     return {
-        "model.float.tflite": to_float_tflite(reference),
-        "model.float.onnx": to_onnx(graph),
+        "model.float.tflite": with_names(to_float_tflite(reference), reference, *names),
+        "model.float.onnx": to_onnx(graph, names[0]),
     }
+
+
+def _names(graph: Graph, sources: Sequence[Input]) -> tuple[list[str], list[str]]:
+    """What the files call inputs and outputs."""
+    return [source.name for source in sources], [node.config["name"] for node in graph.outputs]
 
 
 def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[str, Product]:

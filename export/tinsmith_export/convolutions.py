@@ -30,9 +30,27 @@ def depthwise(
     return replace(node, kind="DepthwiseConv2D", config=settings, weights=weights)
 
 
-def identity(node: Node) -> Node:
-    """A depthwise convolution with weights of 1: it only rounds to a range of its own."""
-    return depthwise(node, np.ones((1, 1, node.shape[-1], 1), np.float32))
+def by_channel(
+    node: Node, factor: NDArray[np.float32], offset: NDArray[np.float32] | None = None
+) -> tuple[Node, ...]:
+    """A depthwise 1 x 1 convolution in the place of a node, one factor a channel.
+
+    Returns:
+        What computes it, and last the node of that name; what is no image becomes one on the way.
+    """
+    kernel = factor.reshape(1, 1, -1, 1)
+    if len(node.shape) == 3:
+        return (depthwise(node, kernel, offset),)
+    rows = (1, int(np.prod(node.shape[:-1], dtype=int)), node.shape[-1])
+    into = Node(f"{node.name}/image", "Reshape", node.inputs, rows)
+    inner = replace(node, name=f"{node.name}/scale", inputs=(into.name,), shape=rows)
+    middle = depthwise(inner, kernel, offset)
+    return into, middle, Node(node.name, "Reshape", (middle.name,), node.shape)
+
+
+def identity(node: Node) -> tuple[Node, ...]:
+    """The same with factors of 1: it only rounds to a range of its own."""
+    return by_channel(node, np.ones(node.shape[-1], np.float32))
 
 
 def pool_by_convolution(graph: Graph) -> Graph:

@@ -1,6 +1,5 @@
 """Where two engines part: the first layer whose codes differ between TFLite and ONNX."""
 
-import flatbuffers
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -8,9 +7,9 @@ from onnx import TensorProto, helper
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.graph import Graph, Node
-from tinsmith_export.onnx import OUTPUT
-from tinsmith_export.tflite import FILE_IDENTIFIER, layer_of
+from tinsmith_export.tflite import layer_of, packed
 from tinsmith_runtime.backends import SIGN_BIT, litert, ort
+from tinsmith_runtime.batch import Arrays, count, each, rows
 
 _COUNT = 16
 
@@ -19,7 +18,7 @@ def first_difference(
     tflite: bytes,
     onnx_model: bytes,
     graph: Graph,
-    codes: NDArray[np.int8],
+    codes: Arrays,
     differ: NDArray[np.bool_],
 ) -> tuple[str | None, int | None]:
     """Finds the layer where a difference between two int8 files enters.
@@ -31,33 +30,45 @@ def first_difference(
         tflite: an int8 file.
         onnx_model: an int8 file.
         graph: what both were made of.
-        codes: inputs, `int8 (N, …)`.
+        codes: inputs, `int8 (N, …)`, as many as the graph has.
         differ: on which of them the outputs differ, `bool (N,)`; the first few are looked at.
 
     Returns:
         The first layer, in the order of computation, whose codes differ, and by how many LSB at
         most; `None` if none does.
     """
-    chosen = codes[differ][:_COUNT]
-    if not len(chosen):
+    chosen = rows(codes, np.flatnonzero(differ)[:_COUNT])
+    if not count(chosen):
         return None, None
+    owners = _owners(graph)
     found = litert.run_outputs(_open_tflite(tflite), chosen)
-    there = {layer_of(name): values for name, values in found.items()}
-    here = ort.run_outputs(_open_onnx(onnx_model, graph), chosen.view(np.uint8) ^ SIGN_BIT)
-    last = graph.output
-    while last.kind == "Reshape":  # a view of what the layer before gives
-        last = graph.node(last.inputs[0])
-    for node in graph.nodes[1:]:
-        output = OUTPUT if node is last else f"{node.name}.output"
-        if node.name not in there or output not in here:
+    there = {owners.get(name, layer_of(name)): values for name, values in found.items()}
+    found = ort.run_outputs(
+        _open_onnx(onnx_model, graph), each(lambda a: a.view(np.uint8) ^ SIGN_BIT, chosen)
+    )
+    here = {owners[name]: values for name, values in found.items() if name in owners}
+    for node in graph.layers:
+        output = f"{node.name}.output"
+        if output in found:
+            here[node.name] = _channels_last(node, found[output])
+        if node.name not in there or node.name not in here:
             continue
-        values = here[output]
-        other = (values if output == OUTPUT else _channels_last(node, values)) ^ SIGN_BIT
-        codes = other.view(np.int8).reshape(there[node.name].shape)
-        lsb = np.abs(there[node.name].astype(np.int16) - codes).max()
+        other = (here[node.name] ^ SIGN_BIT).view(np.int8).reshape(there[node.name].shape)
+        lsb = np.abs(there[node.name].astype(np.int16) - other).max()
         if lsb:
             return node.name, int(lsb)
     return None, None
+
+
+def _owners(graph: Graph) -> dict[str, str]:
+    """The layer that computes each output, by the output's name."""
+    owners = {}
+    for output in graph.outputs:
+        last = graph.node(output.inputs[0])
+        while last.kind == "Reshape":  # a view of what the layer before gives
+            last = graph.node(last.inputs[0])
+        owners[output.config["name"]] = last.name
+    return owners
 
 
 def _channels_last(node: Node, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -77,9 +88,7 @@ def _open_tflite(data: bytes) -> bytes:
                 outputs[layer_of(graph.tensors[index].name.decode())] = index
     graph.outputs = sorted({*graph.outputs, *outputs.values()})
     model.signatureDefs = []
-    builder = flatbuffers.Builder(len(data))
-    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return packed(model, len(data))
 
 
 def _open_onnx(data: bytes, graph: Graph) -> bytes:

@@ -6,18 +6,21 @@ sees it, a class that is not Keras's own must be given by name, and Keras loads 
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
+import tensorflow as tf
 import tf_keras
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.reader import READERS, ROUNDINGS
+from tinsmith_export.operators import READERS
+from tinsmith_export.reader import ROUNDINGS
 from tinsmith_export.savedmodel import FILE, SavedModel, load_saved_model
-from tinsmith_export.trace import PASS, parts
+from tinsmith_export.trace import PASS, output_names, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 _SUFFIXES = (".keras", ".h5")
@@ -75,17 +78,16 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
 
 
 def prepared(model: Any, input_shape: tuple[int, ...] | None, output: str | None) -> Any:
-    """Gives a model the form that is compiled: built, one input, one output.
+    """Gives a model the form that is compiled: built, with lists of inputs and of outputs.
 
     Args:
         model: a model of Keras 3 or tf_keras, or a `SavedModel`.
         input_shape: without the batch, for a model that has none yet.
-        output: the name of one of several outputs.
+        output: the name of one of several outputs, to compile it alone.
 
     Raises:
         UsageError: there is no such output, or this is no model.
-        TinsmithError: there are several inputs or outputs, no input shape, or the model is
-            quantized already.
+        TinsmithError: there is no input shape, or the model is quantized already.
     """
     if not isinstance(model, keras.Model | tf_keras.Model | SavedModel):
         raise UsageError(f"expected a model of Keras 3 or tf_keras, got {type(model).__name__}")
@@ -103,39 +105,41 @@ def prepared(model: Any, input_shape: tuple[int, ...] | None, output: str | None
         else:
             source = library.Input(input_shape)
             model = library.Model(source, model(source), name=model.name)
-    if len(model.inputs) != 1:
-        sources = ", ".join(source.name for source in model.inputs)
-        raise TinsmithError(
-            f"{model.name}: expected one input, got {len(model.inputs)} ({sources}): compile the "
-            "part behind one of them, keras.Model(INPUT, OUTPUT)"
-        )
     outputs = _outputs(model)
-    names = ", ".join(outputs)
-    if output is None and len(outputs) > 1:
-        raise TinsmithError(
-            f"{model.name}: expected one output, got {len(outputs)} ({names}): choose one with "
-            "--output NAME, or join them with a Concatenate layer"
-        )
     if output is not None and output not in outputs:
-        raise UsageError(f"--output {output}: the model's outputs are {names}")
-    chosen = output or next(iter(outputs))
+        raise UsageError(f"--output {output}: the model's outputs are {', '.join(outputs)}")
+    chosen = outputs if output is None else {output: outputs[output]}
     if isinstance(model, SavedModel):
-        return model.selected(chosen)
+        return replace(model, outputs=chosen)
     # A sequential model of Keras 3 has neither `input` nor `output`.
-    ends = (getattr(model, "input", None), getattr(model, "output", None))
-    if len(outputs) == 1 and not any(isinstance(end, dict) for end in ends):
+    if chosen is outputs and _flat(getattr(model, "input", None), getattr(model, "output", None)):
         return model
-    return library.Model(model.inputs[0], outputs[chosen], name=model.name)
+    flat = library.Model(_alone(model.inputs), _alone(chosen.values()), name=model.name)
+    flat.output_names = list(chosen)
+    return flat
 
 
 def _outputs(model: Any) -> Mapping[str, Any]:
-    """The outputs by name; a sequential model of Keras 3 has one without a name."""
+    """The outputs by name, in the model's order."""
     if isinstance(model, SavedModel):
         return model.outputs
-    if isinstance(getattr(model, "output", None), dict):
-        return dict(model.output)
-    names = getattr(model, "output_names", ["output"])
+    names, given = output_names(model), getattr(model, "output", None)
+    if isinstance(given, dict) and len(given) == len(model.outputs):
+        # Keras sorts them somehow, names as it does tensors.
+        names = tuple(tf.nest.flatten({name: name for name in given}))
     return dict(zip(names, model.outputs, strict=True))
+
+
+def _flat(*ends: Any) -> bool:
+    """Whether inputs and outputs are tensors, or lists of these."""
+    inside = [part for end in ends for part in (end if isinstance(end, list) else [end])]
+    return not any(isinstance(part, dict | list | tuple) for part in inside)
+
+
+def _alone(tensors: Iterable[Any]) -> Any:
+    """A list, of one tensor this one."""
+    found = list(tensors)
+    return found if len(found) > 1 else found[0]
 
 
 def _registered(custom_objects: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from tinsmith_export.graph import Graph
 from tinsmith_export.measures import top1, wilson
+from tinsmith_export.outputs import side_by_side
 from tinsmith_export.rebuild import run
+from tinsmith_runtime.batch import Arrays, parts, rows
 
 _SMALL_FACTOR = 1 / 50  # 1/255, 1/127.5 and 1/128 scale pixels; 1/std of an image is above this
 _SMALL_SPAN = 2.0  # of inputs that were scaled before
@@ -28,8 +30,8 @@ _CURE = "check --input-range, or how the calibration inputs were prepared"
 def doubt(
     model: Any,
     graph: Graph,
-    reals: NDArray[np.float32],
-    expected: NDArray[np.float32],
+    reals: Arrays,
+    expected: Arrays,
     labels: NDArray[np.int64] | None,
 ) -> Iterator[str]:
     """Looks for signs that the inputs are not what the model was trained on.
@@ -37,26 +39,29 @@ def doubt(
     Args:
         model: the Keras model, or a `SavedModel`.
         graph: what was read of it, nothing rewritten.
-        reals: `float32 (N, …)`, as the model takes them.
+        reals: `float32 (N, …)`, as many as the model has inputs, as it takes them.
         expected: `float32 (N, …)`, its answers.
-        labels: `int64 (N,)`, where there are some.
+        labels: `int64 (N,)`, where there are some: the model has one output.
 
     Returns:
         One line each.
     """
-    low, high = float(reals.min()), float(reals.max())
-    readers = graph.readers(graph.nodes[0].name)
-    if len(readers) == 1 and readers[0].kind == "Affine":
-        factor = float(np.median(np.abs(readers[0].weights["factor"])))
-        if factor <= _SMALL_FACTOR and high - low <= _SMALL_SPAN:
-            yield (
-                f"the model begins with a scaling by {factor:.3g}, but its inputs are already "
-                f"{low:.3g} to {high:.3g}: if it was trained on pixels 0 to 255, say "
-                "--input-range 0 255 (for float inputs: give them unscaled)"
-            )
-    yield from _other_statistics(model, reals[:_PROBED])
+    several = len(graph.inputs) > 1
+    for node, inputs in zip(graph.inputs, parts(reals), strict=True):
+        low, high = float(inputs.min()), float(inputs.max())
+        readers = graph.readers(node.name)
+        if len(readers) == 1 and readers[0].kind == "Affine":
+            factor = float(np.median(np.abs(readers[0].weights["factor"])))
+            if factor <= _SMALL_FACTOR and high - low <= _SMALL_SPAN:
+                place = f" at input `{node.name}`" if several else ""
+                yield (
+                    f"the model begins{place} with a scaling by {factor:.3g}, but its inputs are "
+                    f"already {low:.3g} to {high:.3g}: if it was trained on pixels 0 to 255, say "
+                    "--input-range 0 255 (for float inputs: give them unscaled)"
+                )
+    yield from _other_statistics(model, rows(reals, slice(_PROBED)))
     if labels is not None:
-        accuracy = top1(expected, labels)
+        accuracy = top1(side_by_side(expected), labels)
         guessing = float(np.bincount(labels).max() / len(labels))
         if wilson(round(accuracy * len(labels)), len(labels))[0] <= guessing:
             yield (
@@ -66,7 +71,7 @@ def doubt(
             )
 
 
-def _other_statistics(model: Any, reals: NDArray[np.float32]) -> Iterator[str]:
+def _other_statistics(model: Any, reals: Arrays) -> Iterator[str]:
     """Compares the first batch normalization's statistics with what it gets now."""
     library = tf_keras if isinstance(model, tf_keras.Model) else keras
     kind = library.layers.BatchNormalization
@@ -76,7 +81,7 @@ def _other_statistics(model: Any, reals: NDArray[np.float32]) -> Iterator[str]:
     mean, variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
     if not mean.any() and (variance == 1).all():
         return  # never trained
-    found = run(library.Model(model.inputs, layer.input), reals)
+    found = side_by_side(run(library.Model(model.inputs, layer.input), reals))
     axes = tuple(range(found.ndim - 1))
     if found.shape[-1] != len(mean):
         return  # channels first

@@ -1,6 +1,7 @@
 """What goes into the model: pixels or features, and the integers that stand for them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,8 @@ from numpy.typing import NDArray
 
 from tinsmith_export.graph import Graph, Node
 from tinsmith_export.ranges import Range
-from tinsmith_export.samples import Samples
+from tinsmith_export.samples import Samples, kind_of
+from tinsmith_runtime.batch import Array, Arrays, joined, parts
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.features import quantize
 from tinsmith_runtime.manifest import Input
@@ -18,15 +20,17 @@ _PIXELS = Range(1.0, -128)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """The input of a model.
+class _Port:
+    """One input of a model.
 
     Attributes:
+        name: its node's.
         source: as the manifest has it.
         span: the range of its int8 codes.
         pixel_range: the real values that the Keras model takes for pixels 0 and 255.
     """
 
+    name: str
     source: Input
     span: Range
     pixel_range: tuple[float, float]
@@ -42,9 +46,9 @@ class Entry:
         if self._first is None:
             return graph
         factor, offset = self._first
-        entry = graph.nodes[0]
+        entry = graph.node(self.name)
         weights = {"factor": np.asarray(factor, "f4"), "offset": np.asarray(offset, "f4")}
-        affine = Node("input/range", "Affine", (entry.name,), entry.shape, {}, weights)
+        affine = Node(f"{self.name}/range", "Affine", (self.name,), entry.shape, {}, weights)
         return graph.inserted(entry, affine)
 
     def model_reals(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
@@ -65,34 +69,96 @@ class Entry:
         return quantize(inputs.astype(np.float32), self.source.scale, self.source.zero_point)
 
 
-def enter(shape: tuple[int, ...], samples: Samples, pixel_range: tuple[float, float]) -> Entry:
+@dataclass(frozen=True)
+class Entry:
+    """The inputs of a model, in its order."""
+
+    ports: tuple[_Port, ...]
+
+    @property
+    def sources(self) -> tuple[Input, ...]:
+        """As the manifest has them."""
+        return tuple(port.source for port in self.ports)
+
+    @property
+    def spans(self) -> dict[str, Range]:
+        """The ranges of their int8 codes, by the names of their nodes."""
+        return {port.name: port.span for port in self.ports}
+
+    def prepared(self, graph: Graph) -> Graph:
+        """The graph that takes what `reals` gives."""
+        for port in self.ports:
+            graph = port.prepared(graph)
+        return graph
+
+    def model_reals(self, inputs: Arrays) -> Arrays:
+        """What the Keras model takes, `float32 (N, …)` each, for pixels or features."""
+        return self._each(_Port.model_reals, inputs)
+
+    def reals(self, inputs: Arrays) -> Arrays:
+        """What the prepared graph takes, `float32 (N, …)` each."""
+        return self._each(_Port.reals, inputs)
+
+    def codes(self, inputs: Arrays) -> Arrays:
+        """What the int8 model takes, `int8 (N, …)` each."""
+        return self._each(_Port.codes, inputs)
+
+    def _each(self, encode: Callable[[_Port, Array], Array], inputs: Arrays) -> Arrays:
+        pairs = zip(self.ports, parts(inputs), strict=True)
+        return joined([encode(port, array) for port, array in pairs])
+
+
+def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> Entry:
     """Chooses what stands for a model's inputs, and checks that the samples are such inputs.
 
     Args:
-        shape: the model's input, without the batch.
+        graph: of the model, as it was read.
         samples: pixels become int8 codes one by one; features are rounded to codes.
         pixel_range: the real values that the model takes for pixels 0 and 255.
 
     Raises:
         UsageError: the samples are no inputs of this model.
     """
-    for inputs in (samples.tuning, samples.proof):
-        _check(shape, samples, inputs)
-    if samples.kind == "features":
-        low, high = float(samples.tuning.min()), float(samples.tuning.max())
+    nodes, tuning, proof = graph.inputs, parts(samples.tuning), parts(samples.proof)
+    if not len(nodes) == len(tuning) == len(proof):
+        names = ", ".join(node.name for node in nodes)
+        raise UsageError(
+            f"the model has {len(nodes)} inputs ({names}), {samples.name} gives {len(tuning)}: "
+            "give --calibration FILE.npz with an array for each, or module:function"
+        )
+    for arrays in (tuning, proof):
+        if len({len(array) for array in arrays}) > 1:
+            sizes = ", ".join(f"{len(array):,}" for array in arrays)
+            raise UsageError(f"{samples.name}: expected as many of each input, got {sizes}")
+    alone = len(nodes) == 1
+    ports = []
+    for node, *given in zip(nodes, tuning, proof, strict=True):
+        said = samples.name if alone else f"`{node.name}` of {samples.name}"
+        for inputs in given:
+            _check(node.shape, said, inputs)
+        ports.append(_port(node, None if alone else node.name, given[0], pixel_range))
+    return Entry(tuple(ports))
+
+
+def _port(
+    node: Node, name: str | None, inputs: NDArray[Any], pixel_range: tuple[float, float]
+) -> _Port:
+    kind = kind_of(inputs)
+    if kind == "features":
+        low, high = float(inputs.min()), float(inputs.max())
         span = Range.covering(low, high)
         source = Input(
-            "features",
-            (None, *shape),
+            name or kind,
+            (None, *node.shape),
             "float32",
             None,
             (low, high),
             span.scale,
             span.zero_point,
-            "features",
+            kind,
             None,
         )
-        return Entry(source, span, pixel_range)
+        return _Port(node.name, source, span, pixel_range)
     low, high = pixel_range
     if not (high > low and math.isfinite(high - low)):
         raise UsageError(f"--input-range: expected LOW < HIGH, both finite, got {low:g} {high:g}")
@@ -103,30 +169,29 @@ def enter(shape: tuple[int, ...], samples: Samples, pixel_range: tuple[float, fl
         # No pixel stands for zero, which a padding needs: the model begins with a scaling.
         span, low, high = _PIXELS, 0.0, 255.0
     source = Input(
-        "image",
-        (None, *shape),
+        name or kind,
+        (None, *node.shape),
         "uint8",
         "NHWC",
         (low, high),
         float(np.float32(span.scale)),
         span.zero_point,
     )
-    return Entry(source, span, pixel_range)
+    return _Port(node.name, source, span, pixel_range)
 
 
-def _check(shape: tuple[int, ...], samples: Samples, inputs: NDArray[Any]) -> None:
+def _check(shape: tuple[int, ...], name: str, inputs: NDArray[Any]) -> None:
     found = inputs.shape[1:]
     if found != shape:
         raise UsageError(
-            f"the model takes inputs of shape {shape}, {samples.name} has {found}: "
+            f"the model takes inputs of shape {shape}, {name} has {found}: "
             "give inputs of the model's own shape"
         )
     if not len(inputs):
-        raise UsageError(f"{samples.name}: expected inputs, got none")
+        raise UsageError(f"{name}: expected inputs, got none")
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-        raise UsageError(f"{samples.name}: expected finite inputs, got NaN or infinity")
+        raise UsageError(f"{name}: expected finite inputs, got NaN or infinity")
     if inputs.min() == inputs.max():
         raise UsageError(
-            f"{samples.name}: every value is {inputs.flat[0]}: give inputs such as the board will "
-            "see"
+            f"{name}: every value is {inputs.flat[0]}: give inputs such as the board will see"
         )

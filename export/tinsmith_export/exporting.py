@@ -16,7 +16,13 @@ AUTO = "auto"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """How far the rounded model agrees with the float one on inputs held back."""
+    """How far the rounded model agrees with the float one on inputs held back.
+
+    Attributes:
+        step: of the fine-tuning.
+        agreement: how often both answer the same (0..1); 0 where outputs are no row of numbers.
+        mean_squared_error: of the outputs; of several the mean, each measured by its own spread.
+    """
 
     step: int
     agreement: float
@@ -80,7 +86,7 @@ class Options:
     """How to export.
 
     Attributes:
-        input_range: the real values that the model takes for pixels 0 and 255.
+        input_range: the real values that the model takes for pixels 0 and 255, in every image.
         recipe: `ptq`, calibration alone, or `qat`, calibration and then fine-tuning.
         qat_steps: steps of fine-tuning, a batch of up to 128 inputs each.
         max_drop_pp: how many percentage points of accuracy int8 may lose; without labels, of
@@ -90,8 +96,9 @@ class Options:
             `max_drop_pp` takes on inputs held back.
         layer_errors: whether to measure what quantizing does to each layer's output.
         sensitivity: whether to measure too what quantizing each layer alone costs.
-        input_shape: without the batch, for a model that takes several sizes or none yet.
-        output: which one of several outputs to compile.
+        input_shape: without the batch, for a model with one input that takes several sizes or
+            none yet.
+        output: which one of several outputs to compile alone; all if `None`.
         custom_objects: name to class or function, for a file with some of one's own.
     """
 
@@ -173,7 +180,7 @@ def compile_model(
     """Compiles a Keras model to int8 TFLite and int8 ONNX, proves them, and writes a bundle.
 
     Args:
-        model: of Keras 3 or tf_keras, one input.
+        model: of Keras 3 or tf_keras.
         samples: as `export`, like the other arguments and what is raised.
         out: as `export`.
         options: as `export`.

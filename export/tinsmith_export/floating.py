@@ -8,13 +8,12 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.graph import Node
-from tinsmith_export.tflite import FILE_IDENTIFIER, layer_of, operator_name
+from tinsmith_export.tflite import layer_of, operator_name, packed
 
 _PRODUCTS = {
     "Conv2D": "CONV_2D",
@@ -58,9 +57,7 @@ def keep_float(data: bytes, kept: Sequence[Node]) -> bytes:
             _conversion(model, schema.BuiltinOperator.QUANTIZE, sums, target),
         ]
     graph.operators = operators
-    builder = flatbuffers.Builder(len(data))
-    builder.Finish(model.Pack(builder), FILE_IDENTIFIER)
-    return bytes(builder.Output())
+    return packed(model, len(data))
 
 
 def _weights(node: Node, shape: NDArray[np.int32]) -> list[NDArray[np.float32]]:

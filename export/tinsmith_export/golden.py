@@ -2,14 +2,14 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.outputs import side_by_side
+from tinsmith_runtime.batch import Array, Arrays, count, numbered, parts, rows
 
 COUNT = 32
 # More than float32 sums in another order differ by.
@@ -17,16 +17,13 @@ _NUDGE = 2.0**-20
 
 
 def choose_golden(
-    inputs: NDArray[Any],
-    codes: NDArray[np.int8],
-    others: Sequence[NDArray[np.int8]],
-    reals: NDArray[np.float32],
+    inputs: Arrays, codes: Arrays, others: Sequence[Arrays], reals: Arrays
 ) -> tuple[bytes, int]:
     """Takes the first inputs on which all agree to the bit.
 
     Args:
-        inputs: `uint8 (N, H, W, C)` pixels or `float32 (N, …)` features.
-        codes: `int8 (N, …)` from the one engine.
+        inputs: `uint8 (N, H, W, C)` pixels or `float32 (N, …)` features, as many as there are.
+        codes: `int8 (N, …)` from the one engine, as many as the model has outputs.
         others: the same from the other, and from what else must give the same, or the first of
             them.
         reals: `float32 (N, …)` from the float model.
@@ -37,18 +34,19 @@ def choose_golden(
     Raises:
         ConversionError: the engines agree on no input.
     """
-    count = min(map(len, others))
-    equal = [(codes[:count] == other[:count]).reshape(count, -1).all(axis=1) for other in others]
+    size = min(map(count, others))
+    first, *rest = (side_by_side(rows(found, slice(size))) for found in (codes, *others))
+    equal = [(first == other).reshape(size, -1).all(axis=1) for other in rest]
     agreed = np.flatnonzero(np.all(equal, axis=0))[:COUNT]
     if not len(agreed):
         raise ConversionError("the engines agree to the bit on no input: no golden vectors")
     buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        inputs=inputs[agreed],
-        outputs_int8=codes[agreed],
-        outputs_float=reals[agreed].astype(np.float32),
-    )
+    kinds = {"inputs": inputs, "outputs_int8": codes, "outputs_float": reals}
+    arrays: dict[str, Array] = {}
+    for name, batch in kinds.items():
+        found = parts(rows(batch, agreed))
+        arrays |= zip(numbered(name, len(found)), found, strict=True)
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue(), len(agreed)
 
 

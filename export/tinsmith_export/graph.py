@@ -66,14 +66,28 @@ class Node:
 
 @dataclass(frozen=True)
 class Graph:
-    """Layers in the order of computation: the first is the input, the last the output."""
+    """Layers in the order of computation, between inputs and outputs.
+
+    Each output is a node of the kind `Output` that reads the layer whose output it is. So such a
+    layer has one reader more, and no rewrite takes it for one that only the layer behind it reads.
+    """
 
     nodes: tuple[Node, ...]
 
     @property
-    def output(self) -> Node:
-        """The layer whose output is the model's."""
-        return self.nodes[-1]
+    def inputs(self) -> tuple[Node, ...]:
+        """The model's inputs, in its order."""
+        return tuple(node for node in self.nodes if node.kind == "InputLayer")
+
+    @property
+    def outputs(self) -> tuple[Node, ...]:
+        """The model's outputs, in its order; the settings are `name` and `activation`."""
+        return tuple(node for node in self.nodes if node.kind == "Output")
+
+    @property
+    def layers(self) -> tuple[Node, ...]:
+        """All between inputs and outputs."""
+        return tuple(node for node in self.nodes if node.kind not in ("InputLayer", "Output"))
 
     @property
     def weighted(self) -> tuple[Node, ...]:
@@ -124,8 +138,8 @@ class Graph:
         return Graph(tuple(nodes))
 
     def pruned(self) -> "Graph":
-        """Takes out layers that the output does not need."""
-        needed = {self.output.name}
+        """Takes out layers that no output needs."""
+        needed = {node.name for node in self.outputs}
         for node in reversed(self.nodes):
             if node.name in needed:
                 needed.update(node.inputs)

@@ -5,7 +5,7 @@ are uint8 (a code is 128 more than in TFLite): ONNX Runtime has integer kernels 
 CPU. Images are channels first inside, as ONNX has them, and channels last outside.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,29 +16,31 @@ from onnx import TensorProto, helper, numpy_helper
 from tinsmith_export.graph import Graph, Node
 from tinsmith_export.ranges import Range
 from tinsmith_export.tflite import Product
+from tinsmith_runtime.batch import numbered
 from tinsmith_runtime.manifest import Input, Output
 
 # ONNX Runtime has read both since 1.15 (2023).
 OPSET, IR_VERSION = 17, 8
-INPUT, OUTPUT, BATCH = "image", "logits", "batch"
+BATCH = "batch"
 _CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
-def to_onnx(graph: Graph) -> bytes:
+def to_onnx(graph: Graph, inputs: Sequence[str]) -> bytes:
     """Writes a float model.
 
     Args:
         graph: a rewritten graph.
+        inputs: the names of its inputs.
     """
-    return _Float(graph).save({})
+    return _Float(graph).save(inputs, {})
 
 
 def to_int8_onnx(
     graph: Graph,
     ranges: Mapping[str, Range],
     products: Mapping[str, Product],
-    source: Input,
-    target: Output,
+    sources: Sequence[Input],
+    targets: Sequence[Output],
 ) -> bytes:
     """Writes an int8 model.
 
@@ -46,18 +48,18 @@ def to_int8_onnx(
         graph: the graph that was quantized.
         ranges: from `share_ranges`.
         products: layer name to what the TFLite file holds of it.
-        source: the model's input; scale and zero point go into the file's metadata, from where
+        sources: the model's inputs; scale and zero point go into the file's metadata, from where
             the runtime checks them.
-        target: the model's output, likewise.
+        targets: the model's outputs, likewise.
     """
-    return _Integer(graph, ranges, products).save(
-        {
-            "input_scale": repr(source.scale),
-            "input_zero_point": str(source.zero_point),
-            "output_scale": repr(target.scale),
-            "output_zero_point": str(target.zero_point),
-        }
-    )
+    metadata = {}
+    tensors: dict[str, Sequence[Input | Output]] = {"input": sources, "output": targets}
+    for side, found in tensors.items():
+        for key, tensor in zip(numbered(side, len(found)), found, strict=True):
+            metadata[f"{key}_scale"] = repr(tensor.scale)
+            metadata[f"{key}_zero_point"] = str(tensor.zero_point)
+    names = [source.name for source in sources]
+    return _Integer(graph, ranges, products).save(names, metadata)
 
 
 class _Float:
@@ -73,26 +75,30 @@ class _Float:
         self._constants: dict[str, NDArray[Any]] = {}
         self.tensors: dict[str, str] = {}
 
-    def save(self, metadata: Mapping[str, str]) -> bytes:
+    def save(self, inputs: Sequence[str], metadata: Mapping[str, str]) -> bytes:
         """Writes all and serializes it, the same bytes each time."""
-        source, target = self._graph.nodes[0], self._graph.output
-        self.tensors[source.name] = self.to_channels_first(INPUT, source.shape)
-        for node in self._graph.nodes[1:]:
+        sources = dict(zip(inputs, self._graph.inputs, strict=True))
+        targets = {node.config["name"]: node for node in self._graph.outputs}
+        for name, node in sources.items():
+            self.tensors[node.name] = self.to_channels_first(name, node.shape)
+        for node in self._graph.layers:
             self.tensors[node.name] = _WRITERS[node.kind](self, node)
-        last = self.to_channels_last(self.tensors[target.name], target.shape)
-        self._call("Identity", [last], OUTPUT)
-        used = {OUTPUT}
+        last = {
+            name: self.to_channels_last(self.tensors[node.inputs[0]], node.shape)
+            for name, node in targets.items()
+        }
+        used = set(last.values())
         for call in reversed(self._nodes):
             if used.intersection(call.output):
                 used.update(call.input)
         self._nodes = [call for call in self._nodes if used.intersection(call.output)]
-        self._name_output()
+        self._name_outputs(last)
         model = helper.make_model(
             helper.make_graph(
                 self._nodes,
                 "tinsmith",
-                [helper.make_tensor_value_info(INPUT, self.dtype, [BATCH, *source.shape])],
-                [helper.make_tensor_value_info(OUTPUT, self.dtype, [BATCH, *target.shape])],
+                self._tensors(sources),
+                self._tensors(targets),
                 [
                     numpy_helper.from_array(np.asarray(values), name)
                     for name, values in self._constants.items()
@@ -108,13 +114,20 @@ class _Float:
         data: bytes = model.SerializeToString(deterministic=True)
         return data
 
-    def _name_output(self) -> None:
-        """Writes the output where the identity at the end would copy it to."""
-        last = self._nodes.pop()
+    def _tensors(self, ends: Mapping[str, Node]) -> list[onnx.ValueInfoProto]:
+        return [
+            helper.make_tensor_value_info(name, self.dtype, [BATCH, *node.shape])
+            for name, node in ends.items()
+        ]
+
+    def _name_outputs(self, outputs: Mapping[str, str]) -> None:
+        """Calls tensors by the names of the outputs that they are."""
+        renamed = {tensor: name for name, tensor in outputs.items()}
         for call in self._nodes:
             for names in (call.input, call.output):
-                names[:] = [OUTPUT if name == last.input[0] else name for name in names]
-        self._nodes[-1].name = f"{self._nodes[-1].op_type}/{OUTPUT}"
+                names[:] = [renamed.get(name, name) for name in names]
+            if call.output[0] in outputs:
+                call.name = f"{call.op_type}/{call.output[0]}"
 
     def _call(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
         if output not in self._made:  # what several nodes read is made once
@@ -306,7 +319,7 @@ class _Integer(_Float):
         It rounds the float weights of a product between DequantizeLinear and QuantizeLinear by
         itself (`WeightBiasQuantization`), to one scale for all channels.
         """
-        lowest = self.constant("lowest", np.finfo(np.float32).min)
+        lowest = self.constant(f"{tensor}.lowest", np.finfo(np.float32).min)
         return self._call("Max", [tensor, lowest], f"{tensor}.float")
 
     def clip(self, node: Node, tensor: str) -> str:

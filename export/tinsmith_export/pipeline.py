@@ -2,7 +2,7 @@
 
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -23,23 +23,27 @@ from tinsmith_export.exporting import AUTO, Exported, Options, Progress, Sensiti
 from tinsmith_export.golden import COUNT, choose_golden, nudged
 from tinsmith_export.graph import Graph
 from tinsmith_export.measures import mcnemar_p, parity, top1
+from tinsmith_export.outputs import side_by_side
 from tinsmith_export.proof import (
+    activated,
     climb,
     hold_gates,
     require_integer_kernels,
     require_no_saturation,
     run_batches,
 )
+from tinsmith_export.ranges import Range
 from tinsmith_export.reader import read_graph
 from tinsmith_export.rebuild import rebuild, run
 from tinsmith_export.recipe import Quantized, quantize
 from tinsmith_export.rewrite import rewrite
-from tinsmith_export.samples import Samples, from_calibration
+from tinsmith_export.samples import Samples
 from tinsmith_export.sensitivity import keep_fewest, measure
+from tinsmith_export.sources import from_calibration
 from tinsmith_export.trace import trace
 from tinsmith_export.tune import Lesson
-from tinsmith_runtime.activation import ACTIVATIONS
 from tinsmith_runtime.backends import Backend, create_backend
+from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, rows
 from tinsmith_runtime.bundle import sha256, write_bundle
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.manifest import (
@@ -74,10 +78,9 @@ class Prepared:
     Attributes:
         samples: what it is compiled with.
         graph: rewritten, float.
-        activation: what makes the Keras model's outputs of the graph's.
         reference: the graph as a model.
         entry: what the inputs are.
-        classes: whether the outputs are logits of classes.
+        classes: whether the one output is logits of classes.
         expected: the Keras model's outputs for the proof.
         logits: the reference's.
         steps: of fine-tuning.
@@ -88,12 +91,11 @@ class Prepared:
 
     samples: Samples
     graph: Graph
-    activation: str
     reference: tf_keras.Model
     entry: Entry
     classes: bool
-    expected: NDArray[np.float32]
-    logits: NDArray[np.float32]
+    expected: Arrays
+    logits: Arrays
     steps: int
     quantized: Quantized
     sensitivities: tuple[Sensitivity, ...]
@@ -107,10 +109,12 @@ def prepare(model: Any, samples: Samples | str, options: Options, progress: Prog
     progress.stage(f"reading {model.name}")
     read = read_graph(trace(model, options.input_shape))
     if isinstance(samples, str):
-        samples = from_calibration(samples, read.nodes[0].shape, options.seed)
-    entry = enter(read.nodes[0].shape, samples, options.input_range)
-    graph, activation = rewrite(entry.prepared(read))
-    classes = _has_classes(graph.output.shape, activation, samples)
+        shapes = {node.name: node.shape for node in read.inputs}
+        shape = shapes if len(shapes) > 1 else read.inputs[0].shape
+        samples = from_calibration(samples, shape, options.seed)
+    entry = enter(read, samples, options.input_range)
+    graph = rewrite(entry.prepared(read))
+    classes = _has_classes(graph, samples)
     reference = rebuild(graph)
     lesson, held_back = _lessons(samples, reference, entry, options.seed)
     model_reals = entry.model_reals(samples.proof)
@@ -120,13 +124,13 @@ def prepare(model: Any, samples: Samples | str, options: Options, progress: Prog
     for warning in warnings:
         progress.warn(warning)
     logits = run(reference, entry.reals(samples.proof))
-    _check_rewrite(expected, ACTIVATIONS[activation](logits))
+    _check_rewrite(graph, expected, activated(logits, _activations(graph)))
 
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
     steps = options.qat_steps if options.recipe == "qat" else 0
     quantized = quantize(
         graph,
-        entry.span,
+        entry.spans,
         lesson,
         held_back,
         steps,
@@ -152,7 +156,6 @@ def prepare(model: Any, samples: Samples | str, options: Options, progress: Prog
     return Prepared(
         samples,
         graph,
-        activation,
         reference,
         entry,
         classes,
@@ -175,17 +178,16 @@ def compile_bundle(
     reals, codes = entry.reals(samples.proof), entry.codes(samples.proof)
 
     progress.stage("converting to TFLite and ONNX")
-    labels = samples.class_names(work.graph.output.shape[-1]) if classes else ()
-    converted = convert(quantized, entry.source, labels, work.activation, classes)
-    files = converted.files | convert_floats(work.graph, work.reference)
-    target = converted.output
-    span = quantized.ranges[quantized.graph.output.name]
+    labels = samples.class_names(work.graph.outputs[0].shape[-1]) if classes else ()
+    converted = convert(quantized, entry.sources, labels, classes)
+    files = converted.files | convert_floats(work.graph, work.reference, entry.sources)
+    spans = [quantized.ranges[node.name] for node in quantized.graph.outputs]
     kept = [node.name for node in quantized.kept]
     weighted = quantized.graph.weighted
     kernels = require_integer_kernels(files["model.int8.onnx"], len(weighted), kept)
     require_no_saturation(converted.products)
 
-    progress.stage(f"proving it on {len(samples.proof):,} inputs")
+    progress.stage(f"proving it on {count(samples.proof):,} inputs")
     outputs = {
         file: run_batches(_engine(file, data), reals if _kind_of(file)[0] == "float" else codes)
         for file, data in files.items()
@@ -194,10 +196,11 @@ def compile_bundle(
     stages = {
         "rewritten": logits,
         options.recipe.upper(): run(quantized.model, reals),
-        "TFLite": span.reals(tflite),
-        "ONNX": span.reals(onnx),
+        "TFLite": _reals(spans, tflite),
+        "ONNX": _reals(spans, onnx),
     }
-    ladder = climb(work.expected, stages, work.activation, samples.proof_labels, classes)
+    activations = _activations(work.graph)
+    ladder = climb(work.expected, stages, activations, samples.proof_labels, classes)
     proven = _parity(files, quantized.graph, codes, tflite, onnx, classes)
     random = _random_parity(files, quantized.graph, options.seed, classes)
     hold_gates(ladder, (proven, random), options.max_drop_pp, kept)
@@ -205,15 +208,15 @@ def compile_bundle(
     scored = samples.proof_labels if classes else None
     others = [onnx]
     for data in nudged(files["model.int8.onnx"], kept):
-        others.append(run_batches(_engine("model.int8.onnx", data), codes[: 8 * COUNT]))
-    golden, count = choose_golden(samples.proof, tflite, others, logits)
+        others.append(run_batches(_engine("model.int8.onnx", data), rows(codes, slice(8 * COUNT))))
+    golden, golden_count = choose_golden(samples.proof, tflite, others, logits)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         made_with={name: version(name) for name in _MADE_WITH},
-        inputs=(entry.source,),
-        outputs=(target,),
+        inputs=entry.sources,
+        outputs=converted.outputs,
         variants=_variants(files, outputs, scored, proven),
-        golden=Golden("golden.npz", len(golden), sha256(golden), count),
+        golden=Golden("golden.npz", len(golden), sha256(golden), golden_count),
         layers=tuple(
             Layer(node.name, node.kind, quantized.weight_bits[node.name]) for node in weighted
         ),
@@ -224,7 +227,9 @@ def compile_bundle(
             ladder,
             proven,
             random,
-            None if scored is None else mcnemar_p(work.expected, tflite, scored),
+            None
+            if scored is None
+            else mcnemar_p(side_by_side(work.expected), side_by_side(tflite), scored),
         ),
     )
     write_bundle(out, manifest, {**files, "golden.npz": golden})
@@ -245,9 +250,27 @@ def measure_layers(
     return prepare(model, samples, options, progress).sensitivities
 
 
-def _has_classes(shape: tuple[int, ...], activation: str, samples: Samples) -> bool:
-    """Whether the outputs are logits of classes, or values."""
+def _activations(graph: Graph) -> list[str]:
+    return [node.config["activation"] for node in graph.outputs]
+
+
+def _reals(spans: Sequence[Range], codes: Arrays) -> Arrays:
+    """What the codes of each output stand for."""
+    return joined([span.reals(part) for span, part in zip(spans, parts(codes), strict=True)])
+
+
+def _has_classes(graph: Graph, samples: Samples) -> bool:
+    """Whether the one output is logits of classes; otherwise outputs are values."""
     labels = samples.proof_labels
+    if len(graph.outputs) > 1:
+        if labels is not None or samples.tuning_labels is not None:
+            names = ", ".join(node.config["name"] for node in graph.outputs)
+            raise UsageError(
+                f"the model has {len(graph.outputs)} outputs ({names}), labels are for one: give "
+                "inputs without labels, or compile one output with --output"
+            )
+        return False
+    shape, activation = graph.outputs[0].shape, graph.outputs[0].config["activation"]
     if labels is not None:
         known = len(samples.classes) or int(labels.max()) + 1
         if len(shape) != 1 or shape[0] < known or (samples.classes and shape[0] != known):
@@ -267,11 +290,11 @@ def _lessons(
     samples: Samples, reference: tf_keras.Model, entry: Entry, seed: int
 ) -> tuple[Lesson, Lesson]:
     """Splits the inputs to tune on into those to learn from and those held back."""
-    order = np.random.default_rng(seed).permutation(len(samples.tuning))
+    order = np.random.default_rng(seed).permutation(count(samples.tuning))
     held_back = max(1, min(_MAX_HELD_BACK, len(order) // 10))
 
     def lesson(chosen: NDArray[np.intp]) -> Lesson:
-        inputs, labels = entry.reals(samples.tuning[chosen]), samples.tuning_labels
+        inputs, labels = entry.reals(rows(samples.tuning, chosen)), samples.tuning_labels
         return Lesson(inputs, run(reference, inputs), None if labels is None else labels[chosen])
 
     return lesson(order[held_back:]), lesson(order[:held_back])
@@ -282,20 +305,21 @@ def _joined(one: Lesson, other: Lesson) -> Lesson:
     if one.labels is not None and other.labels is not None:
         labels = np.concatenate([one.labels, other.labels])
     return Lesson(
-        np.concatenate([one.inputs, other.inputs]),
-        np.concatenate([one.outputs, other.outputs]),
+        concatenate([one.inputs, other.inputs]),
+        concatenate([one.outputs, other.outputs]),
         labels,
     )
 
 
-def _check_rewrite(expected: NDArray[np.float32], found: NDArray[np.float32]) -> None:
+def _check_rewrite(graph: Graph, expected: Arrays, found: Arrays) -> None:
     """Compares what the rewritten model gives with what the Keras model gives."""
-    difference = float(np.abs(found - expected).max())
-    if not difference <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
-        raise ConversionError(
-            f"the rewritten model differs from the Keras model by {difference:.2g}, more than "
-            f"{_TOLERANCE:g}"
-        )
+    for node, wanted, output in zip(graph.outputs, parts(expected), parts(found), strict=True):
+        difference = float(np.abs(output - wanted).max())
+        if not difference <= _TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+            raise ConversionError(
+                f"the rewritten model differs from the Keras model by {difference:.2g}, more than "
+                f"{_TOLERANCE:g}, in output `{node.config['name']}`"
+            )
 
 
 def _kind_of(file: str) -> tuple[str, str]:
@@ -311,22 +335,25 @@ def _engine(file: str, data: bytes) -> Backend:
 def _parity(
     files: Mapping[str, bytes],
     graph: Graph,
-    codes: NDArray[np.int8],
-    tflite: NDArray[np.int8],
-    onnx: NDArray[np.int8],
+    codes: Arrays,
+    tflite: Arrays,
+    onnx: Arrays,
     classes: bool,
 ) -> Parity:
     """Compares the outputs of the two int8 files, and looks for where a difference enters."""
-    differ = (tflite != onnx).reshape(len(codes), -1).any(axis=1)
+    here, there = side_by_side(onnx), side_by_side(tflite)
+    differ = (there != here).reshape(len(here), -1).any(axis=1)
     pair = files["model.int8.tflite"], files["model.int8.onnx"]
     layer, lsb = first_difference(*pair, graph, codes, differ)
-    return replace(parity(tflite, onnx, classes), enters_at=layer, enters_lsb=lsb)
+    return replace(parity(there, here, classes), enters_at=layer, enters_lsb=lsb)
 
 
 def _random_parity(files: Mapping[str, bytes], graph: Graph, seed: int, classes: bool) -> Parity:
     """Compares the two int8 files on codes that no image has."""
     rng = np.random.default_rng(seed)
-    codes = rng.integers(-128, 128, (_RANDOM_COUNT, *graph.nodes[0].shape), np.int8)
+    codes = joined(
+        [rng.integers(-128, 128, (_RANDOM_COUNT, *node.shape), np.int8) for node in graph.inputs]
+    )
     tflite, onnx = (
         run_batches(_engine(file, files[file]), codes)
         for file in ("model.int8.tflite", "model.int8.onnx")
@@ -336,7 +363,7 @@ def _random_parity(files: Mapping[str, bytes], graph: Graph, seed: int, classes:
 
 def _variants(
     files: Mapping[str, bytes],
-    outputs: Mapping[str, NDArray[Any]],
+    outputs: Mapping[str, Arrays],
     labels: NDArray[np.int64] | None,
     proven: Parity,
 ) -> tuple[Variant, ...]:
@@ -352,7 +379,7 @@ def _variants(
                 precision=precision,
                 size_bytes=len(data),
                 sha256=sha256(data),
-                accuracy=None if labels is None else top1(outputs[file], labels),
+                accuracy=None if labels is None else top1(side_by_side(outputs[file]), labels),
                 parity=proven if file == "model.int8.onnx" else None,
             )
         )

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
@@ -10,11 +9,13 @@ from numpy.typing import NDArray
 
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.measures import agreement, cosine, sqnr_db, top1
+from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.quantize import can_saturate
 from tinsmith_export.tflite import Product
 from tinsmith_runtime.activation import ACTIVATIONS
 from tinsmith_runtime.backends import Backend
 from tinsmith_runtime.backends.ort import optimized_model
+from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, rows
 from tinsmith_runtime.manifest import Parity, Rung
 
 _INTEGER_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger")
@@ -86,55 +87,65 @@ def require_no_saturation(products: Sequence[Product]) -> None:
             raise ConversionError(f"{product.layer}: int8 weights could saturate an x86 kernel")
 
 
-def run_batches(backend: Backend, inputs: NDArray[Any]) -> NDArray[Any]:
+def run_batches(backend: Backend, inputs: Arrays) -> Arrays:
     """Runs an engine over any number of inputs.
 
     Args:
         backend: int8 or float.
-        inputs: `(N, H, W, C)` of its input's dtype.
+        inputs: `(N, …)` of their dtypes, as many as it has.
 
     Returns:
-        `(N, classes)` of its output's dtype.
+        `(N, …)` of their dtypes, as many as it has outputs.
     """
-    starts = range(0, len(inputs), _BATCH_SIZE)
-    return np.concatenate([backend.run(inputs[start : start + _BATCH_SIZE]) for start in starts])
+    starts = range(0, count(inputs), _BATCH_SIZE)
+    pieces = (slice(start, start + _BATCH_SIZE) for start in starts)
+    return concatenate([backend.run(rows(inputs, piece)) for piece in pieces])
 
 
 def climb(
-    expected: NDArray[np.float32],
-    stages: Mapping[str, NDArray[np.float32]],
-    activation: str,
+    expected: Arrays,
+    stages: Mapping[str, Arrays],
+    activations: Sequence[str],
     labels: NDArray[np.int64] | None,
     classes: bool,
 ) -> tuple[Rung, ...]:
     """Makes the accuracy ladder.
 
     Args:
-        expected: what the Keras model gives, `(N, …)`.
+        expected: what the Keras model gives, `(N, …)` for each output.
         stages: stage to outputs before the activation, the rewritten model's first. This one is
             compared with the Keras model, the others, whose outputs are rounded, with this one.
-        activation: what makes the Keras model's outputs of the rewritten one's.
+        activations: what makes the Keras model's outputs of the rewritten one's.
         labels: `int64 (N,)`, where there are some.
-        classes: whether the outputs are logits of classes.
+        classes: whether the one output is logits of classes. SQNR and cosine of several are of all
+            side by side, each measured by its own spread.
     """
-    accuracy = None if labels is None else top1(expected, labels)
-    rungs = [Rung("float", len(expected), accuracy, 1.0 if classes else None, None, 1.0)]
+    answers, size = side_by_side(expected), count(expected)
+    accuracy = None if labels is None else top1(answers, labels)
+    rungs = [Rung("float", size, accuracy, 1.0 if classes else None, None, 1.0)]
     logits = next(iter(stages.values()))
     for stage, found in stages.items():
         pair = (logits, found)
         if found is logits:
-            pair = (expected, ACTIVATIONS[activation](logits))
+            pair = (expected, activated(logits, activations))
+        reference, other = (leveled(outputs, pair[0]) for outputs in pair)
         rungs.append(
             Rung(
                 stage,
-                len(found),
-                None if labels is None else top1(found, labels),
-                agreement(expected, found) if classes else None,
-                sqnr_db(*pair),
-                cosine(*pair),
+                size,
+                None if labels is None else top1(side_by_side(found), labels),
+                agreement(answers, side_by_side(found)) if classes else None,
+                sqnr_db(reference, other),
+                cosine(reference, other),
             )
         )
     return tuple(rungs)
+
+
+def activated(outputs: Arrays, activations: Sequence[str]) -> Arrays:
+    """The Keras model's outputs, made of the rewritten one's."""
+    found = zip(activations, parts(outputs), strict=True)
+    return joined([ACTIVATIONS[name](output) for name, output in found])
 
 
 def hold_gates(

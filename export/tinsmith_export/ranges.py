@@ -76,6 +76,12 @@ def separate(graph: Graph) -> Graph:
     for name in [node.name for node in graph.nodes if node.kind in ("Add", "Concatenate")]:
         node = graph.node(name)
         sources = {edge: _ranged(graph, edge) for edge in node.inputs}
+        anew = any(_stuck(source) for found in sources.values() for source in found)
+        if anew and node.kind == "Add" and len(node.shape) != 3:
+            # TensorFlow's converter fails on a sum right behind two reshapes of what is rounded
+            # anew: "op quantization parameters violate the same scale constraint".
+            graph, node = _by_image(graph, node)
+            name, sources = node.name, {edge: _ranged(graph, edge) for edge in node.inputs}
         clips = {source.clip == RELU for found in sources.values() for source in found}
         mixed = node.kind == "Concatenate" and len(clips) > 1
         inputs: list[str] = []
@@ -83,10 +89,8 @@ def separate(graph: Graph) -> Graph:
         for edge, found in sources.items():
             stuck = any(_stuck(source) or (mixed and source.clip == RELU) for source in found)
             if stuck:
-                tail = str(len(before) or "")
-                before.append(
-                    identity(Node(f"{name}/input{tail}", "", (edge,), graph.node(edge).shape))
-                )
+                tail = str(len(set(inputs) - sources.keys()) or "")
+                before += identity(Node(f"{name}/input{tail}", "", (edge,), graph.node(edge).shape))
             inputs.append(before[-1].name if stuck else edge)
         if before:
             # An edge may stand in a sum twice: x + x.
@@ -94,6 +98,21 @@ def separate(graph: Graph) -> Graph:
             inputs = [renamed[edge] for edge in node.inputs]
             graph = graph.replaced(replace(node, inputs=tuple(inputs)), *before)
     return graph
+
+
+def _by_image(graph: Graph, node: Node) -> tuple[Graph, Node]:
+    """Computes a node on what is no image as one on an image, and gives that too."""
+    rows = (1, int(np.prod(node.shape[:-1], dtype=int)), node.shape[-1])
+    edges = dict.fromkeys(node.inputs)
+    before = [
+        Node(f"{node.name}/image{number or ''}", "Reshape", (edge,), rows)
+        for number, edge in enumerate(edges)
+    ]
+    names = {edge: reshape.name for edge, reshape in zip(edges, before, strict=True)}
+    inputs = tuple(names[edge] for edge in node.inputs)
+    inner = replace(node, name=f"{node.name}/sum", inputs=inputs, shape=rows)
+    last = Node(node.name, "Reshape", (inner.name,), node.shape)
+    return graph.replaced(last, *before, inner), inner
 
 
 def _ranged(graph: Graph, name: str) -> list[Node]:
@@ -107,17 +126,17 @@ def _stuck(node: Node) -> bool:
 
 
 def share_ranges(
-    graph: Graph, limits: Mapping[str, tuple[float, float]], source: Range
+    graph: Graph, limits: Mapping[str, tuple[float, float]], inputs: Mapping[str, Range]
 ) -> dict[str, Range]:
     """Chooses the range of every layer.
 
     Args:
         graph: from `separate`.
         limits: lowest and highest output of each layer with a range of its own.
-        source: the range of the input.
+        inputs: input name to range.
 
     Returns:
-        Layer name to range, of every layer.
+        Name to range, of every layer, input and output.
     """
     limits = {name: _limits(graph.node(name), *span) for name, span in limits.items()}
     whole, scales = _Groups(limits), _Groups(limits)  # that share a range; a scale
@@ -141,7 +160,7 @@ def share_ranges(
         first = min(graph.sources(name))
         fixed = _FIXED.get(graph.node(first).config.get("function", ""))
         if fixed or first not in scales:
-            return fixed[0] if fixed else source.scale
+            return fixed[0] if fixed else inputs[first].scale
         return scale[scales[first]]
 
     def ties(node: Node) -> bool:
@@ -157,7 +176,7 @@ def share_ranges(
     while close := {scales[node.name] for node in graph.ranged if ties(node)}:
         for group in close:
             scale[group] = _rounded_up(scale[group] * (1 + 2.0**-_SCALE_BITS))
-    ranges = {"input": source}
+    ranges = dict(inputs)
     for name, span in spans.items():
         fixed = _FIXED.get(graph.node(name).config.get("function", ""))
         ranges[name] = Range(*fixed) if fixed else Range.covering(*span, scale[scales[name]])

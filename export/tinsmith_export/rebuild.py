@@ -3,12 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 import tf_keras
-from numpy.typing import NDArray
 
 from tinsmith_export.graph import WEIGHTED, Graph, Node
+from tinsmith_runtime.batch import Arrays, joined
 
 L = tf_keras.layers
 Wrap = Callable[[Node, Any], Any]
@@ -26,11 +25,10 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
         A functional model, `float32`.
     """
     tensors: dict[str, Any] = {}
-    for node in graph.nodes:
-        if node.kind == "InputLayer":
-            source = tf_keras.Input(node.shape, name=node.name)
-            tensors[node.name] = wrap(node, lambda tensor: tensor)(source)
-            continue
+    sources = [tf_keras.Input(node.shape, name=node.name) for node in graph.inputs]
+    for node, source in zip(graph.inputs, sources, strict=True):
+        tensors[node.name] = wrap(node, lambda tensor: tensor)(source)
+    for node in graph.layers:
         layer = _LAYERS[node.kind](node)
         inputs = [tensors[name] for name in node.inputs]
         if node.kind in WEIGHTED:
@@ -38,21 +36,29 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
             layer.set_weights(list(node.weights.values()))
         tensors[node.name] = wrap(node, layer)(inputs if len(inputs) > 1 else inputs[0])
     # Without a name of its own, how many models came before would stand in the files.
-    return tf_keras.Model(source, tensors[graph.output.name], name="tinsmith")
+    outputs = [tensors[node.inputs[0]] for node in graph.outputs]
+    return tf_keras.Model(sources, outputs, name="tinsmith")
 
 
-def run(model: Any, inputs: NDArray[np.float32], batch_size: int = _BATCH_SIZE) -> Any:
+def run(model: Any, inputs: Arrays, batch_size: int = _BATCH_SIZE) -> Arrays:
     """Runs a Keras model over inputs in batches.
 
     Args:
-        model: of either Keras.
-        inputs: `float32 (N, …)`.
+        model: of either Keras, or a `SavedModel`.
+        inputs: `float32 (N, …)`, as many as the model has.
         batch_size: how many at a time.
 
     Returns:
-        `float32 (N, …)`.
+        `float32 (N, …)`, as many as the model has outputs.
     """
-    return model.predict(inputs, batch_size=batch_size, verbose=0)
+    given = list(inputs) if isinstance(inputs, tuple) else inputs
+    found = model.predict(given, batch_size=batch_size, verbose=0)
+    return joined(found) if isinstance(found, list | tuple) else found
+
+
+def tensors(inputs: Arrays) -> Any:
+    """A batch as a Keras model is called with it."""
+    return tf.nest.map_structure(tf.constant, inputs)
 
 
 def _convolution(node: Node) -> Any:

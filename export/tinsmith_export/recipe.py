@@ -12,6 +12,7 @@ from tinsmith_export.graph import Graph, Node
 from tinsmith_export.quantize import FLOAT_BITS, choose_weight_bits, fake_quantize, tuned_graph
 from tinsmith_export.ranges import Range, separate, share_ranges
 from tinsmith_export.tune import Lesson, Report, tune
+from tinsmith_runtime.batch import rows
 from tinsmith_runtime.errors import UsageError
 
 _CALIBRATION_COUNT = 2000
@@ -50,7 +51,7 @@ class Quantized:
 
 def quantize(
     graph: Graph,
-    source: Range,
+    sources: Mapping[str, Range],
     lesson: Lesson,
     held_back: Lesson,
     steps: int,
@@ -62,7 +63,7 @@ def quantize(
 
     Args:
         graph: a rewritten graph.
-        source: the range of the input.
+        sources: input name to range.
         lesson: what to calibrate and to fine-tune on.
         held_back: what to choose the checkpoint on.
         steps: of fine-tuning; 0 is post-training quantization.
@@ -75,7 +76,8 @@ def quantize(
     """
     graph = separate(graph)
     floats = dict.fromkeys(_find(graph, keep), FLOAT_BITS)
-    ranges = share_ranges(graph, calibrate(graph, lesson.inputs[:_CALIBRATION_COUNT]), source)
+    seen = rows(lesson.inputs, slice(_CALIBRATION_COUNT))
+    ranges = share_ranges(graph, calibrate(graph, seen), sources)
     bits = choose_weight_bits(graph) | floats
     model = fake_quantize(convolution_by_dense(graph) if steps else graph, ranges, bits)
     checkpoints = tune(model, lesson, held_back, steps, seed, report)

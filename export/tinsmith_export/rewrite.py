@@ -1,5 +1,7 @@
 """Rewrites of the graph into the few layers that quantize well; each leaves the outputs alone."""
 
+from dataclasses import replace
+
 from tinsmith_export.affine import (
     affine_by_convolution,
     fold_affine,
@@ -7,7 +9,12 @@ from tinsmith_export.affine import (
     merge_affines,
 )
 from tinsmith_export.clips import fuse_clips, hoist_clips, split_clips, swap_affine
-from tinsmith_export.convolutions import dense_by_convolution, pool_by_convolution, spread_dilation
+from tinsmith_export.convolutions import (
+    dense_by_convolution,
+    identity,
+    pool_by_convolution,
+    spread_dilation,
+)
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.graph import FUNCTIONS, PASSING, RANGED, Graph
 from tinsmith_export.patterns import find_gelu, find_layer_norm, join_upsamplings, split_leaky_relu
@@ -32,18 +39,18 @@ LAST = (
 )
 
 
-def rewrite(graph: Graph) -> tuple[Graph, str]:
+def rewrite(graph: Graph) -> Graph:
     """Brings a graph to the form that is quantized.
 
     Returns:
-        The graph, which now ends in logits or values, and the activation that made an answer of
-        them: `softmax`, `sigmoid` or `none`.
+        The graph, whose outputs are now logits or values; the `activation` of each says what made
+        an answer of them: `softmax`, `sigmoid` or `none`.
 
     Raises:
         UnsupportedLayerError: a layer stands where no rewrite can deal with it.
     """
     graph = join_reshapes(graph)
-    graph, activation = strip_output_activation(graph)
+    graph = strip_output_activations(graph)
     for step in REWRITES:
         graph = step(graph)
     before = None
@@ -53,8 +60,8 @@ def rewrite(graph: Graph) -> tuple[Graph, str]:
             graph = step(graph)
     for step in LAST:
         graph = step(graph)
-    graph = join_reshapes(graph)
-    for node in graph.nodes[1:]:
+    graph = part_outputs(join_reshapes(graph))
+    for node in graph.layers:
         known = node.kind in (*RANGED, *PASSING, "Concatenate", "Clip", "Weigh")
         function = node.config.get("function", FUNCTIONS[0])
         if not known or function not in FUNCTIONS:
@@ -65,15 +72,43 @@ def rewrite(graph: Graph) -> tuple[Graph, str]:
             )
     if not graph.weighted:
         raise UnsupportedLayerError("the model multiplies by no weights: nothing to quantize")
-    return graph, activation
+    return graph
 
 
-def strip_output_activation(graph: Graph) -> tuple[Graph, str]:
+def strip_output_activations(graph: Graph) -> Graph:
     """Takes off a last softmax or sigmoid: the runtime applies it in float (FP32) instead."""
-    function = graph.output.config.get("function")
-    if function in ("softmax", "sigmoid") and len(graph.output.shape) == 1:
-        return Graph(graph.nodes[:-1]), str(function)
-    return graph, "none"
+    for output in graph.outputs:
+        last = graph.node(output.inputs[0])
+        function = last.config.get("function")
+        if function in ("softmax", "sigmoid") and len(last.shape) == 1:
+            logits = replace(output, inputs=last.inputs).configured(activation=function)
+            graph = graph.replaced(logits)
+    return graph.pruned()
+
+
+def part_outputs(graph: Graph) -> Graph:
+    """Rounds anew what is an output already, or an input: each output is a tensor of its own.
+
+    And what a layer reads that computes in float: TensorFlow's converter takes the DEQUANTIZE away
+    from that layer where it makes the output integer.
+    """
+    taken = {node.name for node in graph.inputs}
+    for output in graph.outputs:
+        (source,) = output.inputs
+        if source in taken or _read_in_float(graph, source):
+            copy = identity(replace(output, name=f"{output.config['name']}/copy"))
+            graph = graph.replaced(replace(output, inputs=(copy[-1].name,)), *copy)
+        taken.add(source)
+    return graph
+
+
+def _read_in_float(graph: Graph, name: str) -> bool:
+    """Whether a layer that may compute in float reads the codes of this one."""
+    return any(
+        node.kind in ("Function", "LayerNormalization")
+        or (node.kind in (*PASSING, "Concatenate") and _read_in_float(graph, node.name))
+        for node in graph.readers(name)
+    )
 
 
 def join_reshapes(graph: Graph) -> Graph:
@@ -84,6 +119,6 @@ def join_reshapes(graph: Graph) -> Graph:
         if source.kind == "Reshape" and graph.only_reader(source.name) is not None:
             graph = graph.without(source.name)
             source = graph.node(graph.node(name).inputs[0])
-        if source.shape == node.shape and node is not graph.output:
+        if source.shape == node.shape:
             graph = graph.without(name)
     return graph

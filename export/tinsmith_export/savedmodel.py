@@ -6,8 +6,8 @@ weights are read from the checkpoint by name. Nothing else of the folder is look
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,48 +40,53 @@ class SavedModel:
     Attributes:
         name: of the folder.
         graph: a `GraphDef`, known operators alone.
-        inputs: one, `float32 (None, …)`; its name is its tensor's.
-        outputs: the names of the outputs, each with its tensor's.
+        inputs: `float32 (None, …)` each, in the order of their names.
+        tensors: the names of their tensors.
+        outputs: the names of the outputs, in order, each with its tensor's.
         variables: the value of every weight by the name of its handle.
     """
 
     name: str
     graph: Any
-    inputs: tuple[Any]
+    inputs: tuple[Any, ...]
+    tensors: tuple[str, ...]
     outputs: Mapping[str, str]
     variables: Mapping[str, NDArray[Any]]
 
-    def selected(self, output: str) -> "SavedModel":
-        """The same with one of its outputs alone."""
-        return replace(self, outputs={output: self.outputs[output]})
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names of the outputs, as a Keras model has them."""
+        return tuple(self.outputs)
 
-    def function(self, shape: tuple[int | None, ...]) -> Any:
-        """A function of TensorFlow that computes the first output for inputs of a shape."""
+    def function(self, shapes: Sequence[tuple[int | None, ...]]) -> Any:
+        """A function of TensorFlow that computes the outputs for inputs of these shapes."""
 
-        def call(x: Any) -> Any:
-            handles = {}
+        def call(*sources: Any) -> Any:
+            graph, handles = sources[0].graph, {}
             for name, value in self.variables.items():
                 variable = tf.Variable(value)
-                x.graph.watch_variable(variable)  # as a read of it by Python would
-                handles[f"{name}:0"] = x.graph.capture(variable.handle)
-            (output,) = tf.import_graph_def(
+                graph.watch_variable(variable)  # as a read of it by Python would
+                handles[f"{name}:0"] = graph.capture(variable.handle)
+            return tf.import_graph_def(
                 self.graph,
-                input_map={self.inputs[0].name: x, **handles},
-                return_elements=[next(iter(self.outputs.values()))],
+                input_map={**dict(zip(self.tensors, sources, strict=True)), **handles},
+                return_elements=list(self.outputs.values()),
                 name="",
             )
-            return output
 
-        return tf.compat.v1.wrap_function(call, [tf.TensorSpec(shape, tf.float32, "input")])
+        specs = [tf.TensorSpec(shape, tf.float32, "input") for shape in shapes]
+        return tf.compat.v1.wrap_function(call, specs)
 
-    def predict(
-        self, inputs: NDArray[np.float32], batch_size: int = 64, verbose: int = 0
-    ) -> NDArray[np.float32]:
-        """As a Keras model: `float32 (N, …)` to `float32 (N, …)`."""
-        function = self.function((None, *inputs.shape[1:]))
-        starts = range(0, len(inputs), batch_size)
-        batches = [tf.constant(inputs[start : start + batch_size]) for start in starts]
-        return np.concatenate([function(batch).numpy() for batch in batches])
+    def predict(self, inputs: Any, batch_size: int = 64, verbose: int = 0) -> Any:
+        """As a Keras model: `float32 (N, …)` to `float32 (N, …)`, lists where there are several."""
+        arrays = inputs if isinstance(inputs, list) else [inputs]
+        function = self.function([(None, *array.shape[1:]) for array in arrays])
+        batches = []
+        for start in range(0, len(arrays[0]), batch_size):
+            batch = [tf.constant(array[start : start + batch_size]) for array in arrays]
+            batches.append([output.numpy() for output in function(*batch)])
+        found = [np.concatenate(each) for each in zip(*batches, strict=True)]
+        return found if len(found) > 1 else found[0]
 
 
 def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
@@ -109,11 +114,11 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
         )
     signature = graphs[0].signature_def[_SIGNATURE]
     outputs = {key: info.name for key, info in sorted(signature.outputs.items())}
-    inputs = [(key, tf.as_dtype(info.dtype).name) for key, info in signature.inputs.items()]
-    if [kind for _, kind in inputs] != ["float32"]:
-        sources = ", ".join(f"{key} ({kind})" for key, kind in sorted(inputs))
-        raise TinsmithError(f"{folder}: expected one input of float32, got {sources}")
-    (source,) = signature.inputs.values()
+    inputs = sorted(signature.inputs.items())
+    kinds = {key: tf.as_dtype(info.dtype).name for key, info in inputs}
+    if set(kinds.values()) != {"float32"}:
+        sources = ", ".join(f"{key} ({kind})" for key, kind in kinds.items())
+        raise TinsmithError(f"{folder}: expected inputs of float32, got {sources or 'none'}")
     nodes = [name.rpartition(":")[0] for name in outputs.values()]
     with silence():  # which calls a function of its own deprecated
         graph = tf.compat.v1.graph_util.extract_sub_graph(graphs[0].graph_def, nodes)
@@ -126,8 +131,11 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
                 f"layer `{layer}` cannot be compiled: it needs TensorFlow's operator {node.op}; "
                 "take another layer there (docs/compiling.md lists those that compile)"
             )
-    spec = tf.TensorSpec(tf.TensorShape(source.tensor_shape), tf.float32, source.name)
-    return SavedModel(folder.resolve().name, graph, (spec,), outputs, variables)
+    specs = tuple(
+        tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.float32, key) for key, info in inputs
+    )
+    tensors = tuple(info.name for _, info in inputs)
+    return SavedModel(folder.resolve().name, graph, specs, tensors, outputs, variables)
 
 
 def scope_of(operator: str) -> str:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from tinsmith_export.errors import GateError
 from tinsmith_export.exporting import Sensitivity
 from tinsmith_export.measures import agreement, decibels, drop_pp, sqnr_db
-from tinsmith_export.rebuild import rebuild
+from tinsmith_export.outputs import leveled, side_by_side
+from tinsmith_export.rebuild import rebuild, tensors
 from tinsmith_export.recipe import Quantized
 from tinsmith_export.switches import SwitchedModel
 from tinsmith_export.tune import Lesson
+from tinsmith_runtime.batch import Arrays, count, rows
 
 _BATCH_SIZE = 32
 # A network of a hundred layers runs as often over them.
@@ -37,7 +40,7 @@ def measure(
         alone: whether to measure too what each layer costs alone, which takes a run a layer.
         report: hears how many layers are done, of how many.
     """
-    inputs = held_back.inputs[:COUNT]
+    inputs = rows(held_back.inputs, slice(COUNT))
     errors = _errors(quantized, inputs)
     layers = quantized.graph.ranged
     costs: dict[str, tuple[float | None, float | None]] = {}
@@ -47,15 +50,16 @@ def measure(
         for done, node in enumerate(layers, 1):
             kernels = {node.name} & quantized.weight_bits.keys()
             found = model.run(inputs, kernels, {node.name})
-            lost = 100 * (1 - agreement(exact, found)) if classes else None
-            costs[node.name] = lost, sqnr_db(exact, found)
+            pair = leveled(exact, exact), leveled(found, exact)
+            lost = 100 * (1 - agreement(*pair)) if classes else None
+            costs[node.name] = lost, sqnr_db(*pair)
             report(done, len(layers))
-    rows = []
+    table = []
     for node, (signal, noise, clipped) in zip(layers, errors, strict=True):
         span = quantized.ranges[node.name]
         lost, alone_db = costs.get(node.name, (None, None))
         weighted = node.name in quantized.weight_bits
-        rows.append(
+        table.append(
             Sensitivity(
                 layer=node.name,
                 kind=node.kind,
@@ -70,10 +74,10 @@ def measure(
                 alone_sqnr_db=alone_db,
             )
         )
-    return tuple(rows)
+    return tuple(table)
 
 
-def _errors(quantized: Quantized, inputs: NDArray[np.float32]) -> list[tuple[float, float, float]]:
+def _errors(quantized: Quantized, inputs: Arrays) -> list[tuple[float, float, float]]:
     """Power of each layer's output and of its error, and how much of it its range clips."""
     layers = quantized.graph.ranged
     pair = []
@@ -83,7 +87,7 @@ def _errors(quantized: Quantized, inputs: NDArray[np.float32]) -> list[tuple[flo
     spans = [quantized.ranges[node.name] for node in layers]
 
     @tf.function  # type: ignore[untyped-decorator]
-    def sums(batch: tf.Tensor) -> tf.Tensor:
+    def sums(batch: Any) -> tf.Tensor:
         exact, rounded = (tf.nest.flatten(model(batch, training=False)) for model in pair)
         found = []
         for x, y, span in zip(exact, rounded, spans, strict=True):
@@ -94,10 +98,11 @@ def _errors(quantized: Quantized, inputs: NDArray[np.float32]) -> list[tuple[flo
             found.append([tf.reduce_sum(values) for values in squares])
         return tf.stack(found)
 
-    starts = range(0, len(inputs), _BATCH_SIZE)
-    batches = [sums(tf.constant(inputs[s : s + _BATCH_SIZE])).numpy() for s in starts]
+    size = count(inputs)
+    starts = range(0, size, _BATCH_SIZE)
+    batches = [sums(tensors(rows(inputs, slice(s, s + _BATCH_SIZE)))).numpy() for s in starts]
     totals: NDArray[np.float64] = np.sum(batches, axis=0, dtype=np.float64)
-    sizes = [len(inputs) * np.prod(node.shape) for node in layers]
+    sizes = [size * np.prod(node.shape) for node in layers]
     return [
         (float(signal), float(noise), float(clipped / size))
         for (signal, noise, clipped), size in zip(totals, sizes, strict=True)
@@ -127,11 +132,12 @@ def keep_fewest(
     kept = {node.name for node in quantized.kept}
     others = [node.name for node in quantized.graph.weighted if node.name not in kept]
 
-    inputs, outputs = held_back.inputs[:_CHOICE_COUNT], held_back.outputs[:_CHOICE_COUNT]
+    inputs = rows(held_back.inputs, slice(_CHOICE_COUNT))
+    outputs = side_by_side(held_back.outputs)[:_CHOICE_COUNT]
     labels = None if held_back.labels is None else held_back.labels[:_CHOICE_COUNT]
 
     def loss(more: Collection[str]) -> float:
-        found = model.run(inputs, set(others) - set(more))
+        found = side_by_side(model.run(inputs, set(others) - set(more)))
         changed = len(found) * (1 - agreement(outputs, found))
         # A standard error on the safe side: the proof is held on other inputs.
         return drop_pp(outputs, found, labels) + 100 * math.sqrt(changed) / len(found)
@@ -143,7 +149,7 @@ def keep_fewest(
             f"even with the weights of every layer float, int8 activations lose {left:.2f} points "
             f"on inputs held back, more than --max-drop-pp {max_drop_pp:g}: no bundle written"
         )
-    ranked = _ranked(model, others, inputs[:COUNT], report)
+    ranked = _ranked(model, others, rows(inputs, slice(COUNT)), report)
     # How many are enough: more layers never lose more, but for chance.
     few, enough = 0, len(ranked)
     while enough - few > 1:
@@ -158,11 +164,11 @@ def keep_fewest(
 
 
 def _ranked(
-    model: SwitchedModel, names: Sequence[str], inputs: NDArray[np.float32], report: Report
+    model: SwitchedModel, names: Sequence[str], inputs: Arrays, report: Report
 ) -> list[str]:
-    exact = model.run(inputs, (), ())
+    exact = side_by_side(model.run(inputs, (), ()))
     noise = {}
     for done, name in enumerate(names, 1):
-        noise[name] = float(np.square(model.run(inputs, {name}, ()) - exact).sum())
+        noise[name] = float(np.square(side_by_side(model.run(inputs, {name}, ())) - exact).sum())
         report(done, len(names))
     return sorted(names, key=lambda name: -noise[name])

@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from tinsmith_export.graph import RANGED, WEIGHTED, Graph, Node
 from tinsmith_export.quantize import Rounding, rounded_kernels
 from tinsmith_export.ranges import Range
 from tinsmith_export.rebuild import rebuild, run
+from tinsmith_runtime.batch import Arrays
 
 
 class SwitchedModel:
@@ -42,14 +42,14 @@ class SwitchedModel:
 
     def run(
         self,
-        inputs: NDArray[Any],
+        inputs: Arrays,
         kernels: Collection[str] | None = None,
         outputs: Collection[str] | None = None,
-    ) -> NDArray[Any]:
+    ) -> Arrays:
         """Computes the model's outputs with some of it rounded.
 
         Args:
-            inputs: `float32 (N, …)`.
+            inputs: `float32 (N, …)`, as many as the graph has.
             kernels: the layers whose weights are rounded; all if `None`.
             outputs: the layers whose outputs are rounded, the input among them; all if `None`.
         """
@@ -62,8 +62,7 @@ class SwitchedModel:
             variable, exact, rounded = self._kernels[name]
             variable.assign(rounded if name in kernels else exact)
         self._rounded ^= changed
-        found: NDArray[Any] = run(self._model, inputs)
-        return found
+        return run(self._model, inputs)
 
 
 class _Switch(Rounding):

@@ -1,8 +1,10 @@
 """From tf_keras to a TFLite file, and a look inside one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import flatbuffers
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -13,7 +15,7 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_train.noise import silence
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
-FILE_IDENTIFIER = b"TFL3"
+_FILE_IDENTIFIER = b"TFL3"
 _OPERATORS = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
@@ -59,6 +61,7 @@ def to_int8_tflite(model: tf_keras.Model) -> bytes:
     converter.inference_input_type = tf.int8
     converter.inference_output_type = tf.int8
     data = _convert(converter)
+    _require_whole(data)
     floats = [product.layer for product in products(data) if not product.integer]
     if floats:
         raise ConversionError(f"TFLite still multiplies in float: {', '.join(floats)}")
@@ -78,6 +81,52 @@ def _converter(model: tf_keras.Model) -> Any:
     converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], model)
     converter.experimental_lower_to_saved_model = False
     return converter
+
+
+def _require_whole(data: bytes) -> None:
+    """Checks that each operator has what it reads: LiteRT crashes on a file where one has not."""
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    for operator in model.subgraphs[0].operators:
+        if min(operator.inputs[:2]) < 0:  # a bias, behind them, may be missing
+            name = model.subgraphs[0].tensors[operator.outputs[0]].name.decode()
+            raise ConversionError(f"TensorFlow's converter left out what {name} is computed from")
+
+
+def with_names(
+    data: bytes, model: tf_keras.Model, inputs: Sequence[str], outputs: Sequence[str]
+) -> bytes:
+    """Puts inputs and outputs into the model's order, under other names.
+
+    The converter sorts them its own way. What there is one of keeps the name that it has.
+
+    Args:
+        data: a TFLite file.
+        model: what it was made of.
+        inputs: the names, in the model's order.
+        outputs: the same of the outputs.
+    """
+    if len(inputs) == len(outputs) == 1:
+        return data
+    document = schema.ModelT.InitFromPackedBuf(data, 0)
+    graph, (signature,) = document.subgraphs[0], document.signatureDefs
+    for side, keys, names in (
+        ("inputs", model.input_names, inputs),
+        ("outputs", model.output_names, outputs),
+    ):
+        entries = {entry.name.decode(): entry for entry in getattr(signature, side)}
+        ordered = [entries[key] for key in keys]
+        for entry, name in zip(ordered, names, strict=True) if len(names) > 1 else ():
+            entry.name = graph.tensors[entry.tensorIndex].name = name.encode()
+        setattr(signature, side, ordered)
+        setattr(graph, side, np.array([entry.tensorIndex for entry in ordered], np.int32))
+    return packed(document, len(data))
+
+
+def packed(model: Any, size: int) -> bytes:
+    """The bytes of a TFLite model; `size` is about how many they are."""
+    builder = flatbuffers.Builder(size)
+    builder.Finish(model.Pack(builder), _FILE_IDENTIFIER)
+    return bytes(builder.Output())
 
 
 def _convert(converter: Any) -> bytes:

@@ -5,7 +5,8 @@ model inside a model, a layer called twice and an operator between layers are al
 """
 
 import functools
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -58,20 +59,22 @@ class Trace:
 
     Attributes:
         model: its name.
-        operators: those between input and output, in the order of computation.
+        operators: those between inputs and outputs, in the order of computation.
         constants: every constant tensor that they read.
-        input: the name of the input tensor.
-        input_shape: `(BATCH, …)`.
-        output: the name of the output tensor.
+        inputs: the names of the input tensors, each with its shape, `(BATCH, …)`.
+        input_names: what Keras calls them.
+        outputs: the names of the output tensors; one may be there twice, or be an input.
+        output_names: what Keras calls them.
         classes: layer to class, for layers that are known.
     """
 
     model: str
     operators: tuple[Operator, ...]
     constants: Mapping[str, NDArray[Any]]
-    input: str
-    input_shape: tuple[int, ...]
-    output: str
+    inputs: Mapping[str, tuple[int, ...]]
+    input_names: tuple[str, ...]
+    outputs: tuple[str, ...]
+    output_names: tuple[str, ...]
     classes: Mapping[str, str]
 
 
@@ -79,35 +82,68 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
     """Traces a model of Keras 3 or tf_keras, or a SavedModel's signature.
 
     Args:
-        model: one input, one output, as `prepared` gives it.
-        input_shape: without the batch, for a model that takes several sizes.
+        model: as `prepared` gives it.
+        input_shape: without the batch, for a model with one input that takes several sizes.
 
     Raises:
         TinsmithError: the model takes several sizes, and none is given.
         UsageError: it takes another than the given one.
         UnsupportedLayerError: a size that only a run could tell.
     """
-    shape = (BATCH, *_sizes(model, input_shape))
+    shapes = [(BATCH, *shape) for shape in _sizes(model, input_shape)]
     calls = _Calls()
     if isinstance(model, SavedModel):
         with silence():
-            return _without_scope(_simplify(model.name, model.function(shape), calls))
+            return _without_scope(_simplify(model, model.function(shapes), calls))
     tf.config.run_functions_eagerly(True)  # a function that XLA compiles would stay closed
     try:
         with silence(), calls.watched(model):
             function = tf.compat.v1.wrap_function(
-                lambda x: model(x, training=False),
-                [tf.TensorSpec(shape, tf.float32, name="input")],
+                lambda *x: model(list(x) if len(x) > 1 else x[0], training=False),
+                [tf.TensorSpec(shape, tf.float32, name="input") for shape in shapes],
             )
     finally:
         tf.config.run_functions_eagerly(False)
     with silence():
-        return _simplify(model.name, function, calls)
+        return _simplify(model, function, calls)
 
 
-def _sizes(model: Any, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
-    """The shape of one input."""
-    taken = tuple(model.inputs[0].shape)[1:]
+def output_names(model: Any) -> tuple[str, ...]:
+    """What Keras calls a model's outputs; a sequential one of Keras 3 has no name for it."""
+    return distinct(getattr(model, "output_names", ["output"]))
+
+
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """The names, with a number behind those that were there before."""
+    found: list[str] = []
+    for name in names:
+        numbered = (f"{name}_{number}" for number in itertools.count(1))
+        found.append(next(one for one in itertools.chain([name], numbered) if one not in found))
+    return tuple(found)
+
+
+def _sizes(model: Any, input_shape: tuple[int, ...] | None) -> list[tuple[int, ...]]:
+    """The shape of each input."""
+    shapes = [tuple(source.shape)[1:] for source in model.inputs]
+    if len(shapes) == 1:
+        return [_size(model, shapes[0], input_shape)]
+    if input_shape is not None:
+        raise UsageError(
+            f"--input-shape: the model has {len(shapes)} inputs, of their own shapes: leave it out"
+        )
+    for source, shape in zip(model.inputs, shapes, strict=True):
+        if None in shape:
+            raise TinsmithError(
+                f"{model.name}: expected inputs of fixed sizes, got {shape} of `{source.name}`: "
+                "give its Input layer the size that the board will see"
+            )
+    return shapes
+
+
+def _size(
+    model: Any, taken: tuple[int, ...], input_shape: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """The shape of the one input."""
     given = input_shape or taken
     fits = len(taken) == len(given) and all(
         size in (None, wanted) for size, wanted in zip(taken, given, strict=True)
@@ -192,22 +228,22 @@ def parts(model: Any) -> Iterator[Any]:
     yield from seen.values()
 
 
-def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
-    """Leaves the operators that the output needs, and computes what does not need the input."""
+def _simplify(model: Any, function: Any, calls: _Calls) -> Trace:
+    """Leaves the operators that the outputs need, and computes what does not need the inputs."""
     frozen = convert_variables_to_constants_v2(
         function, lower_control_flow=False, aggressive_inlining=True
     )
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(frozen.graph.as_graph_def(), name="")
-    source = graph.get_tensor_by_name(frozen.inputs[0].name)
-    output = graph.get_tensor_by_name(frozen.outputs[0].name)
+    sources = [graph.get_tensor_by_name(tensor.name) for tensor in frozen.inputs]
+    outputs = [graph.get_tensor_by_name(tensor.name) for tensor in frozen.outputs]
     alias: dict[str, str] = {}
 
     def origin(tensor: Any) -> str:
         return alias.get(tensor.name, str(tensor.name))
 
-    reached, found = {source.name}, {}
+    reached, found = {source.name for source in sources}, {}
     for operation in graph.get_operations():
         inputs = [origin(tensor) for tensor in operation.inputs]
         if operation.type in PASS and all(t.dtype in _FLOATS for t in operation.outputs):
@@ -215,7 +251,7 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
         elif reached.intersection(inputs) and operation.type not in _SHAPES:
             reached |= {tensor.name for tensor in operation.outputs}
             found[operation.outputs[0].name] = (operation, inputs)
-    needed: set[str] = {origin(output)}
+    needed = {origin(output) for output in outputs}
     constants: set[str] = set()
     operators = []
     for tensor, (operation, inputs) in reversed(found.items()):
@@ -225,7 +261,7 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
         needed |= reached.intersection(used)
         constants |= set(used) - reached
         shape = operation.outputs[0].shape
-        layer = calls.layers.get(operation.name) or scope_of(operation.name) or name
+        layer = calls.layers.get(operation.name) or scope_of(operation.name) or model.name
         if not shape.is_fully_defined():
             raise UnsupportedLayerError(
                 f"layer `{layer}` ({calls.classes.get(layer, operation.type)}): the size of its "
@@ -237,17 +273,18 @@ def _simplify(name: str, function: Any, calls: _Calls) -> Trace:
         )
     with tf.compat.v1.Session(graph=graph) as session:
         # They do not depend on the input's values, but what was a function may wait for it.
-        nothing = np.zeros(source.shape, np.float32)
+        nothing = {source: np.zeros(source.shape, np.float32) for source in sources}
         plain = [
             x for x in sorted(constants) if graph.get_tensor_by_name(x).dtype.is_numpy_compatible
         ]
-        values = dict(zip(plain, session.run(plain, {source: nothing}), strict=True))
+        values = dict(zip(plain, session.run(plain, nothing), strict=True))
     return Trace(
-        name,
+        model.name,
         tuple(reversed(operators)),
         values,
-        source.name,
-        tuple(source.shape),
-        origin(output),
+        {source.name: tuple(source.shape) for source in sources},
+        tuple(source.name for source in model.inputs),
+        tuple(map(origin, outputs)),
+        output_names(model),
         calls.classes,
     )

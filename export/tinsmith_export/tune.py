@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -10,7 +11,9 @@ from numpy.typing import NDArray
 
 from tinsmith_export.exporting import Checkpoint
 from tinsmith_export.measures import agreement
+from tinsmith_export.outputs import leveled, side_by_side, spread
 from tinsmith_export.rebuild import run
+from tinsmith_runtime.batch import Arrays, count, parts
 
 BATCH_SIZE = 128
 LEARNING_RATE = 1e-4
@@ -24,13 +27,13 @@ class Lesson:
     """What the float model said of some inputs.
 
     Attributes:
-        inputs: `float32 (N, …)`.
-        outputs: `float32 (N, …)`, the float model's.
+        inputs: `float32 (N, …)`, as many as the model has.
+        outputs: `float32 (N, …)`, the float model's, as many as it has.
         labels: `int64 (N,)`, where there are some.
     """
 
-    inputs: NDArray[np.float32]
-    outputs: NDArray[np.float32]
+    inputs: Arrays
+    outputs: Arrays
     labels: NDArray[np.int64] | None
 
 
@@ -44,8 +47,9 @@ def tune(
 ) -> list[Checkpoint]:
     """Trains the fake-quantized model in place and leaves it at its best checkpoint.
 
-    The loss is the mean squared error between its outputs and the float model's, and, where there
-    are labels, a little cross-entropy with them. Adam with cosine decay. Step 0, which is
+    The loss is the mean squared error between its outputs and the float model's, the mean over the
+    outputs, each measured by its own spread; and, where there are labels, a little cross-entropy
+    with them. Adam with cosine decay. Step 0, which is
     post-training quantization, is a checkpoint like the others, so tuning never makes things worse
     on the inputs held back.
 
@@ -65,14 +69,16 @@ def tune(
     optimizer = tf_keras.optimizers.Adam(
         tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, max(steps, 1))
     )
-    spread = tf.constant(max(float(lesson.outputs.std()), 1e-8), tf.float32)
+    spreads = [tf.constant(spread(output), tf.float32) for output in parts(lesson.outputs)]
     labelled = lesson.labels is not None
 
     @tf.function  # type: ignore[untyped-decorator]
-    def train_step(x: tf.Tensor, outputs: tf.Tensor, *y: tf.Tensor) -> tf.Tensor:
+    def train_step(x: Any, outputs: Any, *y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             found = model(x, training=True)
-            loss = tf.reduce_mean(tf.square((found - outputs) / spread))
+            triples = zip(tf.nest.flatten(found), tf.nest.flatten(outputs), spreads, strict=True)
+            errors = [tf.reduce_mean(tf.square((y - wanted) / s)) for y, wanted, s in triples]
+            loss = tf.add_n(errors) / len(errors)
             if labelled:
                 wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(y[0], found)
                 loss += LABEL_WEIGHT * tf.reduce_mean(wrong)
@@ -80,12 +86,13 @@ def tune(
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
 
-    parts = (lesson.inputs, lesson.outputs, *([lesson.labels] if labelled else []))
+    taught = (lesson.inputs, lesson.outputs, *([lesson.labels] if labelled else []))
+    size = count(lesson.inputs)
     batches = (
-        tf.data.Dataset.from_tensor_slices(parts)
-        .shuffle(min(len(lesson.inputs), 10_000), seed=seed)
+        tf.data.Dataset.from_tensor_slices(taught)
+        .shuffle(min(size, 10_000), seed=seed)
         .repeat()
-        .batch(min(BATCH_SIZE, len(lesson.inputs)))
+        .batch(min(BATCH_SIZE, size))
         .take(steps)
         .prefetch(2)
     )
@@ -103,5 +110,8 @@ def tune(
 
 def _measure(model: tf_keras.Model, held_back: Lesson, step: int) -> Checkpoint:
     found = run(model, held_back.inputs)
-    agreed = agreement(held_back.outputs, found) if found.ndim == 2 else 0.0
-    return Checkpoint(step, agreed, float(np.square(found - held_back.outputs).mean()))
+    expected = held_back.outputs
+    one = not isinstance(expected, tuple) and expected.ndim == 2
+    agreed = agreement(side_by_side(expected), side_by_side(found)) if one else 0.0
+    error = leveled(found, expected) - leveled(expected, expected)
+    return Checkpoint(step, agreed, float(np.square(error).mean()))

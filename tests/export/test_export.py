@@ -190,14 +190,14 @@ def sequential(*layers: keras.Layer, shape: tuple[int | None, ...] = IMAGE) -> k
 
 
 def two_inputs() -> keras.Model:
-    sources = [keras.Input(IMAGE), keras.Input(IMAGE)]
+    sources = [keras.Input(IMAGE, name=name) for name in ("left", "right")]
     return keras.Model(sources, L.Dense(10)(L.Flatten()(L.Add()(sources))))
 
 
 def two_outputs() -> keras.Model:
     source = keras.Input(IMAGE)
     flat = L.Flatten()(source)
-    return keras.Model(source, [L.Dense(10)(flat), L.Dense(10)(flat)])
+    return keras.Model(source, [L.Dense(10, name=name)(flat) for name in ("class", "other")])
 
 
 def nan() -> keras.Model:
@@ -219,8 +219,8 @@ MODELS: dict[str, tuple[Callable[[], keras.Model], int, str]] = {
     "softmax": (plain(L.Softmax(name="inside")), 1, "`inside`"),
     "axis": (plain(L.Softmax(axis=1, name="odd")), 1, "`odd`"),
     "no_products": (lambda: sequential(L.MaxPooling2D(7), L.Flatten()), 1, "nothing to quantize"),
-    "two_inputs": (two_inputs, 1, "expected one input, got 2"),
-    "two_outputs": (two_outputs, 1, "expected one output, got 2"),
+    "two_inputs": (two_inputs, 2, "the model has 2 inputs (left, right), digits gives 1"),
+    "two_outputs": (two_outputs, 2, "the model has 2 outputs (class, other), labels are for one"),
     "nan": (nan, 1, "`broken`"),
     "flat_input": (lambda: sequential(L.Dense(10), shape=(784,)), 2, "(784,)"),
     "dynamic": (

@@ -49,8 +49,7 @@ KEPT = ("depth", "conv2", "answer")
 def mixed(converted) -> Converted:
     """The CNN with three layers float, one of each kind."""
     quantized = converted.quantized.keeping(KEPT)
-    source, activation = converted.entry.source, converted.activation
-    return convert(quantized, source, tuple("abcde"), activation, True)
+    return convert(quantized, converted.entry.sources, tuple("abcde"), True)
 
 
 def test_layers_kept_float_are_float_in_both_engines(converted, mixed: Converted) -> None:
@@ -68,7 +67,7 @@ def test_layers_kept_float_are_float_in_both_engines(converted, mixed: Converted
     assert found.max_difference_lsb <= 1
     model = converted.quantized.keeping(KEPT).model
     rounded = run(model, converted.entry.reals(converted.inputs))
-    expected = np.round(rounded / mixed.output.scale) + mixed.output.zero_point
+    expected = np.round(rounded / mixed.outputs[0].scale) + mixed.outputs[0].zero_point
     assert (np.abs(tflite - expected) <= 1).mean() >= 0.99
 
 
@@ -87,9 +86,9 @@ def test_onnx_runtime_would_round_float_weights_by_itself(
     converted, mixed: Converted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer._Integer, "_unchanged", lambda self, tensor: tensor)
-    quantized, source = converted.quantized, converted.entry.source
+    quantized, sources = converted.quantized, converted.entry.sources
     products = {product.layer: product for product in mixed.products}
-    data = writer.to_int8_onnx(quantized.graph, quantized.ranges, products, source, mixed.output)
+    data = writer.to_int8_onnx(quantized.graph, quantized.ranges, products, sources, mixed.outputs)
     with pytest.raises(ConversionError, match="rounds layers kept float: answer, conv2, depth"):
         require_integer_kernels(data, len(LAYERS), KEPT)
 

@@ -98,20 +98,20 @@ def test_the_ladder_compares_with_float_and_with_labels() -> None:
     labels = np.array([1, 0, 0, 0])
     other = np.float32(1.01) * logits
     other[0] = other[0, ::-1]
-    rungs = climb(logits, {"rewritten": logits, "ONNX": other}, "none", labels, True)
+    rungs = climb(logits, {"rewritten": logits, "ONNX": other}, ["none"], labels, True)
     assert rungs[:2] == (
         Rung("float", 4, 0.75, 1.0, None, 1.0),
         Rung("rewritten", 4, 0.75, 1.0, None, pytest.approx(1.0)),
     )
     assert (rungs[2].accuracy, rungs[2].agreement) == (0.5, 0.75)
-    without = climb(logits, {"rewritten": logits}, "none", None, False)[1]
+    without = climb(logits, {"rewritten": logits}, ["none"], None, False)[1]
     assert (without.accuracy, without.agreement) == (None, None)
 
 
 def test_the_ladder_compares_after_the_activation_that_was_taken_off() -> None:
     logits = np.array([[0.0, 0.0], [np.log(3.0), 0.0]], np.float32)
     probabilities = np.array([[0.5, 0.5], [0.75, 0.25]], np.float32)
-    rung = climb(probabilities, {"rewritten": logits}, "softmax", None, True)[1]
+    rung = climb(probabilities, {"rewritten": logits}, ["softmax"], None, True)[1]
     assert rung.cosine == pytest.approx(1.0)
 
 

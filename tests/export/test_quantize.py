@@ -98,7 +98,7 @@ def test_a_channel_of_zeros_is_quantized() -> None:
 
 
 def limits_of(model: keras.Model, inputs: np.ndarray) -> dict[str, tuple[float, float]]:
-    return calibrate(separate(rewritten(model)[0]), inputs)
+    return calibrate(separate(rewritten(model)), inputs)
 
 
 def test_calibration_measures_the_lowest_and_highest_output() -> None:
@@ -165,7 +165,7 @@ def sum_graph(kind: str, relu: bool) -> Graph:
 
 def test_what_meets_in_a_sum_has_one_scale_and_in_a_concatenation_one_range() -> None:
     limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, 9.0)}
-    source = Range(1 / 255, -128)
+    source = {"input": Range(1 / 255, -128)}
     total = share_ranges(separate(sum_graph("Add", relu=True)), limits, source)
     assert total["a"].scale == total["b"].scale
     assert total["b"].zero_point == -128 != total["a"].zero_point
@@ -176,7 +176,8 @@ def test_what_meets_in_a_sum_has_one_scale_and_in_a_concatenation_one_range() ->
 
 def test_a_relu_that_meets_none_in_a_concatenation_is_rounded_anew() -> None:
     mixed = separate(sum_graph("Concatenate", relu=True))
-    assert [node.kind for node in mixed.nodes][3:] == ["DepthwiseConv2D", "Concatenate"]
+    kinds = [node.kind for node in mixed.nodes[3:] if node.kind != "Reshape"]
+    assert kinds == ["DepthwiseConv2D", "Concatenate"]
     assert mixed.node("meet").inputs == ("a", "meet/input")
     alike = sum_graph("Concatenate", relu=False)
     assert separate(alike) == alike
@@ -195,7 +196,9 @@ def test_weights_come_back_from_the_fake_quantized_model(converted: Compiled) ->
 def test_no_product_of_two_codes_lies_between_two_codes_of_the_result(high: float) -> None:
     """There the engines round differently: to even before the zero point is added, or after."""
     limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, high)}
-    ranges = share_ranges(sum_graph("Multiply", relu=False), limits, Range(1 / 255, -128))
+    ranges = share_ranges(
+        sum_graph("Multiply", relu=False), limits, {"input": Range(1 / 255, -128)}
+    )
     ratio = ranges["a"].scale * ranges["b"].scale / ranges["meet"].scale
     codes = np.arange(-255, 256)
     assert np.abs(np.multiply.outer(codes, codes) * ratio % 1 - 0.5).min() > 1e-5

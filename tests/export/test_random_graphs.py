@@ -108,18 +108,25 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
     return x
 
 
-def network(layers: list[Step], head: str, seed: int) -> Any:
-    """A network of these layers with weights and statistics that are anything."""
-    source = keras.Input((SIDE, SIDE, 2))
-    x, earlier = L.Conv2D(3, 3, padding="same")(source), [source]
+def network(layers: list[Step], head: str, several: bool, seed: int) -> Any:
+    """A network of these layers with weights and statistics that are anything.
+
+    With several inputs there is an image more to meet, and what comes before the head, and before
+    the last layer, are outputs too.
+    """
+    sources = [keras.Input((SIDE, SIDE, channels)) for channels in (2, 3)[: 1 + several]]
+    x, earlier = L.Conv2D(3, 3, padding="same")(sources[0]), list(sources)
+    if several:
+        x = L.Add()([x, sources[1]])
     for step in layers:
         earlier.append(x)
         x = grow(step, x, earlier)
+    more = [x, earlier[-1]] if several else []
     if head == "mean":
         x = L.GlobalAveragePooling2D()(x)
     if head != "image":
         x = L.Dense(4, activation="softmax" if seed % 2 else None)(L.Flatten()(x))
-    return settle(keras.Model(source, x), seed)
+    return settle(keras.Model(sources, [x, *more]) if several else keras.Model(sources[0], x), seed)
 
 
 @settings(
@@ -132,10 +139,11 @@ def network(layers: list[Step], head: str, seed: int) -> Any:
 @given(
     st.lists(steps, min_size=1, max_size=5),
     st.sampled_from(("flat", "mean", "image")),
+    st.booleans(),
     st.integers(0, 1000),
 )
-def test_a_random_network(layers: list[Step], head: str, seed: int) -> None:
+def test_a_random_network(layers: list[Step], head: str, several: bool, seed: int) -> None:
     keras.backend.clear_session()
-    made = compiled(network(layers, head, seed), count=64)
+    made = compiled(network(layers, head, several, seed), count=64)
     event("equal to the bit" if made.parity.equal == made.parity.compared else "1 LSB apart")
     assert made.parity.max_difference_lsb <= 1, made.parity

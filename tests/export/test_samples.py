@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinsmith_export.samples import Samples, find_calibration, from_calibration
+from tinsmith_export.samples import Samples, kind_of
+from tinsmith_export.sources import find_calibration, from_calibration
 from tinsmith_runtime.errors import UsageError
 
 RNG = np.random.default_rng(1)
@@ -31,7 +32,12 @@ def test_one_array_is_split_by_the_seed(tmp_path: Path) -> None:
     assert rows(one) == rows(other) == {row.tobytes() for row in PIXELS}
     np.testing.assert_array_equal(one.proof, same.proof)
     assert one.sha256 == same.sha256 != other.sha256
-    assert (one.name, one.kind, one.proof_labels, one.classes) == ("pixels", "image", None, ())
+    assert (one.name, kind_of(one.tuning), one.proof_labels, one.classes) == (
+        "pixels",
+        "image",
+        None,
+        (),
+    )
 
 
 def test_labels_tell_the_accuracy_and_teach_nothing(tmp_path: Path) -> None:
@@ -66,7 +72,7 @@ def test_what_is_a_pixel(
 ) -> None:
     np.save(tmp_path / "a.npy", inputs)
     samples = from_calibration(str(tmp_path / "a.npy"), shape, 0)
-    assert (samples.kind, samples.proof.dtype) == (kind, dtype)
+    assert (kind_of(samples.tuning), samples.proof.dtype) == (kind, dtype)
     assert samples.proof.shape[1:] == shape
 
 
@@ -78,7 +84,7 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").write_text("no image")
     samples = from_calibration(str(tmp_path / "deep"), (6, 5, 3), 0)
     assert (len(samples.tuning), len(samples.proof)) == (16, 4)
-    assert samples.kind == "image"
+    assert kind_of(samples.tuning) == "image"
     assert samples.name == "deep"
     (tmp_path / "deep" / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(UsageError, match=r"1 of 21 images .*broken\.jpg: expected a PNG or JPEG"):
