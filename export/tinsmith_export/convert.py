@@ -55,7 +55,7 @@ def convert(
     targets = tuple(
         _output(node, ranges[node.name], tuple(labels), classes) for node in graph.outputs
     )
-    int8 = with_names(int8, quantized.model, *_names(graph, sources))
+    int8 = with_names(int8, *_names(graph, sources))
     engine = create_backend("litert", int8, 1)
     expected: list[Input | Output] = [*sources, *targets]
     for tensor, wanted in zip((*engine.inputs, *engine.outputs), expected, strict=True):
@@ -86,7 +86,7 @@ def convert_floats(
     """Makes the float files, name to bytes, of a graph, the model that is the same, its inputs."""
     names = _names(graph, sources)
     return {
-        "model.float.tflite": with_names(to_float_tflite(reference), reference, *names),
+        "model.float.tflite": with_names(to_float_tflite(reference), *names),
         "model.float.onnx": to_onnx(graph, names[0]),
     }
 

@@ -75,9 +75,12 @@ def to_float_tflite(model: tf_keras.Model) -> bytes:
 
 def _converter(model: tf_keras.Model) -> Any:
     """A converter of the graph alone: that of a Keras model stores it first, 15 times as slow."""
-    (source,) = model.inputs
-    signature = tf.TensorSpec(source.shape, tf.float32, source.name)
-    graph = tf.function(lambda x: model(x, training=False)).get_concrete_function(signature)
+
+    def run(*inputs: tf.Tensor) -> Any:
+        return model(inputs if len(inputs) > 1 else inputs[0], training=False)
+
+    signature = [tf.TensorSpec(source.shape, tf.float32, source.name) for source in model.inputs]
+    graph = tf.function(run).get_concrete_function(*signature)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([graph], model)
     converter.experimental_lower_to_saved_model = False
     return converter
@@ -92,34 +95,22 @@ def _require_whole(data: bytes) -> None:
             raise ConversionError(f"TensorFlow's converter left out what {name} is computed from")
 
 
-def with_names(
-    data: bytes, model: tf_keras.Model, inputs: Sequence[str], outputs: Sequence[str]
-) -> bytes:
-    """Puts inputs and outputs into the model's order, under other names.
-
-    The converter sorts them its own way. What there is one of keeps the name that it has.
+def with_names(data: bytes, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+    """Puts other names to inputs and outputs; what there is one of keeps the name that it has.
 
     Args:
         data: a TFLite file.
-        model: what it was made of.
-        inputs: the names, in the model's order.
+        inputs: the names, in the file's order, which is the model's.
         outputs: the same of the outputs.
     """
     if len(inputs) == len(outputs) == 1:
         return data
-    document = schema.ModelT.InitFromPackedBuf(data, 0)
-    graph, (signature,) = document.subgraphs[0], document.signatureDefs
-    for side, keys, names in (
-        ("inputs", model.input_names, inputs),
-        ("outputs", model.output_names, outputs),
-    ):
-        entries = {entry.name.decode(): entry for entry in getattr(signature, side)}
-        ordered = [entries[key] for key in keys]
-        for entry, name in zip(ordered, names, strict=True) if len(names) > 1 else ():
-            entry.name = graph.tensors[entry.tensorIndex].name = name.encode()
-        setattr(signature, side, ordered)
-        setattr(graph, side, np.array([entry.tensorIndex for entry in ordered], np.int32))
-    return packed(document, len(data))
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    graph = model.subgraphs[0]
+    for tensors, names in ((graph.inputs, inputs), (graph.outputs, outputs)):
+        for index, name in zip(tensors, names, strict=True) if len(names) > 1 else ():
+            graph.tensors[index].name = name.encode()
+    return packed(model, len(data))
 
 
 def packed(model: Any, size: int) -> bytes:
