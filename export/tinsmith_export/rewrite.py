@@ -80,7 +80,8 @@ def strip_output_activations(graph: Graph) -> Graph:
     for output in graph.outputs:
         last = graph.node(output.inputs[0])
         function = last.config.get("function")
-        if function in ("softmax", "sigmoid") and len(last.shape) == 1:
+        # A sigmoid runs on integers too; of more than a row of numbers it is left to the engine.
+        if function == "softmax" or (function == "sigmoid" and len(last.shape) == 1):
             logits = replace(output, inputs=last.inputs).configured(activation=function)
             graph = graph.replaced(logits)
     return graph.pruned()

@@ -253,6 +253,20 @@ def test_an_output_that_is_used_inside(name: str) -> None:
     assert made.parity.max_difference_lsb <= 1, made.parity
 
 
+def test_the_heads_of_a_detector() -> None:
+    """A softmax over the classes of each place, and boxes."""
+    source = keras.Input(IMAGE)
+    x = L.Conv2D(6, 3, strides=2, activation="relu")(source)
+    scores = L.Softmax()(L.Reshape((18, 3))(L.Conv2D(6, 1)(x)))
+    boxes = L.Reshape((18, 4))(L.Conv2D(8, 1)(x))
+    made = compiled(settle(keras.Model(source, [scores, boxes])), count=40)
+    assert [(o.shape, o.activation) for o in made.outputs] == [
+        ((None, 18, 3), "softmax"),
+        ((None, 18, 4), "none"),
+    ]
+    assert made.parity.equal == made.parity.compared
+
+
 @pytest.mark.parametrize("shape", [(3,), (5, 3), (4, 4, 3)])
 def test_inputs_that_meet_at_once(shape: tuple[int, ...]) -> None:
     """Inputs have no range to give: they are rounded anew."""
