@@ -194,10 +194,9 @@ def test_files_name_and_order_tensors_as_the_manifest(made: Made) -> None:
 def test_what_is_an_output_already_is_a_copy_of_it(made: Made) -> None:
     _, exported, out = made("knot")
     layers = {layer.name: layer.kind for layer in exported.manifest.layers}
-    assert {name for name in layers if "/copy" in name} == {
-        "hidden/copy/scale",
-        "given/copy/scale",
-    }
+    copies = {name.removesuffix("/copy/scale") for name in layers if "/copy" in name}
+    # The gate's own sigmoid reads it, which may compute in float.
+    assert copies == {"hidden", "given", "gate"}
     for engine in ("litert", "onnx"):
         with load(out.with_suffix(".tin"), backend=engine) as loaded:
             found = loaded.predict((VALUES, PIXELS))
