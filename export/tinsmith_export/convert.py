@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tf_keras
+from numpy.typing import NDArray
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.floating import keep_float
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.graph import WEIGHTED, Graph, Node
 from tinsmith_export.onnx import to_int8_onnx, to_onnx
 from tinsmith_export.ranges import Range
 from tinsmith_export.recipe import Quantized
@@ -124,7 +126,33 @@ def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[s
                     f"layer `{node.name}`: TFLite's {side} has scale {scale:g} and zero point "
                     f"{zero_point}, expected {span}"
                 )
+        if node.kind in WEIGHTED:
+            _require_same_weights(node, product)
     return named
+
+
+def _require_same_weights(node: Node, product: Product) -> None:
+    """Checks that the TFLite file has a layer's own weights, rounded."""
+    steps = product.weight_scale.astype(np.float64)[:, None]
+    channels = node.kernel.shape[-1]
+    first = product.operator != "DEPTHWISE_CONV_2D"  # the output channels, in the file
+    codes = product.weights.reshape((channels, -1) if first else (-1, channels))
+    exact = node.kernel.reshape(-1, channels).T / steps
+    _require_close(node, "weight", codes if first else codes.T, exact, 0.51)
+    if product.bias is not None and "bias" in node.weights:
+        exact = node.weights["bias"] / (steps[:, 0] * product.input[0])
+        # In float32 the converter computes large codes to 24 bits.
+        _require_close(node, "bias", product.bias, exact, 1 + np.abs(exact) * 2**-22)
+
+
+def _require_close(
+    node: Node, what: str, codes: NDArray[Any], exact: NDArray[Any], allowed: Any
+) -> None:
+    off = np.abs(codes - exact)
+    if (off > allowed).any():
+        raise ConversionError(
+            f"layer `{node.name}`: a {what} in the TFLite file is {off.max():.3g} steps off"
+        )
 
 
 def _same(span: Range, scale: float, zero_point: int) -> bool:

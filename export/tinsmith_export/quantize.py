@@ -81,19 +81,25 @@ def fake_quantize(
         config = _LayerConfig(node.kind, ranges[node.name], weights.get(node.name))
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
-    return rebuild(_unclipped(graph), wrap)
+    return rebuild(_convertible(graph), wrap)
 
 
-def _unclipped(graph: Graph) -> Graph:
-    """Takes out the clips that the ranges of integers are anyway."""
-    return Graph(
-        tuple(
-            replace(node, config={k: v for k, v in node.config.items() if k != "clip"})
-            if node.kind in RANGED
-            else node
-            for node in graph.nodes
-        )
-    )
+def _convertible(graph: Graph) -> Graph:
+    """Takes out the clips that the ranges of integers are anyway, and makes equal biases unequal.
+
+    Where all biases of a layer are the same, TensorFlow's converter rounds one of them, in steps of
+    the first channel, and takes it for all.
+    """
+    nodes = []
+    for node in graph.nodes:
+        if node.kind in RANGED:
+            node = replace(node, config={k: v for k, v in node.config.items() if k != "clip"})
+        bias = node.weights.get("bias")
+        if bias is not None and len(bias) > 1 and np.all(bias == bias[0]):
+            bias = np.append(bias[:-1], np.nextafter(bias[-1], np.float32(np.inf)))
+            node = replace(node, weights={**node.weights, "bias": bias})
+        nodes.append(node)
+    return Graph(tuple(nodes))
 
 
 def rounded_kernels(

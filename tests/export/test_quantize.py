@@ -202,3 +202,26 @@ def test_no_product_of_two_codes_lies_between_two_codes_of_the_result(high: floa
     ratio = ranges["a"].scale * ranges["b"].scale / ranges["meet"].scale
     codes = np.arange(-255, 256)
     assert np.abs(np.multiply.outer(codes, codes) * ratio % 1 - 0.5).min() > 1e-5
+
+
+def of_equal_biases() -> keras.Model:
+    """Channels of different sizes, as a hard sigmoid behind a convolution has them: 0.5 to all."""
+    bias = keras.initializers.Constant(0.5)
+    convolution = L.Conv2D(4, 3, bias_initializer=bias, name="conv")
+    model = keras.Sequential([keras.Input((6, 6, 2)), convolution, L.Flatten(), L.Dense(3)])
+    kernel, bias = convolution.get_weights()
+    convolution.set_weights([kernel * [1, 2, 4, 8], bias])
+    return model
+
+
+def test_equal_biases_are_rounded_each_in_the_steps_of_its_channel() -> None:
+    found = compiled(of_equal_biases())
+    (product,) = (product for product in found.products if product.layer == "conv")
+    steps = product.weight_scale * product.input[0]
+    np.testing.assert_allclose(product.bias * steps, 0.5, rtol=1e-3)
+
+
+def test_a_bias_that_the_converter_got_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(np, "nextafter", lambda bias, _: bias)
+    with pytest.raises(ConversionError, match=r"`conv`: a bias in the TFLite file is .* steps off"):
+        compiled(of_equal_biases())
