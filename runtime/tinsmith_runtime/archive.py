@@ -26,23 +26,26 @@ _VERSION, _UNIX = 20, 3
 _1980_01_01 = 1 << 5 | 1
 _RW_R__R__ = 0o644 << 16
 _MAX_FILES = 64
-_CHUNK_BYTES = 1 << 16
 
 
 def pack(contents: Mapping[str, bytes]) -> bytes:
     """Packs files into a zip; the same content in the same order is the same bytes."""
-    return b"".join(_pieces(contents))
+    return b"".join(piece for _, piece in _pieces(contents))
 
 
-def is_packed(stream: "BinaryIO", contents: Mapping[str, bytes]) -> bool:
-    """Whether a file holds what `pack` makes of `contents`; takes no second copy of either."""
-    stream.seek(0)
-    for piece in _pieces(contents):
-        rest = memoryview(piece)
-        for start in range(0, len(piece), _CHUNK_BYTES):
-            chunk = rest[start : start + _CHUNK_BYTES]
-            if stream.read(len(chunk)) != chunk:
+def is_packed(
+    stream: "BinaryIO", contents: Mapping[str, bytes], places: Mapping[str, tuple[int, int]]
+) -> bool:
+    """Whether a file holds what `pack` makes of `contents`, which were read from `places` in it."""
+    position = 0
+    for name, piece in _pieces(contents):
+        if name is None:
+            stream.seek(position)
+            if stream.read(len(piece)) != piece:
                 return False
+        elif places[name] != (position, len(piece)):
+            return False
+        position += len(piece)
     return not stream.read(1)
 
 
@@ -73,7 +76,8 @@ def unpack(stream: "BinaryIO") -> dict[str, tuple[int, int]]:
     return places
 
 
-def _pieces(contents: Mapping[str, bytes]) -> Iterator[bytes]:
+def _pieces(contents: Mapping[str, bytes]) -> Iterator[tuple[str | None, bytes]]:
+    """The bytes of a zip, in order; with its name what is a file's."""
     directory = b""
     offset = 0
     for name, data in contents.items():
@@ -84,8 +88,9 @@ def _pieces(contents: Mapping[str, bytes]) -> Iterator[bytes]:
         entry = (_ENTRY_MAGIC, _VERSION, _UNIX, *shared, 0, 0, 0, _RW_R__R__, offset)
         directory += _ENTRY.pack(*entry) + title
         offset += len(header) + len(data)
-        yield header
-        yield data
-    yield directory
+        yield None, header
+        yield name, data
+    yield None, directory
     count = len(contents)
-    yield _END.pack(_END_MAGIC, 0, 0, count, count, len(directory), offset, 0)
+    end = _END.pack(_END_MAGIC, 0, 0, count, count, len(directory), offset, 0)
+    yield None, end

@@ -129,7 +129,7 @@ def _read_zip(path: "str | Path") -> Bundle:
             return stream.read(size_bytes)
 
         bundle = _collect(read, SIGNATURE in places)
-        if not is_packed(stream, bundle.files):
+        if not is_packed(stream, bundle.files, places):
             raise BundleError(f"the zip is not as tinsmith writes it: {_CURE}")
     return bundle
 

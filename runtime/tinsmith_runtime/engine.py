@@ -6,7 +6,6 @@ import ctypes
 import os
 import weakref
 from _thread import allocate_lock  # threading takes 1 ms to import
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -192,10 +191,9 @@ def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
             # What there is one of needs no name to be told apart.
             name = spec.name if len(specs) > 1 else found.name
             promised = TensorInfo(name, spec.sample_shape, dtype, scale, zero_point)
-            for field in fields(TensorInfo):
-                path = f"{side}[{index}].{field.name}"
-                pair = getattr(promised, field.name), getattr(found, field.name)
-                _agree(backend, variant, path, *pair)
+            for field in TensorInfo.__annotations__:
+                pair = getattr(promised, field), getattr(found, field)
+                _agree(backend, variant, f"{side}[{index}].{field}", *pair)
 
 
 def _agree(backend: Backend, variant: Variant, path: str, expected: object, got: object) -> None:

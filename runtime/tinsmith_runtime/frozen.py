@@ -1,11 +1,11 @@
 """Frozen dataclasses that are quick to define.
 
 `dataclass(frozen=True)` compiles six methods for each class: 0.5 ms, and `load` needs 16 classes,
-which made up a twentieth of the time to a first prediction. Here the classes share their methods.
-Otherwise they are what they would be: `asdict`, `fields` and `replace` take them.
+which made up a twentieth of the time to a first prediction. Here the classes share their methods,
+and look at their fields when somebody asks for them: `asdict`, `fields` and `replace` do, `load`
+does not, and so does without the module dataclasses.
 """
 
-from dataclasses import MISSING, FrozenInstanceError, dataclass
 from typing import TYPE_CHECKING, Any
 
 __all__ = ["frozen_dataclass"]
@@ -20,22 +20,32 @@ else:
         return _define
 
 
+class _Fields:
+    """Stands for a class's `__dataclass_fields__` until they are asked for."""
+
+    def __get__(self, record: Any, kind: type[Any]) -> Any:
+        from dataclasses import dataclass
+
+        return dataclass(init=False, repr=False, eq=False)(kind).__dataclass_fields__
+
+
 def _define(kind: type[Any]) -> type[Any]:
     for name, method in _METHODS.items():
         setattr(kind, name, method)
-    return dataclass(init=False, repr=False, eq=False)(kind)
+    return kind
 
 
 def _init(self: Any, *values: object, **named: object) -> None:
-    fields = self.__dataclass_fields__
-    found = dict(zip(fields, values, strict=False))
-    if len(values) > len(fields) or not named.keys() <= fields.keys() - found.keys():
-        raise TypeError(f"{type(self).__name__}: expected {', '.join(fields)}, each once")
+    kind = type(self)
+    names, defaults = kind.__annotations__, vars(kind)
+    found = dict(zip(names, values, strict=False))
+    if len(values) > len(names) or not named.keys() <= names.keys() - found.keys():
+        raise TypeError(f"{kind.__name__}: expected {', '.join(names)}, each once")
     found |= named
-    for name, field in fields.items():
-        if name not in found and field.default is MISSING:
-            raise TypeError(f"{type(self).__name__}: {name} is missing")
-        self.__dict__[name] = found.get(name, field.default)
+    for name in names:
+        if name not in found and name not in defaults:
+            raise TypeError(f"{kind.__name__}: {name} is missing")
+        self.__dict__[name] = found[name] if name in found else defaults[name]
 
 
 def _repr(self: Any) -> str:
@@ -52,10 +62,13 @@ def _hash(self: Any) -> int:
 
 
 def _refuse(self: Any, name: str, *value: object) -> None:
+    from dataclasses import FrozenInstanceError
+
     raise FrozenInstanceError(f"cannot assign to or delete field {name!r}")
 
 
 _METHODS = {
+    "__dataclass_fields__": _Fields(),
     "__init__": _init,
     "__repr__": _repr,
     "__eq__": _eq,

@@ -7,7 +7,6 @@ import json
 import math
 import reprlib
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Annotated, Any, TypeAlias
 
 from tinsmith_runtime.digest import sha256
@@ -291,6 +290,8 @@ class Manifest:
 
 def dump_manifest(manifest: Manifest) -> bytes:
     """Writes a manifest as canonical JSON with its own sha256 in it, so that no byte can change."""
+    from dataclasses import asdict  # what is read needs it not
+
     return _seal(asdict(manifest))
 
 

@@ -11,7 +11,6 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable
-from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from tinsmith_runtime.frozen import frozen_dataclass
@@ -69,7 +68,13 @@ def mismatch(path: str, expected: str, got: object) -> str:
 
 
 def _parse(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
-    if is_dataclass(kind):
+    if type(value) is kind is str:
+        # Few need the expression, which takes longer to compile than a manifest to parse.
+        if value.isprintable() or not re.search(_UNPRINTABLE, value):
+            return value
+    elif type(value) is kind and kind in (int, bool):
+        return value
+    elif isinstance(kind, type) and "__dataclass_fields__" in vars(kind):
         return _parse_dataclass(kind, value, path, problems)
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -90,15 +95,6 @@ def _parse(kind: Any, value: Any, path: str, problems: list[str]) -> Any:
             )
             for key, v in value.items()
         }
-    # Few texts need the expression, which takes longer to compile than a manifest to parse.
-    if (
-        kind is str
-        and type(value) is str
-        and (value.isprintable() or not re.search(_UNPRINTABLE, value))
-    ):
-        return value
-    if kind in (int, bool) and type(value) is kind:
-        return value
     if kind is float and type(value) in (int, float) and abs(value) <= sys.float_info.max:
         return float(value)
     problems.append(mismatch(path, _EXPECTED[origin or kind], value))
@@ -118,15 +114,15 @@ def _parse_dataclass(kind: Any, value: Any, path: str, problems: list[str]) -> A
         problems.append(mismatch(path, _EXPECTED[dict], value))
         return None
     prefix = f"{path}." if path else ""
-    known = {field.name: field for field in fields(kind)}
-    required = {name for name, field in known.items() if field.default is MISSING}
+    known = kind.__annotations__
+    required = known.keys() - vars(kind).keys()
     problems += [f"{prefix}{name}: missing" for name in known if name in required - value.keys()]
     problems += [
         f"{prefix}{reprlib.repr(name)}: unknown field" for name in value if name not in known
     ]
     found = {
-        name: _parse(field.type, value[name], prefix + name, problems)
-        for name, field in known.items()
+        name: _parse(hint, value[name], prefix + name, problems)
+        for name, hint in known.items()
         if name in value
     }
     return kind(**found) if found.keys() >= required else None

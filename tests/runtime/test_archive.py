@@ -23,7 +23,7 @@ def files_of(data: bytes) -> dict[str, bytes]:
 
 
 def packed(data: bytes, contents: dict[str, bytes]) -> bool:
-    return is_packed(io.BytesIO(data), contents)
+    return is_packed(io.BytesIO(data), contents, unpack(io.BytesIO(data)))
 
 
 @given(FILES)
