@@ -66,7 +66,8 @@ _MADE_WITH = (
     "ai-edge-litert",
     "onnxruntime",
 )
-_TOLERANCE = 1e-4  # of outputs that two Keras versions compute in a different order
+# Of outputs that are computed in another order: 1.2e-4 in a ResNet50 with random weights.
+_TOLERANCE = 5e-4
 _MAX_HELD_BACK = 5000
 _RANDOM_COUNT = 64
 
