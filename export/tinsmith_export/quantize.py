@@ -23,6 +23,8 @@ from tinsmith_export.rebuild import rebuild
 _MAX_BIAS_CODE = 2**28
 # A vpmaddubsw instruction adds two uint8 x int8 products in int16: 255 * (w1 + w2) <= 32767.
 _MAX_PAIR = 128
+# The converter widens a range of weights that is narrower than 1e-6, and rounds them again.
+_MIN_WEIGHT = 5.1e-7
 # Of the weights of a layer that is kept float.
 FLOAT_BITS = 32
 
@@ -144,7 +146,7 @@ def _least_weights(node: Node, source: Range) -> NDArray[np.float64]:
     A bias is stored in steps of the input's scale times the weights' scale.
     """
     bias = np.abs(node.weights.get("bias", np.zeros(node.kernel.shape[-1]))).astype(np.float64)
-    return np.maximum(127 * bias / (source.scale * _MAX_BIAS_CODE), 1e-8)
+    return np.maximum(127 * bias / (source.scale * _MAX_BIAS_CODE), _MIN_WEIGHT)
 
 
 def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:

@@ -225,3 +225,14 @@ def test_a_bias_that_the_converter_got_wrong_is_noticed(monkeypatch: pytest.Monk
     monkeypatch.setattr(np, "nextafter", lambda bias, _: bias)
     with pytest.raises(ConversionError, match=r"`conv`: a bias in the TFLite file is .* steps off"):
         compiled(of_equal_biases())
+
+
+def test_weights_near_zero_are_rounded_once() -> None:
+    """As ConvNeXt's are, whose layers begin scaled by 1e-6."""
+    convolution = L.Conv2D(4, 3, name="conv")
+    model = keras.Sequential([keras.Input((6, 6, 2)), convolution, L.Flatten(), L.Dense(3)])
+    kernel, bias = convolution.get_weights()
+    convolution.set_weights([kernel * 3e-7, bias])
+    found = compiled(model)
+    (product,) = (product for product in found.products if product.layer == "conv")
+    assert np.abs(product.weights).max() > 10
