@@ -138,14 +138,15 @@ def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(trust, tin
         stopped = {}
         for name in ("by-1", "by-15"):
             found, _ = moves(old, replace(report, variants=(rivals[name],)))
-            slower = is_slower(report.compare(name, "as-it-is").speed)
+            speed = report.compare(name, "as-it-is").speed
+            slower = is_slower(speed)
             stopped[name] = bool(failures([gate], found)) and slower
         assert not stopped["by-1"]
         assert report.variants[-1].accuracy == report.variants[-2].accuracy
         caught = caught or stopped["by-15"]
         if caught:
             break
-    assert caught
+    assert caught, (found, speed)
 
 
 def test_differences_are_put_in_words(make_report, spec):
