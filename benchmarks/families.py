@@ -92,11 +92,17 @@ def main() -> int:
 
 def apart(family: str, recipe: str) -> dict[str, Any]:
     """Measures a family in a new process; what goes wrong there is in its row."""
-    command = [sys.executable, __file__, family, "--recipe", recipe, "--one"]
+    found = in_process(__file__, family, "--recipe", recipe, "--one")
+    return {"family": family, "recipe": recipe, **found}
+
+
+def in_process(script: str, *words: str) -> dict[str, Any]:
+    """Runs a script in a new process; gives what it prints last, JSON, or its `error`."""
+    command = [sys.executable, script, *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        return {"family": family, "recipe": recipe, "error": lines[-1]}
+        return {"error": lines[-1]}
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -183,17 +189,24 @@ def photographs(size: int) -> Any:
     return np.stack(parts)
 
 
+def as_samples(inputs: Any) -> Any:
+    """Four fifths of the inputs to calibrate and tune on, one to prove on; no labels."""
+    from tinsmith_export import Samples
+
+    middle = len(inputs) * 4 // 5
+    return Samples("photographs", "0" * 64, inputs[:middle], None, inputs[middle:], None, ())
+
+
 def measure(family: str, recipe: str) -> dict[str, Any]:
     """Compiles a family and times both engines."""
     model, inputs, span = source(family)
 
     import resource
 
-    from tinsmith_export import Options, Samples, compile_model
+    from tinsmith_export import Options, compile_model
     from tinsmith_runtime import load
 
-    middle = len(inputs) * 4 // 5
-    samples = Samples("photographs", "0" * 64, inputs[:middle], None, inputs[middle:], None, ())
+    samples = as_samples(inputs)
     options = Options(input_range=span, recipe=recipe, qat_steps=QAT_STEPS, max_drop_pp=100.0)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "family.tin")
@@ -203,7 +216,7 @@ def measure(family: str, recipe: str) -> dict[str, Any]:
         latencies, codes = {}, []
         for backend in ("litert", "onnx"):
             with load(out, backend=backend) as loaded:
-                codes.append(loaded.predict_raw(inputs[middle:]).astype(int))
+                codes.append(loaded.predict_raw(samples.proof).astype(int))
                 times = []
                 for index in range(60):
                     one = inputs[index : index + 1]
@@ -215,8 +228,6 @@ def measure(family: str, recipe: str) -> dict[str, Any]:
     difference = abs(codes[0] - codes[1])
     sizes = {variant.id: variant.size_bytes for variant in exported.manifest.variants}
     return {
-        "family": family,
-        "recipe": recipe,
         "equal": float((difference == 0).mean()),
         "within_1": float((difference <= 1).mean()),
         "max_difference_lsb": int(difference.max()),

@@ -14,7 +14,6 @@ Runtime multiplies floats in.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from families import MODELS, photographs, source, write
+from families import MODELS, as_samples, in_process, photographs, source, write
 
 TITLE = "tinsmith's ONNX files against the naive routes'"
 # Rounds, the parts of them that intervals are drawn over, and calls of each file in a round.
@@ -66,14 +65,9 @@ def main() -> int:
 
 
 def _apart(model: str) -> str:
-    done = subprocess.run(
-        [sys.executable, __file__, model, "--one"], capture_output=True, text=True, check=False
-    )
-    name = model.partition("=")[0]
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        return f"| {name} | {reason} | | | | | | no |"
-    found = json.loads(done.stdout.splitlines()[-1])
+    name, found = model.partition("=")[0], in_process(__file__, model, "--one")
+    if "error" in found:
+        return f"| {name} | {found['error']} | | | | | | no |"
     times, floats, ratios, reasons = (
         found[key] for key in ("us", "float_products", "ratios", "reasons")
     )
@@ -106,11 +100,10 @@ def measure(name: str) -> dict[str, Any]:
     model, inputs, pixels = _source(name)
 
     from tinsmith_bench.rivals import as_floats
-    from tinsmith_export import Options, Samples, compile_model
+    from tinsmith_export import Options, compile_model
     from tinsmith_runtime import read_bundle
 
-    middle = len(inputs) * 4 // 5
-    samples = Samples(name, "0" * 64, inputs[:middle], None, inputs[middle:], None, ())
+    samples = as_samples(inputs)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "model.tin")
         options = Options(input_range=pixels, recipe="ptq", max_drop_pp=100.0)
@@ -120,10 +113,9 @@ def measure(name: str) -> dict[str, Any]:
         model.save(file)
         entry = bundle.manifest.input
         files, reasons = {"tinsmith": bundle.files["model.int8.onnx"]}, {}
-        reals = as_floats(inputs[:middle], bundle.manifest)
         given = {
             "model": file,
-            "inputs": reals,
+            "inputs": as_floats(samples.tuning, bundle.manifest),
             "labels": None,
             "grid": (entry.scale, entry.zero_point),
         }

@@ -21,7 +21,7 @@ from tinsmith_bench.report import (
     Variant,
 )
 from tinsmith_bench.samples import Samples
-from tinsmith_runtime.batch import Array, Arrays
+from tinsmith_runtime.batch import Array, Arrays, parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def describe(
 
 def _only(outputs: Arrays) -> Array:
     """The one output of a model that has targets."""
-    return outputs[0] if isinstance(outputs, tuple) else outputs
+    return parts(outputs)[0]
 
 
 def _float_of(one: Measured, others: Sequence[Measured]) -> Measured | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime import InputError, Manifest, UsageError
 from tinsmith_runtime.batch import Array, Arrays, joined, parts
+from tinsmith_runtime.checks import require_as_many
 from tinsmith_runtime.image import read_image
 from tinsmith_runtime.manifest import Input, Preprocessing
 from tinsmith_train import load_dataset
@@ -211,12 +212,10 @@ def check_samples(samples: Samples, manifest: Manifest) -> Samples:
         raise InputError(f"{samples.name}: {_expected_npz(manifest)}")
     pairs = zip(found, entries, strict=True)
     arrays = [_check_input(samples.name, array, entry, len(entries) > 1) for array, entry in pairs]
-    sizes = [len(array) for array in arrays]
-    if not all(sizes):
+    if not all(map(len, arrays)):
         raise InputError(f"{samples.name}: expected at least one sample, got none")
-    if len(set(sizes)) > 1:
-        raise InputError(f"{samples.name}: expected as many samples of each input, got {sizes}")
-    targets = _check_targets(samples, sizes[0], manifest)
+    require_as_many(samples.name, arrays)
+    targets = _check_targets(samples, len(arrays[0]), manifest)
     return replace(samples, inputs=joined(arrays), targets=targets)
 
 

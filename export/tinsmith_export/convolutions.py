@@ -30,6 +30,11 @@ def depthwise(
     return replace(node, kind="DepthwiseConv2D", config=settings, weights=weights)
 
 
+def as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """The shape of an image of one row with the same numbers in the same order."""
+    return 1, int(np.prod(shape[:-1], dtype=int)), shape[-1]
+
+
 def by_channel(
     node: Node, factor: NDArray[np.float32], offset: NDArray[np.float32] | None = None
 ) -> tuple[Node, ...]:
@@ -41,7 +46,7 @@ def by_channel(
     kernel = factor.reshape(1, 1, -1, 1)
     if len(node.shape) == 3:
         return (depthwise(node, kernel, offset),)
-    rows = (1, int(np.prod(node.shape[:-1], dtype=int)), node.shape[-1])
+    rows = as_image(node.shape)
     into = Node(f"{node.name}/image", "Reshape", node.inputs, rows)
     inner = replace(node, name=f"{node.name}/scale", inputs=(into.name,), shape=rows)
     middle = depthwise(inner, kernel, offset)
@@ -110,9 +115,9 @@ def dense_by_convolution(graph: Graph) -> Graph:
         if len(node.shape) == 3:
             graph = graph.replaced(image)
             continue
-        rows = int(np.prod(node.shape[:-1], dtype=int))
-        into = Node(f"{node.name}/image", "Reshape", node.inputs, (1, rows, kernel.shape[2]))
-        image = replace(image, inputs=(into.name,), shape=(1, rows, node.shape[-1]))
+        taken = as_image((*node.shape[:-1], kernel.shape[2]))
+        into = Node(f"{node.name}/image", "Reshape", node.inputs, taken)
+        image = replace(image, inputs=(into.name,), shape=as_image(node.shape))
         out = Node(f"{node.name}/values", "Reshape", (node.name,), node.shape)
         graph = graph.replaced(image, into).inserted(image, out)
     return graph

@@ -8,7 +8,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.graph import Graph, Node
 from tinsmith_export.tflite import layer_of, packed
-from tinsmith_runtime.backends import SIGN_BIT, litert, ort
+from tinsmith_runtime.backends import litert, ort, signed, unsigned
 from tinsmith_runtime.batch import Arrays, count, each, rows
 
 _COUNT = 16
@@ -43,9 +43,7 @@ def first_difference(
     owners = _owners(graph)
     found = litert.run_outputs(_open_tflite(tflite), chosen)
     there = {owners.get(name, layer_of(name)): values for name, values in found.items()}
-    found = ort.run_outputs(
-        _open_onnx(onnx_model, graph), each(lambda a: a.view(np.uint8) ^ SIGN_BIT, chosen)
-    )
+    found = ort.run_outputs(_open_onnx(onnx_model, graph), each(unsigned, chosen))
     here = {owners[name]: values for name, values in found.items() if name in owners}
     for node in graph.layers:
         output = f"{node.name}.output"
@@ -53,7 +51,7 @@ def first_difference(
             here[node.name] = _channels_last(node, found[output])
         if node.name not in there or node.name not in here:
             continue
-        other = (here[node.name] ^ SIGN_BIT).view(np.int8).reshape(there[node.name].shape)
+        other = signed(here[node.name]).reshape(there[node.name].shape)
         lsb = np.abs(there[node.name].astype(np.int16) - other).max()
         if lsb:
             return node.name, int(lsb)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tinsmith_export.graph import Graph, Node
 from tinsmith_export.ranges import Range
 from tinsmith_export.samples import Samples, kind_of
+from tinsmith_runtime.backends import signed
 from tinsmith_runtime.batch import Array, Arrays, joined, parts
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.features import quantize
@@ -65,7 +66,7 @@ class _Port:
     def codes(self, inputs: NDArray[Any]) -> NDArray[np.int8]:
         """What the int8 model takes, `int8 (N, …)`."""
         if self.source.kind == "image":
-            return (inputs ^ np.uint8(0x80)).view(np.int8)
+            return signed(inputs)
         return quantize(inputs.astype(np.float32), self.source.scale, self.source.zero_point)
 
 

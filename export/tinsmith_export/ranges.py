@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.convolutions import identity
+from tinsmith_export.convolutions import as_image, identity
 from tinsmith_export.graph import RELU, Graph, Node
 
 # A scale of so few bits that 255 of it, and every code's value, are exact in float32: what the
@@ -102,7 +102,7 @@ def separate(graph: Graph) -> Graph:
 
 def _by_image(graph: Graph, node: Node) -> tuple[Graph, Node]:
     """Computes a node on what is no image as one on an image, and gives that too."""
-    rows = (1, int(np.prod(node.shape[:-1], dtype=int)), node.shape[-1])
+    rows = as_image(node.shape)
     edges = dict.fromkeys(node.inputs)
     before = [
         Node(f"{node.name}/image{number or ''}", "Reshape", (edge,), rows)

@@ -12,14 +12,13 @@ from tinsmith_export.graph import Graph, Node
 from tinsmith_export.operators import READERS
 from tinsmith_export.trace import BATCH, Operator, Trace, distinct
 from tinsmith_runtime.errors import TinsmithError
+from tinsmith_runtime.manifest import MAX_TENSORS
 
 # Operators that only a quantized model has.
 ROUNDINGS = (
     *("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"),
     *("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4"),
 )
-# What a bundle's manifest takes.
-_MOST_TENSORS = 16
 # Layers that are more than one operator which is missing.
 _FAMILIES = {
     "recurrent layers are not compiled": (
@@ -57,9 +56,9 @@ class Reader:
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, str] = {}  # tensor to node
         for kind, found in (("inputs", trace.inputs), ("outputs", trace.outputs)):
-            if len(found) > _MOST_TENSORS:
+            if len(found) > MAX_TENSORS:
                 raise TinsmithError(
-                    f"{trace.model}: expected at most {_MOST_TENSORS} {kind}, got {len(found)}: "
+                    f"{trace.model}: expected at most {MAX_TENSORS} {kind}, got {len(found)}: "
                     "join some with a Concatenate layer, or compile a part, keras.Model(INPUTS, "
                     "OUTPUTS)"
                 )

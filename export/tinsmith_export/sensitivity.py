@@ -47,10 +47,11 @@ def measure(
     if alone:
         model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
         exact = model.run(inputs, (), ())
+        reference = leveled(exact, exact)
         for done, node in enumerate(layers, 1):
             kernels = {node.name} & quantized.weight_bits.keys()
             found = model.run(inputs, kernels, {node.name})
-            pair = leveled(exact, exact), leveled(found, exact)
+            pair = reference, leveled(found, exact)
             lost = 100 * (1 - agreement(*pair)) if classes else None
             costs[node.name] = lost, sqnr_db(*pair)
             report(done, len(layers))

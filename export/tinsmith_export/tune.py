@@ -49,9 +49,8 @@ def tune(
 
     The loss is the mean squared error between its outputs and the float model's, the mean over the
     outputs, each measured by its own spread; and, where there are labels, a little cross-entropy
-    with them. Adam with cosine decay. Step 0, which is
-    post-training quantization, is a checkpoint like the others, so tuning never makes things worse
-    on the inputs held back.
+    with them. Adam with cosine decay. Step 0, which is post-training quantization, is a checkpoint
+    like the others, so tuning never makes things worse on the inputs held back.
 
     Args:
         model: from `fake_quantize`.
@@ -77,7 +76,7 @@ def tune(
         with tf.GradientTape() as tape:
             found = model(x, training=True)
             triples = zip(tf.nest.flatten(found), tf.nest.flatten(outputs), spreads, strict=True)
-            errors = [tf.reduce_mean(tf.square((y - wanted) / s)) for y, wanted, s in triples]
+            errors = [tf.reduce_mean(tf.square((one - other) / s)) for one, other, s in triples]
             loss = tf.add_n(errors) / len(errors)
             if labelled:
                 wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(y[0], found)

@@ -31,12 +31,17 @@ def batch_checker(inputs: Sequence[Input]) -> Callable[[object], Arrays]:
     def check(batch: object) -> Arrays:
         found = zip(checks, names, _in_order(batch, names), strict=True)
         arrays = tuple(check_one(name, array) for check_one, name, array in found)
-        sizes = [len(array) for array in arrays]
-        if len(set(sizes)) > 1:
-            raise InputError(f"batch: expected as many samples of each input, got {sizes}")
+        require_as_many("batch", arrays)
         return arrays
 
     return check
+
+
+def require_as_many(name: str, arrays: Sequence[Array]) -> None:
+    """Raises an `InputError` unless all arrays have the same first axis."""
+    sizes = [len(array) for array in arrays]
+    if len(set(sizes)) > 1:
+        raise InputError(f"{name}: expected as many samples of each input, got {sizes}")
 
 
 def _in_order(batch: object, names: list[str]) -> Sequence[object]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinsmith_runtime.backends import SIGN_BIT, Backend, Operator, TensorInfo, create_backend
+from tinsmith_runtime.backends import Backend, Operator, TensorInfo, create_backend, signed
 from tinsmith_runtime.batch import concatenate, each, joined, rows
 from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
@@ -172,11 +172,7 @@ def _encoder(entry: Input, integer: bool, dtype: np.dtype[Any]) -> Callable[[Arr
 
 def to_int8(codes: Arrays) -> Arrays:
     """Gives codes as int8, whichever way an engine has them; floats are left alone."""
-    return each(_to_int8, codes)
-
-
-def _to_int8(codes: Array) -> Array:
-    return (codes ^ SIGN_BIT).view(np.int8) if codes.dtype == np.uint8 else codes
+    return each(signed, codes)
 
 
 def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:

@@ -15,11 +15,11 @@ from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.record import Rule, mismatch, parse_record
 
 FORMAT_VERSION = 1
+MAX_TENSORS = 16
 ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}
 
 _MAX_ELEMENTS = 1 << 26
 _MAX_AXES = 8
-_MAX_TENSORS = 16
 # What goes with each kind of input: the dtype that a user passes, and the layout.
 _INPUTS = {"image": ("uint8", "NHWC"), "features": ("float32", None)}
 
@@ -35,7 +35,7 @@ def _batch_first(shape: tuple[int | None, ...]) -> bool:
 
 
 def _few(kind: str) -> Rule:
-    return Rule(f"1 to {_MAX_TENSORS} {kind}", lambda found: 0 < len(found) <= _MAX_TENSORS)
+    return Rule(f"1 to {MAX_TENSORS} {kind}", lambda found: 0 < len(found) <= MAX_TENSORS)
 
 
 def _is_digest(text: str) -> bool:

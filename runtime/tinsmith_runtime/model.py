@@ -158,12 +158,12 @@ class Model:
     @property
     def input(self) -> Input:
         """The first input."""
-        return self.manifest.inputs[0]
+        return self.manifest.input
 
     @property
     def output(self) -> Output:
         """The first output."""
-        return self.manifest.outputs[0]
+        return self.manifest.output
 
     @property
     def labels(self) -> tuple[str, ...]:

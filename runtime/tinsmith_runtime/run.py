@@ -140,7 +140,7 @@ def _answer(model: Model, sample: Sample, arguments: argparse.Namespace) -> dict
 def _words(answer: dict[str, Any]) -> str:
     name, found = answer.values()
     if "outputs" in answer:
-        return f"{name}: " + "  ".join(f"{each} {_numbers(found[each])}" for each in found)
+        return f"{name}: " + "  ".join(f"{output} {_numbers(found[output])}" for output in found)
     if "values" in answer:
         return f"{name}: {_numbers(found)}"
     words = "  ".join(f"{p['label']} {p['probability']:.1%}" for p in found)

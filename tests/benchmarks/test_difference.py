@@ -121,12 +121,13 @@ def trust(monkeypatch):
 def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(trust, tiny, tiny_samples):
     """All three are timed in the same rounds, so that a busy machine does not decide the test.
 
-    It widens the intervals all the same, until 15 % may be chance: then it is measured again.
+    It widens the interval of two reports all the same, where one process of six was slow: then it
+    is measured again.
     """
     factors = {"as-it-is": 1.0, "by-1": 1.01, "by-15": 1.15}
     gate = parse_gate("latency_us_p50 > 1.10x")
-    caught = False
-    for _ in range(3):
+    caught = {}
+    for _ in range(8):
         report = bench(
             [tiny],
             data=tiny_samples,
@@ -135,18 +136,15 @@ def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(trust, tin
         )
         rivals = {one.id: replace(one, id="engine") for one in report.variants if one.id in factors}
         old = replace(report, variants=(rivals["as-it-is"],))
-        stopped = {}
         for name in ("by-1", "by-15"):
             found, _ = moves(old, replace(report, variants=(rivals[name],)))
-            speed = report.compare(name, "as-it-is").speed
-            slower = is_slower(speed)
-            stopped[name] = bool(failures([gate], found)) and slower
-        assert not stopped["by-1"]
+            slower = is_slower(report.compare(name, "as-it-is").speed)
+            caught[name] = bool(failures([gate], found)), slower
+        assert caught["by-1"] == (False, False)
         assert report.variants[-1].accuracy == report.variants[-2].accuracy
-        caught = caught or stopped["by-15"]
-        if caught:
+        if all(caught["by-15"]):
             break
-    assert caught, (found, speed)
+    assert caught["by-15"] == (True, True), found
 
 
 def test_differences_are_put_in_words(make_report, spec):

@@ -15,6 +15,7 @@ from tinsmith_runtime.backends.protocol import (
     arithmetic,
     require_shapes,
     require_tensors,
+    signed,
 )
 from tinsmith_runtime.batch import parts
 from tinsmith_runtime.errors import BackendError, BundleError
@@ -98,8 +99,7 @@ class LiteRtBackend(Backend):
             self._interpreter.allocate_tensors()
             self._buffer = np.empty(arrays[0].shape, np.uint8)
         for array, index in zip(arrays, self._sources, strict=True):
-            codes = (array ^ SIGN_BIT).view(np.int8) if array.dtype == np.uint8 else array
-            self._interpreter.set_tensor(index, codes)
+            self._interpreter.set_tensor(index, signed(array))
 
     def profile(self, batch: Arrays) -> tuple[Operator, ...]:
         """See `Backend.profile`: the Python face of LiteRT 2.3 names operators, and times none."""

@@ -15,6 +15,8 @@ from tinsmith_runtime.backends.protocol import (
     arithmetic,
     require_shapes,
     require_tensors,
+    signed,
+    unsigned,
 )
 from tinsmith_runtime.batch import count, each, numbered, parts, rows
 from tinsmith_runtime.errors import BackendError, BundleError
@@ -64,15 +66,15 @@ class OrtBackend(Backend):
         """See `Backend.run`."""
         try:
             if isinstance(batch, tuple):
-                signed = self._feed(batch)
+                as_int8 = self._feed(batch)
             # One array takes no loop: what a small model computes takes microseconds.
             elif batch.shape != self._source.shape:
-                signed = self._feed((batch,))
+                as_int8 = self._feed((batch,))
             elif batch.dtype == np.int8:
-                signed = True
+                as_int8 = True
                 np.bitwise_xor(batch.view(np.uint8), SIGN_BIT, self._source)
             else:
-                signed = False
+                as_int8 = False
                 np.copyto(self._source, batch)
             self._session.run_with_iobinding(self._binding)
         except BackendError:
@@ -80,8 +82,8 @@ class OrtBackend(Backend):
         except Exception as error:  # see `_open`
             raise BackendError(f"ONNX Runtime refuses the batch: {error}") from error
         if self._several:
-            return tuple(_taken(target, signed) for target in self._targets)
-        return _taken(self._target, signed)
+            return tuple(_taken(target, as_int8) for target in self._targets)
+        return _taken(self._target, as_int8)
 
     def _feed(self, arrays: tuple[Array, ...]) -> bool:
         """Copies the inputs to where the session reads; says whether any of them is int8."""
@@ -89,7 +91,7 @@ class OrtBackend(Backend):
         if arrays[0].shape != self._source.shape:
             self._bind(len(arrays[0]))
         for array, source in zip(arrays, self._sources, strict=True):
-            np.copyto(source, _unsigned(array))
+            np.copyto(source, unsigned(array))
         return any(array.dtype == np.int8 for array in arrays)
 
     def profile(self, batch: Arrays) -> tuple[Operator, ...]:
@@ -101,7 +103,7 @@ class OrtBackend(Backend):
         options = _options(self._threads)
         options.enable_profiling = True
         names = [info.name for info in self.inputs]
-        batch = each(_unsigned, batch)
+        batch = each(unsigned, batch)
         with tempfile.TemporaryDirectory() as folder:
             options.profile_file_prefix = str(Path(folder, "profile"))
             session = _open(self._model, options)
@@ -121,13 +123,9 @@ class OrtBackend(Backend):
         return tuple(Operator(*key, _typical(times)) for key, times in nodes.items())
 
 
-def _taken(target: Array, signed: bool) -> Array:
+def _taken(target: Array, as_int8: bool) -> Array:
     """A copy of what the session wrote, which it will write over."""
-    return (target ^ SIGN_BIT).view(np.int8) if signed else target.copy()
-
-
-def _unsigned(array: Array) -> Array:
-    return array.view(np.uint8) ^ SIGN_BIT if array.dtype == np.int8 else array
+    return signed(target) if as_int8 else target.copy()
 
 
 def _reserve(bind: Callable[..., None], tensors: Sequence[TensorInfo], size: int) -> list[Array]:
@@ -169,10 +167,7 @@ def run_outputs(model: bytes, batch: Arrays) -> dict[str, Array]:
         batch: for each input, in the file's order, `(N, ...)` of its dtype; uint8 codes where
             `OrtBackend` takes int8 ones.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    session = _open(model, _options(1))
     names = [output.name for output in session.get_outputs()]
     inputs = [source.name for source in session.get_inputs()]
     found = session.run(names, dict(zip(inputs, parts(batch), strict=True)))

@@ -18,6 +18,16 @@ SIGN_BIT = np.uint8(0x80)
 """`code ^ SIGN_BIT`: from an int8 code to the same plus 128 as uint8, and back."""
 
 
+def signed(codes: Array) -> Array:
+    """Gives `uint8` codes, which are 128 more, as `int8`; anything else is left alone."""
+    return (codes ^ SIGN_BIT).view(np.int8) if codes.dtype == np.uint8 else codes
+
+
+def unsigned(codes: Array) -> Array:
+    """Gives `int8` codes as the same plus 128, `uint8`; anything else is left alone."""
+    return codes.view(np.uint8) ^ SIGN_BIT if codes.dtype == np.int8 else codes
+
+
 @frozen_dataclass(frozen=True)
 class TensorInfo:
     """What an engine reports of a tensor; `scale` 0 where it is not quantized.
