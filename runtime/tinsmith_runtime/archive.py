@@ -8,6 +8,7 @@ APPNOTE.TXT 6.3.10 of PKWARE, 4.3.7 (local header), 4.3.12 (directory), 4.3.16 (
 import struct
 from binascii import crc32
 from collections.abc import Iterator, Mapping
+from os import SEEK_END
 from typing import TYPE_CHECKING
 
 from tinsmith_runtime.errors import BundleError
@@ -56,10 +57,10 @@ def unpack(stream: "BinaryIO") -> dict[str, tuple[int, int]]:
         Name to the place of its first byte and its size in bytes.
 
     Raises:
-        BundleError: it is not a zip, or a file is compressed.
+        BundleError: it is not a zip, a file is compressed, or ends beyond it.
     """
     places: dict[str, tuple[int, int]] = {}
-    position = 0
+    end, position = stream.seek(0, SEEK_END), stream.seek(0)
     while (header := stream.read(_LOCAL.size)).startswith(_LOCAL_MAGIC):
         if len(header) < _LOCAL.size or len(places) == _MAX_FILES:
             raise BundleError(f"expected a zip of at most {_MAX_FILES} whole files")
@@ -70,6 +71,8 @@ def unpack(stream: "BinaryIO") -> dict[str, tuple[int, int]]:
         position += _LOCAL.size + name_size + extra
         places[name] = position, size
         position += size
+        if position > end:
+            raise BundleError(f"expected a whole zip: {name!r} ends beyond its {end} bytes")
         stream.seek(position)
     if not header.startswith((_ENTRY_MAGIC, _END_MAGIC)):
         raise BundleError(f"expected a zip: byte {position} is no part of one")

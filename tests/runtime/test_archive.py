@@ -72,6 +72,14 @@ def test_compressed_entry_is_not_unpacked(zipped, method: int):
         unpack(io.BytesIO(data))
 
 
+def test_file_that_ends_beyond_the_zip():
+    """4 GB are more than a 32-bit machine can seek to in memory."""
+    data = bytearray(pack({"a": b"abc"}))
+    data[18:22] = b"\xff" * 4
+    with pytest.raises(BundleError, match=f"'a' ends beyond its {len(data)} bytes"):
+        unpack(io.BytesIO(data))
+
+
 def test_no_zip():
     with pytest.raises(BundleError, match="expected a zip: byte 0 is no part of one"):
         unpack(io.BytesIO(b"no"))
