@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinsmith_bench.accuracy import mcnemar
 from tinsmith_bench.difference import (
@@ -20,6 +22,10 @@ from tinsmith_bench.tables import TextTable
 # Shown even where they did not move.
 _ALWAYS = ("latency_us_p50", "accuracy", "mae", "size_bytes")
 
+# A machine is faster one day than another. What has not changed between two reports says by how
+# much; of three, two outvote one that did change for a reason that no report knows.
+_MIN_UNCHANGED = 3
+
 Moved = tuple[float, float, Estimate, bool]
 """Old, new, their ratio, and whether the difference is real."""
 
@@ -33,7 +39,8 @@ class Move:
         metric: its name: see `METRICS`.
         old: the value in the old report.
         new: the value in the new one.
-        ratio: new over old, with its interval at 95 % where there is one.
+        ratio: new over old, with its interval at 95 % where there is one; of times, the machine's
+            own drift between the reports is taken out where enough has not changed.
         is_real: whether it moved more than chance explains.
     """
 
@@ -64,10 +71,11 @@ class Metric:
 
 @dataclass(frozen=True)
 class _Pair:
-    """The same variant in two reports."""
+    """The same variant in two reports, and all others that have not changed, old and new."""
 
     old: Variant
     new: Variant
+    unchanged: Sequence[tuple[Variant, Variant]]
     methods: tuple[Method, Method]
     is_same_data: bool
 
@@ -85,17 +93,34 @@ def moves(old: Report, new: Report) -> tuple[list[Move], list[str]]:
     notes = list(_obstacles(old, new))
     same_machine = old.machine.is_same(new.machine)
     same_data = old.dataset.sha256 == new.dataset.sha256
-    before = {one.id: one for one in old.variants}
+    steady = _unchanged(old, new)
     found = []
-    for variant in new.variants:
-        if variant.id not in before:
-            continue
-        pair = _Pair(before[variant.id], variant, (old.method, new.method), same_data)
+    for before, variant in _pairs(old, new):
+        others = [pair for pair in steady if pair[1] is not variant]
+        unchanged = others if len(others) >= _MIN_UNCHANGED else []
+        pair = _Pair(before, variant, unchanged, (old.method, new.method), same_data)
         for name, metric in METRICS.items():
             moved = metric.moved(pair) if same_machine or not metric.is_timing else None
             if moved:
                 found.append(Move(variant.id, name, *moved))
     return found, notes
+
+
+def _pairs(old: Report, new: Report) -> list[tuple[Variant, Variant]]:
+    before = {one.id: one for one in old.variants}
+    return [(before[one.id], one) for one in new.variants if one.id in before]
+
+
+def _unchanged(old: Report, new: Report) -> list[tuple[Variant, Variant]]:
+    """What should take as long in both reports: the same software on a file of the same size."""
+    before, after = (
+        (report.tinsmith, report.machine.python, report.method.threads[0]) for report in (old, new)
+    )
+    return [
+        (its, mine)
+        for its, mine in (_pairs(old, new) if before == after else [])
+        if (its.engine_version, its.size_bytes) == (mine.engine_version, mine.size_bytes)
+    ]
 
 
 def _obstacles(old: Report, new: Report) -> Iterator[str]:
@@ -117,6 +142,14 @@ def _obstacles(old: Report, new: Report) -> Iterator[str]:
         )
     if old.method.threads[0] != new.method.threads[0]:
         yield (f"The threads differ: {old.method.threads[0]} before, {new.method.threads[0]} now.")
+    steady = _unchanged(old, new) if old.machine.is_same(new.machine) else []
+    if len(steady) >= _MIN_UNCHANGED:
+        drift = median(mine.speed.latency_us.p50 / its.speed.latency_us.p50 for its, mine in steady)
+        if abs(drift - 1) > SPEED_MARGIN:
+            yield (
+                f"What has not changed takes {drift:.2f} times as long now: the machine does, so "
+                "that is taken out of the ratios of times."
+            )
     before, after = {one.id for one in old.variants}, {one.id for one in new.variants}
     for what, names in (("before", before - after), ("now", after - before)):
         if names:
@@ -124,22 +157,36 @@ def _obstacles(old: Report, new: Report) -> Iterator[str]:
 
 
 def _latency(way: str, quantile: str) -> Callable[[_Pair], Moved]:
+    def latency(variant: Variant) -> Latency:
+        return getattr(variant.speed, way)  # type: ignore[no-any-return]
+
+    def rounds(variant: Variant) -> NDArray[np.float64]:
+        return np.array(getattr(latency(variant), f"rounds_{quantile}"))
+
+    def drift(others: Sequence[Variant], levels: Sequence[float]) -> NDArray[np.float64] | float:
+        """How slow the machine was in each round, by those that have not changed."""
+        relative = [rounds(one) / level for one, level in zip(others, levels, strict=True)]
+        return np.median(relative, axis=0) if relative else 1.0
+
     def moved(pair: _Pair) -> Moved:
-        its: Latency = getattr(pair.old.speed, way)
-        mine: Latency = getattr(pair.new.speed, way)
-        rounds = [np.array(getattr(side, f"rounds_{quantile}")) for side in (mine, its)]
         before, after = pair.methods
+        its, mine = (getattr(latency(one), quantile) for one in (pair.old, pair.new))
+        old, new = [one for one, _ in pair.unchanged], [one for _, one in pair.unchanged]
+        levels = [getattr(latency(one), quantile) for one in old]
         ratio = unpaired_ratio(
-            rounds[0],
-            rounds[1],
+            rounds(pair.new) / drift(new, levels),
+            rounds(pair.old) / drift(old, levels),
             (after.processes, before.processes),
             np.random.default_rng(after.seed),
         )
         # A run that was disturbed from end to end knows nothing of it; its fastest calls do.
-        fastest = mine.min / its.min
-        faster = ratio.high < 1 - SPEED_MARGIN and fastest < 1
-        slower = ratio.low > 1 + SPEED_MARGIN and fastest > 1
-        return getattr(its, quantile), getattr(mine, quantile), ratio, faster or slower
+        fastest = latency(pair.new).min / latency(pair.old).min
+        if pair.unchanged:
+            fastest /= median(latency(b).min / latency(a).min for a, b in pair.unchanged)
+        # What only the correction sees may as well be another that it took for unchanged.
+        faster = max(ratio.high, mine / its) < 1 - SPEED_MARGIN and fastest < 1
+        slower = min(ratio.low, mine / its) > 1 + SPEED_MARGIN and fastest > 1
+        return its, mine, ratio, faster or slower
 
     return moved
 

@@ -65,6 +65,64 @@ def test_a_slow_run_that_its_fastest_calls_deny_is_no_regression(two):
     assert failed(["latency_us_p50 > 1.10x"], old, new) == []
 
 
+@pytest.fixture
+def all_engines(make_report, spec):
+    """Reports on all four variants, the machine and int8 on LiteRT so many times as slow."""
+
+    def make(machine=1.0, slowed=1.0, **changes):
+        levels = {"litert": (100.0, 50.0 * slowed), "onnx": (80.0, 70.0)}
+        return make_report(
+            *(
+                spec(engine, precision, machine * level, **changes)
+                for engine, pair in levels.items()
+                for precision, level in zip(("float", "int8"), pair, strict=True)
+            )
+        )
+
+    return make
+
+
+def really_moved(old, new):
+    found = moved(old, new).items()
+    return {key: move.ratio.value for key, move in found if move.is_real}
+
+
+@pytest.mark.parametrize("drift", [0.8, 0.95, 1.0, 1.25, 1.8])
+def test_a_machine_that_was_faster_then_is_no_regression(all_engines, drift):
+    old, new = all_engines(), all_engines(machine=drift)
+    assert really_moved(old, new) == {}
+    _, notes = moves(old, new)
+    expected = f"What has not changed takes {drift:.2f} times as long now"
+    assert [note[: len(expected)] for note in notes] == ([] if drift == 1 else [expected])
+
+
+@pytest.mark.parametrize("drift", [0.95, 1.0, 1.25, 1.8])
+def test_a_regression_is_found_whatever_the_machine_does(all_engines, drift):
+    """Both metrics of the slowed variant, and of no other, by as much as it was slowed."""
+    found = really_moved(all_engines(), all_engines(machine=drift, slowed=1.15))
+    assert found.keys() == {
+        ("int8-tflite", f"{way}_us_{quantile}")
+        for way in ("latency", "engine")
+        for quantile in ("p50", "p90")
+    }
+    assert all(value == pytest.approx(1.15, abs=0.01) for value in found.values())
+
+
+def test_times_are_not_relative_to_what_may_have_changed(all_engines):
+    """A new version of tinsmith, Python or the engine, or a model of another size."""
+    old, new = all_engines(), all_engines(machine=1.25)
+    machine = replace(new.machine, python="3.99")
+    engines = [replace(one, engine_version="Newer 2.0") for one in new.variants]
+    for changed in (
+        replace(new, tinsmith="99"),
+        replace(new, machine=machine),
+        replace(new, variants=tuple(engines)),
+        all_engines(machine=1.25, size_bytes=50_000),
+    ):
+        slower = {name for name, metric in really_moved(old, changed) if metric != "size_bytes"}
+        assert slower == {one.id for one in old.variants}
+
+
 def test_accuracy_fails_by_points_and_only_beyond_chance(two):
     gate = "accuracy < -0.2pp"
     assert failed([gate], *two(correct=9_900)) == [(gate, "int8-tflite")]
