@@ -52,9 +52,10 @@ BOMB_BYTES = 1 << 30
 
 def seal(tree: dict[str, Any]) -> bytes:
     """A manifest with its own hash, as tinsmith writes it."""
-    tree = {key: value for key, value in tree.items() if key != "manifest_sha256"}
-    digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
-    return (json.dumps({**tree, "manifest_sha256": digest}, indent=1) + "\n").encode()
+    text = json.dumps({k: v for k, v in tree.items() if k != "manifest_sha256"}, indent=1)
+    text = text.removesuffix("\n}")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return f'{text},\n "manifest_sha256": "{digest}"\n}}\n'.encode()
 
 
 def zipped(entries: list[tuple[str, bytes]], **fields: object) -> bytes:

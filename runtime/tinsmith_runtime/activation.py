@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tinsmith_runtime.backends.protocol import signed
+
 if TYPE_CHECKING:  # numpy.typing is left to programs that use it
     from collections.abc import Callable
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:  # numpy.typing is left to programs that use it
 
     Decode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 
+# Numpy divides arrays of one shape in less time, so up to here each class gets a sum of its own.
+_MAX_SQUARE = 64
 # Up to here no power of a code, and no sum of them, leaves the range of float32: exp(80) is 6e34.
 _MAX_SOFTMAX_SCALE = 80 / 128
 
@@ -48,20 +52,21 @@ def code_decoder(output: Output, dtype: np.dtype[Any]) -> Decode:
     Returns:
         A function from codes `(N, ...)` to a new `float32 (N, ...)`.
     """
-    codes = np.arange(256) - 128
-    if dtype == np.int8:
-        codes = np.roll(codes, 128)  # a negative index counts from the end
-    reals = (codes - np.float32(output.zero_point)) * np.float32(output.scale)
-    if output.activation != "softmax":
-        return ACTIVATIONS[output.activation](reals.astype(np.float32)).take
-    if output.scale > _MAX_SOFTMAX_SCALE:
+    places = np.arange(256, dtype=np.uint8)
+    # An int8 code is a place of its own: a negative index counts from the end.
+    codes = (places.view(np.int8) if dtype == np.int8 else signed(places)).astype(np.float64)
+    if output.activation == "softmax" and output.scale <= _MAX_SOFTMAX_SCALE:
+        powers = np.exp(codes * output.scale).astype(np.float32)
+        classes = output.shape[-1] or 0
+        ones = np.ones((classes, classes if classes <= _MAX_SQUARE else 1), np.float32)
+
+        def softmax(found: NDArray[Any]) -> NDArray[np.float32]:
+            chosen: NDArray[np.float32] = powers.take(found)
+            chosen /= chosen.dot(ones)  # the product with ones is a sum, in half the time
+            return chosen
+
+        return softmax
+    reals = ((codes - output.zero_point) * np.float32(output.scale)).astype(np.float32)
+    if output.activation == "softmax":
         return lambda found: _softmax(reals.take(found))
-    powers = np.exp(codes * np.float64(output.scale)).astype(np.float32)
-    ones = np.ones((output.shape[-1] or 0, 1), np.float32)
-
-    def softmax(found: NDArray[Any]) -> NDArray[np.float32]:
-        chosen: NDArray[np.float32] = powers.take(found)
-        chosen /= chosen.dot(ones)  # the product with ones is a sum, in half the time
-        return chosen
-
-    return softmax
+    return ACTIVATIONS[output.activation](reals).take

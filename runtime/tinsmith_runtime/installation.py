@@ -4,13 +4,12 @@ The folder holds each bundle as `<sha256>.tin`, and `installed.json`, which name
 the previous one. Both change in the one rename of that file; that is all a switch is.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinsmith_runtime.errors import BundleError
 from tinsmith_runtime.manifest import Digest
-from tinsmith_runtime.record import parse_record
+from tinsmith_runtime.record import parse_record, read_json
 
 RECORD = "installed.json"
 
@@ -35,7 +34,7 @@ def read_installation(folder: Path) -> Installation | None:
         BundleError: the record is damaged.
     """
     try:
-        return parse_record(Installation, json.loads((folder / RECORD).read_bytes()))
+        return parse_record(Installation, read_json((folder / RECORD).read_text("utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, RecursionError) as error:

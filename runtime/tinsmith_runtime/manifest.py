@@ -3,21 +3,22 @@
 Unknown fields are refused: a manifest says nothing that this version does not understand.
 """
 
-import json
 import math
 import reprlib
 from collections.abc import Iterator
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, TypeAlias
 
 from tinsmith_runtime.digest import sha256
 from tinsmith_runtime.errors import BundleError
 from tinsmith_runtime.frozen import frozen_dataclass
-from tinsmith_runtime.record import Rule, mismatch, parse_record
+from tinsmith_runtime.record import Rule, mismatch, parse_record, read_json
 
 FORMAT_VERSION = 1
 MAX_TENSORS = 16
 ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}
 
+# The last field: no byte before it can change, and after it there is one way to go on.
+_SEAL = b',\n "manifest_sha256":'
 _MAX_ELEMENTS = 1 << 26
 _MAX_AXES = 8
 # What goes with each kind of input: the dtype that a user passes, and the layout.
@@ -290,9 +291,11 @@ class Manifest:
 
 def dump_manifest(manifest: Manifest) -> bytes:
     """Writes a manifest as canonical JSON with its own sha256 in it, so that no byte can change."""
-    from dataclasses import asdict  # what is read needs it not
+    import json  # what is read needs neither
+    from dataclasses import asdict
 
-    return _seal(asdict(manifest))
+    text = json.dumps(asdict(manifest), indent=1).removesuffix("\n}")
+    return _sealed(text.encode())
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -306,23 +309,23 @@ def parse_manifest(data: bytes) -> Manifest:
             field has a wrong type or value; the message gives each field's path.
     """
     try:
-        tree = json.loads(data.decode("utf-8"))
+        tree = read_json(data.decode("utf-8"))
         _require_version(tree)
         tree.pop("manifest_sha256", None)
         manifest = parse_record(Manifest, tree)
         problems = list(_contradictions(manifest))
         if problems:
             raise ValueError("; ".join(problems))
-        if _seal(tree) != data:
+        if _sealed(data.rpartition(_SEAL)[0]) != data:
             raise ValueError("manifest_sha256: the manifest was changed after it was written")
     except (ValueError, RecursionError) as error:
         raise BundleError(f"manifest.json: {error}") from error
     return manifest
 
 
-def _seal(tree: dict[str, Any]) -> bytes:
-    digest = sha256(json.dumps(tree, sort_keys=True).encode())
-    return (json.dumps({**tree, "manifest_sha256": digest}, indent=1) + "\n").encode()
+def _sealed(text: bytes) -> bytes:
+    """Ends JSON that lacks its last brace with the sha256 of all that stands before."""
+    return b'%s%s "%s"\n}\n' % (text, _SEAL, sha256(text).encode())
 
 
 def _require_version(tree: object) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import mutations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ def forge(tmp_path: Path) -> Forge:
         declared = [entry["file"] for entry in (tree["golden"], *tree["variants"])]
         kept = {name: contents[name] for name in declared if name in contents}
         path = tmp_path / "forged.tin"
-        path.write_bytes(_zip({"manifest.json": _seal(tree), **kept}))
+        path.write_bytes(_zip({"manifest.json": mutations.seal(tree), **kept}))
         return path
 
     return write
@@ -130,18 +131,12 @@ def wrong_answers(forge: Forge, bundle: Bundle, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def seal() -> Callable[[Any], bytes]:
-    return _seal
+    return mutations.seal
 
 
 @pytest.fixture(scope="session")
 def zipped() -> Callable[..., bytes]:
     return _zip
-
-
-def _seal(tree: Any) -> bytes:
-    tree.pop("manifest_sha256", None)
-    digest = hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
-    return (json.dumps({**tree, "manifest_sha256": digest}, indent=1) + "\n").encode()
 
 
 def _zip(contents: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:

@@ -1,9 +1,14 @@
+import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tinsmith_runtime.record import Rule, parse_record
+from tinsmith_runtime.record import Rule, parse_record, read_json
 
 
 @dataclass(frozen=True)
@@ -80,3 +85,26 @@ def test_problem_names_the_field(changes: dict[str, object], message: str):
 def test_all_problems_at_once():
     with pytest.raises(ValueError, match=r"name: missing.*count: missing.*; and 2 more"):
         parse_record(Outer, {})
+
+
+TREES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def outcome(read: Callable[[str], object], text: str) -> str:
+    try:
+        return repr(read(text))  # NaN is not equal to itself
+    except ValueError as error:
+        return f"{type(error)}: {error}"
+
+
+@given(TREES.map(json.dumps) | st.text('0123456789.-+eE[]{}:,"\\u tfnrueNaIity\n'))
+def test_json_is_read_as_json_reads_it(text: str):
+    assert outcome(read_json, text) == outcome(json.loads, text)
+
+
+def test_json_without_its_c_function(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "_json", None)
+    assert read_json('{"a": [1, 2.5, null]}\n') == {"a": [1, 2.5, None]}

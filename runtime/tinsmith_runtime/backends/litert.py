@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from tinsmith_runtime.backends.protocol import (
     require_tensors,
     signed,
 )
+from tinsmith_runtime.backends.registry import engine_package
 from tinsmith_runtime.batch import parts
 from tinsmith_runtime.errors import BackendError, BundleError
 from tinsmith_runtime.quiet import mute_stderr
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tinsmith_runtime.batch import Array, Arrays
 
 # A package that is there but broken is not passed over for the other: the error says so.
-if find_spec("ai_edge_litert"):
+if engine_package("litert") == "ai_edge_litert":
     from ai_edge_litert import __version__
     from ai_edge_litert.interpreter import Interpreter
 
