@@ -4,6 +4,8 @@
     python benchmarks/families.py MobileNet VGG16 --recipe ptq
     python benchmarks/families.py --write docs/families.md
 
+Rows of other models that the file to write has already, it keeps: a run may be done in parts.
+
 Random weights (fixed seed), 10 classes, the smallest image that each family takes; normalized,
 calibrated and proven on parts of the two photographs that scikit-learn comes with. The autoencoder
 is trained on such parts.
@@ -65,7 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("families", nargs="*", metavar="FAMILY", help=", ".join(MODELS))
     parser.add_argument("--recipe", choices=("ptq", "qat", "both"), default="both")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table there too")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the rows there too")
     parser.add_argument("--json", action="store_true", help="rows as JSON lines")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -84,7 +86,7 @@ def main() -> int:
             if arguments.json:
                 print(json.dumps(rows[-1]), flush=True)
             if arguments.write:
-                write(arguments.write, TITLE, as_markdown(rows))
+                write(arguments.write, TITLE, as_markdown(rows), keys=2)
     if not arguments.json:
         print(as_markdown(rows))
     return int(any("error" in row for row in rows))
@@ -107,16 +109,35 @@ def in_process(script: str, *words: str) -> dict[str, Any]:
     return found
 
 
-def write(path: Path, title: str, table: str) -> None:
-    """Writes a document of a table, with what it was measured on."""
+def write(path: Path, title: str, table: str, keys: int) -> None:
+    """Writes a document of a table, with what it was measured on.
+
+    Args:
+        path: the file; what it has of other models stays, if its columns are the same.
+        title: its heading.
+        table: header, rule, and a row for each model, in Markdown.
+        keys: how many columns tell rows apart; the first of them names the model.
+    """
     from importlib.metadata import version
 
     from tinsmith_runtime.cpu import read_cpu
 
+    def key(row: str) -> tuple[str, ...]:
+        return tuple(cell.strip() for cell in row.split("|")[1 : 1 + keys])
+
+    def place(row: str) -> tuple[int, str]:
+        name, *rest = key(row)
+        return MODELS.index(name) if name in MODELS else len(MODELS), "".join(rest)
+
+    header, rule, *rows = table.splitlines()
+    before = path.read_text("utf-8").splitlines() if path.exists() else []
+    kept = [line for line in before if line.startswith("|")][2:] if header in before else []
+    found = {key(row): row for row in (*kept, *rows)}
+    body = "\n".join([header, rule, *sorted(found.values(), key=place)])
     engines = ("tensorflow", "ai-edge-litert", "onnxruntime")
     versions = ", ".join(f"{name} {version(name)}" for name in engines)
     where = f"Measured by `benchmarks/{Path(sys.argv[0]).name}` on {read_cpu()}, {versions}."
-    path.write_text(f"# {title}\n\n{where}\n\n{table}\n", encoding="utf-8")
+    path.write_text(f"# {title}\n\n{where}\n\n{body}\n", encoding="utf-8")
 
 
 def source(name: str) -> tuple[Any, Any, tuple[float, float]]:

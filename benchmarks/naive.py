@@ -5,11 +5,11 @@
     python benchmarks/naive.py all resnet8=resnet8.h5:0:255 --write docs/naive.md
 
 A model is one of families.py, `all` of these, or NAME=FILE:LOW:HIGH, an image model of one's own
-and what it takes for pixels 0 and 255. The naive routes end in tf2onnx: `PTQ` comes from
-TensorFlow's converter with a representative dataset, `QAT` from TFMOT's `quantize_model` and an
-epoch of training. All three files run in ONNX Runtime on one thread, in turns of random order; a
-ratio is taken round by round, with its 95 % interval. Float products are the nodes that ONNX
-Runtime multiplies floats in.
+and what it takes for pixels 0 and 255. Rows of other models that the file to write has already, it
+keeps. The naive routes end in tf2onnx: `PTQ` comes from TensorFlow's converter with a
+representative dataset, `QAT` from TFMOT's `quantize_model` and an epoch of training. All three
+files run in ONNX Runtime on one thread, in turns of random order; a ratio is taken round by round,
+with its 95 % interval. Float products are the nodes that ONNX Runtime multiplies floats in.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     known = ", ".join(("all", *MODELS))
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"NAME=FILE:LOW:HIGH, {known}")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table there too")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the rows there too")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     models = [
@@ -60,7 +60,7 @@ def main() -> int:
         lines.append(_apart(model))
         print(lines[-1], flush=True)
         if arguments.write:
-            write(arguments.write, TITLE, "\n".join(lines))
+            write(arguments.write, TITLE, "\n".join(lines), keys=1)
     return int(not all(line.endswith("| yes |") for line in lines[2:]))
 
 

@@ -42,3 +42,22 @@ def test_an_unknown_family_is_a_mistake() -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "unknown: VGG99; known: VGG16, " in done.stderr
+
+
+def test_rows_of_other_models_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import families
+
+    path = tmp_path / "table.md"
+    head = "| family | recipe | LSB |\n| :-- | :-- | --: |\n"
+    for rows in ("| MobileNet | qat | 1 |\n| mine | ptq | 2 |", "| VGG16 | qat | 3 |"):
+        families.write(path, "Title", head + rows, keys=2)
+    families.write(path, "Title", head + "| MobileNet | ptq | 4 |\n| VGG16 | qat | 5 |", keys=2)
+    text = path.read_text()
+    assert text.startswith("# Title\n\nMeasured by ")
+    assert text.endswith(
+        head + "| VGG16 | qat | 5 |\n| MobileNet | ptq | 4 |\n| MobileNet | qat | 1 |\n"
+        "| mine | ptq | 2 |\n"
+    )
+    families.write(path, "Title", head.replace("LSB", "dB") + "| mine | ptq | 6 |", keys=2)
+    assert "VGG16" not in path.read_text()
