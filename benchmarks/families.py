@@ -113,7 +113,8 @@ def write(path: Path, title: str, table: str, keys: int) -> None:
     """Writes a document of a table, with what it was measured on.
 
     Args:
-        path: the file; what it has of other models stays, if its columns are the same.
+        path: the file; what it has of other models stays, if it has the same columns and was
+            measured on the same.
         title: its heading.
         table: header, rule, and a row for each model, in Markdown.
         keys: how many columns tell rows apart; the first of them names the model.
@@ -131,12 +132,13 @@ def write(path: Path, title: str, table: str, keys: int) -> None:
 
     header, rule, *rows = table.splitlines()
     before = path.read_text("utf-8").splitlines() if path.exists() else []
-    kept = [line for line in before if line.startswith("|")][2:] if header in before else []
-    found = {key(row): row for row in (*kept, *rows)}
-    body = "\n".join([header, rule, *sorted(found.values(), key=place)])
     engines = ("tensorflow", "ai-edge-litert", "onnxruntime")
     versions = ", ".join(f"{name} {version(name)}" for name in engines)
     where = f"Measured by `benchmarks/{Path(sys.argv[0]).name}` on {read_cpu()}, {versions}."
+    same = header in before and where in before
+    kept = [line for line in before if line.startswith("|")][2:] if same else []
+    found = {key(row): row for row in (*kept, *rows)}
+    body = "\n".join([header, rule, *sorted(found.values(), key=place)])
     path.write_text(f"# {title}\n\n{where}\n\n{body}\n", encoding="utf-8")
 
 

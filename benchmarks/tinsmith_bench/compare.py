@@ -39,8 +39,8 @@ class Move:
         metric: its name: see `METRICS`.
         old: the value in the old report.
         new: the value in the new one.
-        ratio: new over old, with its interval at 95 % where there is one; of times, the machine's
-            own drift between the reports is taken out where enough has not changed.
+        ratio: new over old, with its interval at 95 % where there is one; of latencies, the
+            machine's own drift between the reports is taken out where enough has not changed.
         is_real: whether it moved more than chance explains.
     """
 
@@ -112,14 +112,17 @@ def _pairs(old: Report, new: Report) -> list[tuple[Variant, Variant]]:
 
 
 def _unchanged(old: Report, new: Report) -> list[tuple[Variant, Variant]]:
-    """What should take as long in both reports: the same software on a file of the same size."""
+    """What should take as long in both reports: the same software on the same bundle."""
     before, after = (
         (report.tinsmith, report.machine.python, report.method.threads[0]) for report in (old, new)
     )
+    hashes = [{one.name: one.sha256 for one in report.bundles} for report in (old, new)]
     return [
         (its, mine)
         for its, mine in (_pairs(old, new) if before == after else [])
-        if (its.engine_version, its.size_bytes) == (mine.engine_version, mine.size_bytes)
+        if its.engine_version == mine.engine_version
+        and mine.bundle in hashes[1]
+        and hashes[0].get(its.bundle) == hashes[1][mine.bundle]
     ]
 
 
@@ -147,8 +150,8 @@ def _obstacles(old: Report, new: Report) -> Iterator[str]:
         drift = median(mine.speed.latency_us.p50 / its.speed.latency_us.p50 for its, mine in steady)
         if abs(drift - 1) > SPEED_MARGIN:
             yield (
-                f"What has not changed takes {drift:.2f} times as long now: the machine does, so "
-                "that is taken out of the ratios of times."
+                f"What has not changed takes {drift:.2f} times as long now: the machine does, or "
+                "what all share. That is taken out of the ratios of latencies."
             )
     before, after = {one.id for one in old.variants}, {one.id for one in new.variants}
     for what, names in (("before", before - after), ("now", after - before)):

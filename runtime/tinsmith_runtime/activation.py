@@ -17,8 +17,6 @@ if TYPE_CHECKING:  # numpy.typing is left to programs that use it
 
     Decode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 
-# Numpy divides arrays of one shape in less time, so up to here each class gets a sum of its own.
-_MAX_SQUARE = 64
 # Up to here no power of a code, and no sum of them, leaves the range of float32: exp(80) is 6e34.
 _MAX_SOFTMAX_SCALE = 80 / 128
 
@@ -57,12 +55,13 @@ def code_decoder(output: Output, dtype: np.dtype[Any]) -> Decode:
     codes = (places.view(np.int8) if dtype == np.int8 else signed(places)).astype(np.float64)
     if output.activation == "softmax" and output.scale <= _MAX_SOFTMAX_SCALE:
         powers = np.exp(codes * output.scale).astype(np.float32)
-        classes = output.shape[-1] or 0
-        ones = np.ones((classes, classes if classes <= _MAX_SQUARE else 1), np.float32)
+        ones = np.ones((output.shape[-1] or 0, 1), np.float32)
 
         def softmax(found: NDArray[Any]) -> NDArray[np.float32]:
             chosen: NDArray[np.float32] = powers.take(found)
-            chosen /= chosen.dot(ones)  # the product with ones is a sum, in half the time
+            # A product with ones is a sum, and one with a row of ones its copies: numpy divides
+            # arrays of one shape in less time. Each class is divided by the same: ties are kept.
+            chosen /= chosen.dot(ones).dot(ones.T)
             return chosen
 
         return softmax

@@ -1,7 +1,8 @@
 """Reading and writing `NAME.tin`: an uncompressed zip, or a folder of the same content.
 
 The zip is canonical: the same content is the same bytes. So a reader packs what it read once more
-and compares: no byte of the file can change unnoticed, not even one of the zip's own bookkeeping.
+and compares: no byte can change unnoticed, not even one of the zip's own bookkeeping, unless it is
+the same byte of a crc-32 both times that the zip tells it.
 """
 
 import os

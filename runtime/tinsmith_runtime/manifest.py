@@ -317,7 +317,10 @@ def parse_manifest(data: bytes) -> Manifest:
         if problems:
             raise ValueError("; ".join(problems))
         if _sealed(data.rpartition(_SEAL)[0]) != data:
-            raise ValueError("manifest_sha256: the manifest was changed after it was written")
+            raise ValueError(
+                "manifest_sha256: the manifest was changed after it was written, or an earlier "
+                "tinsmith wrote it: export it again"
+            )
     except (ValueError, RecursionError) as error:
         raise BundleError(f"manifest.json: {error}") from error
     return manifest

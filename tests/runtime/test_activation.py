@@ -46,3 +46,19 @@ def test_codes(activation: str, scale: float):
         expected = ACTIVATIONS[activation](logits.astype(np.float32))
         np.testing.assert_allclose(floats, expected, rtol=2e-5, atol=1e-37)
         assert code_decoder(output, found.dtype)(found[:0]).shape == (0, 12)
+
+
+@pytest.mark.parametrize("size", [1, 16, 64])
+@pytest.mark.parametrize("classes", [2, 10, 33, 1000])
+def test_equal_codes_are_equally_probable(size: int, classes: int):
+    """The first of several most probable classes is the answer, in a batch of any size."""
+    rng = np.random.default_rng(0)
+    output = Output("logits", (None, classes), 0.1, 0, (), "softmax", "values")
+    decode = code_decoder(output, np.dtype(np.int8))
+    for _ in range(50):
+        codes = rng.integers(-128, 100, (size, classes), dtype=np.int8)
+        codes[:, rng.choice(classes, 2, replace=False)] = 100
+        probabilities = decode(codes)
+        np.testing.assert_array_equal(probabilities.argmax(axis=1), codes.argmax(axis=1))
+        ties = np.sum(probabilities == probabilities.max(axis=1, keepdims=True), axis=1)
+        np.testing.assert_array_equal(ties, 2)

@@ -132,6 +132,12 @@ def test_installed(monkeypatch):
         installed_backends()
 
 
+def test_installed_beside_a_finder_of_the_old_kind(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    monkeypatch.setattr(sys, "meta_path", [object(), *sys.meta_path])
+    assert installed_backends() == ("onnx",)
+
+
 @pytest.mark.parametrize("words", [["run", "--backend"], ["run", "--backend=auto"], ["selftest"]])
 def test_one_engine_missing(child, one_line, tiny, images, engine, words):
     words = [word if word != "--backend" else f"--backend={engine}" for word in words]

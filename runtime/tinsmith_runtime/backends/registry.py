@@ -74,7 +74,8 @@ def _is_there(package: str) -> bool:
     """Does what `importlib.util.find_spec` does, without its half millisecond of imports."""
     if package in sys.modules:
         return sys.modules[package] is not None
-    return any(finder.find_spec(package, None) for finder in sys.meta_path)
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    return any(finder.find_spec(package, None) for finder in finders)
 
 
 def require_known(name: object) -> None:
