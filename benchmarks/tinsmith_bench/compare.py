@@ -186,9 +186,8 @@ def _latency(way: str, quantile: str) -> Callable[[_Pair], Moved]:
         fastest = latency(pair.new).min / latency(pair.old).min
         if pair.unchanged:
             fastest /= median(latency(b).min / latency(a).min for a, b in pair.unchanged)
-        # What only the correction sees may as well be another that it took for unchanged.
-        faster = max(ratio.high, mine / its) < 1 - SPEED_MARGIN and fastest < 1
-        slower = min(ratio.low, mine / its) > 1 + SPEED_MARGIN and fastest > 1
+        faster = ratio.high < 1 - SPEED_MARGIN and fastest < 1
+        slower = ratio.low > 1 + SPEED_MARGIN and fastest > 1
         return its, mine, ratio, faster or slower
 
     return moved

@@ -96,8 +96,8 @@ def test_a_machine_that_was_faster_then_is_no_regression(all_engines, drift):
     assert [note[: len(expected)] for note in notes] == ([] if drift == 1 else [expected])
 
 
-@pytest.mark.parametrize("drift", [0.95, 1.0, 1.25, 1.8])
-def test_a_regression_is_found_on_a_machine_that_is_slower_now(all_engines, drift):
+@pytest.mark.parametrize("drift", [0.6, 0.95, 1.0, 1.25, 1.8])
+def test_a_regression_is_found_whatever_the_machine_does(all_engines, drift):
     """All times of the slowed variant, and of no other, by as much as it was slowed."""
     found = really_moved(all_engines(), all_engines(machine=drift, slowed=1.15))
     assert found.keys() == {
