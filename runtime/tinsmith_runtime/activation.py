@@ -55,13 +55,14 @@ def code_decoder(output: Output, dtype: np.dtype[Any]) -> Decode:
     codes = (places.view(np.int8) if dtype == np.int8 else signed(places)).astype(np.float64)
     if output.activation == "softmax" and output.scale <= _MAX_SOFTMAX_SCALE:
         powers = np.exp(codes * output.scale).astype(np.float32)
-        ones = np.ones((output.shape[-1] or 0, 1), np.float32)
+        classes = output.shape[-1] or 0
+        column, row = np.ones((classes, 1), np.float32), np.ones((1, classes), np.float32)
 
         def softmax(found: NDArray[Any]) -> NDArray[np.float32]:
             chosen: NDArray[np.float32] = powers.take(found)
             # A product with ones is a sum, and one with a row of ones its copies: numpy divides
             # arrays of one shape in less time. Each class is divided by the same: ties are kept.
-            chosen /= chosen.dot(ones).dot(ones.T)
+            chosen /= chosen.dot(column).dot(row)
             return chosen
 
         return softmax
