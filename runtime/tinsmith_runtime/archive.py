@@ -6,9 +6,10 @@ APPNOTE.TXT 6.3.10 of PKWARE, 4.3.7 (local header), 4.3.12 (directory), 4.3.16 (
 """
 
 import struct
+from binascii import crc32
 from collections.abc import Iterator, Mapping
 from os import SEEK_END
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 from tinsmith_runtime.errors import BundleError
 
@@ -28,52 +29,47 @@ _RW_R__R__ = 0o644 << 16
 _MAX_FILES = 64
 
 
-Places: TypeAlias = dict[str, tuple[int, int, int]]
-"""Name to the place of a file's first byte, its size in bytes, and its crc-32 as it is told."""
-
-
 def pack(contents: Mapping[str, bytes]) -> bytes:
     """Packs files into a zip; the same content in the same order is the same bytes."""
-    from binascii import crc32  # what is read needs it not
-
-    crcs = {name: crc32(data) for name, data in contents.items()}
-    return b"".join(piece for _, piece in _pieces(contents, crcs))
+    return b"".join(piece for _, piece in _pieces(contents))
 
 
-def is_packed(stream: "BinaryIO", contents: Mapping[str, bytes], places: Places) -> bool:
-    """Whether a file holds what `pack` makes of `contents`, which were read from `places` in it.
-
-    A file's crc-32 need but be the same both times that it is told: who reads knows its sha256.
-    """
+def is_packed(
+    stream: "BinaryIO", contents: Mapping[str, bytes], places: Mapping[str, tuple[int, int]]
+) -> bool:
+    """Whether a file holds what `pack` makes of `contents`, which were read from `places` in it."""
     position = 0
-    for name, piece in _pieces(contents, {name: crc for name, (_, _, crc) in places.items()}):
+    for name, piece in _pieces(contents):
         if name is None:
             stream.seek(position)
             if stream.read(len(piece)) != piece:
                 return False
-        elif places[name][:2] != (position, len(piece)):
+        elif places[name] != (position, len(piece)):
             return False
         position += len(piece)
     return not stream.read(1)
 
 
-def unpack(stream: "BinaryIO") -> Places:
+def unpack(stream: "BinaryIO") -> dict[str, tuple[int, int]]:
     """Finds the files in a zip and reads none; what else there is to it, `is_packed` checks.
+
+    Returns:
+        Name to the place of its first byte and its size in bytes.
 
     Raises:
         BundleError: it is not a zip, a file is compressed, or ends beyond it.
     """
-    places: Places = {}
+    places: dict[str, tuple[int, int]] = {}
     end, position = stream.seek(0, SEEK_END), stream.seek(0)
     while (header := stream.read(_LOCAL.size)).startswith(_LOCAL_MAGIC):
         if len(header) < _LOCAL.size or len(places) == _MAX_FILES:
             raise BundleError(f"expected a zip of at most {_MAX_FILES} whole files")
-        _, _, _, method, _, _, crc, size, _, name_size, extra = _LOCAL.unpack(header)
+        _, _, _, method, _, _, _, size, _, name_size, extra = _LOCAL.unpack(header)
         if method:
             raise BundleError(f"expected a zip without compression, got method {method}")
         name = stream.read(name_size).decode(errors="replace")
         position += _LOCAL.size + name_size + extra
-        places[name] = position, size, crc
+        places[name] = position, size
         position += size
         if position > end:
             raise BundleError(f"expected a zip of {position} bytes at least, got {end}")
@@ -83,15 +79,13 @@ def unpack(stream: "BinaryIO") -> Places:
     return places
 
 
-def _pieces(
-    contents: Mapping[str, bytes], crcs: Mapping[str, int]
-) -> Iterator[tuple[str | None, bytes]]:
+def _pieces(contents: Mapping[str, bytes]) -> Iterator[tuple[str | None, bytes]]:
     """The bytes of a zip, in order; with its name what is a file's."""
     directory = b""
     offset = 0
     for name, data in contents.items():
         title = name.encode()
-        sizes = (crcs[name], len(data), len(data), len(title), 0)
+        sizes = (crc32(data), len(data), len(data), len(title), 0)
         shared = (_VERSION, 0, 0, 0, _1980_01_01, *sizes)
         header = _LOCAL.pack(_LOCAL_MAGIC, *shared) + title
         entry = (_ENTRY_MAGIC, _VERSION, _UNIX, *shared, 0, 0, 0, _RW_R__R__, offset)

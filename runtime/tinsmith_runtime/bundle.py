@@ -1,8 +1,7 @@
 """Reading and writing `NAME.tin`: an uncompressed zip, or a folder of the same content.
 
 The zip is canonical: the same content is the same bytes. So a reader packs what it read once more
-and compares: no byte can change unnoticed, not even one of the zip's own bookkeeping, unless it is
-the same byte of a crc-32 both times that the zip tells it.
+and compares: no byte of the file, not even of the zip's own bookkeeping, can change unnoticed.
 """
 
 import os
@@ -124,18 +123,13 @@ def _read_zip(path: "str | Path") -> Bundle:
         def read(name: str, limit: int) -> bytes:
             if name not in places:
                 raise BundleError(f"{name}: missing")
-            offset, size_bytes, _ = places[name]
+            offset, size_bytes = places[name]
             _check_size(name, size_bytes, limit)
             stream.seek(offset)
             return stream.read(size_bytes)
 
         bundle = _collect(read, SIGNATURE in places)
-        whole = is_packed(stream, bundle.files, places)
-        if SIGNATURE in places:  # no sha256 says whether it is whole
-            from binascii import crc32
-
-            whole &= crc32(bundle.files[SIGNATURE]) == places[SIGNATURE][2]
-        if not whole:
+        if not is_packed(stream, bundle.files, places):
             raise BundleError(f"the zip is not as tinsmith writes it: {_CURE}")
     return bundle
 

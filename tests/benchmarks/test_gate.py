@@ -69,11 +69,11 @@ def test_a_slow_run_that_its_fastest_calls_deny_is_no_regression(two):
 def all_engines(make_report, spec):
     """Reports on all four variants, the machine and int8 on LiteRT so many times as slow."""
 
-    def make(machine=1.0, slowed=1.0, **changes):
+    def make(machine=1.0, slowed=1.0):
         levels = {"litert": (100.0, 50.0 * slowed), "onnx": (80.0, 70.0)}
         return make_report(
             *(
-                spec(engine, precision, machine * level, **changes)
+                spec(engine, precision, machine * level)
                 for engine, pair in levels.items()
                 for precision, level in zip(("float", "int8"), pair, strict=True)
             )
