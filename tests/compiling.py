@@ -134,9 +134,9 @@ def compiled(
     reals = entry.reals(inputs)
     require_same_outputs(graph, model, reals)
     reference = rebuild(graph)
-    lesson = Lesson(reals, called(reference, reals), None)
-    quantized = quantize(graph, entry.spans, lesson, lesson, 0, 0, lambda *_: None)
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
+    lesson = Lesson(reals, called(reference, reals), None, classes)
+    quantized = quantize(graph, entry.spans, lesson, lesson, 0, 0, lambda *_: None)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     converted = convert(quantized, entry.sources, labels, classes)
     count = len(quantized.graph.weighted)

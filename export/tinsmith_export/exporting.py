@@ -20,18 +20,18 @@ class Checkpoint:
 
     Attributes:
         step: of the fine-tuning.
-        agreement: how often both answer the same (0..1); 0 where outputs are no row of numbers.
+        agreement: how often both answer the same class (0..1); `None` for values.
         mean_squared_error: of the outputs; of several the mean, each measured by its own spread.
     """
 
     step: int
-    agreement: float
+    agreement: float | None
     mean_squared_error: float
 
     @property
     def rank(self) -> tuple[float, float]:
-        """Larger is better: agreement first, then the smaller error of the logits."""
-        return self.agreement, -self.mean_squared_error
+        """Larger is better: agreement of classes first, then the smaller error of the outputs."""
+        return self.agreement or 0.0, -self.mean_squared_error
 
 
 @dataclass(frozen=True)

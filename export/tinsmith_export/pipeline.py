@@ -117,7 +117,7 @@ def prepare(model: Any, samples: Samples | str, options: Options, progress: Prog
     graph = rewrite(entry.prepared(read))
     classes = _has_classes(graph, samples)
     reference = rebuild(graph)
-    lesson, held_back = _lessons(samples, reference, entry, options.seed)
+    lesson, held_back = _lessons(samples, reference, entry, classes, options.seed)
     model_reals = entry.model_reals(samples.proof)
     expected = run(model, model_reals)
     scored = samples.proof_labels if classes else None
@@ -153,7 +153,7 @@ def prepare(model: Any, samples: Samples | str, options: Options, progress: Prog
         progress.stage(f"measuring {len(quantized.graph.ranged)} layers one by one")
     sensitivities: tuple[Sensitivity, ...] = ()
     if options.sensitivity or options.layer_errors:
-        sensitivities = measure(quantized, fresh, classes, options.sensitivity, progress.layer)
+        sensitivities = measure(quantized, fresh, options.sensitivity, progress.layer)
     return Prepared(
         samples,
         graph,
@@ -288,7 +288,7 @@ def _peak_memory_mb() -> float:
 
 
 def _lessons(
-    samples: Samples, reference: tf_keras.Model, entry: Entry, seed: int
+    samples: Samples, reference: tf_keras.Model, entry: Entry, classes: bool, seed: int
 ) -> tuple[Lesson, Lesson]:
     """Splits the inputs to tune on into those to learn from and those held back."""
     order = np.random.default_rng(seed).permutation(count(samples.tuning))
@@ -296,7 +296,8 @@ def _lessons(
 
     def lesson(chosen: NDArray[np.intp]) -> Lesson:
         inputs, labels = entry.reals(rows(samples.tuning, chosen)), samples.tuning_labels
-        return Lesson(inputs, run(reference, inputs), None if labels is None else labels[chosen])
+        told = None if labels is None else labels[chosen]
+        return Lesson(inputs, run(reference, inputs), told, classes)
 
     return lesson(order[held_back:]), lesson(order[:held_back])
 
@@ -309,6 +310,7 @@ def _joined(one: Lesson, other: Lesson) -> Lesson:
         concatenate([one.inputs, other.inputs]),
         concatenate([one.outputs, other.outputs]),
         labels,
+        one.classes,
     )
 
 

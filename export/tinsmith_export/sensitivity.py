@@ -29,14 +29,13 @@ Report = Callable[[int, int], None]
 
 
 def measure(
-    quantized: Quantized, held_back: Lesson, classes: bool, alone: bool, report: Report
+    quantized: Quantized, held_back: Lesson, alone: bool, report: Report
 ) -> tuple[Sensitivity, ...]:
     """Measures every layer whose output is rounded, in the order of computation.
 
     Args:
         quantized: the quantized model.
         held_back: inputs that it was not tuned on; the first 256 are taken.
-        classes: whether the outputs are logits of classes.
         alone: whether to measure too what each layer costs alone, which takes a run a layer.
         report: hears how many layers are done, of how many.
     """
@@ -52,7 +51,7 @@ def measure(
             kernels = {node.name} & quantized.weight_bits.keys()
             found = model.run(inputs, kernels, {node.name})
             pair = reference, leveled(found, exact)
-            lost = 100 * (1 - agreement(*pair)) if classes else None
+            lost = 100 * (1 - agreement(*pair)) if held_back.classes else None
             costs[node.name] = lost, sqnr_db(*pair)
             report(done, len(layers))
     table = []

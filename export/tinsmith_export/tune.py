@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.exporting import Checkpoint
 from tinsmith_export.measures import agreement
-from tinsmith_export.outputs import leveled, side_by_side, spread
+from tinsmith_export.outputs import leveled, spread
 from tinsmith_export.rebuild import run
 from tinsmith_runtime.batch import Arrays, count, parts
 
@@ -30,11 +30,13 @@ class Lesson:
         inputs: `float32 (N, …)`, as many as the model has.
         outputs: `float32 (N, …)`, the float model's, as many as it has.
         labels: `int64 (N,)`, where there are some.
+        classes: whether the one output is logits of classes; otherwise outputs are values.
     """
 
     inputs: Arrays
     outputs: Arrays
     labels: NDArray[np.int64] | None
+    classes: bool
 
 
 def tune(
@@ -109,8 +111,8 @@ def tune(
 
 def _measure(model: tf_keras.Model, held_back: Lesson, step: int) -> Checkpoint:
     found = run(model, held_back.inputs)
-    expected = held_back.outputs
-    one = not isinstance(expected, tuple) and expected.ndim == 2
-    agreed = agreement(side_by_side(expected), side_by_side(found)) if one else 0.0
-    error = leveled(found, expected) - leveled(expected, expected)
+    wanted, given = leveled(held_back.outputs, held_back.outputs), leveled(found, held_back.outputs)
+    # The largest of many values says nothing of the others.
+    agreed = agreement(wanted, given) if held_back.classes else None
+    error = given - wanted
     return Checkpoint(step, agreed, float(np.square(error).mean()))

@@ -137,13 +137,13 @@ def spoiled() -> tuple[Compiled, Lesson]:
     model.get_layer("answer").set_weights([kernel, bias])
     made = compiled(model, inputs=inputs)
     reals = made.entry.reals(made.inputs)
-    return made, Lesson(reals, run(rebuild(made.graph), reals), None)
+    return made, Lesson(reals, run(rebuild(made.graph), reals), None, True)
 
 
 def test_sensitivity_finds_the_layer(spoiled) -> None:
     made, lesson = spoiled
     heard = []
-    rows = measure(made.quantized, lesson, True, True, lambda *step: heard.append(step))
+    rows = measure(made.quantized, lesson, True, lambda *step: heard.append(step))
     assert heard[-1] == (len(rows), len(rows))
     assert [row.layer for row in rows] == [node.name for node in made.quantized.graph.ranged]
     assert min(rows, key=lambda row: row.alone_sqnr_db).layer == "coarse"
@@ -158,8 +158,8 @@ def test_sensitivity_finds_the_layer(spoiled) -> None:
 
 def test_sensitivity_sees_what_a_range_clips(spoiled) -> None:
     made, lesson = spoiled
-    twice = Lesson(2 * lesson.inputs, lesson.outputs, None)
-    rows = measure(made.quantized, twice, True, False, silent)
+    twice = Lesson(2 * lesson.inputs, lesson.outputs, None, True)
+    rows = measure(made.quantized, twice, False, silent)
     span = made.quantized.ranges["fine"]
     exact = rebuild(made.quantized.graph)
     probe = type(exact)(exact.input, exact.get_layer("fine").output)
