@@ -15,7 +15,7 @@ test: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The runtime's wheel and its tests on emulated Raspberry Pis; downloads are kept in $TINSMITH_CACHE.
 test-arm64: $(VENV)/installed

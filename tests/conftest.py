@@ -1,17 +1,21 @@
-"""What several rooms' tests share: the datasets, and one whole demo."""
+"""What several rooms' tests share: the datasets."""
 
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from shell import tinsmith
 
 from tinsmith_train import Dataset, load_dataset
 
 # A machine that others use too may be slow for a moment: that is no failure.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The demos first: each takes minutes, which another process can spend on all the rest."""
+    items.sort(key=lambda item: "demo" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
@@ -28,21 +32,3 @@ def mnist() -> Dataset:
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
     return load_dataset("digits")
-
-
-@pytest.fixture(scope="session")
-def demo(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which `tinsmith demo` was typed: all of it is in `runs/demo`, on MNIST."""
-    folder = tmp_path_factory.mktemp("mnist")
-    (folder / "demo.txt").write_text(tinsmith("demo", folder=folder))
-    assert len(mnist.x_test) == 10_000
-    return folder
-
-
-@pytest.fixture(scope="session")
-def digits_demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same on `digits`, which needs no network."""
-    folder = tmp_path_factory.mktemp("digits")
-    said = tinsmith("demo", "--dataset", "digits", folder=folder)
-    (folder / "demo.txt").write_text(said)
-    return folder

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from demonstration import demonstrate, require_everything
 from shell import tinsmith
 
 from tinsmith_bench import read_report
@@ -21,6 +22,14 @@ COMMANDS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """On `digits`, which needs no network."""
+    folder = tmp_path_factory.mktemp("digits")
+    demonstrate(folder, "--dataset", "digits")
+    return folder
+
+
 def test_make_does_what_the_readme_says() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for target in ("demo", "test"):
@@ -28,17 +37,21 @@ def test_make_does_what_the_readme_says() -> None:
         assert f"\n{target}: " in makefile
 
 
+def test_the_demo_on_digits(demo: Path) -> None:
+    require_everything(demo, "digits")
+
+
 @pytest.mark.parametrize("command", [c for c in COMMANDS if " train " not in c])
-def test_commands_work_after_the_demo(command: str, digits_demo: Path) -> None:
+def test_commands_work_after_the_demo(command: str, demo: Path) -> None:
     words = shlex.split(command)[1:]
     words = [word.replace("mnist", "digits") for word in words]
-    assert tinsmith(*words, folder=digits_demo)
+    assert tinsmith(*words, folder=demo)
 
 
 def test_python_works_after_the_demo(
-    digits_demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    demo: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(digits_demo)
+    monkeypatch.chdir(demo)
     (code,) = [block for kind, block in BLOCKS if kind == "python"]
     exec(compile(code, "README.md", "exec"), {})
     assert "label='" in capsys.readouterr().out
