@@ -50,10 +50,11 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
     """
     if path.is_dir():
         if not (path / FILE).is_file():
-            raise UsageError(
-                f"{path}: expected a SavedModel folder with {FILE} in it: "
-                "save it with model.export('FOLDER')"
+            files = sorted(str(file) for file in path.iterdir() if file.suffix in _SUFFIXES)
+            cure = (
+                f"or name {' or '.join(files)}" if files else "save it with model.export('FOLDER')"
             )
+            raise UsageError(f"{path}: expected a SavedModel folder with {FILE} in it: {cure}")
         return load_saved_model(path, {*READERS, *PASS, *ROUNDINGS})
     if not path.is_file():
         raise UsageError(f"{path}: no such model: make one with `tinsmith train`")
