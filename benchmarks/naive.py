@@ -29,6 +29,8 @@ ROUNDS, BLOCKS, CALLS = 60, 12, 8
 # What is asked of tinsmith: how long it may take at most, and how much faster it must be than a
 # QAT route that leaves float convolutions.
 MOST, LEAST = 1.1, 1.7
+_ROUTES = ("PTQ", "QAT")
+_WIDTH = 100  # of the reason why a route makes no file that runs
 _COLUMNS = (
     *("model", "tinsmith µs", "naive PTQ µs", "naive QAT µs"),
     *("float products in PTQ, QAT", "PTQ / tinsmith", "QAT / tinsmith", "holds"),
@@ -72,17 +74,19 @@ def _apart(model: str) -> str:
         found[key] for key in ("us", "float_products", "ratios", "reasons")
     )
 
-    def cell(values: dict[str, Any], route: str, form: Callable[[Any], str]) -> str:
-        return form(values[route]) if route in values else reasons[route]
-
     rows = [f"{times['tinsmith']:,.0f}"]
-    rows += [cell(times, route, lambda us: f"{us:,.0f}") for route in ("PTQ", "QAT")]
-    rows.append(", ".join(str(floats.get(route, "-")) for route in ("PTQ", "QAT")))
-    rows += [
-        cell(ratios, route, lambda r: f"{r[0]:.2f} [{r[1]:.2f}, {r[2]:.2f}]")
-        for route in ("PTQ", "QAT")
-    ]
+    for route in _ROUTES:
+        rows.append(f"{times[route]:,.0f}" if route in times else _shortened(reasons[route]))
+    rows.append(", ".join(str(floats.get(route, "-")) for route in _ROUTES))
+    for route in _ROUTES:
+        rows.append("{:.2f} [{:.2f}, {:.2f}]".format(*ratios[route]) if route in ratios else "-")
     return f"| {name} | {' | '.join(rows)} | {'yes' if _holds(floats, ratios) else 'no'} |"
+
+
+def _shortened(reason: str) -> str:
+    """An error as a cell of a Markdown table."""
+    text = reason.replace("`", "'").replace("|", "/")
+    return f"`{text[:_WIDTH]}{'…' * (len(text) > _WIDTH)}`"
 
 
 def _holds(floats: dict[str, int], ratios: dict[str, list[float]]) -> bool:

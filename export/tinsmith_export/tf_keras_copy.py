@@ -41,7 +41,8 @@ def copy_to_tf_keras(model: Any) -> tf_keras.Model:
         calls = [node for node in layer._inbound_nodes if node in used]
         if len(calls) != 1:
             raise UnsupportedLayerError(f"layer `{layer.name}` ({kind}) is called twice")
-        copied = twin(name=layer.name, **_arguments(layer, twin))
+        # TFMOT splits layers and has tf_keras name the new ones: `conv2d` may be a layer's already.
+        copied = twin(name=f"{layer.name}_copy", **_arguments(layer, twin))
         (call,) = calls
         inputs = [tensors[id(tensor)] for tensor in call.arguments.keras_tensors]
         output = copied(inputs if len(inputs) > 1 else inputs[0])

@@ -4,8 +4,16 @@ import keras
 import numpy as np
 import onnx
 import pytest
+import tf_keras
 
-from tinsmith_export.baselines import Baseline, naive, ort_ptq, tflite_dynamic, tflite_ptq
+from tinsmith_export.baselines import (
+    Baseline,
+    naive,
+    ort_ptq,
+    tflite_dynamic,
+    tflite_ptq,
+    train_naively,
+)
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.tf_keras_copy import copy_to_tf_keras
 from tinsmith_runtime.backends import create_backend
@@ -71,8 +79,8 @@ def _run(baseline: Baseline, inputs):
 
 def test_a_copy_in_tf_keras_computes_the_same(model, inputs):
     copied = copy_to_tf_keras(model)
-    names = [[layer.name for layer in each.layers[1:]] for each in (copied, model)]
-    assert names[0] == names[1]
+    names = [layer.name for layer in copied.layers[1:]]
+    assert names == [f"{layer.name}_copy" for layer in model.layers[1:]]
     expected = model.predict(inputs, verbose=0)
     np.testing.assert_allclose(copied.predict(inputs, verbose=0), expected, atol=1e-5)
     assert copy_to_tf_keras(copied) is copied
@@ -110,6 +118,20 @@ def test_the_naive_route_trains_and_gives_onnx(path, inputs):
     np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=0.02)
     kinds = {node.op_type for node in onnx.load_from_string(found.data).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+
+
+def test_names_of_layers_that_tfmot_adds_are_free():
+    # TFMOT makes two layers of a separable convolution; tf_keras would name the second `conv2d`,
+    # as Keras 3 did the next one, and then build the model for ever.
+    keras.utils.clear_session()
+    tf_keras.backend.clear_session()
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((8, 8, 1)), layers.SeparableConv2D(2, 3), layers.Conv2D(2, 3)]
+    )
+    assert model.layers[1].name == "conv2d"
+    trained = train_naively(model, np.zeros((4, 8, 8, 1), np.float32), None)
+    assert len([layer for layer in trained.layers if "conv2d" in layer.name]) == 3
 
 
 def test_onnx_runtimes_route_multiplies_integers(tmp_path, inputs):
