@@ -63,7 +63,7 @@ def main() -> int:
         print(lines[-1], flush=True)
         if arguments.write:
             write(arguments.write, TITLE, "\n".join(lines), keys=1)
-    return int(not all(line.endswith("| yes |") for line in lines[2:]))
+    return int(any(line.endswith("| no |") for line in lines[2:]))
 
 
 def _apart(model: str) -> str:
@@ -80,7 +80,8 @@ def _apart(model: str) -> str:
     rows.append(", ".join(str(floats.get(route, "-")) for route in _ROUTES))
     for route in _ROUTES:
         rows.append("{:.2f} [{:.2f}, {:.2f}]".format(*ratios[route]) if route in ratios else "-")
-    return f"| {name} | {' | '.join(rows)} | {'yes' if _holds(floats, ratios) else 'no'} |"
+    verdict = ("no", "yes")[_holds(floats, ratios)] if ratios else "-"
+    return f"| {name} | {' | '.join(rows)} | {verdict} |"
 
 
 def _shortened(reason: str) -> str:
