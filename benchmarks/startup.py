@@ -1,14 +1,13 @@
 """What it takes to start: the runtime against the shortest program on the bare engine.
 
-    python benchmarks/startup.py digits.tin [--runs 20] [--gc]
+    python benchmarks/startup.py digits.tin [--runs 100]
 
 Each run is a fresh process that predicts once, the two programs in turn, after one run of each
 that is not counted (it writes Python's bytecode and warms the disk's cache). From the process's
 start to its first prediction is told by the system's monotonic clock, read by the parent before and
 by the child after. Ratios are of each pair of runs, and their median is given: what slows the
-machine down for a while slows both of a pair. Python's garbage collector is off in both: whether a
-collection, which takes 2 ms, falls just before the first prediction or just behind it is luck of
-the versions; `--gc` leaves it on. Linux alone: the peak memory is `VmHWM`.
+machine down for a while slows both of a pair. On a noisy machine it takes 100 of them to say a ratio
+within some percent. Linux alone: the peak memory is `VmHWM`.
 """
 
 import argparse
@@ -52,10 +51,7 @@ imported()
 load({bundle!r}, {backend!r}).predict(np.zeros({shape}, np.{dtype}))
 """
 _BEFORE = """
-import gc
 import time
-if not {gc}:
-    gc.disable()
 began = time.monotonic_ns()
 times = []
 def imported():
@@ -71,15 +67,15 @@ print(json.dumps([predicted, times[0], int(peak.split()[1])]))
 _COLUMNS = ("first prediction ms", "import ms", "peak RSS MB")
 
 
-def run(program: str, gc: bool) -> tuple[float, float, float]:
-    """Runs a program in a fresh process, with or without the garbage collector.
+def run(program: str) -> tuple[float, float, float]:
+    """Runs a program in a fresh process.
 
     Returns:
         Milliseconds from its start to its first prediction, those of its imports, and its peak
         resident memory in MB (10^6 bytes).
     """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    words = [sys.executable, "-c", _BEFORE.format(gc=gc) + program + _AFTER]
+    words = [sys.executable, "-c", _BEFORE + program + _AFTER]
     start = time.monotonic_ns()
     done = subprocess.run(words, capture_output=True, env=environment)
     if done.returncode:
@@ -92,8 +88,7 @@ def main() -> None:
     """Prints three rows an engine: the bare program, the runtime, their ratio."""
     parser = argparse.ArgumentParser(description="start-up of the runtime and of the bare engine")
     parser.add_argument("bundle", metavar="BUNDLE", help="a .tin file or folder")
-    parser.add_argument("--runs", type=int, default=20, help="runs of each program (default 20)")
-    parser.add_argument("--gc", action="store_true", help="leave the garbage collector on")
+    parser.add_argument("--runs", type=int, default=100, help="runs of each program (default 100)")
     arguments = parser.parse_args()
     bundle = read_bundle(arguments.bundle)
     if len(bundle.manifest.inputs) > 1:
@@ -119,10 +114,7 @@ def main() -> None:
                 shape=shape,
                 dtype=entry.dtype,
             )
-            pairs = [
-                (run(bare, arguments.gc), run(runtime, arguments.gc))
-                for _ in range(arguments.runs + 1)
-            ][1:]
+            pairs = [(run(bare), run(runtime)) for _ in range(arguments.runs + 1)][1:]
         for which, name in enumerate(("bare", "runtime")):
             numbers = [
                 median(column) for column in zip(*(pair[which] for pair in pairs), strict=True)
