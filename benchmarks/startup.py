@@ -6,8 +6,8 @@ Each run is a fresh process that predicts once, the two programs in turn, after 
 that is not counted (it writes Python's bytecode and warms the disk's cache). From the process's
 start to its first prediction is told by the system's monotonic clock, read by the parent before and
 by the child after. Ratios are of each pair of runs, and their median is given: what slows the
-machine down for a while slows both of a pair. On a noisy machine it takes 100 of them to say a ratio
-within some percent. Linux alone: the peak memory is `VmHWM`.
+machine down for a while slows both of a pair. On a noisy machine it takes 100 of them to say a
+ratio within some percent. Linux alone: the peak memory is `VmHWM`.
 """
 
 import argparse
