@@ -166,12 +166,9 @@ def install_engines(board: Board) -> Path:
         wheels = pinned(*ENGINES, *TOOLS, *TOOLS_ARM64)
 
     def make(folder: Path) -> None:
-        _call(
-            [
-                *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"),
-                *(*pip_options(board, folder), *wheels),
-            ]
-        )
+        line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
+        # `make` constrains pip to this machine's versions; a board may need another.
+        _call([*line, *pip_options(board, folder), *wheels], PIP_CONSTRAINT="")
         _compile(folder, board)
 
     return _keep(f"site-{board.architecture}-{board.python}-{_digest(wheels)}", make)
@@ -272,12 +269,13 @@ def _apt(settings: Mapping[str, str], *words: str) -> str:
     return _call(["apt-get", "--quiet", *options, *words])
 
 
-def _call(line: Sequence[object]) -> str:
-    """Runs a tool; gives what it says."""
+def _call(line: Sequence[object], **environment: str) -> str:
+    """Runs a tool, with more variables; gives what it says."""
     words = [str(word) for word in line]
     if shutil.which(words[0]) is None:
         raise MissingError(f"{words[0]}: the emulator is made on Debian, with apt and dpkg")
-    done = subprocess.run(words, capture_output=True, text=True)
+    variables = {**os.environ, **environment}
+    done = subprocess.run(words, capture_output=True, text=True, env=variables)
     if done.returncode:
         end = "\n".join((done.stdout + done.stderr).strip().splitlines()[-5:])
         raise MissingError(f"what {words[0]} was to bring; it says:\n{end}")
