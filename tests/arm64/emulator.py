@@ -66,6 +66,7 @@ PI_5 = Board("cortex-a76", "3.11")
 PI_5_TRIXIE = Board("cortex-a76", "3.13")
 PI_32_BIT = Board("cortex-a7", "3.11", "armhf")
 BOARDS = [PI_4, PI_5, PI_5_TRIXIE, PI_32_BIT]
+_PIP_INSTALL = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile")
 
 
 def cache() -> Path:
@@ -154,8 +155,7 @@ def build_runtime(folder: Path) -> Path:
 
 def unpack_runtime(wheel: Path, folder: Path) -> Path:
     """Unpacks a wheel as pip does; gives the folder to import from."""
-    line = (sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile")
-    _call([*line, "--target", folder, wheel])
+    _call([*_PIP_INSTALL, "--target", folder, wheel])
     return folder
 
 
@@ -166,9 +166,8 @@ def install_engines(board: Board) -> Path:
         wheels = pinned(*ENGINES, *TOOLS, *TOOLS_ARM64)
 
     def make(folder: Path) -> None:
-        line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile"]
         # `make` constrains pip to this machine's versions; a board may need another.
-        _call([*line, *pip_options(board, folder), *wheels], PIP_CONSTRAINT="")
+        _call([*_PIP_INSTALL, *pip_options(board, folder), *wheels], PIP_CONSTRAINT="")
         _compile(folder, board)
 
     return _keep(f"site-{board.architecture}-{board.python}-{_digest(wheels)}", make)

@@ -159,10 +159,11 @@ def test_a_damaged_saved_model(tmp_path: Path) -> None:
     with pytest.raises(TinsmithError, match="damaged"):
         load_keras(folder)
     file.unlink()
-    with pytest.raises(UsageError, match=r"folder with saved_model\.pb in it: save it with"):
+    missing = r"expected a SavedModel folder with saved_model\.pb in it: "
+    with pytest.raises(UsageError, match=missing + "save it with"):
         load_keras(folder)
     (folder / "model.keras").touch()
-    with pytest.raises(UsageError, match=r"in it: or name .*model\.keras$"):
+    with pytest.raises(UsageError, match=missing + r"or name .*model\.keras$"):
         load_keras(folder)
 
 
