@@ -1,10 +1,9 @@
 """Where reports go: checked before the minute that it takes to make one, written whole."""
 
-import os
-from contextlib import suppress
 from pathlib import Path
 
 from tinsmith_runtime import UsageError
+from tinsmith_runtime.files import write_whole
 
 
 def check_writable(path: Path) -> None:
@@ -23,17 +22,9 @@ def check_writable(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside `path` and renames into it, so that nobody reads half a report.
+    """Writes a report whole, so that nobody reads half of one.
 
     Raises:
-        UsageError: the file cannot be written.
+        TinsmithError: the file cannot be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
+    write_whole(path, text.encode())

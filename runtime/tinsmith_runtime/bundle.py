@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from tinsmith_runtime.archive import is_packed, pack, unpack
 from tinsmith_runtime.digest import sha256 as sha256
 from tinsmith_runtime.errors import BundleError, UsageError
+from tinsmith_runtime.files import write_whole
 from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.manifest import Golden, Manifest, Variant, dump_manifest, parse_manifest
 
@@ -77,7 +78,8 @@ def write_bundle(path: "str | Path", manifest: Manifest, files: Mapping[str, byt
         files: file name to bytes, each as the manifest declares it; `manifest.sig` may be there.
 
     Raises:
-        BundleError: the manifest is wrong, the files are not the manifest's, or the disk refuses.
+        BundleError: the manifest is wrong, or the files are not the manifest's.
+        TinsmithError: the disk refuses.
     """
     contents = {MANIFEST: dump_manifest(manifest), **files}
 
@@ -90,28 +92,7 @@ def write_bundle(path: "str | Path", manifest: Manifest, files: Mapping[str, byt
     bundle = _collect(read, SIGNATURE in contents)
     if unknown := sorted(contents.keys() - bundle.files.keys()):
         raise BundleError(f"{', '.join(unknown)}: not in the manifest")
-    from pathlib import Path
-
-    write_whole(Path(path), pack(bundle.files))
-
-
-def write_whole(path: "Path", data: bytes) -> None:
-    """Writes a file beside its place and renames it into it.
-
-    Raises:
-        BundleError: the disk refuses.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with beside.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())  # else a power cut could leave an empty file in its place
-        beside.replace(path)
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be written: {error.strerror}") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, pack(bundle.files))
 
 
 def _read_zip(path: "str | Path") -> Bundle:

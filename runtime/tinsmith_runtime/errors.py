@@ -8,6 +8,17 @@ TinsmithError            1  something failed: a gate, a model, an engine
 """
 
 
+def printable(text: str) -> str:
+    r"""Text that a terminal may show: what would steer it becomes its escape, such as `\x1b`.
+
+    Those are control characters, line breaks, marks that turn the direction of writing, and the
+    lone surrogates by which Python keeps the bytes of a file name that no encoding explains.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class TinsmithError(Exception):
     """Base of every error tinsmith raises on purpose; `str(error)` is one line for a person."""
 
@@ -16,7 +27,7 @@ class TinsmithError(Exception):
     def __str__(self) -> str:
         # What an engine or a library says of its trouble is part of many messages, and may go on
         # for several lines.
-        return " ".join(line.strip() for line in super().__str__().splitlines())
+        return printable(" ".join(line.strip() for line in super().__str__().splitlines()))
 
 
 class BundleError(TinsmithError):

@@ -13,15 +13,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tinsmith_runtime.archive import pack
-from tinsmith_runtime.bundle import Bundle, sha256, write_whole
+from tinsmith_runtime.bundle import Bundle, sha256
 from tinsmith_runtime.errors import BackendError, BundleError, UsageError
+from tinsmith_runtime.files import UNFINISHED, write_whole
 from tinsmith_runtime.installation import RECORD, Installation, bundle_file, read_installation
 from tinsmith_runtime.selftest import require_passed, selftest_bundle
 from tinsmith_runtime.signature import read_trusted
 
 _BUNDLE = re.compile(r"([0-9a-f]{64})\.tin")
-# What `write_whole` leaves beside a file when it is killed.
-_UNFINISHED = re.compile(r"\.([0-9a-f]{64}\.tin|installed\.json)\.\d+\.tmp")
+_UNFINISHED = re.compile(UNFINISHED)
 
 
 @dataclass(frozen=True)

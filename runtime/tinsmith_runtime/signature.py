@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinsmith_runtime.archive import pack
-from tinsmith_runtime.bundle import MANIFEST, SIGNATURE, Bundle, read_bundle, sha256, write_whole
+from tinsmith_runtime.bundle import MANIFEST, SIGNATURE, Bundle, read_bundle, sha256
 from tinsmith_runtime.errors import BundleError, UsageError
+from tinsmith_runtime.files import write_whole
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (

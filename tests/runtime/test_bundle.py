@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith_runtime import BundleError, UsageError, read_bundle, write_bundle
+from tinsmith_runtime import BundleError, TinsmithError, UsageError, read_bundle, write_bundle
 from tinsmith_runtime.bundle import sha256
 from tinsmith_runtime.command import main
 
@@ -61,7 +61,7 @@ def test_write_to_a_bad_place(bundle, tmp_path):
     files = {name: bundle.files[name] for name in FILES[1:]}
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "none" / "x.tin", tmp_path / "folder"):
-        with pytest.raises(BundleError, match="cannot be written"):
+        with pytest.raises(TinsmithError, match="cannot be written"):
             write_bundle(path, bundle.manifest, files)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 

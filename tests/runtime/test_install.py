@@ -389,7 +389,7 @@ def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
 
 def test_left_overs_are_removed_and_nothing_else(make, home):
     _installed(home, make(1))
-    stale = [f".installed.json.{os.getpid()}.tmp", f".{'a' * 64}.tin.1.tmp", f"{'a' * 64}.tin"]
+    stale = [f".tinsmith-{'a' * 16}.tmp", f"{'a' * 64}.tin"]
     for name in [*stale, "notes.txt"]:
         (home / name).write_text("x")
     _installed(home, make(2))
