@@ -125,8 +125,8 @@ PARTS = (
     | _names("""
         constant glorot_normal glorot_uniform he_normal he_uniform identity lecun_normal
         lecun_uniform max_norm min_max_norm non_neg normal one ones orthogonal
-        orthogonal_regularizer radial_constraint random_normal random_uniform truncated_normal uniform
-        unit_norm variance_scaling zero zeros l1 l1_l2 l2
+        orthogonal_regularizer radial_constraint random_normal random_uniform truncated_normal
+        uniform unit_norm variance_scaling zero zeros l1 l1_l2 l2
         """)
 )
 
