@@ -1,7 +1,8 @@
 """The doors: a Keras file, a SavedModel folder or a model object becomes one that can be traced.
 
 No code that a file carries is run. What a `.keras` or `.h5` file holds is looked at before Keras
-sees it, a class that is not Keras's own must be given by name, and Keras loads in its safe mode.
+sees it (`container`, `safety`), a class that is not Keras's own must be given by name, and Keras
+loads in its safe mode.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,8 @@ from tinsmith_export.trace import PASS, output_names, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 _SUFFIXES = (".keras", ".h5")
+# tf_keras makes an operator for each step of these.
+_SLOW = frozenset(("UpSampling1D", "UpSampling3D"))
 
 
 def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -59,8 +62,9 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
     registered = {name for one in libraries for name in one.saving.get_custom_objects()}
     try:
         contents = read_contents(path)
-        check_configuration(contents.config, known, registered)
         library = keras if contents.version.startswith("3.") else tf_keras
+        slow = _SLOW if library is tf_keras else frozenset[str]()
+        check_configuration(contents.config, known, registered, slow)
         with (
             keras.saving.custom_object_scope(known),
             tf_keras.saving.custom_object_scope(known),
@@ -71,6 +75,8 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
         return model
     except TinsmithError:
         raise
+    except OSError as error:
+        raise TinsmithError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file may end in any error of Keras or TensorFlow
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise TinsmithError(f"{path}: Keras cannot load the model: {reason[0]}") from error

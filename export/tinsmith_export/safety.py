@@ -26,13 +26,16 @@ _FORBIDDEN = ("input_tensor", "type_spec", "weights", "dynamic")
 _PARTS = ("initializer", "regularizer", "constraint")
 
 
-def check_configuration(config: Any, known: Mapping[str, Any], registered: Set[str]) -> None:
+def check_configuration(
+    config: Any, known: Mapping[str, Any], registered: Set[str], slow: Set[str] = frozenset()
+) -> None:
     """Refuses a configuration that could make Keras run, import, open or call what it names.
 
     Args:
         config: of a model, as `config.json` or `model_config` hold it.
         known: the user's own classes and functions, by every name that Keras gives them.
         registered: names under which other classes and functions are registered in this process.
+        slow: layers that the Keras at hand builds step by step, however many steps there are.
 
     Raises:
         UnsupportedLayerError: it names what is not allowed; the message names the layer.
@@ -40,7 +43,7 @@ def check_configuration(config: Any, known: Mapping[str, Any], registered: Set[s
     """
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise TinsmithError("its configuration is not that of a model: save it with model.save")
-    _Check(known, registered - known.keys()).walk(config, _Place())
+    _Check(known, registered - known.keys(), slow).walk(config, _Place())
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class _Place:
 class _Check:
     known: Mapping[str, Any]
     registered: Set[str]
+    slow: Set[str]
     shared: dict[Any, int] = field(default_factory=dict)  # calls by the number of a shared object
 
     def walk(self, tree: Any, place: _Place) -> int:
@@ -111,14 +115,19 @@ class _Check:
     def _object(self, entry: Mapping[str, Any], place: _Place) -> int:
         """Checks an object of a class, a function or a value."""
         kind, config = entry["class_name"], entry.get("config")
+        named = config.get("name") if isinstance(config, dict) else None
         if not isinstance(kind, str):
-            raise TinsmithError(f"layer `{place.layer}`: its configuration names no class: {kind}")
+            where = named or place.layer
+            raise TinsmithError(f"layer `{where}`: expected the name of its class, got {kind}")
         if kind in allowed.VALUES:
             if not {"module", "registered_name"}.isdisjoint(entry):
                 raise _foreign(place, f"{entry.get('module')}.{kind}", kind)
             return self._walk(entry, place)
-        named = config.get("name") if isinstance(config, dict) else None
-        own = kind in allowed.LAYERS or place.key in ("layers", "layer") or place.depth == 0
+        own = (
+            kind in allowed.LAYERS
+            or place.key in ("layers", "layer", "backward_layer")
+            or place.depth == 0
+        )
         name = str(named or entry.get("name") or kind) if own else place.layer
         inside = place.inside(layer=name)
         self._check_class(entry, kind, name, place)
@@ -141,9 +150,10 @@ class _Check:
         if plain in QUANTIZED:
             raise already_quantized(name, kind)
         if plain in _CODE:
+            which = place.layer if kind == "__lambda__" else name
             raise UnsupportedLayerError(
-                f"layer `{name if kind == 'Lambda' else place.layer}` (Lambda) carries code, which "
-                "is not run: write it as a layer class of your own and name that with "
+                f"layer `{which}` (Lambda) carries code, which is not run: write it as a layer "
+                "class of your own and name that with "
                 "--custom-objects module:NAME, or save the model with model.export('FOLDER') and "
                 "compile the folder"
             )
@@ -158,6 +168,8 @@ class _Check:
         # class's; a file that says one of the user's names alone would have another class imported.
         if isinstance(given, str) and given in self.known and kind in self.known:
             return
+        if kind in self.slow:
+            raise unsupported(f"layer `{name}` ({kind}) is not compiled and not loaded")
         if module is None:
             if kind in allowed.ALONE and given in (None, kind):
                 self._check_function(entry, name, place)
