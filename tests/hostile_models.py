@@ -264,32 +264,35 @@ CONFIGURATIONS = (
         "`evil`",
     ),
     _tf("an operator as a message", _rename("last", "TensorFlowOpLayer", node_def="x"), "`last`"),
-    # A file names modules to import: tf_keras imports any.
+    # A file names modules to import: of the model itself, tf_keras imports any.
+    _tf(
+        "imports for the model",
+        lambda config, _: config.update(_PAYLOAD),
+        "`thing` .tinsmith_payload",
+        live=True,
+        **_KERAS_ONLY,
+    ),
     _tf(
         "imports for an initializer",
         _set("first", "kernel_initializer", _PAYLOAD),
         "`first`.*kernel_initializer",
-        live=True,
     ),
     _tf(
         "imports for a regularizer",
         _set("last", "kernel_regularizer", _PAYLOAD),
         "`last`.*kernel_regularizer",
-        live=True,
     ),
-    _tf("imports for a constraint", _set("last", "bias_constraint", _PAYLOAD), "`last`", live=True),
-    _tf("imports for a dtype policy", _set("last", "dtype", _PAYLOAD), "`last`.*dtype", live=True),
+    _tf("imports for a constraint", _set("last", "bias_constraint", _PAYLOAD), "`last`"),
+    _tf("imports for a dtype policy", _set("last", "dtype", _PAYLOAD), "`last`.*dtype"),
     _tf(
         "imports in a model's layer",
         _set("inside", "kernel_initializer", _PAYLOAD),
         "`inside`",
-        live=True,
     ),
     _tf(
         "imports in a wrapper's layer",
         _set("memory", "kernel_initializer", _PAYLOAD),
         "memory`",
-        live=True,
     ),
     *_both("imports in build_config", _set("last", "build_config", _PAYLOAD, outside=True), "last"),
     *_both(

@@ -71,6 +71,7 @@ _OPERATORS = {
     "keras.src.ops.core": frozenset(("Cast", "StopGradient")),
     "keras.src.ops.image": frozenset(("Resize",)),
 }
+_CONVNEXT = frozenset(("LayerScale", "StochasticDepth"))
 MODULES = {
     "keras": _MODELS | _POLICIES,
     "keras.models": _MODELS,
@@ -94,6 +95,10 @@ MODULES = {
     "keras.optimizers": _OPTIMIZERS,
     "keras.optimizers.schedules": _SCHEDULES,
     **_OPERATORS,
+    # Layers of models in keras.applications, which are in no public module.
+    "keras.src.applications.convnext": _CONVNEXT,
+    "tf_keras.src.applications.convnext": _CONVNEXT,
+    "keras.src.applications.inception_resnet_v2": frozenset(("CustomScaleLayer",)),
 }
 """Module to classes, where a file says both."""
 

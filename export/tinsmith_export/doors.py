@@ -23,6 +23,8 @@ from tinsmith_export.trace import PASS, output_names, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 _SUFFIXES = (".keras", ".h5")
+# tf_keras's InceptionResNetV2 has a layer that it registers as a user's would be.
+_SCALE = "Custom>CustomScaleLayer"
 # tf_keras makes an operator for each step of these.
 _SLOW = frozenset(("UpSampling1D", "UpSampling3D"))
 
@@ -58,6 +60,7 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
             "save it with model.save('NAME.keras')"
         )
     known = _registered(custom_objects or {})
+    known.setdefault(_SCALE, tf_keras.saving.get_registered_object(_SCALE))
     libraries = (keras, tf_keras)
     registered = {name for one in libraries for name in one.saving.get_custom_objects()}
     try:

@@ -166,7 +166,8 @@ class _Check:
             return
         # What Keras looks a class of the user's up by is the registered name, or without it the
         # class's; a file that says one of the user's names alone would have another class imported.
-        if isinstance(given, str) and given in self.known and kind in self.known:
+        same = kind in self.known or (module is not None and given == f"Custom>{kind}")
+        if isinstance(given, str) and given in self.known and same:
             return
         if kind in self.slow:
             raise unsupported(f"layer `{name}` ({kind}) is not compiled and not loaded")
