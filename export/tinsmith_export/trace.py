@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.graphdef import require_small_constants
 from tinsmith_export.savedmodel import SavedModel, scope_of
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train.noise import silence
@@ -271,6 +272,9 @@ def _simplify(model: Any, function: Any, calls: _Calls) -> Trace:
         operators.append(
             Operator(tensor, operation.type, layer, tuple(used), tuple(shape), settings)
         )
+    require_small_constants(
+        [graph.get_tensor_by_name(name).op for name in sorted(constants)], reached
+    )
     with tf.compat.v1.Session(graph=graph) as session:
         # They do not depend on the input's values, but what was a function may wait for it.
         nothing = {source: np.zeros(source.shape, np.float32) for source in sources}
