@@ -95,6 +95,7 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
     if isinstance(model, SavedModel):
         with silence():
             return _without_scope(_simplify(model, model.function(shapes), calls))
+    was_eager = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)  # a function that XLA compiles would stay closed
     try:
         with silence(), calls.watched(model):
@@ -103,7 +104,7 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
                 [tf.TensorSpec(shape, tf.float32, name="input") for shape in shapes],
             )
     finally:
-        tf.config.run_functions_eagerly(False)
+        tf.config.run_functions_eagerly(was_eager)
     with silence():
         return _simplify(model, function, calls)
 
