@@ -295,6 +295,8 @@ def _lessons(
 ) -> tuple[Lesson, Lesson]:
     """Splits the inputs to tune on into those to learn from and those held back."""
     order = np.random.default_rng(seed).permutation(count(samples.tuning))
+    if len(order) < 2:
+        raise UsageError(f"{samples.name}: expected at least 2 inputs to tune on, got {len(order)}")
     held_back = max(1, min(_MAX_HELD_BACK, len(order) // 10))
 
     def lesson(chosen: NDArray[np.intp]) -> Lesson:

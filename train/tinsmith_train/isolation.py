@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tinsmith_runtime.errors import UsageError
+
 
 @contextlib.contextmanager
 def isolated(seed: int, *libraries: Any) -> Iterator[None]:
@@ -24,9 +26,17 @@ def isolated(seed: int, *libraries: Any) -> Iterator[None]:
         seed: for Python, numpy and TensorFlow.
         libraries: of the two Kerases those whose layers are made: they compute in float32, channels
             last, whatever `keras.json` or the caller says.
+
+    Raises:
+        UsageError: TensorFlow executes nothing eagerly here.
     """
     import tensorflow as tf
 
+    if not tf.executing_eagerly():
+        raise UsageError(
+            "expected TensorFlow 2 as it starts, got it without eager execution: call this outside "
+            "of a tf.Graph and of a tf.function"
+        )
     with contextlib.ExitStack() as stack:
         stack.callback(random.setstate, random.getstate())
         stack.callback(np.random.set_state, np.random.get_state())
