@@ -1,6 +1,7 @@
 """What a model is compiled with: inputs to calibrate and tune on, and others to prove it on."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train import Dataset
+from tinsmith_train.limits import require
 
 _LEAST = 16  # inputs, of which a fifth proves the rest
 
@@ -39,11 +41,19 @@ class Samples:
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Checks the labels.
+        """Checks what the bundle will say of them, and the labels.
 
         Raises:
-            UsageError: they are not one whole number of 0 or more for each input.
+            UsageError: a name has control characters, the hash is none, or the labels are not one
+                whole number of 0 or more for each input.
         """
+        for text in (self.name, *self.classes):
+            fits = isinstance(text, str) and not re.search(
+                r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text
+            )
+            require(fits, "samples", "names without control characters", text)
+        fits = isinstance(self.sha256, str) and bool(re.fullmatch("[0-9a-f]{64}", self.sha256))
+        require(fits, f"{self.name}: sha256", "64 hex digits", self.sha256)
         for key, inputs in (("tuning_labels", self.tuning), ("proof_labels", self.proof)):
             labels = checked_labels(f"{self.name}: {key}", getattr(self, key), count(inputs))
             object.__setattr__(self, key, labels)

@@ -24,6 +24,7 @@ from tinsmith_export import Options, Samples, compile_model
 from tinsmith_export import tune as tuning
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.command import main
+from tinsmith_runtime.errors import TinsmithError, UsageError
 
 L = keras.layers
 RNG = np.random.default_rng(2)
@@ -199,3 +200,46 @@ def test_what_others_print_is_no_result(
     assert json.loads(out)["bundle"] == "mine.tin"
     assert "hello\n" in err
     assert "from C++\n" in err
+
+
+def test_a_graph_that_executes_nothing_is_told(tmp_path: Path) -> None:
+    with tf.Graph().as_default(), pytest.raises(UsageError, match=r"outside of a tf\.Graph"):
+        compile_model(None, SAMPLES, tmp_path / "a.tin", TUNED)
+
+
+def test_one_input_is_too_few(tmp_path: Path) -> None:
+    few = replace(SAMPLES, tuning=INPUTS[:1])
+    with pytest.raises(UsageError, match="noise: expected at least 2 inputs to tune on, got 1"):
+        compile_model(model(), few, tmp_path / "a.tin", TUNED)
+
+
+class Broken(L.Layer):
+    """Raises once it is part of a model."""
+
+    armed = False
+
+    def call(self, x: Any) -> Any:
+        if self.armed:
+            raise RuntimeError("no\nsuch thing")
+        return x
+
+
+def test_what_a_layer_raises_is_one_line(tmp_path: Path) -> None:
+    broken = Broken()
+    made = model(broken)
+    broken.armed = True
+    said = r"mine: it cannot be called on inputs of shape \(2, 12\): RuntimeError: .* thing"
+    with pytest.raises(TinsmithError, match=said) as caught:
+        compile_model(made, SAMPLES, tmp_path / "a.tin", TUNED)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras])
+def test_layers_of_a_trained_model_make_another(library: Any, tmp_path: Path) -> None:
+    layers = library.layers
+    norm = layers.BatchNormalization()
+    first = library.Sequential([library.Input((12,)), layers.Dense(6), norm, layers.Dense(3)])
+    norm.moving_mean.assign(np.ones(6))
+    other = library.Sequential([library.Input((12,)), *first.layers[:-1], layers.Dense(2)])
+    options = replace(TUNED, recipe="ptq")
+    assert compile_model(other, SAMPLES, tmp_path / "a.tin", options).warnings == ()

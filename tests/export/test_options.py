@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,23 @@ def test_a_program_is_told_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="samples: expected a Dataset, Samples, or what"):
         compile_model(object(), inputs, tmp_path / "a.tin")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "two\nlines"}, r"samples: expected names without control characters, got 'two"),
+        ({"classes": ("yes", "\x1b[1m")}, "samples: expected names without control characters"),
+        ({"classes": ("yes", 3)}, "samples: expected names without control characters, got 3"),
+        ({"sha256": "abc"}, "zeros: sha256: expected 64 hex digits, got 'abc'"),
+    ],
+)
+def test_what_the_bundle_could_not_say_is_told_before_the_work(
+    changes: dict[str, Any], said: str
+) -> None:
+    inputs = np.zeros((20, 3), np.float32)
+    with pytest.raises(UsageError, match=said):
+        replace(Samples("zeros", "0" * 64, inputs, None, inputs, None, ()), **changes)
 
 
 @pytest.mark.parametrize("field", ["tuning_labels", "proof_labels"])
