@@ -28,11 +28,22 @@ from tinsmith_bench.verdict import verdict
 from tinsmith_runtime import Bundle, UsageError, installed_backends, read_bundle
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
+from tinsmith_train.limits import MAX_SEED, MOST, is_whole, require, require_real, require_whole
 
 BATCHES = (1, 8, 32)
 CLASSIFY_BATCH = 32
 # On a quiet machine the p50 was at most 1.06 times the fastest call, next to others up to 1.7.
 DISTURBED = 1.25
+# Far above what helps; an engine makes every thread, and a batch is held in memory, whatever it is.
+MAX_THREADS, MAX_BATCH = 1024, 65_536
+_LIMITS = (
+    ("rounds", 2, 1_000_000),
+    ("processes", 2, 10_000),
+    ("cold_starts", 1, 10_000),
+    ("top_k", 1, MOST),
+    ("seed", 0, MAX_SEED),
+    ("profile_calls", 0, 1_000_000),
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +71,22 @@ class Options:
     top_k: int = 3
     seed: int = 0
     profile_calls: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            UsageError: one cannot be; the message begins with its name.
+        """
+        for name, least, most in _LIMITS:
+            require_whole(name, getattr(self, name), least, most)
+        for name, most in (("threads", MAX_THREADS), ("batches", MAX_BATCH)):
+            value = getattr(self, name)
+            fits = isinstance(value, tuple | list) and bool(value)
+            fits = fits and all(is_whole(number, 1, most) for number in value)
+            require(fits, name, f"whole numbers from 1 to {most}", value)
+        if self.rate_hz is not None:
+            require_real("rate_hz", self.rate_hz, 0.1, 10_000)
 
 
 QUICK = Options(rounds=48, processes=8, cold_starts=3)
@@ -98,7 +125,8 @@ def bench(
         UsageError: an argument is wrong, or the test set is missing or does not fit.
         TinsmithError: a bundle is damaged, or no engine for it is installed.
     """
-    _check(paths, options)
+    if not paths or len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("expected one bundle or several different ones")
     bundles = [read_bundle(path) for path in paths]
     if samples is None:
         manifests = [bundle.manifest for bundle in bundles]
@@ -142,26 +170,6 @@ def bench(
         verdict=verdict(variants, comparisons, [one.id for one in rivals]),
         profiles=profiles,
     )
-
-
-def _check(paths: Sequence[Path], options: Options) -> None:
-    if not paths or len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError("expected one bundle or several different ones")
-    at_least = {
-        "rounds": (options.rounds, 2),
-        "processes": (options.processes, 2),
-        "threads": (min(options.threads, default=0), 1),
-        "batch": (min(options.batches, default=0), 1),
-        "cold starts": (options.cold_starts, 1),
-        "top-k": (options.top_k, 1),
-        "seed": (options.seed, 0),
-        "calls to profile": (options.profile_calls, 0),
-    }
-    for name, (value, least) in at_least.items():
-        if value < least:
-            raise UsageError(f"{name}: expected at least {least}, got {value}")
-    if options.rate_hz is not None and not 0.1 <= options.rate_hz <= 10_000:
-        raise UsageError(f"rate: expected 0.1 to 10000 calls a second, got {options.rate_hz:g}")
 
 
 def _method(options: Options, bundles: Sequence[Bundle]) -> Method:

@@ -28,7 +28,7 @@ from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_runtime.image import read_image, read_npy
 from tinsmith_train import load_dataset
-from tinsmith_train.named import import_named
+from tinsmith_train.named import current_folder, import_named
 from tinsmith_train.npz import read_npz
 
 _IMAGES = (".jpeg", ".jpg", ".png")
@@ -167,13 +167,14 @@ def _function(source: str, names: tuple[str, ...] = ()) -> tuple[Arrays, Labels]
     """
     function = import_named(source)
     try:
-        returned = function()
-        if isinstance(returned, tuple | dict) or hasattr(returned, "__array__"):
-            returned = [returned]
-        batches = list(_batches(returned, names))
+        with current_folder():
+            returned = function()
+            if isinstance(returned, tuple | dict) or hasattr(returned, "__array__"):
+                returned = [returned]
+            batches = list(_batches(returned, names))
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"`{source}` raised {type(error).__name__}: {error}") from error
     if not batches:
         raise UsageError(f"`{source}` gave nothing: expected an array, or batches of inputs")

@@ -87,7 +87,7 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
         input_shape: without the batch, for a model with one input that takes several sizes.
 
     Raises:
-        TinsmithError: the model takes several sizes, and none is given.
+        TinsmithError: the model takes several sizes, and none is given, or a layer of it raises.
         UsageError: it takes another than the given one.
         UnsupportedLayerError: a size that only a run could tell.
     """
@@ -96,6 +96,7 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
     if isinstance(model, SavedModel):
         with silence():
             return _without_scope(_simplify(model, model.function(shapes), calls))
+    was_eager = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)  # a function that XLA compiles would stay closed
     try:
         with silence(), calls.watched(model):
@@ -103,8 +104,15 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
                 lambda *x: model(list(x) if len(x) > 1 else x[0], training=False),
                 [tf.TensorSpec(shape, tf.float32, name="input") for shape in shapes],
             )
+    except TinsmithError:
+        raise
+    except Exception as error:  # a layer of the user's own may raise anything
+        raise TinsmithError(
+            f"{model.name}: it cannot be called on inputs of shape "
+            f"{', '.join(str(shape) for shape in shapes)}: {type(error).__name__}: {error}"
+        ) from error
     finally:
-        tf.config.run_functions_eagerly(False)
+        tf.config.run_functions_eagerly(was_eager)
     with silence():
         return _simplify(model, function, calls)
 

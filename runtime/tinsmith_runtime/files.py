@@ -9,7 +9,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from tinsmith_runtime.errors import TinsmithError
+from tinsmith_runtime.errors import TinsmithError, UsageError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -104,6 +104,27 @@ def write_whole(path: "AnyPath", data: bytes) -> None:
     finally:
         if made:
             _remove(beside)
+
+
+def require_writable(path: "AnyPath") -> None:
+    """Finds out, before the work whose result goes there, whether `write_whole` can write a file.
+
+    It makes an empty file beside its place and removes it: that alone tells what permissions, a
+    full disk, or a file system that is read-only allow.
+
+    Raises:
+        UsageError: there is something else than a file, no such folder, or the system refuses.
+    """
+    beside = os.path.join(os.path.dirname(path), f".tinsmith-{os.urandom(8).hex()}.tmp")
+    try:
+        _mode_of(path)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.close(descriptor)
+        finally:
+            _remove(beside)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _mode_of(path: "AnyPath") -> int | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinsmith_bench
-from tinsmith_bench import Options, bench, benchmark, candidate, latency, parse_report
+from tinsmith_bench import Options, bench, benchmark, candidate, command, latency, parse_report
 from tinsmith_runtime import BackendError, UsageError
 from tinsmith_runtime.command import main
 
@@ -106,10 +106,10 @@ def test_every_variant_is_measured_on_its_engine(bundle, samples):
         (2, 1, (4, 4, 1))
     }
     assert exact.size_bytes == len(b"float tflite")
-    # What sleeps for 100 and 200 µs takes longer than that, and not ten times as long.
+    # What sleeps for 100 and 200 µs takes longer than that; in ns it would be 1,000 times as much.
     fast, slow = exact.speed, coarse.speed
     assert 100 < fast.latency_us.min <= fast.latency_us.p50 < slow.latency_us.p99
-    assert 200 < slow.latency_us.min < 2000
+    assert 200 < slow.latency_us.min < 200_000
     assert 50 < fast.engine_us.p50 < fast.latency_us.p50
     assert len(fast.latency_us.rounds_p50) == 4
     assert [rate.batch for rate in fast.throughput] == [1, 8, 32]
@@ -247,20 +247,38 @@ def test_data_other_than_the_bundle_was_made_with_is_mentioned(bundle, monkeypat
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"rounds": 1}, "rounds: expected at least 2, got 1"),
-        ({"processes": 1}, "processes: expected at least 2"),
-        ({"threads": ()}, "threads: expected at least 1"),
-        ({"threads": (1, 0)}, "threads: expected at least 1"),
-        ({"batches": (0,)}, "batch: expected at least 1"),
-        ({"cold_starts": 0}, "cold starts: expected at least 1"),
-        ({"seed": -1}, "seed: expected at least 0"),
-        ({"rate_hz": 0.0}, "rate: expected"),
-        ({"rate_hz": float("nan")}, "rate: expected"),
+        ({"rounds": 1}, "rounds: expected a whole number from 2 to 1000000, got 1"),
+        ({"rounds": 10**9}, "rounds: expected a whole number from 2"),
+        ({"rounds": 2.0}, "rounds: expected a whole number from 2"),
+        ({"processes": 1}, "processes: expected a whole number from 2"),
+        ({"threads": ()}, r"threads: expected whole numbers from 1 to 1024, got \(\)"),
+        ({"threads": (1, 0)}, r"threads: expected whole numbers from 1 to 1024, got \(1, 0\)"),
+        ({"threads": (10**6,)}, "threads: expected whole numbers from 1"),
+        ({"threads": 1}, "threads: expected whole numbers from 1"),
+        ({"batches": (0,)}, "batches: expected whole numbers from 1"),
+        ({"batches": (10**9,)}, "batches: expected whole numbers from 1"),
+        ({"cold_starts": 0}, "cold_starts: expected a whole number from 1"),
+        ({"top_k": 0}, "top_k: expected a whole number from 1"),
+        ({"seed": -1}, "seed: expected a whole number from 0 to 4294967295, got -1"),
+        ({"seed": 2**32}, "seed: expected a whole number from 0"),
+        ({"profile_calls": -1}, "profile_calls: expected a whole number from 0"),
+        ({"rate_hz": 0.0}, "rate_hz: expected a number from 0.1 to 10000, got 0.0"),
+        ({"rate_hz": float("nan")}, "rate_hz: expected a number"),
+        ({"rate_hz": "30"}, "rate_hz: expected a number"),
     ],
 )
-def test_numbers_out_of_range_are_refused(bundle, samples, wrong, message):
+def test_numbers_out_of_range_are_refused(wrong, message):
     with pytest.raises(UsageError, match=message):
-        bench([bundle], data=samples, options=Options(**wrong))
+        Options(**wrong)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/sys/report", "r" * 300, "nowhere/report"])
+@pytest.mark.parametrize("kind", ["--json", "--markdown", "--html"])
+def test_a_report_that_cannot_be_written_is_found_before_the_work(kind, path, capsys):
+    assert main(["bench", "none.tin", kind, path]) == 2
+    said = capsys.readouterr().err
+    assert path in said
+    assert "none.tin" not in said
 
 
 def test_rounds_are_shared_by_the_processes_and_none_is_left_out(bundle):
@@ -327,13 +345,22 @@ def test_a_baseline_is_compared_with_and_gates_decide_the_status(bundle, samples
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_file_that_cannot_be_written_does_not_cost_the_report(bundle, samples, tmp_path, capsys):
+def test_a_file_that_cannot_be_written_does_not_cost_the_report(
+    bundle, samples, tmp_path, capsys, monkeypatch
+):
+    report = tmp_path / "report.json"
+
+    def measured(*arguments):
+        report.mkdir()
+        return measure(*arguments)
+
+    measure = command.measure
+    monkeypatch.setattr(command, "measure", measured)
     words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2", "--quiet"]
-    # The longest name that a file may have; the one beside it is longer.
-    assert main([*words, "--json", str(tmp_path / ("x" * 255))]) == 2
+    assert main([*words, "--json", str(report)]) == 1
     out, err = capsys.readouterr()
     assert "On this machine ship" in out
-    assert "cannot be written: File name too long" in err
+    assert "cannot be written: expected a file, found a folder" in err
     assert err.count("\n") == 1
 
 
@@ -353,7 +380,10 @@ def test_a_terminal_sees_progress_in_place(bundle, samples, capsys, monkeypatch)
         (["{bundle}", "--dataset", "another"], "unknown dataset `another`"),
         (["{bundle}", "--data", "none.npz"], "none.npz: there is no such file or folder"),
         (["{bundle}", "--data", "{bundle}"], "expected an array x_test or x"),
-        (["{bundle}", "--data", "{samples}", "--rounds", "0"], "rounds: expected at least 2"),
+        (
+            ["{bundle}", "--data", "{samples}", "--rounds", "0"],
+            "rounds: expected a whole number from 2",
+        ),
         (["{bundle}", "{bundle}", "--data", "{samples}"], "several different ones"),
         (["{bundle}", "--baseline", "none.json"], "none.json: cannot be read"),
         (["{bundle}", "--fail-if", "latency_us_p50 > 1.1x"], "name it with --baseline"),

@@ -281,6 +281,7 @@ def test_options_of_layers(small, samples: Samples, tmp_path: Path) -> None:
     assert [bits[name] for name in bits if name.startswith("first")] == [32, 32]
     assert bits["answer"] in (7, 8)
     assert heard
+    assert exported.sensitivities
     assert all(row.alone_sqnr_db for row in exported.sensitivities)
     with pytest.raises(Exception, match=r"--keep-float nope: .*auto or one of first.*answer"):
         compile_model(small, samples, out, replace(options, keep_float=("nope",)))

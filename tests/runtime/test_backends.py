@@ -93,7 +93,7 @@ def test_profile(bundle, engine, pixels, precision: str, arithmetic: str):
         assert "DELEGATE" not in kinds
         assert {one.time_us for one in operators} == {None}
     else:
-        assert all(0 <= one.time_us < 10_000 for one in operators)
+        assert min(one.time_us for one in operators) >= 0
         assert sum(one.time_us for one in operators) > 1
 
 

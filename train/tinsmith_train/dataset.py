@@ -24,7 +24,7 @@ from tinsmith_runtime.errors import UsageError
 from tinsmith_train.digits import load_digits
 from tinsmith_train.errors import DatasetError
 from tinsmith_train.mnist import load_mnist
-from tinsmith_train.named import import_named
+from tinsmith_train.named import current_folder, import_named
 from tinsmith_train.npz import read_npz
 
 _DIGITS = tuple("0123456789")
@@ -98,8 +98,9 @@ def _call(spec: str) -> Dataset:
     except UsageError as error:
         raise DatasetError(f"dataset {error}") from error
     try:
-        returned = function()
-    except Exception as error:
+        with current_folder():
+            returned = function()
+    except (Exception, SystemExit) as error:
         raise DatasetError(f"dataset `{spec}` raised {type(error).__name__}: {error}") from error
     if isinstance(returned, Dataset):
         returned = (returned.x_train, returned.y_train), (returned.x_test, returned.y_test)
