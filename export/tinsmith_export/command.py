@@ -13,6 +13,7 @@ from tinsmith_export.exporting import AUTO, Exported, Options, Progress, export,
 from tinsmith_export.sources import find_calibration
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.files import write_whole
 from tinsmith_train import load_dataset
 from tinsmith_train.named import import_named
 from tinsmith_train.noise import import_tensorflow
@@ -117,6 +118,14 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the proof as an HTML page, with plots"
     )
+    parser.add_argument(
+        "--release",
+        type=int,
+        default=0,
+        metavar="N",
+        help="a number that grows from one bundle for a device to the next; "
+        "`tinsmith install` refuses an older one; default: 0",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     loudness = parser.add_mutually_exclusive_group()
@@ -131,6 +140,8 @@ def _run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"--qat-steps: expected 1 or more, got {arguments.qat_steps}: for none, --recipe ptq"
         )
+    if not 0 <= arguments.release < 1 << 31:
+        raise UsageError(f"--release: expected 0 to 2147483647, got {arguments.release}")
     if not out.absolute().parent.is_dir() or out.is_dir():
         raise UsageError(f"--out {out}: expected a file in a folder that exists")
     report = arguments.report
@@ -158,6 +169,7 @@ def _run(arguments: argparse.Namespace) -> int:
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
         custom_objects={value.__name__: value for value in objects},
+        release=arguments.release,
     )
     progress = Progress() if arguments.quiet else TerminalProgress()
     try:
@@ -173,7 +185,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.report:
             from tinsmith_export.report import html  # it imports matplotlib
 
-            arguments.report.write_text(html(exported), encoding="utf-8")
+            write_whole(arguments.report, html(exported).encode())
     finally:
         progress.stop()
     if arguments.sensitivity and not arguments.json:
