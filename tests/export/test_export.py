@@ -295,6 +295,7 @@ def test_a_file_of_the_wrong_kind(fails: Fails, tmp_path: Path, tiny: Path) -> N
         (["--input-range", "1", "0"], "--input-range"),
         (["--input-range", "0", "nan"], "--input-range"),
         (["--input-range", "0", "inf"], "--input-range"),
+        (["--release", "-1"], "--release: expected 0 to 2147483647, got -1"),
         (["--qat-steps", "0"], "--qat-steps: expected 1 or more, got 0: for none, --recipe ptq"),
         (["--out", "nowhere/out.tin"], "--out"),
         (["--dataset", "nonsense"], "nonsense"),
@@ -313,7 +314,9 @@ def test_the_command_says_what_it_did(
 ) -> None:
     out = tmp_path / "out.tin"
     words = ["export", str(tiny), "--dataset", "digits", "--recipe", "ptq"]
-    assert main([*words, "--max-drop-pp", "100", "--out", str(out)]) == 0
+    words += ["--max-drop-pp", "100", "--release", "7"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert read_bundle(out).manifest.release == 7
     said, told = capfd.readouterr()
     assert [line.split()[0] for line in told.splitlines()] == [
         "reading",
