@@ -344,11 +344,22 @@ class Disk:
             yield {name: self._data(number) for name, number in names.items()}
 
 
-@pytest.mark.parametrize("what", ["first install", "install", "rollback"])
+@pytest.mark.parametrize("what", ["first install", "install", "rollback", "boot", "confirm"])
 def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
     first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
     home, seen = tmp_path / "digits", {}
-    if what != "first install":
+    words, seeds = {
+        "first install": (["install", third, home], {3}),
+        "install": (["install", third, home], {2, 3}),
+        "rollback": (["install", "--rollback", home], {1, 2}),
+        "boot": (["boot", home], {1, 2}),
+        "confirm": (["confirm", home], {2}),
+    }[what]
+    if what in ("boot", "confirm"):
+        _installed(home, first)
+        assert main(["install", "--confirm", str(second), str(home)]) == 0
+        assert main(["boot", str(home)]) == 0
+    elif what != "first install":
         _installed(home, first, second)
     disk = Disk(home)
 
@@ -369,7 +380,7 @@ def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         for name in ("fsync", "replace", "unlink"):
             patch.setattr(os, name, noted(getattr(os, name)))
-        _installed(home, *(["--rollback"] if what == "rollback" else [third]))
+        assert main([str(word) for word in words]) == 0
     for number, state in enumerate(seen.values()):
         cut = tmp_path / f"cut{number}"
         cut.mkdir()
@@ -379,9 +390,7 @@ def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
             with pytest.raises(BundleError, match="expected a file in the bundle's folder"):
                 load(cut)
         else:
-            assert (
-                _seed(cut) in {"first install": (3,), "install": (2, 3), "rollback": (1, 2)}[what]
-            )
+            assert _seed(cut) in seeds
         _installed(cut, fourth)
         assert _seed(cut) == 4
         assert all(
