@@ -119,6 +119,14 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the proof as an HTML page, with plots"
     )
+    parser.add_argument(
+        "--release",
+        type=int,
+        default=0,
+        metavar="N",
+        help="a number that grows from one bundle for a device to the next; "
+        "`tinsmith install` refuses an older one; default: 0",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     loudness = parser.add_mutually_exclusive_group()
@@ -139,6 +147,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
+        release=arguments.release,
     )
     model, report, verbose = arguments.model, arguments.report, arguments.verbose
     table_alone = arguments.sensitivity and not (arguments.out or report)

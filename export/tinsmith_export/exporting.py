@@ -105,6 +105,8 @@ class Options:
             none yet.
         output: which one of several outputs to compile alone; all if `None`.
         custom_objects: name to class or function, for a file with some of one's own.
+        release: of the bundle, 0 to 2147483647: `tinsmith install` refuses one that is lower than
+            what a folder has had.
     """
 
     input_range: tuple[float, float] = (0.0, 1.0)
@@ -118,6 +120,7 @@ class Options:
     input_shape: tuple[int, ...] | None = None
     output: str | None = None
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    release: int = 0
 
     def __post_init__(self) -> None:
         """Checks every field.

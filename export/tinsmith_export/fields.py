@@ -25,6 +25,7 @@ def check_options(options: "Options") -> None:
     require_whole("qat_steps", steps, least)
     require_real("max_drop_pp", options.max_drop_pp, -100, 100)
     require_whole("seed", options.seed, 0, MAX_SEED)
+    require_whole("release", options.release, 0)
     require(
         _is_pixel_range(options.input_range),
         "input_range",

@@ -211,6 +211,7 @@ def compile_bundle(
     golden, golden_count = choose_golden(samples.proof, tflite, others, logits)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
+        release=options.release,
         made_with={name: version(name) for name in _MADE_WITH},
         inputs=entry.sources,
         outputs=converted.outputs,

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from tinsmith_runtime.archive import is_packed, pack, unpack
+from tinsmith_runtime.archive import is_packed, pack, packed_sha256, unpack
 from tinsmith_runtime.digest import sha256 as sha256
 from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.files import write_whole
@@ -118,14 +118,15 @@ def _read_zip(path: "str | Path") -> Bundle:
 def _read_folder(folder: "str | Path") -> Bundle:
     from pathlib import Path
 
-    from tinsmith_runtime.installation import bundle_file, read_installation
+    from tinsmith_runtime.installation import read_installation
 
     path = Path(folder)
-    while record := read_installation(path):
+    while record := read_installation(folder):
         try:
-            return _read_zip(bundle_file(path, record.current))
+            return read_installed(folder, record.current)
         except FileNotFoundError as error:
-            if read_installation(path) == record:  # else two installs went by since it was read
+            now = read_installation(folder)
+            if now and now.current == record.current:  # else two installs went by since
                 raise BundleError(f"{record.current}.tin: missing: install it again") from error
 
     def read(name: str, limit: int) -> bytes:
@@ -136,6 +137,19 @@ def _read_folder(folder: "str | Path") -> Bundle:
         return file.read_bytes()
 
     return _collect(read, os.path.lexists(path / SIGNATURE))
+
+
+def read_installed(folder: "str | Path", digest: str) -> Bundle:
+    """Reads the bundle whose sha256 is `digest` from an installed folder.
+
+    Raises:
+        OSError: it cannot be read.
+        BundleError: it is damaged, or another one under its name.
+    """
+    bundle = _read_zip(os.path.join(folder, f"{digest}.tin"))
+    if packed_sha256(bundle.files) != digest:
+        raise BundleError(f"{digest}.tin: holds another bundle than its name says: install again")
+    return bundle
 
 
 def _check_size(name: str, size_bytes: int, limit: int) -> None:

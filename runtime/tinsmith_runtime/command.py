@@ -29,6 +29,8 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "sign": ("sign a bundle, so that others know whose it is", "tinsmith-runtime[sign]"),
     "verify": ("check who signed a bundle", "tinsmith-runtime[sign]"),
     "install": ("switch a folder to a bundle, proven here", "tinsmith-runtime"),
+    "boot": ("before a service starts: end a trial that failed", "tinsmith-runtime"),
+    "confirm": ("end the trial of a bundle that works", "tinsmith-runtime"),
     "demo": ("the whole way on real digits: train, export, bench", "tinsmith[compile]"),
 }
 

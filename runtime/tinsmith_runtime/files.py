@@ -4,9 +4,11 @@ A path from a user, a folder or a bundle may name a pipe that never ends, a devi
 file of holes that is larger than memory. Everything that the runtime reads is opened here.
 """
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from tinsmith_runtime.errors import TinsmithError, UsageError
@@ -32,6 +34,16 @@ UNFINISHED = r"\.tinsmith-[0-9a-f]{16}\.tmp"
 """Matches the name of what `write_whole` leaves beside a file when it is killed."""
 
 _FIRST_BYTES = 1 << 16  # files of the kernel say that they hold none
+
+
+@contextlib.contextmanager
+def file_errors(path: "AnyPath") -> Iterator[None]:
+    """Makes a `TinsmithError` of an `OSError`, which names the file, or `path` if it names none."""
+    try:
+        yield
+    except OSError as error:
+        where = os.fspath(path) if error.filename is None else error.filename
+        raise TinsmithError(f"{where}: {error.strerror or error}") from error
 
 
 def open_regular(path: "AnyPath", *, follow: bool = True) -> "BinaryIO":
@@ -83,10 +95,10 @@ def write_whole(path: "AnyPath", data: bytes) -> None:
     Raises:
         TinsmithError: there is something else than a file, or the disk refuses.
     """
-    # A name that nobody can foresee: a link that waits there would be written through.
-    beside = os.path.join(os.path.dirname(path), f".tinsmith-{os.urandom(8).hex()}.tmp")
-    made = False
+    beside, made = "", False
     try:
+        # A name that nobody can foresee: a link that waits there would be written through.
+        beside = os.path.join(os.path.dirname(path), f".tinsmith-{os.urandom(8).hex()}.tmp")
         mode = _mode_of(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(beside, flags, 0o666 if mode is None else mode & 0o600)

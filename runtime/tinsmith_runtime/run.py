@@ -66,7 +66,7 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
-def add_trusted_key(parser: argparse.ArgumentParser) -> None:
+def add_trusted_key(parser: argparse.ArgumentParser, more: str = "") -> None:
     """Adds `--trusted-key`, which becomes `trusted_keys`: a list, or `None` if it is not given."""
     parser.add_argument(
         "--trusted-key",
@@ -75,7 +75,7 @@ def add_trusted_key(parser: argparse.ArgumentParser) -> None:
         dest="trusted_keys",
         metavar="KEY",
         help="a public key, NAME.pub: refuse a bundle that none of these signed; "
-        "may be given several times",
+        f"may be given several times{more}",
     )
 
 

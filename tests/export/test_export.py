@@ -305,6 +305,7 @@ def test_a_file_of_the_wrong_kind(fails: Fails, tmp_path: Path, tiny: Path) -> N
         (["--max-drop-pp=-inf"], "max_drop_pp: expected a number from -100"),
         (["--input-shape", "0", "28", "1"], "input_shape: expected sizes of 1 or more, got (0, 28"),
         (["--keep-float", ""], "keep_float: expected names of layers, got ('',)"),
+        (["--release", "-1"], "release: expected a whole number from 0 to 2147483647, got -1"),
     ],
 )
 def test_wrong_options(fails: Fails, tiny: Path, words: list[str], said: str) -> None:
@@ -360,7 +361,9 @@ def test_the_command_says_what_it_did(
 ) -> None:
     out = tmp_path / "out.tin"
     words = ["export", str(tiny), "--dataset", "digits", "--recipe", "ptq"]
-    assert main([*words, "--max-drop-pp", "100", "--out", str(out)]) == 0
+    words += ["--max-drop-pp", "100", "--release", "7"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert read_bundle(out).manifest.release == 7
     said, told = capfd.readouterr()
     assert [line.split()[0] for line in told.splitlines()] == [
         "reading",

@@ -206,7 +206,7 @@ def test_file_outside(forge, name: str):
 
 
 def test_future_version(forge):
-    path = forge(edit=lambda tree: tree.update(format_version=2, novelty=1))
+    path = forge(edit=lambda tree: tree.update(format_version=3, novelty=1))
     assert "upgrade with: pip install --upgrade tinsmith-runtime" in _refusal(path)
 
 
