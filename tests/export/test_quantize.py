@@ -117,13 +117,12 @@ def test_nan_in_calibration_is_told_with_the_layer() -> None:
         limits_of(model, np.full((4, 4), np.nan, np.float32))
 
 
-def test_a_dead_layer_gives_zero(converted: Compiled) -> None:
+def test_a_dead_layer_gives_zero() -> None:
     """No output but 0: it has a range all the same, and int8 gives what float does."""
     dead = L.Dense(2, activation="relu", name="dead")
-    model = keras.Sequential([keras.Input((4,)), dense := L.Dense(4), dead, L.Dense(3)])
+    model = keras.Sequential([keras.Input((4,)), L.Dense(4), dead, L.Dense(3)])
     settle(model)
     dead.set_weights([np.zeros((4, 2), np.float32), np.full(2, -1, np.float32)])
-    assert dense.name != "dead"
     made = compiled(model)
     codes = run_batches(create_backend("litert", made.files["model.int8.tflite"], 1), made.codes)
     reals = (codes - float(made.output.zero_point)) * made.output.scale
@@ -144,9 +143,7 @@ def test_a_range_covers_its_limits_and_zero_exactly(one: float, other: float) ->
     assert span.reals(np.array([span.zero_point], np.int8)).tolist() == [0.0]
     if low >= 0:
         assert span.zero_point == -128  # a ReLU is the clamp to code -128
-    # 255 codes of it are exact in float32, which is what the converter reads.
-    assert float(np.float32(255 * span.scale)) == 255 * span.scale
-    assert span.scale <= max((max(high, 0.0) - min(low, 0.0)) / 255 * 1.001, 2.0**-27)
+    assert span.scale == np.float32(max((max(high, 0.0) - min(low, 0.0)) / 255, 2.0**-27))
 
 
 def sum_graph(kind: str, relu: bool) -> Graph:
@@ -219,12 +216,6 @@ def test_equal_biases_are_rounded_each_in_the_steps_of_its_channel() -> None:
     (product,) = (product for product in found.products if product.layer == "conv")
     steps = product.weight_scale * product.input[0]
     np.testing.assert_allclose(product.bias * steps, 0.5, rtol=1e-3)
-
-
-def test_a_bias_that_the_converter_got_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(np, "nextafter", lambda bias, _: bias)
-    with pytest.raises(ConversionError, match=r"`conv`: a bias in the TFLite file is .* steps off"):
-        compiled(of_equal_biases())
 
 
 def test_weights_near_zero_are_rounded_once() -> None:
