@@ -116,15 +116,14 @@ def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[s
             raise ConversionError(f"layer `{node.name}` is {is_now} in the TFLite file")
         if not product.integer:
             continue
-        for side, name, (scale, zero_point) in (
-            ("input", node.inputs[0], product.input),
-            ("output", node.name, product.output),
+        for side, name, grid in (
+            ("input", node.inputs[0], Range(*product.input)),
+            ("output", node.name, Range(*product.output)),
         ):
-            span = quantized.ranges[name]
-            if not _same(span, scale, zero_point):
+            if grid != quantized.ranges[name]:
                 raise ConversionError(
-                    f"layer `{node.name}`: TFLite's {side} has scale {scale:g} and zero point "
-                    f"{zero_point}, expected {span}"
+                    f"layer `{node.name}`: TFLite's {side} has {grid}, expected "
+                    f"{quantized.ranges[name]}"
                 )
         if node.kind in WEIGHTED:
             _require_same_weights(node, product)
@@ -143,7 +142,3 @@ def _require_same_weights(node: Node, product: Product) -> None:
         raise ConversionError(
             f"layer `{node.name}`: a weight in the TFLite file is {off:.3g} steps off"
         )
-
-
-def _same(span: Range, scale: float, zero_point: int) -> bool:
-    return np.float32(span.scale) == np.float32(scale) and span.zero_point == zero_point

@@ -37,7 +37,7 @@ def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
 
     Raises:
         ConversionError: the converter's own scale is more than 2 ulp away, or its zero point is
-            another one: it rounded something else than what was chosen.
+            another one: it rounded something else than what was chosen, or for what no scale was.
     """
     nodes, ranges = {node.name: node for node in quantized.graph.nodes}, quantized.ranges
     steps = weight_scales(quantized.graph, ranges, quantized.weight_bits)
@@ -51,6 +51,9 @@ def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
         if graph.tensors[target].type != schema.TensorType.INT8:
             continue
         kind = operator_name(model, operator)
+        for index in operator.inputs[:1] if kind in (*PRODUCTS, "MUL") else operator.inputs:
+            if graph.tensors[index].type == schema.TensorType.INT8 and index not in chosen:
+                raise ConversionError(f"no scale was chosen for {_name(graph.tensors[index])}")
         if kind not in _COMPUTING:
             chosen[target] = chosen[source]
             continue
@@ -67,12 +70,17 @@ def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
 
 def _layer(nodes: Mapping[str, Node], tensor: Any) -> Node:
     """The layer that computes a tensor, whose name may go on with a scope inside the layer."""
-    name = layer_of(tensor.name.decode())
+    name = layer_of(_name(tensor))
     while name not in nodes:
         name, inside, _ = name.rpartition("/")
         if not inside:
-            raise ConversionError(f"TFLite computes {tensor.name.decode()}, which no layer is")
+            raise ConversionError(f"TFLite computes {_name(tensor)}, which no layer is")
     return nodes[name]
+
+
+def _name(tensor: Any) -> str:
+    name: str = tensor.name.decode()
+    return name
 
 
 def _choose(tensor: Any, scale: NDArray[np.float32], zero_point: int) -> None:
@@ -82,7 +90,7 @@ def _choose(tensor: Any, scale: NDArray[np.float32], zero_point: int) -> None:
     if ulp.max() > _MAX_ULP or (grid.zeroPoint != zero_point).any():
         worst = ulp.argmax()
         raise ConversionError(
-            f"TensorFlow's converter gave {tensor.name.decode()} scale {grid.scale[worst]:.9g} and "
+            f"TensorFlow's converter gave {_name(tensor)} scale {grid.scale[worst]:.9g} and "
             f"zero point {grid.zeroPoint[worst]}, expected {scale[worst]:.9g} and {zero_point}"
         )
     grid.scale = scale

@@ -19,7 +19,7 @@ from tinsmith_export.convert import convert
 from tinsmith_export.entry import enter
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.graph import Graph, Node
-from tinsmith_export.quantize import fake_quantize, weight_scales
+from tinsmith_export.quantize import fake_quantize, rounded_kernels, weight_scales
 from tinsmith_export.ranges import Range
 from tinsmith_export.recipe import Quantized
 from tinsmith_export.samples import Samples
@@ -78,8 +78,9 @@ def converted() -> tuple[Quantized, bytes]:
 
 
 def require_chosen(model: Quantized, data: bytes) -> None:
-    """Asserts that the file has the chosen scales to the bit, and biases in their steps."""
-    steps = weight_scales(model.graph, model.ranges, model.weight_bits)
+    """Asserts that the file has the chosen scales, the fake quantizer's weights, and its biases."""
+    chosen = model.graph, model.ranges, model.weight_bits
+    steps, kernels = weight_scales(*chosen), rounded_kernels(*chosen)
     biases = bias_scales(data)
     for product in products(data):
         node = model.graph.node(product.layer)
@@ -87,6 +88,8 @@ def require_chosen(model: Quantized, data: bytes) -> None:
         assert product.input == (before.scale, before.zero_point)
         assert product.output == (after.scale, after.zero_point)
         np.testing.assert_array_equal(product.weight_scale, steps[node.name])
+        codes = np.moveaxis(np.round(kernels[node.name] / steps[node.name]), -1, 0)
+        np.testing.assert_array_equal(product.weights, codes)
         step = np.float32(before.scale) * steps[node.name]
         np.testing.assert_array_equal(biases.pop(0), step)
         bias = node.weights.get("bias", np.zeros(len(step)))
@@ -196,6 +199,14 @@ def test_what_no_layer_computes_is_an_error(converted: tuple[Quantized, bytes]) 
     graph = replace(some.node("layer2"), inputs=("layer0",))
     with pytest.raises(ConversionError, match="which no layer is"):
         with_chosen_scales(data, replace(model, graph=some.replaced(graph)))
+
+
+def test_a_tensor_without_a_chosen_scale_is_an_error(converted: tuple[Quantized, bytes]) -> None:
+    model, data = converted
+    file = schema.ModelT.InitFromPackedBuf(data, 0)
+    file.subgraphs[0].operators.pop(0)
+    with pytest.raises(ConversionError, match=r"no scale was chosen for .*layer0"):
+        with_chosen_scales(packed(file, len(data)), model)
 
 
 def test_layers_that_share_a_constant_get_their_own(converted: tuple[Quantized, bytes]) -> None:
