@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tf_keras
-from numpy.typing import NDArray
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.floating import keep_float
@@ -14,6 +12,7 @@ from tinsmith_export.graph import WEIGHTED, Graph, Node
 from tinsmith_export.onnx import to_int8_onnx, to_onnx
 from tinsmith_export.ranges import Range
 from tinsmith_export.recipe import Quantized
+from tinsmith_export.scales import with_chosen_scales
 from tinsmith_export.tflite import Product, products, to_float_tflite, to_int8_tflite, with_names
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.manifest import Input, Output
@@ -51,7 +50,8 @@ def convert(
     Raises:
         ConversionError: TensorFlow's converter fails, or made of a layer something else.
     """
-    int8 = keep_float(to_int8_tflite(quantized.model), quantized.kept)
+    int8 = with_chosen_scales(to_int8_tflite(quantized.model), quantized)
+    int8 = keep_float(int8, quantized.kept)
     found = _require_same_grid(quantized, products(int8))
     graph, ranges = quantized.graph, quantized.ranges
     targets = tuple(
@@ -74,7 +74,7 @@ def _output(node: Node, span: Range, labels: tuple[str, ...], classes: bool) -> 
     return Output(
         node.config["name"],
         (None, *node.shape),
-        float(np.float32(span.scale)),
+        span.scale,
         span.zero_point,
         labels,
         node.config["activation"],
@@ -116,15 +116,14 @@ def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[s
             raise ConversionError(f"layer `{node.name}` is {is_now} in the TFLite file")
         if not product.integer:
             continue
-        for side, name, (scale, zero_point) in (
-            ("input", node.inputs[0], product.input),
-            ("output", node.name, product.output),
+        for side, name, grid in (
+            ("input", node.inputs[0], Range(*product.input)),
+            ("output", node.name, Range(*product.output)),
         ):
-            span = quantized.ranges[name]
-            if not _same(span, scale, zero_point):
+            if grid != quantized.ranges[name]:
                 raise ConversionError(
-                    f"layer `{node.name}`: TFLite's {side} has scale {scale:g} and zero point "
-                    f"{zero_point}, expected {span}"
+                    f"layer `{node.name}`: TFLite's {side} has {grid}, expected "
+                    f"{quantized.ranges[name]}"
                 )
         if node.kind in WEIGHTED:
             _require_same_weights(node, product)
@@ -138,22 +137,8 @@ def _require_same_weights(node: Node, product: Product) -> None:
     first = product.operator != "DEPTHWISE_CONV_2D"  # the output channels, in the file
     codes = product.weights.reshape((channels, -1) if first else (-1, channels))
     exact = node.kernel.reshape(-1, channels).T / steps
-    _require_close(node, "weight", codes if first else codes.T, exact, 0.51)
-    if product.bias is not None and "bias" in node.weights:
-        exact = node.weights["bias"] / (steps[:, 0] * product.input[0])
-        # In float32 the converter computes large codes to 24 bits.
-        _require_close(node, "bias", product.bias, exact, 1 + np.abs(exact) * 2**-22)
-
-
-def _require_close(
-    node: Node, what: str, codes: NDArray[Any], exact: NDArray[Any], allowed: Any
-) -> None:
-    off = np.abs(codes - exact)
-    if (off > allowed).any():
+    off = np.abs((codes if first else codes.T) - exact).max()
+    if off > 0.51:
         raise ConversionError(
-            f"layer `{node.name}`: a {what} in the TFLite file is {off.max():.3g} steps off"
+            f"layer `{node.name}`: a weight in the TFLite file is {off:.3g} steps off"
         )
-
-
-def _same(span: Range, scale: float, zero_point: int) -> bool:
-    return np.float32(span.scale) == np.float32(scale) and span.zero_point == zero_point

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -99,16 +100,30 @@ class Graph:
         """The layers whose output has an integer range of its own."""
         return tuple(node for node in self.nodes if node.kind in RANGED)
 
-    def sources(self, name: str) -> set[str]:
+    def sources(self, name: str) -> frozenset[str]:
         """The layers with a range of their own (or the input) whose codes reach this one as is."""
-        node = self.node(name)
-        if node.kind in RANGED or not node.inputs:
-            return {name}
-        return set().union(*(self.sources(source) for source in node.inputs))
+        return self._sources[name]
+
+    @cached_property
+    def _sources(self) -> dict[str, frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
+        for node in self.nodes:
+            own = node.kind in RANGED or not node.inputs
+            reach = [frozenset([node.name])] if own else [found[name] for name in node.inputs]
+            found[node.name] = frozenset().union(*reach)
+        return found
 
     def node(self, name: str) -> Node:
-        """The layer of that name."""
-        return next(node for node in self.nodes if node.name == name)
+        """The layer of that name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Node]:
+        return {node.name: node for node in self.nodes}
 
     def readers(self, name: str) -> tuple[Node, ...]:
         """The layers that read the layer of that name."""

@@ -83,25 +83,17 @@ def fake_quantize(
         config = _LayerConfig(node.kind, ranges[node.name], weights.get(node.name))
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
-    return rebuild(_convertible(graph), wrap)
+    return rebuild(_unclipped(graph), wrap)
 
 
-def _convertible(graph: Graph) -> Graph:
-    """Takes out the clips that the ranges of integers are anyway, and makes equal biases unequal.
+def _unclipped(graph: Graph) -> Graph:
+    """Takes out the clips that the ranges of integers are anyway."""
 
-    Where all biases of a layer are the same, TensorFlow's converter rounds one of them, in steps of
-    the first channel, and takes it for all.
-    """
-    nodes = []
-    for node in graph.nodes:
-        if node.kind in RANGED:
-            node = replace(node, config={k: v for k, v in node.config.items() if k != "clip"})
-        bias = node.weights.get("bias")
-        if bias is not None and len(bias) > 1 and np.all(bias == bias[0]):
-            bias = np.append(bias[:-1], np.nextafter(bias[-1], np.float32(np.inf)))
-            node = replace(node, weights={**node.weights, "bias": bias})
-        nodes.append(node)
-    return Graph(tuple(nodes))
+    def unclipped(node: Node) -> Node:
+        config = {key: value for key, value in node.config.items() if key != "clip"}
+        return replace(node, config=config) if node.kind in RANGED else node
+
+    return Graph(tuple(map(unclipped, graph.nodes)))
 
 
 def rounded_kernels(
@@ -122,6 +114,24 @@ def rounded_kernels(
         kernel = tf.constant(node.weights[WEIGHTED[node.kind]])
         found[name] = np.asarray(quantizer(kernel, False, {}))
     return found
+
+
+def weight_scales(
+    graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
+) -> dict[str, NDArray[np.float32]]:
+    """The scale of each output channel's weights, `float32 (channels,)`, by the layer's name.
+
+    Layers of `FLOAT_BITS` have none.
+
+    Args:
+        graph: as `fake_quantize`, like the other arguments.
+        ranges: as `fake_quantize`.
+        bits: as `fake_quantize`.
+    """
+    return {
+        name: (quantizer.largest(tf.constant(graph.node(name).kernel)) / 127).numpy()
+        for name, quantizer in _kernel_quantizers(graph, ranges, bits).items()
+    }
 
 
 def _kernel_quantizers(
@@ -197,11 +207,14 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
         kernel = inputs
         if self._depthwise:
             kernel = tf.reshape(kernel, (*inputs.shape[:2], -1))
-        axes = list(range(kernel.shape.rank - 1))
-        largest = tf.reduce_max(tf.abs(kernel), axis=axes) * self._headroom
-        largest = tf.stop_gradient(tf.maximum(largest, self._least))
+        largest = tf.stop_gradient(self.largest(kernel))
         rounded = (_straight_through if training is True else _rounded)(kernel, largest)
         return tf.reshape(rounded, inputs.shape)
+
+    def largest(self, kernel: Any) -> Any:
+        """What code 127 stands for, a channel; these come last."""
+        largest = tf.reduce_max(tf.abs(kernel), axis=list(range(kernel.shape.rank - 1)))
+        return tf.maximum(largest * self._headroom, self._least)
 
     def get_config(self) -> dict[str, Any]:
         return {}

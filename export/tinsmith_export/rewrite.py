@@ -96,20 +96,21 @@ def part_outputs(graph: Graph) -> Graph:
     taken = {node.name for node in graph.inputs}
     for output in graph.outputs:
         (source,) = output.inputs
-        if source in taken or _read_in_float(graph, source):
+        if source in taken or source in _read_in_float(graph):
             copy = identity(replace(output, name=f"{output.config['name']}/copy"))
             graph = graph.replaced(replace(output, inputs=(copy[-1].name,)), *copy)
         taken.add(source)
     return graph
 
 
-def _read_in_float(graph: Graph, name: str) -> bool:
-    """Whether a layer that may compute in float reads the codes of this one."""
-    return any(
-        node.kind in ("Function", "LayerNormalization")
-        or (node.kind in (*PASSING, "Concatenate") and _read_in_float(graph, node.name))
-        for node in graph.readers(name)
-    )
+def _read_in_float(graph: Graph) -> set[str]:
+    """The layers whose codes a layer reads that may compute in float."""
+    found: set[str] = set()
+    for node in reversed(graph.nodes):
+        passing = node.kind in (*PASSING, "Concatenate") and node.name in found
+        if passing or node.kind in ("Function", "LayerNormalization"):
+            found.update(node.inputs)
+    return found
 
 
 def join_reshapes(graph: Graph) -> Graph:

@@ -143,9 +143,7 @@ def test_a_range_covers_its_limits_and_zero_exactly(one: float, other: float) ->
     assert span.reals(np.array([span.zero_point], np.int8)).tolist() == [0.0]
     if low >= 0:
         assert span.zero_point == -128  # a ReLU is the clamp to code -128
-    # 255 codes of it are exact in float32, which is what the converter reads.
-    assert float(np.float32(255 * span.scale)) == 255 * span.scale
-    assert span.scale <= max((max(high, 0.0) - min(low, 0.0)) / 255 * 1.001, 2.0**-27)
+    assert span.scale == np.float32(max((max(high, 0.0) - min(low, 0.0)) / 255, 2.0**-27))
 
 
 def sum_graph(kind: str, relu: bool) -> Graph:
@@ -199,8 +197,9 @@ def test_no_product_of_two_codes_lies_between_two_codes_of_the_result(high: floa
         sum_graph("Multiply", relu=False), limits, {"input": Range(1 / 255, -128)}
     )
     ratio = ranges["a"].scale * ranges["b"].scale / ranges["meet"].scale
-    codes = np.arange(-255, 256)
-    assert np.abs(np.multiply.outer(codes, codes) * ratio % 1 - 0.5).min() > 1e-5
+    codes = np.arange(256)
+    products = np.multiply.outer(codes, codes) * ratio
+    assert np.abs(products[products < 256] % 1 - 0.5).min() > 255 * 3 * 2.0**-24
 
 
 def of_equal_biases() -> keras.Model:
@@ -218,12 +217,6 @@ def test_equal_biases_are_rounded_each_in_the_steps_of_its_channel() -> None:
     (product,) = (product for product in found.products if product.layer == "conv")
     steps = product.weight_scale * product.input[0]
     np.testing.assert_allclose(product.bias * steps, 0.5, rtol=1e-3)
-
-
-def test_a_bias_that_the_converter_got_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(np, "nextafter", lambda bias, _: bias)
-    with pytest.raises(ConversionError, match=r"`conv`: a bias in the TFLite file is .* steps off"):
-        compiled(of_equal_biases())
 
 
 def test_weights_near_zero_are_rounded_once() -> None:
