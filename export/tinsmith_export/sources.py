@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from tinsmith_export.samples import Samples, checked, checked_labels, from_dataset, made, split
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
-from tinsmith_runtime.image import read_image, read_npy
+from tinsmith_runtime.image import read_image
+from tinsmith_runtime.npy import read_npy
 from tinsmith_train import load_dataset
 from tinsmith_train.named import import_named
 from tinsmith_train.npz import read_npz
