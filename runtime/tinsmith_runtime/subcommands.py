@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tinsmith_runtime.bundle import read_bundle
-from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.install import install, rollback
 from tinsmith_runtime.manifest import Input, Manifest, Output, Rung
 from tinsmith_runtime.run import add_trusted_key
@@ -87,7 +87,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(bundle.manifest), indent=1))
     else:
-        print("\n".join(describe(bundle.manifest)))
+        print("\n".join(map(printable, describe(bundle.manifest))))
     return 0
 
 
@@ -179,11 +179,12 @@ def _selftest(arguments: argparse.Namespace) -> int:
             rest = ""
             if result.equal_vectors < result.vectors:
                 rest = f"the rest at most {result.max_difference_lsb} LSB apart, "
-            print(
+            said = (
                 f"{result.engine_version} on {result.cpu}: {result.equal_vectors} of "
                 f"{result.vectors} golden vectors equal to the bit, {rest}"
                 f"{result.elapsed_ms:.1f} ms: {verdict}"
             )
+            print(printable(said))
     return 0 if passed else 1
 
 
@@ -192,10 +193,8 @@ def _keygen(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(signer)))
     else:
-        print(
-            f"{arguments.name}.key: keep it secret\n"
-            f"{arguments.name}.pub: give it away; sha256 {signer.key_sha256}"
-        )
+        name = printable(arguments.name)
+        print(f"{name}.key: keep it secret\n{name}.pub: give it away; sha256 {signer.key_sha256}")
     return 0
 
 
@@ -215,7 +214,7 @@ def _print_signed(bundle: Path, signer: Signer, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"bundle": str(bundle), **asdict(signer)}))
     else:
-        print(f"{bundle}: signed by {signer.key} (sha256 {signer.key_sha256})")
+        print(printable(f"{bundle}: signed by {signer.key} (sha256 {signer.key_sha256})"))
 
 
 def _install(arguments: argparse.Namespace) -> int:
@@ -230,5 +229,6 @@ def _install(arguments: argparse.Namespace) -> int:
     elif not arguments.quiet:
         what = "rolled back to" if arguments.rollback else "installed"
         kept = f"keeps {done.previous[:12]}" if done.previous else "keeps no previous bundle"
-        print(f"{folder}: {what if done.changed else 'already holds'} {done.current[:12]}, {kept}")
+        what = what if done.changed else "already holds"
+        print(printable(f"{folder}: {what} {done.current[:12]}, {kept}"))
     return 0
