@@ -159,6 +159,7 @@ def _collect(read: Read, signed: bool) -> Bundle:
                 f"{path}.size_bytes: expected at most {_MAX_FILES_BYTES} in all files, "
                 f"got {declared}"
             )
+    for path, entry in entries:
         data = read(entry.file, entry.size_bytes)
         if len(data) != entry.size_bytes:
             raise BundleError(
