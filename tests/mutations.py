@@ -487,7 +487,7 @@ def run_seeds(
         rng = random.Random(seed)
         (kind,) = rng.choices(list(kinds), list(kinds.values()))
         print(f"{seed}\t{kind}", end="\t", flush=True)
-        faulthandler.dump_traceback_later(WATCHDOG_S, exit=True)
+        faulthandler.dump_traceback_later(WATCHDOG_S, exit=True, file=sys.__stderr__)
         try:
             found = attempt(kind, rng, path)
         except Exception as error:  # whatever is not tinsmith's is what this is looking for

@@ -65,18 +65,18 @@ def find_samples(words: Sequence[str], inputs: Sequence[Input]) -> Iterator[Samp
     Returns:
         The samples, in order; what cannot be read says so when it is read.
     """
+    suffixes = SUFFIXES[inputs[0].kind] if len(inputs) == 1 else (".npz",)
     for word in words:
         try:
-            for name in _expand(word, SUFFIXES[inputs[0].kind] if len(inputs) == 1 else (".npz",)):
+            names = _expand(word, suffixes)
+        except (TinsmithError, OSError, RecursionError) as error:
+            yield Sample(word, partial(_fail, word, error))
+            continue
+        for name in names:
+            try:
                 yield from _samples(name, inputs)
-        except TinsmithError as error:
-            yield Sample(word, partial(_fail, error))
-        except OSError as error:
-            said = InputError(f"{word}: {error.strerror or error}")
-            yield Sample(word, partial(_fail, said))
-        except RecursionError:
-            said = InputError(f"{word}: its folders lie too deep in each other")
-            yield Sample(word, partial(_fail, said))
+            except (TinsmithError, OSError) as error:
+                yield Sample(name, partial(_fail, name, error))
 
 
 def camera_samples(source: str, inputs: Sequence[Input]) -> Iterator[Sample]:
@@ -167,8 +167,11 @@ def _picture(image: Picture, name: str, entry: Input) -> Sample:
     return Sample(name, partial(read_image, image, entry.sample_shape, preprocessing, name))
 
 
-def _fail(error: TinsmithError) -> NoReturn:
-    raise error
+def _fail(name: str, error: Exception) -> NoReturn:
+    if isinstance(error, TinsmithError):
+        raise error
+    said = error.strerror if isinstance(error, OSError) else "its folders lie too deep"
+    raise InputError(f"{name}: {said or error}") from error
 
 
 def _expected_npz(inputs: Sequence[Input]) -> str:

@@ -26,8 +26,8 @@ from tinsmith_runtime.encoded import MAX_SCANS
 from tinsmith_runtime.image import MAX_PIXELS, read_image
 
 HOLE_BYTES = 300_000_000
-MOST_SECONDS = 60
-STRANGE = ("device", "dangling", "folder", "hole", "loop", "pipe", "socket")
+MOST_SECONDS = 120  # of one test on a busy machine; what is not refused never ends
+STRANGE = ("dangling", "device", "folder", "hole", "loop", "pipe", "socket")
 
 
 @pytest.fixture(autouse=True)
@@ -143,6 +143,8 @@ def test_a_folder_of_features(features, tmp_path, capsys, suffix):
         put(kind, tmp_path / "rows" / f"{kind}{suffix}")
     lines = said_of(["run", features, tmp_path / "rows"], capsys)
     assert lines[-1] == "tinsmith: 7 of 7 inputs could not be read"
+    for line, kind in zip(lines, STRANGE, strict=False):
+        assert line.startswith(f"tinsmith: error: {tmp_path}/rows/{kind}{suffix}:")
 
 
 def test_a_glob_names_what_is_no_file(tiny, images, capsys):
@@ -158,17 +160,18 @@ def test_links_that_lead_in_circles(tiny, images, capsys):
         (images / name).symlink_to(".")
     (images / "deep").mkdir()
     (images / "a.png").rename(images / "deep" / "a.png")
-    assert main(["run", str(tiny), f"{images}/**/*.png", f"{images}/*/**"]) == 0
-    named = [line.split(": ")[0] for line in capsys.readouterr().out.splitlines()]
-    assert named[0] == f"{images}/deep/a.png"
-    assert set(named) >= {f"{images}/deep/a.png"}
+    assert main(["run", str(tiny), f"{images}/**/*.png", f"{images}/**"]) == 1
+    captured = capsys.readouterr()
+    named = [line.split(": ")[0].removeprefix(f"{images}/") for line in captured.out.splitlines()]
+    assert named == ["deep/a.png", "b.jpg", "c.npy", "deep/a.png"]
+    assert "notes.txt: expected a PNG or JPEG" in captured.err
 
 
 def test_folders_too_deep(tiny, tmp_path, capsys):
     deep = tmp_path
     for _ in range((4000 - len(str(tmp_path))) // 2):
         deep /= "d"
-    os.makedirs(deep)  # noqa: PTH103 Path.mkdir is recursive
+        deep.mkdir()
     try:
         said_of(["run", tiny, f"{tmp_path}/**/*.png"], capsys)
     finally:
@@ -341,12 +344,12 @@ def test_the_kinds_that_are_read_and_refused(mode, tmp_path, tiny, capsys):
         assert main(["run", str(tiny), str(path)]) == 0
 
 
-def test_two_thousand_broken_images(tmp_path, capsys):
+def test_five_hundred_broken_images(tmp_path, capsys):
     """A share of what `mutate.py` does."""
-    image_mutations.main(str(tmp_path), 0, 2000)
+    image_mutations.main(str(tmp_path), 0, 500)
     *lines, grown = capsys.readouterr().out.splitlines()
     wrong = [line for line in lines if '"refused"' not in line and '"read"' not in line]
-    assert (len(lines), wrong) == (2000, [])
+    assert (len(lines), wrong) == (500, [])
     assert int(grown.split("\t")[0]) < 700_000
 
 
