@@ -12,11 +12,13 @@ from pathlib import Path
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.machine import Machine
 from tinsmith_runtime import InputError, UsageError
+from tinsmith_runtime.files import read_regular
 from tinsmith_runtime.record import parse_record
 
 # Grows when a field changes its name or meaning, not when one is added.
 SCHEMA_VERSION = 2
 # A list of numbers takes a line, not a line each.
+_MAX_REPORT_BYTES = 1 << 24  # one of three models on a board takes 62 kB
 _NUMBERS = re.compile(r"\[\n([-+\d.,eE\s]+)\]")
 
 
@@ -536,6 +538,6 @@ def read_report(path: Path) -> Report:
         InputError: it is no report.
     """
     try:
-        return parse_report(path.read_bytes(), str(path))
+        return parse_report(read_regular(path, _MAX_REPORT_BYTES), str(path))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -13,7 +13,7 @@ from rich.progress import Progress as Bar
 from tinsmith_export.exporting import AUTO, Exported, Options, Progress, export, sensitivity
 from tinsmith_export.sources import find_calibration
 from tinsmith_export.summary import sensitivity_table, summary
-from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.files import require_writable, write_whole
 from tinsmith_train import load_dataset
 from tinsmith_train.named import import_named
@@ -227,7 +227,7 @@ class TerminalProgress(Progress):
     """Tells a person on standard error: a line a stage, a bar for long ones on a terminal."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -242,7 +242,7 @@ class TerminalProgress(Progress):
     def stage(self, text: str) -> None:
         """Prints a line."""
         self.stop()
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), markup=False)
 
     def warn(self, text: str) -> None:
         """Prints a line."""

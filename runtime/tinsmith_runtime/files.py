@@ -57,6 +57,8 @@ def open_regular(path: "AnyPath", *, follow: bool = True) -> "BinaryIO":
         OSError: there is none, it is a folder, a pipe, a device or a link that is not followed, or
             the system refuses; `strerror` says in words what was expected and found.
     """
+    if "\0" in os.fsdecode(path):
+        raise OSError(errno.EINVAL, "expected a path, got one with a zero byte", path)
     # Looked at before it is opened, for to open a device may do something, and after, for it may
     # have become another in between.
     _require_regular(path, os.stat(path, follow_symlinks=follow))

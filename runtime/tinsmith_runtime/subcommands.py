@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tinsmith_runtime.bundle import read_bundle
+from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Input, Manifest, Output, Rung
 from tinsmith_runtime.selftest import selftest
 from tinsmith_runtime.signature import Signer, generate_key, sign_bundle, verify_bundle
@@ -65,7 +66,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(bundle.manifest), indent=1))
     else:
-        print("\n".join(describe(bundle.manifest)))
+        print("\n".join(map(printable, describe(bundle.manifest))))
     return 0
 
 
@@ -158,11 +159,12 @@ def _selftest(arguments: argparse.Namespace) -> int:
             rest = ""
             if result.equal_vectors < result.vectors:
                 rest = f"the rest at most {result.max_difference_lsb} LSB apart, "
-            print(
+            said = (
                 f"{result.engine_version} on {result.cpu}: {result.equal_vectors} of "
                 f"{result.vectors} golden vectors equal to the bit, {rest}"
                 f"{result.elapsed_ms:.1f} ms: {verdict}"
             )
+            print(printable(said))
     return 0 if passed else 1
 
 
@@ -171,10 +173,8 @@ def _keygen(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(signer)))
     else:
-        print(
-            f"{arguments.name}.key: keep it secret\n"
-            f"{arguments.name}.pub: give it away; sha256 {signer.key_sha256}"
-        )
+        name = printable(arguments.name)
+        print(f"{name}.key: keep it secret\n{name}.pub: give it away; sha256 {signer.key_sha256}")
     return 0
 
 
@@ -194,4 +194,4 @@ def _print_signed(bundle: Path, signer: Signer, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"bundle": str(bundle), **asdict(signer)}))
     else:
-        print(f"{bundle}: signed by {signer.key} (sha256 {signer.key_sha256})")
+        print(printable(f"{bundle}: signed by {signer.key} (sha256 {signer.key_sha256})"))
