@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import tinsmith_bench
-from tinsmith_bench import Options, bench, benchmark, candidate, latency, parse_report
-from tinsmith_runtime import BackendError, UsageError
+from tinsmith_bench import Options, bench, benchmark, candidate, coldstart, latency, parse_report
+from tinsmith_bench.coldstart import Costs
+from tinsmith_runtime import BackendError, TinsmithError, UsageError
 from tinsmith_runtime.command import main
 
 NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0"}
 DELAYS_S = {"float": 1e-4, "int8": 2e-4}
-COSTS = ("interpreter_ms", "import_ms", "load_ms", "first_ms", "start_ms", "peak_rss_bytes")
 
 
 class FakeRunner:
@@ -63,16 +63,20 @@ def engines(monkeypatch):
         for module in (benchmark, candidate):
             monkeypatch.setattr(module, "installed_backends", lambda: backends)
 
-    def probe(path, backend, precision, threads, sample):
+    def probe(path, backend, precision, threads, samples, limit_s):
         assert path.exists()
-        assert np.load(sample).shape == (4, 4, 1)
-        cost = 1.0 + (precision == "int8") + 2 * (backend == "onnx")
-        return dict.fromkeys(COSTS, cost)
+        assert [np.load(sample).shape for sample in samples] == [(4, 4, 1)]
+        assert 120 < limit_s < 200
+        return Costs(*[1.0 + (precision == "int8") + 2 * (backend == "onnx")] * 6)
+
+    def run_process(candidates, inputs, method, seed, limit_s):
+        assert 120 < limit_s < 600
+        return latency.measure_rounds(candidates, inputs, method, seed)
 
     install("litert", "onnx")
     monkeypatch.setattr(candidate, "ModelRunner", FakeRunner)
-    monkeypatch.setattr(latency, "run_process", latency.measure_rounds)
-    monkeypatch.setattr(benchmark, "run_probe", probe)
+    monkeypatch.setattr(latency, "run_process", run_process)
+    monkeypatch.setattr(coldstart, "run_probe", probe)
     return install
 
 
@@ -207,6 +211,21 @@ def test_a_rival_is_measured_beside_the_bundle(bundle, samples):
     assert (found.id, found.cold_start, found.accuracy.correct) == ("rival", None, 90)
     assert report.compare("rival", "float-tflite").agreement == 1
     assert found.fidelity.baseline == "float-tflite"
+
+
+@pytest.mark.usefixtures("engines")
+def test_outputs_that_are_no_numbers_end_the_benchmark(bundle, samples, monkeypatch):
+    """Else a mean of them would pass every gate."""
+
+    class Broken(FakeRunner):
+        def run(self, encoded):
+            scores = super().run(encoded)
+            scores[0] = np.nan
+            return scores
+
+    monkeypatch.setattr(candidate, "ModelRunner", Broken)
+    with pytest.raises(TinsmithError, match=r"float on LiteRT: .* NaN or infinity for 3 of 90"):
+        bench([bundle], data=samples, options=options())
 
 
 def test_an_engine_that_is_missing_is_named_and_the_rest_is_measured(bundle, samples, engines):
