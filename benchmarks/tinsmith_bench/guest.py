@@ -73,7 +73,7 @@ class Tail:
 
     def last_line(self) -> str:
         """The last line that is not empty; empty if there is none."""
-        return (self.text().strip().splitlines() or [""])[-1].strip()
+        return (self.text().strip().splitlines() or [""])[-1].strip()[-LONGEST_WORDS:]
 
     def _read(self) -> None:
         while piece := os.read(self._descriptor, 1 << 16):

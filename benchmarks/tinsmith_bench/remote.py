@@ -216,9 +216,7 @@ def _require_what_was_asked_for(
         ("model files", True, found <= files),
     ):
         if expected != got:
-            raise TinsmithError(
-                f"{host.destination}: report: its {what} are not those that it was asked for"
-            )
+            raise TinsmithError(f"{host.destination}: report: not the {what} that it was asked for")
 
 
 def _check(host: Host, board: Board, engines: Sequence[str]) -> None:
