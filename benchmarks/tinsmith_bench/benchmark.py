@@ -1,13 +1,13 @@
 """The benchmark itself: every variant of every bundle, on every engine that is installed here."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 
@@ -17,15 +17,16 @@ from tinsmith_bench.candidate import (
     bundle_candidates,
     bundle_names,
 )
-from tinsmith_bench.coldstart import run_probe, summarize_runs
-from tinsmith_bench.latency import Watch, clock, interleave, measure
+from tinsmith_bench.coldstart import measure_starts
+from tinsmith_bench.latency import POOL, Watch, clock, measure
+from tinsmith_bench.limits import timing_limit_s
 from tinsmith_bench.machine import Watchman, warnings
 from tinsmith_bench.operators import profile
-from tinsmith_bench.report import BundleInfo, ColdStart, Dataset, Method, Profile, Report, Variant
+from tinsmith_bench.report import BundleInfo, Dataset, Method, Profile, Report, Variant
 from tinsmith_bench.results import Measured, compare, describe
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_bench.verdict import verdict
-from tinsmith_runtime import Bundle, UsageError, installed_backends, read_bundle
+from tinsmith_runtime import Bundle, TinsmithError, UsageError, installed_backends, read_bundle
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
 from tinsmith_train.limits import MAX_SEED, MOST, is_whole, require, require_real, require_whole
@@ -198,9 +199,14 @@ def _method(options: Options, bundles: Sequence[Bundle]) -> Method:
 def _measure(
     candidates: Sequence[Candidate], inputs: Arrays, method: Method, watch: Watch
 ) -> list[Measured]:
+    begin = monotonic()
     outputs, versions = _run_all(candidates, inputs, method, watch)
-    timings = measure(candidates, inputs, method, watch)
-    starts = _start(candidates, rows(inputs, 0), method, watch)
+    sample_s = (monotonic() - begin) / count(inputs)
+    sizes = [one.size_bytes for one in candidates]
+    pool = POOL * sum(part.nbytes for part in parts(inputs)) // count(inputs)
+    limit_s = timing_limit_s(method, len(sizes), sum(sizes) + pool, sample_s)
+    timings = measure(candidates, inputs, method, watch, limit_s)
+    starts = measure_starts(candidates, rows(inputs, 0), method, watch, sample_s)
     return [
         Measured(
             one,
@@ -229,26 +235,19 @@ def _run_all(
             done = number * size + start + count(encoded)
             watch("accuracy", done, len(candidates) * size)
         outputs[one.id] = concatenate(found)
+        _require_finite(one.name, outputs[one.id])
         runner.close()
     return outputs, versions
 
 
-def _start(
-    candidates: Sequence[Candidate], sample: Arrays, method: Method, watch: Watch
-) -> dict[str, ColdStart]:
-    """Starts every variant in fresh processes, in turns; by the variant's id."""
-    probes = {one.id: one.probe for one in candidates if one.probe}
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in probes}
-    rng = np.random.default_rng(method.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder, f"{number}.npy") for number in range(len(parts(sample)))]
-        for file, array in zip(files, parts(sample), strict=True):
-            np.save(file, array)
-        turns = list(interleave(list(probes), method.cold_starts, rng))
-        for done, (_, name) in enumerate(turns, start=1):
-            runs[name].append(run_probe(*probes[name], method.threads[0], *files))
-            watch("cold start", done, len(turns))
-    return {name: summarize_runs(costs) for name, costs in runs.items()}
+def _require_finite(name: str, outputs: Arrays) -> None:
+    """Refuses NaN and infinities: no mean, no ratio and no gate means anything with them."""
+    for output in parts(outputs):
+        if bad := int(np.sum(~np.isfinite(output).reshape(len(output), -1).all(axis=1))):
+            raise TinsmithError(
+                f"{name}: expected finite outputs, got NaN or infinity for {bad} of "
+                f"{len(output)} samples"
+            )
 
 
 def _bundle_info(name: str, path: Path, bundle: Bundle) -> BundleInfo:

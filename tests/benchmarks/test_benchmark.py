@@ -1,6 +1,8 @@
 """The whole benchmark on engines made up for it, whose answers and speeds are known."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,13 +12,21 @@ import numpy as np
 import pytest
 
 import tinsmith_bench
-from tinsmith_bench import Options, bench, benchmark, candidate, command, latency, parse_report
-from tinsmith_runtime import BackendError, UsageError
+from tinsmith_bench import (
+    Options,
+    bench,
+    benchmark,
+    candidate,
+    coldstart,
+    latency,
+    parse_report,
+)
+from tinsmith_bench.coldstart import Costs
+from tinsmith_runtime import BackendError, TinsmithError, UsageError
 from tinsmith_runtime.command import main
 
 NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0"}
 DELAYS_S = {"float": 1e-4, "int8": 2e-4}
-COSTS = ("interpreter_ms", "import_ms", "load_ms", "first_ms", "start_ms", "peak_rss_bytes")
 
 
 class FakeRunner:
@@ -63,16 +73,20 @@ def engines(monkeypatch):
         for module in (benchmark, candidate):
             monkeypatch.setattr(module, "installed_backends", lambda: backends)
 
-    def probe(path, backend, precision, threads, sample):
+    def probe(path, backend, precision, threads, samples, limit_s):
         assert path.exists()
-        assert np.load(sample).shape == (4, 4, 1)
-        cost = 1.0 + (precision == "int8") + 2 * (backend == "onnx")
-        return dict.fromkeys(COSTS, cost)
+        assert [np.load(sample).shape for sample in samples] == [(4, 4, 1)]
+        assert 120 < limit_s < 200
+        return Costs(*[1.0 + (precision == "int8") + 2 * (backend == "onnx")] * 6)
+
+    def run_process(candidates, inputs, method, seed, limit_s):
+        assert 120 < limit_s < 600
+        return latency.measure_rounds(candidates, inputs, method, seed)
 
     install("litert", "onnx")
     monkeypatch.setattr(candidate, "ModelRunner", FakeRunner)
-    monkeypatch.setattr(latency, "run_process", latency.measure_rounds)
-    monkeypatch.setattr(benchmark, "run_probe", probe)
+    monkeypatch.setattr(latency, "run_process", run_process)
+    monkeypatch.setattr(coldstart, "run_probe", probe)
     return install
 
 
@@ -209,6 +223,21 @@ def test_a_rival_is_measured_beside_the_bundle(bundle, samples):
     assert found.fidelity.baseline == "float-tflite"
 
 
+@pytest.mark.usefixtures("engines")
+def test_outputs_that_are_no_numbers_end_the_benchmark(bundle, samples, monkeypatch):
+    """Else a mean of them would pass every gate."""
+
+    class Broken(FakeRunner):
+        def run(self, encoded):
+            scores = super().run(encoded)
+            scores[0] = np.nan
+            return scores
+
+    monkeypatch.setattr(candidate, "ModelRunner", Broken)
+    with pytest.raises(TinsmithError, match=r"float on LiteRT: .* NaN or infinity for 3 of 90"):
+        bench([bundle], data=samples, options=options())
+
+
 def test_an_engine_that_is_missing_is_named_and_the_rest_is_measured(bundle, samples, engines):
     engines("onnx")
     report = bench([bundle], data=samples, options=options())
@@ -336,7 +365,8 @@ def test_a_baseline_is_compared_with_and_gates_decide_the_status(bundle, samples
     tree = json.loads(old.read_text())
     tree["variants"][1]["size_bytes"] = 5
     tree["variants"][1]["accuracy"]["wrong"] = []
-    tree["variants"][1]["accuracy"]["top1"]["value"] = 1.0
+    tree["variants"][1]["accuracy"]["correct"] = 90
+    tree["variants"][1]["accuracy"]["top1"].update(value=1.0, high=1.0)
     old.write_text(json.dumps(tree))
     assert main([*words, "--baseline", str(old), *gates]) == 1
     out = " ".join(capsys.readouterr().out.split())
@@ -348,19 +378,17 @@ def test_a_baseline_is_compared_with_and_gates_decide_the_status(bundle, samples
 def test_a_file_that_cannot_be_written_does_not_cost_the_report(
     bundle, samples, tmp_path, capsys, monkeypatch
 ):
-    report = tmp_path / "report.json"
-
-    def measured(*arguments):
-        report.mkdir()
-        return measure(*arguments)
-
-    measure = command.measure
-    monkeypatch.setattr(command, "measure", measured)
     words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2", "--quiet"]
-    assert main([*words, "--json", str(report)]) == 1
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    assert main([*words, "--json", str(tmp_path / "r.json")]) == 1
     out, err = capsys.readouterr()
     assert "On this machine ship" in out
-    assert "cannot be written: expected a file, found a folder" in err
+    assert "cannot be written: No space left on device" in err
+    assert not list(tmp_path.glob("*.tmp"))
     assert err.count("\n") == 1
 
 
