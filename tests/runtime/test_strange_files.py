@@ -360,9 +360,9 @@ def test_what_reaches_a_terminal(forge, images, tmp_path, capsys):
     """Names of files, of labels and of layers steer no terminal; JSON is ASCII."""
 
     def edit(tree):
-        tree["outputs"][0]["labels"][:] = [f"{STEERING}{i}" for i in range(3)]
-        tree["training"]["dataset"] = STEERING
-        tree["layers"][0]["name"] = STEERING
+        # A manifest with control characters is refused; these turn the direction of a line.
+        tree["outputs"][0]["labels"][:] = [f"\u202e[red]{i}" for i in range(3)]
+        tree["training"]["dataset"] = tree["layers"][0]["name"] = "\u202ename"
 
     bundle = forge(edit=edit)
     strange = images / f"a{STEERING}.png"
@@ -396,3 +396,5 @@ def test_what_reaches_a_terminal(forge, images, tmp_path, capsys):
         said = captured.out + captured.err
         assert said
         assert all(line.isprintable() for line in said.split("\n")), words
+    assert main(["run", str(bundle), str(strange)]) == 0
+    assert r"\x1b[2J\x07\r\n\u202e[red].png: \u202e[red]" in capsys.readouterr().out
