@@ -130,7 +130,7 @@ def pixels(low: float, high: float) -> tuple[Input, Range]:
     """What an image model's input becomes that takes so much for pixels 0 and 255."""
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
     graph = Graph((Node("input", "InputLayer", (), (1, 1, 1)),))
-    entry = enter(graph, Samples("pixels", "", images, None, images, None, ()), (low, high))
+    entry = enter(graph, Samples("pixels", "0" * 64, images, None, images, None, ()), (low, high))
     return entry.sources[0], entry.spans["input"]
 
 
