@@ -17,10 +17,9 @@ import tensorflow as tf
 import tf_keras
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.operators import READERS
-from tinsmith_export.reader import ROUNDINGS
+from tinsmith_export.frontend.operators import READERS, ROUNDINGS
+from tinsmith_export.frontend.trace import PASS, output_names, parts
 from tinsmith_export.savedmodel import FILE, SavedModel, load_saved_model
-from tinsmith_export.trace import PASS, output_names, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 _SUFFIXES = (".keras", ".h5")

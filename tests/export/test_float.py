@@ -20,7 +20,7 @@ from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.golden import nudged
 from tinsmith_export.measures import agreement, parity, sqnr_db
 from tinsmith_export.proof import require_integer_kernels, run_batches
-from tinsmith_export.rebuild import rebuild, run
+from tinsmith_export.reference.rebuild import rebuild, run
 from tinsmith_export.sensitivity import COUNT, keep_fewest, measure
 from tinsmith_export.switches import SwitchedModel
 from tinsmith_export.tune import Lesson

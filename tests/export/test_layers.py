@@ -18,7 +18,7 @@ from layer_cases import BOTH, CASES, SHAPE, Case
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.graph import Graph
+from tinsmith_export.ir.graph import Graph
 from tinsmith_runtime.backends.ort import optimized_model
 
 DOCS = Path(__file__).parents[2] / "docs" / "compiling.md"

@@ -11,10 +11,10 @@ from compiling import Compiled, compiled, rewritten, settle
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from tinsmith_export.graph import Graph, Node
 
 from tinsmith_export.calibration import calibrate
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.graph import Graph, Node
 from tinsmith_export.proof import require_no_saturation, run_batches
 from tinsmith_export.quantize import can_saturate, tuned_graph
 from tinsmith_export.ranges import Range, separate, share_ranges

@@ -10,7 +10,7 @@ from compiling import compiled, require_same_outputs, rewritten, settle
 
 from tinsmith_export import recipe, rewrite
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.graph import Graph
+from tinsmith_export.ir.graph import Graph
 
 L = keras.layers
 SHAPE = (8, 8, 3)
@@ -310,7 +310,7 @@ def test_layers_for_training_are_dropped() -> None:
 )
 def test_the_last_activation_is_stripped(end: list[keras.Layer], expected: str) -> None:
     graph = check(model_of(conv(), L.Flatten(), *end))
-    assert graph.outputs[0].config["activation"] == expected
+    assert graph.outputs[0].activation == expected
     assert kinds(graph) == ["Conv2D", "Conv2D"]
 
 
