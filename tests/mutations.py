@@ -1,10 +1,12 @@
 """Ten thousand ways to break a bundle, each of them from its seed alone.
 
-`python mutations.py BUNDLE FOLDER FIRST COUNT` breaks a bundle by each seed in turn, reads what
-came of it, and prints a line a seed: the seed and the kind of damage before, what the reader made
-of it after. So the last line of a process that died names the seed that killed it.
+`python mutations.py BUNDLE FOLDER FIRST COUNT [KIND ...]` breaks a bundle by each seed in turn, in
+one of these ways or in any, reads what came of it, and prints a line a seed: the seed and the kind
+of damage before, what the reader made of it after. So the last line of a process that died names
+the seed that killed it. `mutate.py` counts the lines, and breaks images too.
 """
 
+import faulthandler
 import hashlib
 import io
 import json
@@ -282,6 +284,30 @@ def hostile_golden(contents: Contents, rng: random.Random) -> bytes:
     return zipped([(f"{name}.npy", npy)])
 
 
+def damaged_golden(contents: Contents, rng: random.Random) -> Contents:
+    """Golden vectors with damaged bytes, or with a header of them damaged; their hash is right."""
+    data = contents["golden.npz"]
+    if rng.random() < 0.3:
+        return with_right_hashes(contents, {"golden.npz": rng.choice(DAMAGE)(data, rng)})
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = [(name, archive.read(name)) for name in archive.namelist()]
+    broken = rng.randrange(len(entries))
+    name, npy = entries[broken]
+    header, rest = npy[:128], npy[128:]
+    what = rng.random()
+    if what < 0.5:
+        header = rng.choice(DAMAGE)(header, rng)
+    else:
+        word = rng.choice(HEADER_WORDS)
+        strange = rng.choice((*HEADER_WORDS, b"-1", b"9" * 30, b"[" * 300, b"()", b"None", b"''"))
+        header = header.replace(word, strange) if what < 0.9 else header[:10] + strange + rest[:118]
+    entries[broken] = name, header + rest
+    return with_right_hashes(contents, {"golden.npz": zipped(entries)})
+
+
+HEADER_WORDS = (b"'|u1'", b"'|i1'", b"'<f4'", b"descr", b"False", b"shape", b"(", b",", b"{", b"}")
+
+
 def with_right_hashes(contents: Contents, changes: Contents) -> Contents:
     """These files in place of the bundle's, with a manifest that is right about them."""
     files = {**contents, **changes}
@@ -404,8 +430,15 @@ KINDS: dict[str, tuple[int, Mutation]] = {
             )
         ),
     ),
+    "damaged golden": (2, _in_either_form(damaged_golden)),
     "swapped model": (1, _in_either_form(swapped_model)),
 }
+GROUPS = {
+    "zip": ("damaged zip", "zip field", "zip entries", "zip bomb"),
+    "manifest": ("manifest field", "manifest text", "honest field", "wrong hash"),
+    "golden": ("hostile golden", "damaged golden"),
+}
+WATCHDOG_S = 60
 
 
 def judge(path: Path, original: Bundle, kind: str, named: str) -> dict[str, Any]:
@@ -426,6 +459,8 @@ def judge(path: Path, original: Bundle, kind: str, named: str) -> dict[str, Any]
         clear = said.startswith((f"{path}: ", "golden.npz: ", "model.")) and named in said
         clear = clear and "\n" not in said and len(said) < 1500
         return {"outcome": "refused" if clear else "unclear", "said": said, "named": named}
+    if kind == "damaged golden":
+        return {"outcome": "changed"}  # its hash is right, and not each byte is part of a header
     same = bundle.manifest == original.manifest and bundle.files == original.files
     if path.is_file():
         same = path.read_bytes() == zipped(list(original.files.items()))
@@ -435,28 +470,50 @@ def judge(path: Path, original: Bundle, kind: str, named: str) -> dict[str, Any]
     return {"outcome": "unchanged" if same else "accepted"}
 
 
-def main(bundle: str, folder: str, first: int, count: int) -> None:
-    original = read_bundle(bundle)
-    contents = dict(original.files)
-    for backend in ("litert", "onnx"):  # what they take is not counted
-        open_model(original, backend).close()
-    path = Path(folder, "mutated")
+def run_seeds(
+    folder: Path,
+    seeds: range,
+    kinds: dict[str, int],
+    attempt: Callable[[str, random.Random, Path], dict[str, Any]],
+) -> None:
+    """Attempts one mutation a seed, of a kind that its weight makes likely; prints a line each.
+
+    What takes longer than `WATCHDOG_S` ends the process with the traceback of where it was.
+    """
+    path = folder / "mutated"
+    there = set(folder.iterdir())  # an engine keeps a file of its own where temporary files go
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    kinds, weights = list(KINDS), [weight for weight, _ in KINDS.values()]
-    for seed in range(first, first + count):
+    for seed in seeds:
         rng = random.Random(seed)
-        (kind,) = rng.choices(kinds, weights)
+        (kind,) = rng.choices(list(kinds), list(kinds.values()))
         print(f"{seed}\t{kind}", end="\t", flush=True)
-        named = KINDS[kind][1](contents, rng, path)
+        faulthandler.dump_traceback_later(WATCHDOG_S, exit=True, file=sys.__stderr__)
         try:
-            found = judge(path, original, kind, named)
-        except Exception as error:  # whatever is not a BundleError is what this is looking for
+            found = attempt(kind, rng, path)
+        except Exception as error:  # whatever is not tinsmith's is what this is looking for
             found = {"outcome": "escaped", "said": f"{type(error).__name__}: {error}"}
-        print(json.dumps(found))
+        faulthandler.cancel_dump_traceback_later()
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if stray := set(folder.iterdir()) - there:
+            found = {"outcome": "stray", "said": f"{stray}"}
+        print(json.dumps(found))
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(f"{after - before}\tkB grown")
 
 
+def main(bundle: str, folder: str, first: int, count: int, kinds: list[str]) -> None:
+    original = read_bundle(bundle)
+    contents = dict(original.files)
+    for backend in ("litert", "onnx"):  # what they take is not counted
+        open_model(original, backend).close()
+
+    def attempt(kind: str, rng: random.Random, path: Path) -> dict[str, Any]:
+        named = KINDS[kind][1](contents, rng, path)
+        return judge(path, original, kind, named)
+
+    weights = {kind: KINDS[kind][0] for kind in kinds or KINDS}
+    run_seeds(Path(folder), range(first, first + count), weights, attempt)
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:]))
+    main(*sys.argv[1:3], *map(int, sys.argv[3:5]), sys.argv[5:])

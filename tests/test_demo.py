@@ -1,15 +1,12 @@
 """The main job, whole, on real handwritten digits: what the README promises, measured."""
 
 import json
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from demonstration import demonstrate, require_everything
 from numpy.typing import NDArray
@@ -72,6 +69,7 @@ def test_accuracy(demo: Path, codes: dict[str, NDArray[Any]], mnist: Dataset) ->
 
 
 def test_the_manifest_says_what_each_file_does(demo: Path, bundle: Bundle, mnist: Dataset) -> None:
+    assert len(bundle.manifest.variants) == 4
     for variant in bundle.manifest.variants:
         backend = {"tflite": "litert", "onnx": "onnx"}[variant.format]
         path = demo / "runs/demo/digits.tin"
@@ -99,38 +97,16 @@ def test_onnx_runtime_multiplies_integers_alone(bundle: Bundle) -> None:
     assert not {"Conv", "FusedConv", "Gemm", "FusedGemm", "MatMul", "DequantizeLinear"} & set(kinds)
 
 
-def test_twice_as_fast_as_the_naive_route(demo: Path, bundle: Bundle, mnist: Dataset) -> None:
-    """The naive model's convolutions run in float; both are timed in turns, in one run."""
+def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
+    """Why it takes longer; `tinsmith bench --against naive` says by how much."""
     import_tensorflow()
     from tinsmith_export.baselines import naive as go_naively
 
     inputs, labels = mnist.x_train[:2000].astype(np.float32) / 255, mnist.y_train[:2000]
-    model = demo / "runs/demo/model.keras"
-    naive = go_naively(model=model, inputs=inputs, labels=labels).data
+    naive = go_naively(model=demo / "runs/demo/model.keras", inputs=inputs, labels=labels).data
     graph = onnx.load_from_string(optimized_model(naive)).graph
-    assert any(node.op_type == "FusedConv" for node in graph.node)
-    ours = _timer(bundle.files["model.int8.onnx"], mnist.x_test[:1])
-    theirs = _timer(naive, mnist.x_test[:1].astype(np.float32) / 255)
-    rounds = [(ours(), theirs()) for _ in range(60)]
-    our_us, their_us = (np.median(times) for times in zip(*rounds[10:], strict=True))
-    assert our_us <= 0.5 * their_us
-
-
-def _timer(model: bytes, image: NDArray[Any]) -> Callable[[], float]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    feed = {session.get_inputs()[0].name: image}
-
-    def median_us() -> float:
-        times = []
-        for _ in range(20):
-            start = time.perf_counter_ns()
-            session.run(None, feed)
-            times.append((time.perf_counter_ns() - start) / 1e3)
-        return float(np.median(times))
-
-    return median_us
+    kinds = Counter(node.op_type for node in graph.node)
+    assert kinds["FusedConv"] > 0
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 GUIDE = (ROOT / "docs" / "raspberry-pi.md").read_text()
@@ -41,9 +43,10 @@ def test_units(tmp_path: Path) -> None:
     script = tmp_path / "classify.sh"
     script.write_text(FILES["classify.sh"])
     units = []
-    for name in ("tinsmith-inbox.path", "tinsmith-inbox.service"):
+    for name in ("tinsmith-inbox.path", "tinsmith-inbox.service", "tinsmith-watch.service"):
         unit = tmp_path / name
-        unit.write_text(FILES[name].replace("/srv/tinsmith/classify.sh", str(script)))
+        text = FILES[name].replace("/srv/tinsmith/classify.sh", str(script))
+        unit.write_text(text.replace("/srv/tinsmith/watch.sh", str(script)))
         units.append(str(unit))
     line = ["systemd-analyze", "verify", "--man=no", *units]
     done = subprocess.run(line, capture_output=True, text=True, timeout=60)
@@ -57,10 +60,50 @@ def test_units(tmp_path: Path) -> None:
     assert done.returncode or "tinsmith-broken" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["classify.sh"])
+@pytest.mark.parametrize("name", ["classify.sh", "watch.sh"])
 def test_script_is_a_script(name: str) -> None:
     done = subprocess.run(["/bin/sh", "-n"], input=FILES[name], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_trial(tmp_path: Path) -> None:
+    """The guide's install, then the service's two lines, as systemd would start them."""
+    folder = tmp_path / "srv"
+    folder.mkdir()
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "bin").mkdir()
+    for name, line in (("tinsmith", "-m tinsmith_runtime"), ("python", "-c 'print(1)'")):
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec {sys.executable} {line} "$@"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+
+    def types(text: str) -> subprocess.CompletedProcess[str]:
+        text = text.replace("/opt/models", f"{tmp_path}/opt").replace("/srv/tinsmith", str(folder))
+        path = f"{tmp_path}/bin:{os.environ['PATH']}"
+        return subprocess.run(
+            ["/bin/sh", "-c", text],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env={**os.environ, "PATH": path},
+        )
+
+    shutil.copy(ROOT / "tests" / "data" / "version1" / "tiny.tin", tmp_path / "digits.tin")
+    assert types("tinsmith install digits.tin /opt/models/digits").returncode == 0
+    shutil.copy(ROOT / "tests" / "data" / "tiny.tin", tmp_path / "digits.tin")
+    (install,) = re.findall(r"^tinsmith install --confirm .*$", GUIDE, re.MULTILINE)
+    assert "on trial" in types(install).stdout
+    (boot,) = re.findall(r"ExecStartPre=-/bin/sh -c '(.*)'", FILES["tinsmith-watch.service"])
+    for said in ("starts", "went back to"):  # the picture is missing, so the service fails
+        assert said in types(boot).stdout
+        assert types(FILES["watch.sh"]).returncode == 1
+    assert "--allow-failed" in types(install).stderr
+    Image.new("L", (8, 8)).save(folder / "probe.png")
+    assert types(install + " --allow-failed").returncode == 0
+    for said in ("on trial", "starts"):
+        assert said in types(boot).stdout
+        assert types(FILES["watch.sh"]).returncode == 0
+    assert "on trial" not in types(boot).stdout
 
 
 def test_python_is_ten_lines_at_most() -> None:

@@ -1,13 +1,13 @@
 """The benchmark itself: every variant of every bundle, on every engine that is installed here."""
 
 import hashlib
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 
@@ -17,22 +17,34 @@ from tinsmith_bench.candidate import (
     bundle_candidates,
     bundle_names,
 )
-from tinsmith_bench.coldstart import run_probe, summarize_runs
-from tinsmith_bench.latency import Watch, clock, interleave, measure
+from tinsmith_bench.coldstart import measure_starts
+from tinsmith_bench.latency import POOL, Watch, clock, measure
+from tinsmith_bench.limits import timing_limit_s
 from tinsmith_bench.machine import Watchman, warnings
 from tinsmith_bench.operators import profile
-from tinsmith_bench.report import BundleInfo, ColdStart, Dataset, Method, Profile, Report, Variant
+from tinsmith_bench.report import BundleInfo, Dataset, Method, Profile, Report, Variant
 from tinsmith_bench.results import Measured, compare, describe
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_bench.verdict import verdict
-from tinsmith_runtime import Bundle, UsageError, installed_backends, read_bundle
+from tinsmith_runtime import Bundle, TinsmithError, UsageError, installed_backends, read_bundle
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
+from tinsmith_train.limits import MAX_SEED, MOST, is_whole, require, require_real, require_whole
 
 BATCHES = (1, 8, 32)
 CLASSIFY_BATCH = 32
 # On a quiet machine the p50 was at most 1.06 times the fastest call, next to others up to 1.7.
 DISTURBED = 1.25
+# Far above what helps; an engine makes every thread, and a batch is held in memory, whatever it is.
+MAX_THREADS, MAX_BATCH = 1024, 65_536
+_LIMITS = (
+    ("rounds", 2, 1_000_000),
+    ("processes", 2, 10_000),
+    ("cold_starts", 1, 10_000),
+    ("top_k", 1, MOST),
+    ("seed", 0, MAX_SEED),
+    ("profile_calls", 0, 1_000_000),
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +72,22 @@ class Options:
     top_k: int = 3
     seed: int = 0
     profile_calls: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            UsageError: one cannot be; the message begins with its name.
+        """
+        for name, least, most in _LIMITS:
+            require_whole(name, getattr(self, name), least, most)
+        for name, most in (("threads", MAX_THREADS), ("batches", MAX_BATCH)):
+            value = getattr(self, name)
+            fits = isinstance(value, tuple | list) and bool(value)
+            fits = fits and all(is_whole(number, 1, most) for number in value)
+            require(fits, name, f"whole numbers from 1 to {most}", value)
+        if self.rate_hz is not None:
+            require_real("rate_hz", self.rate_hz, 0.1, 10_000)
 
 
 QUICK = Options(rounds=48, processes=8, cold_starts=3)
@@ -98,7 +126,8 @@ def bench(
         UsageError: an argument is wrong, or the test set is missing or does not fit.
         TinsmithError: a bundle is damaged, or no engine for it is installed.
     """
-    _check(paths, options)
+    if not paths or len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("expected one bundle or several different ones")
     bundles = [read_bundle(path) for path in paths]
     if samples is None:
         manifests = [bundle.manifest for bundle in bundles]
@@ -144,26 +173,6 @@ def bench(
     )
 
 
-def _check(paths: Sequence[Path], options: Options) -> None:
-    if not paths or len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError("expected one bundle or several different ones")
-    at_least = {
-        "rounds": (options.rounds, 2),
-        "processes": (options.processes, 2),
-        "threads": (min(options.threads, default=0), 1),
-        "batch": (min(options.batches, default=0), 1),
-        "cold starts": (options.cold_starts, 1),
-        "top-k": (options.top_k, 1),
-        "seed": (options.seed, 0),
-        "calls to profile": (options.profile_calls, 0),
-    }
-    for name, (value, least) in at_least.items():
-        if value < least:
-            raise UsageError(f"{name}: expected at least {least}, got {value}")
-    if options.rate_hz is not None and not 0.1 <= options.rate_hz <= 10_000:
-        raise UsageError(f"rate: expected 0.1 to 10000 calls a second, got {options.rate_hz:g}")
-
-
 def _method(options: Options, bundles: Sequence[Bundle]) -> Method:
     classes = {bundle.manifest.output.labels for bundle in bundles}
     if len(classes) > 1:
@@ -190,9 +199,14 @@ def _method(options: Options, bundles: Sequence[Bundle]) -> Method:
 def _measure(
     candidates: Sequence[Candidate], inputs: Arrays, method: Method, watch: Watch
 ) -> list[Measured]:
+    begin = monotonic()
     outputs, versions = _run_all(candidates, inputs, method, watch)
-    timings = measure(candidates, inputs, method, watch)
-    starts = _start(candidates, rows(inputs, 0), method, watch)
+    sample_s = (monotonic() - begin) / count(inputs)
+    sizes = [one.size_bytes for one in candidates]
+    pool = POOL * sum(part.nbytes for part in parts(inputs)) // count(inputs)
+    limit_s = timing_limit_s(method, len(sizes), sum(sizes) + pool, sample_s)
+    timings = measure(candidates, inputs, method, watch, limit_s)
+    starts = measure_starts(candidates, rows(inputs, 0), method, watch, sample_s)
     return [
         Measured(
             one,
@@ -221,26 +235,19 @@ def _run_all(
             done = number * size + start + count(encoded)
             watch("accuracy", done, len(candidates) * size)
         outputs[one.id] = concatenate(found)
+        _require_finite(one.name, outputs[one.id])
         runner.close()
     return outputs, versions
 
 
-def _start(
-    candidates: Sequence[Candidate], sample: Arrays, method: Method, watch: Watch
-) -> dict[str, ColdStart]:
-    """Starts every variant in fresh processes, in turns; by the variant's id."""
-    probes = {one.id: one.probe for one in candidates if one.probe}
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in probes}
-    rng = np.random.default_rng(method.seed)
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder, f"{number}.npy") for number in range(len(parts(sample)))]
-        for file, array in zip(files, parts(sample), strict=True):
-            np.save(file, array)
-        turns = list(interleave(list(probes), method.cold_starts, rng))
-        for done, (_, name) in enumerate(turns, start=1):
-            runs[name].append(run_probe(*probes[name], method.threads[0], *files))
-            watch("cold start", done, len(turns))
-    return {name: summarize_runs(costs) for name, costs in runs.items()}
+def _require_finite(name: str, outputs: Arrays) -> None:
+    """Refuses NaN and infinities: no mean, no ratio and no gate means anything with them."""
+    for output in parts(outputs):
+        if bad := int(np.sum(~np.isfinite(output).reshape(len(output), -1).all(axis=1))):
+            raise TinsmithError(
+                f"{name}: expected finite outputs, got NaN or infinity for {bad} of "
+                f"{len(output)} samples"
+            )
 
 
 def _bundle_info(name: str, path: Path, bundle: Bundle) -> BundleInfo:

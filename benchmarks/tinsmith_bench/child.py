@@ -1,37 +1,97 @@
-"""Child processes of a benchmark: what is measured in a process of its own."""
+"""Child processes of a benchmark: what is measured in a process of its own.
 
+A child answers into a file of its own, whose descriptor is the last of its arguments: what an
+engine or a converter prints cannot come among the answer. An answer is JSON, and parsed before
+anything of it is used; what is no JSON may follow after its first line.
+"""
+
+import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
+from typing import TypeVar
 
+from tinsmith_bench.guest import Tail
+from tinsmith_bench.strict import read_strict
 from tinsmith_runtime import TinsmithError
+from tinsmith_runtime.record import parse_record
 
-# A Raspberry Pi needs some 5 s with a cold disk; an engine that takes minutes hangs.
-TIMEOUT_S = 600
+T = TypeVar("T")
 
 
-def run_python(words: Sequence[str], what: str, sent: bytes = b"") -> bytes:
+def run_python(words: Sequence[str], what: str, limit_s: float, sent: bytes = b"") -> bytes:
     """Runs Python on `words` in a fresh process.
 
     Args:
-        words: what follows `python -P`.
+        words: what follows `python -P`; the descriptor for the answer is added.
         what: names the work in an error.
+        limit_s: when it counts as hung, in seconds; see `limits.py`.
         sent: what the process reads from its standard input.
 
     Returns:
-        What it wrote to its standard output.
+        What it answered.
 
     Raises:
         TinsmithError: the process failed or hung; the message ends with its last words.
     """
-    # -P: the folder of a script must not come before the standard library on the child's path.
-    command = [sys.executable, "-P", *words]
+    reading, printing = os.pipe()
+    with tempfile.TemporaryFile() as answer:
+        channel = answer.fileno()
+        try:
+            # -P: the folder of a script must not come before the standard library on its path.
+            child = subprocess.Popen(
+                [sys.executable, "-P", *words, str(channel)],
+                stdin=subprocess.PIPE,
+                stdout=printing,
+                stderr=subprocess.STDOUT,
+                pass_fds=[channel],
+            )
+        except OSError as error:
+            os.close(reading)
+            raise TinsmithError(f"{what}: Python does not start: {error.strerror}") from error
+        finally:
+            os.close(printing)
+        said = Tail(os.fdopen(reading, "rb"))
+        try:
+            child.communicate(sent, timeout=limit_s)
+        except subprocess.TimeoutExpired as error:
+            raise TinsmithError(
+                f"{what}: expected it to end within its limit of {limit_s:.0f} s, it did not: "
+                "does the engine hang, or is the machine overloaded?"
+            ) from error
+        finally:
+            child.kill()
+            child.wait()
+        if child.returncode != 0:
+            last_words = said.last_line() or "it said nothing"
+            raise TinsmithError(f"{what} ended with status {child.returncode}: {last_words}")
+        answer.seek(0)
+        return answer.read()
+
+
+def parse_answer(kind: type[T], answer: bytes, what: str) -> tuple[T, bytes]:
+    """Parses the first line of a child's answer.
+
+    Args:
+        kind: the dataclass that it must be.
+        answer: what `run_python` gave.
+        what: names the work in an error.
+
+    Returns:
+        The record, and what follows it.
+
+    Raises:
+        TinsmithError: it is no such record.
+    """
+    line, _, rest = answer.partition(b"\n")
     try:
-        child = subprocess.run(command, input=sent, capture_output=True, timeout=TIMEOUT_S)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise TinsmithError(f"{what}: {error}") from error
-    if child.returncode != 0:
-        lines = child.stderr.decode(errors="replace").strip().splitlines()
-        last_words = (lines or ["it said nothing"])[-1]
-        raise TinsmithError(f"{what} ended with status {child.returncode}: {last_words}")
-    return child.stdout
+        return parse_record(kind, read_strict(line)), rest
+    except ValueError as error:
+        raise TinsmithError(f"{what} gave no answer that makes sense: {error}") from error
+
+
+def send_answer(channel: str, answer: bytes) -> None:
+    """Answers the parent, from a child whose last argument is `channel`."""
+    with os.fdopen(int(channel), "wb") as file:
+        file.write(answer)

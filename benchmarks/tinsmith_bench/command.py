@@ -5,14 +5,15 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 
 from tinsmith_bench.benchmark import BATCHES, QUICK, Options, unwatched
 from tinsmith_bench.compare import METRICS, Move, moves, moves_table
-from tinsmith_bench.gate import Gate, failures, parse_gate
+from tinsmith_bench.gate import Gate, judge, parse_gate
 from tinsmith_bench.markdown import markdown
 from tinsmith_bench.measuring import configure_against, configure_host, measure
 from tinsmith_bench.output import check_writable, write_text
@@ -144,11 +145,10 @@ def run_bench(arguments: argparse.Namespace) -> int:
         return 0
     # What a pipe reads as JSON must not be followed by a table.
     console = _console(sys.stderr if arguments.json == STDOUT else sys.stdout)
-    found, notes = moves(baseline or report, report)
     if baseline is not None:
         console.print()
-        _print_moves(gates, found, notes, console)
-    return _judge(gates, found, console)
+        _print_moves(gates, *moves(baseline, report), console)
+    return _judge(gates, baseline, report, console)
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
@@ -161,11 +161,17 @@ def run_compare(arguments: argparse.Namespace) -> int:
     old, new = read_report(arguments.old), read_report(arguments.new)
     found, notes = moves(old, new)
     if arguments.json:
-        print(json.dumps({"moves": [asdict(move) for move in found], "notes": notes}, indent=1))
-        return _judge(gates, found, _console(sys.stderr))
+        print(json.dumps({"moves": [_tree(move) for move in found], "notes": notes}, indent=1))
+        return _judge(gates, old, new, _console(sys.stderr))
     console = _console(sys.stdout)
     _print_moves(gates, found, notes, console)
-    return _judge(gates, found, console)
+    return _judge(gates, old, new, console)
+
+
+def _tree(move: Move) -> dict[str, Any]:
+    """A move for JSON, which has no infinity: there a ratio to 0 is `null`."""
+    ratio = {end: value if isfinite(value) else None for end, value in asdict(move.ratio).items()}
+    return {**asdict(move), "ratio": ratio}
 
 
 def _print_moves(
@@ -177,22 +183,18 @@ def _print_moves(
         write_paragraphs(["Nothing moved by more than chance explains."], console)
 
 
-def _judge(gates: Sequence[Gate], found: Sequence[Move], console: Console) -> int:
+def _judge(gates: Sequence[Gate], old: Report | None, new: Report, console: Console) -> int:
     """Says which gates failed and which could not be tried; returns the exit status."""
-    stopped = failures(gates, found)
-    tried = {move.metric for move in found}
+    stopped, untried = judge(gates, old, new)
     lines = [
-        f"Failed: {failure.gate.text}: {failure.variant}: {failure.reason}" for failure in stopped
+        f"{word}: {failure.gate.text}: {failure.variant}: {failure.reason}".replace(": : ", ": ")
+        for word, found in (("Failed", stopped), ("Not tried", untried))
+        for failure in found
     ]
-    lines += [
-        f"Not tried: {gate.text}: {gate.metric} could not be compared."
-        for gate in gates
-        if gate.metric not in tried
-    ]
-    if gates and not stopped:
+    if gates and not lines:
         lines.append(f"No gate of {len(gates)} failed.")
     write_paragraphs(lines, console)
-    return 1 if stopped else 0
+    return 1 if stopped or untried else 0
 
 
 def _load_html() -> Callable[[Report], str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 
 import numpy as np
@@ -91,7 +92,8 @@ def moves(old: Report, new: Report) -> tuple[list[Move], list[str]]:
         What could be compared, and in words what could not.
     """
     notes = list(_obstacles(old, new))
-    same_machine = old.machine.is_same(new.machine)
+    same_threads = old.method.threads[0] == new.method.threads[0]
+    same_pace = same_threads and old.machine.is_same(new.machine)
     same_data = old.dataset.sha256 == new.dataset.sha256
     steady = _unchanged(old, new)
     found = []
@@ -100,7 +102,7 @@ def moves(old: Report, new: Report) -> tuple[list[Move], list[str]]:
         unchanged = others if len(others) >= _MIN_UNCHANGED else []
         pair = _Pair(before, variant, unchanged, (old.method, new.method), same_data)
         for name, metric in METRICS.items():
-            moved = metric.moved(pair) if same_machine or not metric.is_timing else None
+            moved = metric.moved(pair) if same_pace or not metric.is_timing else None
             if moved:
                 found.append(Move(variant.id, name, *moved))
     return found, notes
@@ -144,7 +146,10 @@ def _obstacles(old: Report, new: Report) -> Iterator[str]:
             "sha256): accuracy is not compared."
         )
     if old.method.threads[0] != new.method.threads[0]:
-        yield (f"The threads differ: {old.method.threads[0]} before, {new.method.threads[0]} now.")
+        yield (
+            f"The threads differ ({old.method.threads[0]} before, {new.method.threads[0]} now): "
+            "times and memory are not compared."
+        )
     steady = _unchanged(old, new) if old.machine.is_same(new.machine) else []
     if len(steady) >= _MIN_UNCHANGED:
         drift = median(mine.speed.latency_us.p50 / its.speed.latency_us.p50 for its, mine in steady)
@@ -276,7 +281,8 @@ def moves_table(found: Sequence[Move], asked: Collection[str] = ()) -> TextTable
 
 
 def _exact(new: float, old: float) -> Estimate:
-    ratio = new / old if old else float(new == old)
+    # From nothing to something is no ratio, but it is beyond each.
+    ratio = new / old if old else 1.0 if new == old else inf
     return Estimate(ratio, ratio, ratio)
 
 

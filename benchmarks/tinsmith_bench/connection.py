@@ -2,23 +2,35 @@
 
 import contextlib
 import json
+import os
+import re
+import selectors
 import shlex
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from tinsmith_bench import guest
+from tinsmith_bench.messages import Board, Message, Trouble, parse_message
 from tinsmith_runtime import TinsmithError, UsageError
 
 OLDEST_PYTHON = (3, 11)
 _HEARTBEAT_S = 10
 # After the last word the guest removes its folder; killing what runs takes it a moment.
 _PARTING_S = 20
+# A person may have to type a password; a slow board takes 10 s to start Python.
+CONNECTING_S = 180
+# The slowest line that a copy is waited for.
+_COPY_BYTES_PER_S = 20_000
+# The report is the longest message; that of 100,000 samples and eight variants takes 10 MB.
+LONGEST_LINE = 64_000_000
+_PIECE = 1 << 16
+_HOST = re.compile(r"(?:[\w.+\\-]+@)?(?!-)[\w.:%+-]+")
 # A socket's name has at most 104 bytes, of which ssh needs some twenty.
 _LONGEST_FOLDER = 80
 _ALIVE = ("ConnectTimeout=20", f"ServerAliveInterval={_HEARTBEAT_S}", "ServerAliveCountMax=3")
@@ -51,29 +63,8 @@ class Host:
     python: str = "python3"
 
     def __post_init__(self) -> None:
-        if not self.destination or self.destination.startswith("-") or "/" in self.destination:
+        if self.destination.startswith("-") or not _HOST.fullmatch(self.destination):
             raise UsageError(f"--host: expected [USER@]HOST, got `{self.destination}`")
-
-
-@dataclass(frozen=True)
-class Board:
-    """What was found on the other side.
-
-    Attributes:
-        folder: the private folder that was made there.
-        free_bytes: on the disk that it lies on.
-        python: version.
-        executable: that Python's path.
-        architecture: `aarch64`, `x86_64`, …
-        packages: versions of numpy and of the engines that are installed, by distribution.
-    """
-
-    folder: str
-    free_bytes: int
-    python: str
-    executable: str
-    architecture: str
-    packages: Mapping[str, str]
 
 
 class Connection:
@@ -114,20 +105,23 @@ class Connection:
         # Commands start in the user's home; a quoted tilde would not be expanded.
         python = host.python.replace("~/", "./", 1) if host.python[:2] == "~/" else host.python
         command = f"{shlex.quote(python)} -c {shlex.quote(boot)}"
-        self._words = (folder / "ssh.txt").open("w+", encoding="utf-8", errors="replace")
         self._ssh = subprocess.Popen(
             ["ssh", *self._options, "-T", host.destination, command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._words,
+            stderr=subprocess.PIPE,
         )
+        self._printed = guest.Tail(self._ssh.stderr)  # type: ignore[arg-type]
+        self._heard = bytearray()
         self._stop, self._writing = threading.Event(), threading.Lock()
         threading.Thread(target=self._beat, daemon=True).start()
-        self._messages = self._listen()
         self._doing = "connecting"
         try:
             self._send(text)
-            self.board = Board(**self.receive()["arrived"])
+            board = self.receive(CONNECTING_S)
+            if not isinstance(board, Board):
+                raise self.misunderstood(f"expected it to say what it found, got {board}")
+            self.board = board
         except BaseException:
             self.close()
             raise
@@ -148,11 +142,25 @@ class Connection:
             str(path),
             f"{name}{colon}{address}:{self.board.folder}",
         ]
-        done = subprocess.run(words, capture_output=True, text=True, errors="replace")
-        if done.returncode:
-            said = (done.stderr.strip().splitlines() or [f"scp ended with {done.returncode}"])[-1]
+        size = path.stat().st_size
+        limit_s = CONNECTING_S + size / _COPY_BYTES_PER_S
+        with subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as scp:
+            printed = guest.Tail(scp.stderr)  # type: ignore[arg-type]
+            try:
+                status: int | None = scp.wait(limit_s)
+            except subprocess.TimeoutExpired:
+                status = None
+            finally:
+                scp.kill()
+        if status:
+            said = printed.last_line() or f"scp ended with {status}"
+        else:
+            said = f"it takes longer than {limit_s:.0f} s"
+        if status != 0:
             raise TinsmithError(
-                f"{self._host.destination}: copying {path.stat().st_size:,} bytes into "
+                f"{self._host.destination}: copying {size:,} bytes into "
                 f"{self.board.folder} failed: {said}: "
                 "is the disk full there, or the connection cut?"
             )
@@ -162,31 +170,47 @@ class Connection:
         self._doing = "measuring"
         self._send(json.dumps(order) + "\n")
 
-    def receive(self) -> dict[str, Any]:
-        """Waits for the next message.
+    def receive(self, limit_s: float) -> Message:
+        """Waits for the next message, and passes over what else is printed there.
+
+        Args:
+            limit_s: how long to wait.
 
         Raises:
-            TinsmithError: the other side is in trouble, or the connection broke.
+            TinsmithError: none came, or one that is none, or the connection broke, or the other
+                side is in trouble.
         """
-        message = next(self._messages, None)
-        if message is None:
-            raise self._broken()
-        if "trouble" in message:
-            raise TinsmithError(f"{self._host.destination}: {message['trouble']}")
-        return message
+        end = monotonic() + limit_s
+        while (line := self._line(end, limit_s)) is not None:
+            _, mark, text = line.partition(guest.MARK.encode())
+            if not mark:
+                continue
+            try:
+                message = parse_message(text)
+            except ValueError as error:
+                raise self.misunderstood(str(error)) from error
+            if isinstance(message, Trouble):
+                raise TinsmithError(f"{self._host.destination}: {message.error}")
+            return message
+        raise self._broken()
+
+    def misunderstood(self, why: str) -> TinsmithError:
+        """The error for an answer that makes no sense."""
+        where, doing = self._host.destination, self._doing
+        return TinsmithError(f"{where}: no sense in what it said while {doing}: {why}")
 
     def close(self) -> None:
         """Ends the connection, and waits until the other side has cleaned up."""
         self._stop.set()
         with self._writing, contextlib.suppress(OSError):
             self._ssh.stdin.close()  # type: ignore[union-attr]
+        # What nobody reads any more could keep ssh from noticing.
+        guest.Tail(self._ssh.stdout)  # type: ignore[arg-type]
         try:
             self._ssh.wait(_PARTING_S)
         except subprocess.TimeoutExpired:
-            self._ssh.terminate()
+            self._ssh.kill()
             self._ssh.wait()
-        self._ssh.stdout.close()  # type: ignore[union-attr]
-        self._words.close()
 
     def __enter__(self) -> Self:
         return self
@@ -209,19 +233,36 @@ class Connection:
         while not self._stop.wait(_HEARTBEAT_S):
             self._send("\n")
 
-    def _listen(self) -> Iterator[dict[str, Any]]:
-        for raw in self._ssh.stdout:  # type: ignore[union-attr]
-            _, mark, message = raw.decode("utf-8", "replace").partition(guest.MARK)
-            if mark:
-                yield json.loads(message)
+    def _line(self, end: float, limit_s: float) -> bytes | None:
+        """The next line of the other side, without its end; `None` if there will be no more."""
+        descriptor, searched = self._ssh.stdout.fileno(), 0  # type: ignore[union-attr]
+        while (length := self._heard.find(b"\n", searched)) < 0:
+            searched = len(self._heard)
+            if searched > LONGEST_LINE:
+                raise self.misunderstood(f"expected lines of at most {LONGEST_LINE:,} bytes")
+            if not _is_readable(descriptor, end - monotonic()):
+                raise self._silent(limit_s)
+            if not (piece := os.read(descriptor, _PIECE)):
+                return None
+            self._heard += piece
+        line = bytes(self._heard[:length])
+        del self._heard[: length + 1]
+        if monotonic() > end:  # who prints without end says nothing either
+            raise self._silent(limit_s)
+        return line
+
+    def _silent(self, limit_s: float) -> TinsmithError:
+        return TinsmithError(
+            f"{self._host.destination}: expected a message within {limit_s:.0f} s while "
+            f"{self._doing}, got none: does something hang there?"
+        )
 
     def _broken(self) -> TinsmithError:
         """Says in a line why ssh ended."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._ssh.wait(_PARTING_S)
-        self._words.seek(0)
-        said = self._words.read()
-        last = (said.strip().splitlines() or [f"ssh ended with {self._ssh.returncode}"])[-1].strip()
+        said = self._printed.text()
+        last = self._printed.last_line() or f"ssh ended with {self._ssh.returncode}"
         where, python = self._host.destination, self._host.python
         if self._doing != "connecting":
             return TinsmithError(f"{where}: the connection broke while {self._doing}: {last}")
@@ -233,3 +274,10 @@ class Connection:
             )
         cure = next((cure for words, cure in _CURES.items() if words in said), "see `ssh -v {0}`")
         return TinsmithError(f"{where}: {last}: {cure.format(where)}")
+
+
+def _is_readable(descriptor: int, seconds: float) -> bool:
+    """Waits until there is something to read, or the end; at most so long."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_READ)
+        return seconds > 0 and bool(selector.select(seconds))

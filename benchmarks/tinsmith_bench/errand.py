@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinsmith_bench.benchmark import Options, bench
-from tinsmith_bench.guest import say
+from tinsmith_bench.guest import say, words
 from tinsmith_bench.rivals import Rival, rival_candidate
 from tinsmith_bench.samples import Samples
 from tinsmith_runtime import TinsmithError, read_bundle
@@ -16,11 +16,12 @@ from tinsmith_runtime.batch import joined
 from tinsmith_runtime.record import parse_record
 
 
-def run_errand(request: dict[str, Any]) -> None:
+def run_errand(request: dict[str, Any], channel: int) -> None:
     """Measures, and sends progress and report, or what is wrong.
 
     Args:
         request: what `remote.bench_there` wrote.
+        channel: the descriptor for messages to the desk.
     """
     shown: dict[str, int] = {}
 
@@ -29,7 +30,7 @@ def run_errand(request: dict[str, Any]) -> None:
         percent = 100 * done // total
         if shown.get(what) != percent:
             shown[what] = percent
-            say(progress=[what, done, total])
+            say("progress", channel, what=what, done=done, total=total)
 
     try:
         with np.load("samples.npz") as arrays:
@@ -45,10 +46,11 @@ def run_errand(request: dict[str, Any]) -> None:
             rivals=[rival_candidate(rival, manifest) for rival in rivals],
             watch=watch,
         )
-        say(report=report.to_json())
+        # As a part of another JSON text it may hold no line breaks.
+        say("report", channel, json=report.to_json().replace("\n", " "))
     except TinsmithError as error:
-        say(failed=str(error), status=error.exit_status)
+        say("failed", channel, error=words(str(error)), status=error.exit_status)
 
 
 if __name__ == "__main__":
-    run_errand(json.loads(Path(sys.argv[1]).read_text()))
+    run_errand(json.loads(Path(sys.argv[1]).read_text()), int(sys.argv[2]))

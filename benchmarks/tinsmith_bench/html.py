@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Iterable, Iterator
-from html import escape
+from html import escape as escape_html
 from importlib.resources import files
 
 import numpy as np
@@ -13,6 +13,12 @@ from tinsmith_bench.facts import facts
 from tinsmith_bench.plots import MAX_CONFUSION, Plot, confusions, plots
 from tinsmith_bench.report import Flip, Report
 from tinsmith_bench.tables import TextTable, tables
+from tinsmith_runtime.errors import printable
+
+
+def escape(text: str) -> str:
+    """Text of whatever origin as HTML that is that text, in an attribute too."""
+    return escape_html(printable(text))
 
 
 def html(report: Report) -> str:
@@ -86,7 +92,9 @@ def _section(name: str, title: str, body: str) -> str:
 
 
 def _table(table: TextTable) -> str:
-    head = "".join(f"<th>{escape(text).replace(chr(10), '<br>')}</th>" for text in table.headings)
+    head = "".join(
+        f"<th>{'<br>'.join(map(escape, text.split(chr(10))))}</th>" for text in table.headings
+    )
     rows = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
     return (
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'

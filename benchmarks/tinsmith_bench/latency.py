@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from time import perf_counter_ns
 from typing import Any, TypeVar
 
@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_bench.candidate import Candidate, Runner
-from tinsmith_bench.child import run_python
+from tinsmith_bench.child import run_python, send_answer
 from tinsmith_bench.report import Latency, Method
+from tinsmith_bench.timings import Key, Timings, dump_timings, parse_timings
 from tinsmith_runtime.batch import Arrays, count, rows
 
 # The first calls of a turn find the caches full of the variant before; they are not counted.
@@ -43,9 +44,6 @@ PACED_CALLS = 5
 # A process draws from so many inputs: enough that none of them is special.
 POOL = 256
 
-Key = tuple[str, int]
-"""A variant's id and the number of its threads."""
-
 Call = Callable[[Any], object]
 Watch = Callable[[str, int, int], None]
 """Is told what is being done, how much of it is done, and how much there is."""
@@ -53,33 +51,12 @@ Watch = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 
-@dataclass(eq=False)
-class Timings:
-    """Durations in ns of one variant's calls with one number of threads.
-
-    Attributes:
-        latency: for each round those of single inputs, from raw input to answer.
-        engine: for each round those of the engine alone.
-        batches: those of batches, by their size.
-        paced: those of single inputs at a fixed rate.
-    """
-
-    latency: list[NDArray[np.int64]] = field(default_factory=list)
-    engine: list[NDArray[np.int64]] = field(default_factory=list)
-    batches: dict[int, list[NDArray[np.int64]]] = field(default_factory=dict)
-    paced: list[NDArray[np.int64]] = field(default_factory=list)
-
-    def extend(self, other: "Timings") -> None:
-        """Adds the timings of another process."""
-        self.latency += other.latency
-        self.engine += other.engine
-        self.paced += other.paced
-        for size, durations in other.batches.items():
-            self.batches[size] = self.batches.get(size, []) + durations
-
-
 def measure(
-    candidates: Sequence[Candidate], inputs: Arrays, method: Method, watch: Watch
+    candidates: Sequence[Candidate],
+    inputs: Arrays,
+    method: Method,
+    watch: Watch,
+    limit_s: float,
 ) -> dict[Key, Timings]:
     """Times variants side by side on real inputs, in several processes one after the other.
 
@@ -88,6 +65,7 @@ def measure(
         inputs: raw inputs `(N, ...)` to draw from.
         method: processes, rounds, threads, batches and rate.
         watch: is told how far it is.
+        limit_s: when a process counts as hung.
 
     Returns:
         The timings of every variant with every number of threads.
@@ -100,21 +78,25 @@ def measure(
         seed = (method.seed, number)
         picks = np.random.default_rng(seed).integers(count(inputs), size=POOL)
         pool = rows(inputs, picks)
-        for key, found in run_process(candidates, pool, method, seed).items():
+        for key, found in run_process(candidates, pool, method, seed, limit_s).items():
             timings[key].extend(found)
         watch("speed", number + 1, method.processes)
     return timings
 
 
 def run_process(
-    candidates: Sequence[Candidate], inputs: Arrays, method: Method, seed: tuple[int, ...]
+    candidates: Sequence[Candidate],
+    inputs: Arrays,
+    method: Method,
+    seed: tuple[int, ...],
+    limit_s: float,
 ) -> dict[Key, Timings]:
     """Does `measure_rounds` in a fresh process."""
-    # Pickles are safe here: both ends are this program.
+    what = "the timing process"
+    # The child can trust this pickle; what comes back, from a process that ran models, is parsed.
     sent = pickle.dumps((list(candidates), inputs, method, seed))
-    said = run_python(["-m", "tinsmith_bench.latency"], "the timing process", sent)
-    timings: dict[Key, Timings] = pickle.loads(said)
-    return timings
+    said = run_python(["-m", "tinsmith_bench.latency"], what, limit_s, sent)
+    return parse_timings(said, [one.id for one in candidates], method, what)
 
 
 def measure_rounds(
@@ -276,10 +258,5 @@ def clock() -> tuple[str, float]:
 
 
 if __name__ == "__main__":
-    # An engine may print: what it prints must not come among the pickle's bytes.
-    answers = sys.stdout.buffer
-    sys.stdout = sys.stderr
-    # As an attribute of the imported module, so that both ends mean the same classes.
-    from tinsmith_bench import latency
-
-    answers.write(pickle.dumps(latency.measure_rounds(*pickle.load(sys.stdin.buffer))))
+    found = measure_rounds(*pickle.load(sys.stdin.buffer))
+    send_answer(sys.argv[1], dump_timings(found))

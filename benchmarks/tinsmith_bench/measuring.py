@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_bench.benchmark import Options, bench
-from tinsmith_bench.connection import Board, Host
+from tinsmith_bench.connection import Host
 from tinsmith_bench.latency import Watch
+from tinsmith_bench.messages import Board
 from tinsmith_bench.remote import bench_there
 from tinsmith_bench.report import Failure, Report
 from tinsmith_bench.rivals import Material, Rival, check_names, make_rivals, rival_candidate
 from tinsmith_bench.samples import find_samples
 from tinsmith_runtime import Manifest, UsageError, read_bundle
+from tinsmith_runtime.errors import printable
 from tinsmith_train import DatasetError, load_dataset
 
 # As many as the routes take: more would only be sent to their processes.
@@ -140,8 +142,9 @@ def _silent(board: Board) -> None:
 def _greet(host: Host, board: Board) -> None:
     """Says what was found on a board, before it is measured."""
     packages = ", ".join(f"{name} {version}" for name, version in board.packages.items())
+    said = f"{host.destination}: {board.architecture}, Python {board.python}, {packages}"
     print(
-        f"{host.destination}: {board.architecture}, Python {board.python}, {packages}",
+        printable(said),
         file=sys.stderr,
         flush=True,
     )

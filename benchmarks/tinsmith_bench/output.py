@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from tinsmith_runtime import UsageError
-from tinsmith_runtime.files import write_whole
+from tinsmith_runtime.files import require_writable, write_whole
 
 
 def check_writable(path: Path) -> None:
     """Checks that a report can go to `path`, before the minute that it takes to make it.
 
     Raises:
-        UsageError: the folder is missing, or `path` is one or no name for a file.
+        UsageError: the folder is missing, `path` is one or no file, or the system refuses.
     """
     try:
         if not path.parent.is_dir():
@@ -19,6 +19,7 @@ def check_writable(path: Path) -> None:
             raise UsageError(f"{path}: expected a file, got a folder")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written: {error.strerror}") from error
+    require_writable(path)
 
 
 def write_text(path: Path, text: str) -> None:

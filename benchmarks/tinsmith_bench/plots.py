@@ -4,6 +4,7 @@ They are small, so that their text can be read on a phone, and transparent.
 """
 
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tinsmith_bench.report import Report, Variant
+from tinsmith_runtime.errors import printable
 
 # Light for the float model, dark for the int8 one of the same engine, which follows it.
 _COLORS = (
@@ -28,11 +30,13 @@ _PARTS = {
     "first_ms": ("first call", "#c4620f"),
 }
 _WIDTH_IN = 4.7
+_MAX_NAME = 40
 # A matrix of more classes cannot be read.
 MAX_CONFUSION = 30
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tinsmith",
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "font.size": 9,
     "axes.edgecolor": "#8a94a0",
     "axes.labelcolor": "#3b4652",
@@ -113,7 +117,7 @@ def _distributions(report: Report) -> Plot:
     figure, axes = _figure(3.1)
     for one, color in _colored(report):
         q = one.speed.latency_us.percentiles
-        axes.plot(q[:100], range(100), color=color, linewidth=1.8, label=one.name)
+        axes.plot(q[:100], range(100), color=color, linewidth=1.8, label=_label(one.name))
     axes.set_ylim(0, 100)
     axes.set_ylabel("% of the calls that were faster")
     axes.set_xlabel("µs for one input")
@@ -155,7 +159,7 @@ def _tradeoffs(report: Report) -> Iterator[Plot]:
                 capsize=3,
                 elinewidth=1.2,
             )
-            axes.plot(x, value, "o", color=color, markersize=8, label=one.name)
+            axes.plot(x, value, "o", color=color, markersize=8, label=_label(one.name))
         axes.set_xlim(left=0)
         axes.margins(x=0.15)
         axes.set_xlabel(label)
@@ -236,6 +240,7 @@ def _confusion(
             fontsize=font * (0.8 if right else 1),
             color="#8a94a0" if right else "#111",
         )
+    labels = list(map(_shortened, labels))
     axes.set_xticks(range(size), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
     axes.set_yticks(range(size), labels)
     axes.tick_params(length=0, labelsize=font + 0.5)
@@ -261,9 +266,20 @@ def _colored(report: Report) -> Iterator[tuple[Variant, str]]:
 def _rows(axes: Axes, report: Report, shown: Sequence[Variant] | None = None) -> None:
     """Names the rows, the first on top."""
     variants = report.variants if shown is None else shown
-    axes.set_yticks(range(len(variants)), [one.name for one in variants])
+    axes.set_yticks(range(len(variants)), [_shortened(one.name) for one in variants])
     axes.set_ylim(len(variants) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
+
+
+def _label(name: str) -> str:
+    """A name for the legend; matplotlib leaves out those that begin with an underscore."""
+    return f"{' ' * name.startswith('_')}{_shortened(name)}"
+
+
+def _shortened(name: str) -> str:
+    """A name that leaves room for a plot."""
+    text = printable(name)
+    return text if len(text) <= _MAX_NAME else f"{text[: _MAX_NAME - 1]}…"
 
 
 def _log_microseconds(axes: Axes) -> None:
@@ -284,6 +300,9 @@ def _legend(figure: Figure, axes: Axes) -> None:
 
 def _svg(figure: Figure) -> str:
     text = io.StringIO()
-    figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    with warnings.catch_warnings():
+        # The text is drawn by the browser, which has the letters that matplotlib's font lacks.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
     # Inline SVG starts at its tag; size comes from the page.
     return text.getvalue()[text.getvalue().index("<svg") :]

@@ -1,4 +1,4 @@
-"""The child process of a cold start: import, load, predict once, print the cost as JSON.
+"""The child process of a cold start: import, load, predict once, answer the cost as JSON.
 
 It is run by its path and not as `-m tinsmith_bench.probe`, which would import the package first
 and charge its modules to the engine. So it may import the runtime alone.
@@ -9,6 +9,7 @@ from time import monotonic_ns
 BEGUN_NS = monotonic_ns()
 
 import json  # noqa: E402
+import os  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -69,6 +70,7 @@ def peak_rss_bytes() -> int:
 
 
 if __name__ == "__main__":
-    bundle, backend, precision, threads, *samples, started = sys.argv[1:]
+    bundle, backend, precision, threads, *samples, started, channel = sys.argv[1:]
     costs = probe(bundle, backend, precision, int(threads), samples, int(started))
-    print(json.dumps(costs))
+    with os.fdopen(int(channel), "w") as answer:
+        json.dump(costs, answer)

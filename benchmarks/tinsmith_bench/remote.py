@@ -5,21 +5,25 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
 
 from tinsmith_bench.benchmark import Options
-from tinsmith_bench.connection import Board, Connection, Host
+from tinsmith_bench.connection import Connection, Host
 from tinsmith_bench.latency import Watch
+from tinsmith_bench.limits import LONGEST_S, SLACK, start_limit_s, timing_limit_s
 from tinsmith_bench.luggage import CODE, REQUEST, pack
+from tinsmith_bench.messages import Board, Ended, Failed, Found, Progress
 from tinsmith_bench.report import Report, parse_report
 from tinsmith_bench.rivals import Rival
 from tinsmith_bench.samples import Samples
-from tinsmith_runtime import BackendError, TinsmithError, UsageError, read_bundle
+from tinsmith_runtime import BackendError, Bundle, TinsmithError, UsageError, read_bundle
 from tinsmith_runtime import archive as bundle_archive
-from tinsmith_runtime.batch import numbered, parts
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
+from tinsmith_runtime.batch import count, numbered, parts
+from tinsmith_runtime.bundle import sha256
+from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
 
 # The distributions that an engine may come from; the first is the one to install.
 _ENGINES = {"litert": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
@@ -80,8 +84,12 @@ def bench_there(
         with Connection(host, folder) as connection:
             _check(host, connection.board, sorted(engines))
             greet(connection.board)
-            _bring(host, connection, folder / "luggage.zip", request, contents)
-            return _follow(host, connection, watch)
+            size_bytes = _bring(host, connection, folder / "luggage.zip", request, contents)
+            variants = sum(len(bundle.manifest.variants) for bundle in bundles) + len(rivals)
+            patience = Patience(options, variants, count(samples.inputs), size_bytes)
+            report = _follow(host, connection, watch, patience)
+    _require_what_was_asked_for(host, report, bundles, samples, options)
+    return report
 
 
 def _arrays(samples: Samples) -> bytes:
@@ -100,8 +108,8 @@ def _bring(
     luggage: Path,
     request: Mapping[str, Any],
     contents: Mapping[str, bytes],
-) -> None:
-    """Copies all that is needed, and has the other side start."""
+) -> int:
+    """Copies all that is needed, and has the other side start; gives its size in bytes."""
     board = connection.board
     needed = pack(luggage, request, contents) + luggage.stat().st_size + _SPARE_BYTES
     if board.free_bytes < needed:
@@ -112,25 +120,103 @@ def _bring(
     connection.copy(luggage)
     words = ["-m", "tinsmith_bench.errand", REQUEST]
     connection.order(luggage=luggage.name, code=CODE, words=words)
+    return needed
 
 
-def _follow(host: Host, connection: Connection, watch: Watch) -> Report:
+class Patience:
+    """How long the other side may be silent: as long as the next message may take it.
+
+    How fast it is shows while it computes all samples, which it does first.
+
+    Args:
+        options: how it is to measure.
+        variants: how many it may have to measure.
+        samples: of how many inputs.
+        size_bytes: of all that was copied.
+    """
+
+    def __init__(self, options: Options, variants: int, samples: int, size_bytes: int) -> None:
+        self._options, self._variants = options, variants
+        self._samples, self._size_bytes = samples, size_bytes
+        self._begin = self._last = monotonic()
+        self._longest_s = 0.0
+        self._sample_s: float | None = None
+
+    def limit_s(self) -> float:
+        """How long to wait for the next message, in seconds."""
+        size_bytes = self._size_bytes
+        if self._sample_s is None:
+            # Two processes before the first message: the guest unpacks, the other imports.
+            return min(LONGEST_S, 2 * start_limit_s(size_bytes) + SLACK * self._longest_s)
+        limit_s = timing_limit_s(self._options, self._variants, size_bytes, self._sample_s)
+        calls = self._options.profile_calls * self._sample_s
+        # The other side ends a process of its own at this limit, and then has to say so.
+        return min(LONGEST_S, limit_s + start_limit_s(size_bytes, calls))
+
+    def note(self, progress: Progress) -> None:
+        """Notes how long a message took."""
+        now = monotonic()
+        if progress.what == "accuracy":
+            self._longest_s = max(self._longest_s, now - self._last)
+        if progress.what == "accuracy" and progress.done == progress.total:
+            self._sample_s = (now - self._begin) / self._samples
+        self._last = now
+
+
+def _follow(host: Host, connection: Connection, watch: Watch, patience: Patience) -> Report:
     """Passes the progress on until the work is done; gives what came of it."""
     report: Report | None = None
-    while "ended" not in (message := connection.receive()):
-        if "progress" in message:
-            watch(*message["progress"])
-        elif "failed" in message:
-            error = UsageError if message["status"] == UsageError.exit_status else TinsmithError
-            raise error(f"{host.destination}: {message['failed']}")
+    done: dict[str, int] = {}
+    while not isinstance(message := connection.receive(patience.limit_s()), Ended):
+        if isinstance(message, Progress) and report is None:
+            # Each message must be a step forward, so that there is an end to them.
+            if message.done <= done.get(message.what, 0):
+                raise connection.misunderstood(f"{message.what} does not go on")
+            done[message.what] = message.done
+            patience.note(message)
+            watch(message.what, message.done, message.total)
+        elif isinstance(message, Failed):
+            misuse = message.status == UsageError.exit_status
+            error = UsageError if misuse else TinsmithError
+            raise error(f"{host.destination}: {message.error}")
+        elif isinstance(message, Found) and report is None:
+            report = parse_report(message.json, f"{host.destination}: report")
         else:
-            report = parse_report(message["report"], f"{host.destination}: report")
-    if message["ended"] != 0 or report is None:
+            kind = type(message).__name__.lower()
+            raise connection.misunderstood(f"expected no `{kind}` any more")
+    if message.status != 0 or report is None:
         raise TinsmithError(
-            f"{host.destination}: measuring ended with status {message['ended']}: "
-            f"{message['last_words'] or 'it said nothing'}"
+            f"{host.destination}: measuring ended with status {message.status}: "
+            f"{message.last_words or 'it said nothing'}"
         )
     return report
+
+
+def _require_what_was_asked_for(
+    host: Host, report: Report, bundles: Sequence[Bundle], samples: Samples, options: Options
+) -> None:
+    """Refuses a report of something else: of other bundles or data, or measured otherwise."""
+    method, dataset = report.method, report.dataset
+    files = {
+        (variant.file, variant.precision, variant.size_bytes)
+        for bundle in bundles
+        for variant in bundle.manifest.variants
+    }
+    ours = {bundle.name for bundle in report.bundles}
+    found = {(v.file, v.precision, v.size_bytes) for v in report.variants if v.bundle in ours}
+    digests = [sha256(dump_manifest(bundle.manifest)) for bundle in bundles]
+    for what, expected, got in (
+        ("bundles", digests, [bundle.sha256 for bundle in report.bundles]),
+        ("labels", bundles[0].manifest.output.labels, dataset.labels),
+        ("samples", count(samples.inputs), dataset.samples),
+        ("data", samples.sha256, dataset.sha256),
+        ("threads", tuple(dict.fromkeys(options.threads)), method.threads),
+        ("batch sizes", tuple(dict.fromkeys(options.batches)), method.batches),
+        ("seed", options.seed, method.seed),
+        ("model files", True, found <= files),
+    ):
+        if expected != got:
+            raise TinsmithError(f"{host.destination}: report: not the {what} that it was asked for")
 
 
 def _check(host: Host, board: Board, engines: Sequence[str]) -> None:

@@ -9,14 +9,18 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from tinsmith_bench.consistency import require_consistent
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.machine import Machine
+from tinsmith_bench.strict import read_strict
 from tinsmith_runtime import InputError, UsageError
+from tinsmith_runtime.files import read_regular
 from tinsmith_runtime.record import parse_record
 
 # Grows when a field changes its name or meaning, not when one is added.
 SCHEMA_VERSION = 2
 # A list of numbers takes a line, not a line each.
+_MAX_REPORT_BYTES = 1 << 24  # one of three models on a board takes 62 kB
 _NUMBERS = re.compile(r"\[\n([-+\d.,eE\s]+)\]")
 
 
@@ -511,20 +515,22 @@ def parse_report(text: str | bytes, source: str = "report") -> Report:
         source: what to call it in an error.
 
     Raises:
-        InputError: it is not JSON, of another version, or a field is missing or of a wrong kind;
-            the message gives each field's path.
+        InputError: it is not JSON, of another version, a field is missing or of a wrong kind, or
+            its numbers contradict each other; the message gives each field's path.
     """
     try:
-        tree = json.loads(text)
+        tree = read_strict(text)
         if not isinstance(tree, dict) or "schema_version" not in tree:
             raise ValueError("expected a report of `tinsmith bench --json`")
         version = tree.pop("schema_version")
         if version != SCHEMA_VERSION:
             raise ValueError(
-                f"schema_version: expected {SCHEMA_VERSION}, got {version!r}: measure again"
+                f"schema_version: expected {SCHEMA_VERSION}, got {version!r:.20}: measure again"
             )
-        return parse_record(Report, tree)
-    except (ValueError, RecursionError) as error:
+        report = parse_record(Report, tree)
+        require_consistent(report)
+        return report
+    except ValueError as error:
         raise InputError(f"{source}: {error}") from error
 
 
@@ -536,6 +542,6 @@ def read_report(path: Path) -> Report:
         InputError: it is no report.
     """
     try:
-        return parse_report(path.read_bytes(), str(path))
+        return parse_report(read_regular(path, _MAX_REPORT_BYTES), str(path))
     except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
+        raise UsageError(f"{path}: cannot be read: {error.strerror or error}") from error

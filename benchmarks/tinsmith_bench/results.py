@@ -10,7 +10,7 @@ from tinsmith_bench.accuracy import error_ratio, judge, judge_values, mcnemar, s
 from tinsmith_bench.candidate import Candidate
 from tinsmith_bench.estimate import Estimate, paired_ratio
 from tinsmith_bench.fidelity import compare_outputs
-from tinsmith_bench.latency import Timings, summarize
+from tinsmith_bench.latency import summarize
 from tinsmith_bench.report import (
     ColdStart,
     Comparison,
@@ -21,6 +21,7 @@ from tinsmith_bench.report import (
     Variant,
 )
 from tinsmith_bench.samples import Samples
+from tinsmith_bench.timings import Timings
 from tinsmith_runtime.batch import Array, Arrays, parts
 
 

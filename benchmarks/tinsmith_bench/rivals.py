@@ -5,6 +5,7 @@ process of its own, since converters log, leak and crash. What comes out is put 
 own, with the first bundle's manifest, so that the runtime runs it as it runs tinsmith's.
 """
 
+import json
 import pickle
 import sys
 from collections.abc import Sequence
@@ -12,14 +13,16 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_bench.candidate import ENGINE_NAMES, Candidate, ModelRunner, Runner
-from tinsmith_bench.child import run_python
+from tinsmith_bench.child import parse_answer, run_python, send_answer
+from tinsmith_bench.guest import words
 from tinsmith_bench.latency import Watch
+from tinsmith_bench.limits import making_limit_s
 from tinsmith_bench.report import Failure
 from tinsmith_runtime import (
     Bundle,
@@ -33,6 +36,7 @@ from tinsmith_runtime import (
 )
 from tinsmith_runtime.bundle import sha256
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
+from tinsmith_runtime.record import Rule
 
 MAKERS, RUNNERS = "tinsmith.baselines", "tinsmith.runners"
 
@@ -62,6 +66,27 @@ class Rival:
     def is_bundle(self) -> bool:
         """Whether the runtime has an engine for it."""
         return self.form in ENGINE_OF_FORMAT
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a route's process answers; the model file follows it.
+
+    Attributes:
+        form: see `Rival`; so is `precision`.
+        precision: for a person.
+        codes: scale and zero point of the output, where the file takes and gives int8.
+        activated: whether the file's outputs are probabilities already.
+        misuse: what a person must do first, where it could not be made.
+        reason: why else it could not be made.
+    """
+
+    form: Annotated[str, Rule("a short name", lambda form: form.isidentifier() or not form)] = ""
+    precision: str = ""
+    codes: tuple[float, int] | None = None
+    activated: bool = False
+    misuse: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,14 +155,16 @@ def _make(name: str, bundle: Bundle, material: Material, folder: Path) -> Rival:
         "labels": material.targets,
         "grid": (manifest.input.scale, manifest.input.zero_point),
     }
-    # Pickles are safe here: both ends are this program.
+    # The child can trust this pickle; what comes back is parsed.
     sent = pickle.dumps((name, arguments))
-    answer = pickle.loads(run_python(["-m", "tinsmith_bench.rivals"], "its process", sent))
-    if "misuse" in answer:
-        raise UsageError(f"--against {name}: {answer['misuse']}")
-    if "reason" in answer:
-        raise TinsmithError(answer["reason"])
-    form, data, codes = answer["form"], answer["data"], answer["codes"]
+    limit_s = making_limit_s(len(sent) + _size_of(material.model))
+    said = run_python(["-m", "tinsmith_bench.rivals"], "its process", limit_s, sent)
+    answer, data = parse_answer(Answer, said, "its process")
+    if answer.misuse:
+        raise UsageError(f"--against {name}: {answer.misuse}")
+    if answer.reason:
+        raise TinsmithError(answer.reason)
+    form, codes = answer.form, answer.codes
     engine = ENGINE_OF_FORMAT.get(form)
     if engine is None:
         file = folder / f"{name}.{form}"
@@ -146,8 +173,12 @@ def _make(name: str, bundle: Bundle, material: Material, folder: Path) -> Rival:
         raise TinsmithError(f"its engine is missing: pip install 'tinsmith-runtime[{engine}]'")
     else:
         file = folder / f"{name}.tin"
-        _write(file, name, bundle, answer)
-    return Rival(name, form, answer["precision"], len(data), file, codes is not None)
+        _write(file, name, bundle, answer, data)
+    return Rival(name, form, answer.precision, len(data), file, codes is not None)
+
+
+def _size_of(model: Path | None) -> int:
+    return model.stat().st_size if model and model.is_file() else 0
 
 
 def as_floats(inputs: NDArray[Any], manifest: Manifest) -> NDArray[np.float32]:
@@ -158,9 +189,9 @@ def as_floats(inputs: NDArray[Any], manifest: Manifest) -> NDArray[np.float32]:
     return (inputs * np.float32((high - low) / 255) + np.float32(low)).astype(np.float32)
 
 
-def _write(path: Path, name: str, bundle: Bundle, answer: dict[str, Any]) -> None:
+def _write(path: Path, name: str, bundle: Bundle, answer: Answer, data: bytes) -> None:
     """Puts a model file into a bundle of its own, that of the measured bundle but for it."""
-    data, form, codes = answer["data"], answer["form"], answer["codes"]
+    form, codes = answer.form, answer.codes
     manifest = bundle.manifest
     variant = Variant(
         id=name,
@@ -175,7 +206,7 @@ def _write(path: Path, name: str, bundle: Bundle, answer: dict[str, Any]) -> Non
     output = manifest.output
     if codes is not None:
         output = replace(output, scale=codes[0], zero_point=codes[1])
-    if answer["activated"]:
+    if answer.activated:
         output = replace(output, activation="none")
     golden = manifest.golden.file
     files = {golden: bundle.files[golden], variant.file: data}
@@ -226,24 +257,25 @@ def _open(form: str, path: Path, low: float, scale: float, threads: int) -> Runn
     return runner
 
 
-def answer_request(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Goes a route in this process; gives its `Baseline` as a dict, or why it failed."""
+def answer_request(name: str, arguments: dict[str, Any]) -> tuple[Answer, bytes]:
+    """Goes a route in this process; gives its `Baseline` and the model file, or why it failed."""
     (point,) = entry_points(group=MAKERS, name=name)
     try:
-        return asdict(point.load()(**arguments))
+        made = point.load()(**arguments)
     except ModuleNotFoundError as error:
         missing = f"{error.name} is not installed: pip install 'tinsmith[compile]'"
-        return {"misuse": missing}
+        return Answer(misuse=missing), b""
     except UsageError as error:
-        return {"misuse": str(error)}
+        return Answer(misuse=str(error)), b""
     # Converters raise whatever they like; the reason is a line of the report.
     except Exception as error:
         lines = str(error).strip().splitlines() or ["it says nothing"]
-        return {"reason": f"{type(error).__name__}: {lines[0]}"}
+        return Answer(reason=words(f"{type(error).__name__}: {lines[0]}")), b""
+    codes = made.codes and (float(made.codes[0]), int(made.codes[1]))
+    answer = Answer(made.form, made.precision, codes, bool(made.activated))
+    return answer, made.data
 
 
 if __name__ == "__main__":
-    # A converter may print: what it prints must not come among the pickle's bytes.
-    answers = sys.stdout.buffer
-    sys.stdout = sys.stderr
-    answers.write(pickle.dumps(answer_request(*pickle.load(sys.stdin.buffer))))
+    answer, data = answer_request(*pickle.load(sys.stdin.buffer))
+    send_answer(sys.argv[1], json.dumps(asdict(answer)).encode() + b"\n" + data)

@@ -1,9 +1,7 @@
 """What a bundle is measured on: a dataset's test set, an `.npz` file, or a folder of images."""
 
 import hashlib
-import io
-import zipfile
-import zlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,15 +14,13 @@ from numpy.typing import NDArray
 from tinsmith_runtime import InputError, Manifest, UsageError
 from tinsmith_runtime.batch import Array, Arrays, joined, parts
 from tinsmith_runtime.checks import require_as_many
-from tinsmith_runtime.image import read_image
+from tinsmith_runtime.files import open_regular, read_regular
+from tinsmith_runtime.image import MAX_FILE_BYTES, read_image
 from tinsmith_runtime.manifest import Input, Preprocessing
+from tinsmith_runtime.npz import read_npz
 from tinsmith_train import load_dataset
+from tinsmith_train.npz import MAX_BYTES
 
-# What numpy and zipfile raise on files that are no archive of plain arrays, or a damaged one.
-_DAMAGE = (
-    *(EOFError, OSError, RuntimeError, TypeError, ValueError),
-    *(zipfile.BadZipFile, zlib.error),
-)
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 
 
@@ -111,24 +107,37 @@ def file_samples(path: Path, manifest: Manifest) -> Samples:
         UsageError: the file is missing.
         InputError: the file is damaged, or an array is missing or of the wrong kind.
     """
+    several = len(manifest.inputs) > 1
+    expected = (
+        f"arrays {_names(manifest)}, and y where labels are known"
+        if several
+        else "an array x_test or x, and y_test or y where labels are known"
+    )
+
+    def choose(keys: list[str]) -> list[str]:
+        name = "x_test" if "x_test" in keys else "x"
+        names = [entry.name for entry in manifest.inputs] if several else [name]
+        if not set(names) <= set(keys):
+            raise InputError(f"{path}: expected {expected}")
+        target = "y_test" if names == ["x_test"] else "y"
+        return [*names, target] if target in keys else names
+
     try:
-        content = path.read_bytes()
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            names = ["x_test" if "x_test" in file else "x"]
-            if len(manifest.inputs) > 1:
-                names = [entry.name for entry in manifest.inputs]
-            inputs = joined([file[name] for name in names])
-            targets = file.get("y_test" if names == ["x_test"] else "y")
+        with open_regular(path) as stream:
+            digest = hashlib.sha256()
+            while data := stream.read(1 << 20):
+                digest.update(data)
+            arrays = read_npz(stream, choose, MAX_BYTES)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such file or folder") from error
-    except KeyError as error:
-        expected = "an array x_test or x, and y_test or y where labels are known"
-        if len(manifest.inputs) > 1:
-            expected = f"arrays {_names(manifest)}, and y where labels are known"
-        raise InputError(f"{path}: expected {expected}") from error
-    except _DAMAGE as error:
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
         raise InputError(f"{path}: expected an .npz file of plain arrays: {error}") from error
-    return Samples(path.name, hashlib.sha256(content).hexdigest(), inputs, targets)
+    found = list(arrays.values())
+    count = len(manifest.inputs)
+    targets = found[count] if len(found) > count else None
+    return Samples(path.name, digest.hexdigest(), joined(found[:count]), targets)
 
 
 def folder_samples(folder: Path, manifest: Manifest) -> Samples:
@@ -159,11 +168,13 @@ def folder_samples(folder: Path, manifest: Manifest) -> Samples:
             f"({folder.name}/{labels[0] if labels else 'LABEL'}/*.png), or images without labels"
         )
     shape = tuple(size or 0 for size in manifest.input.shape[1:])
+    if len(images) * math.prod(shape) > MAX_BYTES:
+        raise UsageError(f"{folder}: expected at most {MAX_BYTES} bytes of images of {shape}")
     preprocessing = manifest.input.preprocessing or Preprocessing()
     digest, pixels, durations = hashlib.sha256(), [], []
     for path in images:
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(hashlib.sha256(_read(path)).digest())
         start = perf_counter_ns()
         pixels.append(read_image(path, shape, preprocessing))
         durations.append(perf_counter_ns() - start)
@@ -175,6 +186,13 @@ def folder_samples(folder: Path, manifest: Manifest) -> Samples:
         targets=None if targets[0] < 0 else targets,
         decode_us=float(np.median(durations)) / 1e3,
     )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_regular(path, MAX_FILE_BYTES)
+    except OSError as error:
+        raise InputError(f"{path}: {error.strerror or error}") from error
 
 
 def _images(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tinsmith_bench.difference import is_faster, is_slower, reference_of
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.report import Closeness, Profile, Report, SpeedRatio, Variant
+from tinsmith_runtime.errors import printable
 
 # A class by itself is shown where there are no more; a long list would hide the rest.
 MAX_CLASSES = 20
@@ -286,11 +287,16 @@ def _classes(report: Report) -> TextTable:
         (
             "class",
             "samples",
-            *(one.name.replace(": ", ":\n").replace(" on ", "\non ") for one in judged),
+            *(_broken(one.name) for one in judged),
         ),
         tuple(rows),
         "In brackets: points against float.",
     )
+
+
+def _broken(name: str) -> str:
+    """A name over several lines, which are the only ones that it has."""
+    return printable(name).replace(": ", ":\n").replace(" on ", "\non ")
 
 
 def _operators(profile: Profile, report: Report) -> TextTable:

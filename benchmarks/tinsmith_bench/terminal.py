@@ -1,4 +1,8 @@
-"""A report for the terminal: at most 100 columns wide."""
+"""A report for the terminal: at most 100 columns wide.
+
+Names, labels and warnings may come from a stranger's file or another machine: whatever would steer
+the terminal is shown as its escape, and nothing is taken for rich's markup.
+"""
 
 from collections.abc import Iterable
 from textwrap import fill
@@ -6,10 +10,12 @@ from textwrap import fill
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tinsmith_bench.facts import facts
 from tinsmith_bench.report import Report
 from tinsmith_bench.tables import TextTable, tables
+from tinsmith_runtime.errors import printable
 
 WIDTH = 100
 
@@ -31,14 +37,14 @@ def print_titled(table: TextTable, console: Console) -> None:
         left = not column or heading in ("result", "against", "what", "reason")
         # A name may take two lines where columns are many; a number never.
         grid.add_column(
-            heading,
+            _heading(heading),
             justify="left" if left else "right",
             no_wrap=bool(column) and heading != "reason",
         )
     for row in table.rows:
-        grid.add_row(*row)
+        grid.add_row(*(Text(printable(cell)) for cell in row))
     _write([table.title], console)
-    console.print(grid, highlight=False, markup=False)
+    console.print(grid)
     write_paragraphs([table.note], console)
 
 
@@ -50,5 +56,10 @@ def write_paragraphs(paragraphs: Iterable[str], console: Console) -> None:
 
 def _write(lines: Iterable[str], console: Console) -> None:
     for line in lines:
-        text = fill(line, width=console.width, break_on_hyphens=False)
-        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        text = fill(printable(line), width=console.width, break_on_hyphens=False)
+        console.out(text, highlight=False)
+
+
+def _heading(text: str) -> Text:
+    """A heading as it stands; its line breaks are those of the table, not of a name."""
+    return Text("\n".join(map(printable, text.split("\n"))))

@@ -2,8 +2,9 @@
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -12,10 +13,11 @@ from rich.progress import Progress as Bar
 from tinsmith_export.exporting import AUTO, Exported, Options, Progress, export, sensitivity
 from tinsmith_export.sources import find_calibration
 from tinsmith_export.summary import sensitivity_table, summary
-from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.errors import UsageError, printable
+from tinsmith_runtime.files import require_writable, write_whole
 from tinsmith_train import load_dataset
 from tinsmith_train.named import import_named
-from tinsmith_train.noise import import_tensorflow
+from tinsmith_train.noise import import_tensorflow, results_alone
 
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +119,14 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the proof as an HTML page, with plots"
     )
+    parser.add_argument(
+        "--release",
+        type=int,
+        default=0,
+        metavar="N",
+        help="a number that grows from one bundle for a device to the next; "
+        "`tinsmith install` refuses an older one; default: 0",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     loudness = parser.add_mutually_exclusive_group()
@@ -126,26 +136,6 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    out = arguments.out or arguments.model.with_suffix(".tin")
-    if arguments.qat_steps < 1:
-        raise UsageError(
-            f"--qat-steps: expected 1 or more, got {arguments.qat_steps}: for none, --recipe ptq"
-        )
-    if not out.absolute().parent.is_dir() or out.is_dir():
-        raise UsageError(f"--out {out}: expected a file in a folder that exists")
-    report = arguments.report
-    if report and (not report.absolute().parent.is_dir() or report.is_dir()):
-        raise UsageError(f"--report {report}: expected a file in a folder that exists")
-    if not arguments.model.exists():
-        raise UsageError(f"{arguments.model}: no such model: make one with `tinsmith train`")
-    samples = arguments.calibration
-    if samples is None:
-        samples = load_dataset(arguments.dataset or "mnist", arguments.data_dir)
-    else:
-        find_calibration(samples)
-    if arguments.custom_objects:
-        import_tensorflow(arguments.verbose)  # first, for the user's module imports Keras as loudly
-    objects = [import_named(spec) for spec in arguments.custom_objects]
     options = Options(
         input_range=tuple(arguments.input_range),
         recipe=arguments.recipe,
@@ -157,36 +147,87 @@ def _run(arguments: argparse.Namespace) -> int:
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
-        custom_objects={value.__name__: value for value in objects},
+        release=arguments.release,
     )
+    model, report, verbose = arguments.model, arguments.report, arguments.verbose
+    table_alone = arguments.sensitivity and not (arguments.out or report)
+    out = arguments.out or _beside(model)
+    if not table_alone:
+        _require_places(arguments, out)
+    if not model.exists():
+        raise UsageError(f"{model}: no such model: make one with `tinsmith train`")
     progress = Progress() if arguments.quiet else TerminalProgress()
-    try:
-        if arguments.sensitivity and not (arguments.out or arguments.report):
-            rows = sensitivity(arguments.model, samples, options, progress, arguments.verbose)
+    with results_alone():
+        samples = arguments.calibration
+        if samples is None:
+            samples = load_dataset(arguments.dataset or "mnist", arguments.data_dir)
+        else:
+            find_calibration(samples)
+        options = replace(options, custom_objects=_custom_objects(arguments))
+        try:
+            if table_alone:
+                rows = sensitivity(model, samples, options, progress, verbose)
+            else:
+                exported = export(model, samples, out, options, progress, verbose)
+                page = _page(exported) if report else None
+        finally:
             progress.stop()
-            table = json.dumps({"sensitivity": [asdict(row) for row in rows]})
-            print(table if arguments.json else "\n".join(sensitivity_table(rows)))
-            return 0
-        exported = export(
-            arguments.model, samples, out, options, progress, verbose=arguments.verbose
-        )
-        if arguments.report:
-            from tinsmith_export.report import html  # it imports matplotlib
-
-            arguments.report.write_text(html(exported), encoding="utf-8")
-    finally:
-        progress.stop()
+    if table_alone:
+        table = json.dumps({"sensitivity": [asdict(row) for row in rows]})
+        print(table if arguments.json else "\n".join(sensitivity_table(rows)))
+        return 0
     if arguments.sensitivity and not arguments.json:
         print("\n".join(sensitivity_table(exported.sensitivities)), end="\n\n")
     print(_as_json(exported, out) if arguments.json else "\n".join(summary(exported, out)))
+    if page is not None:  # last: where it cannot be written, the rest has been told
+        write_whole(report, page)
     return 0
+
+
+def _beside(model: Path) -> Path:
+    """The bundle of a model, where nobody says which."""
+    if model.name in ("", ".."):
+        raise UsageError(f"{model}: it gives the bundle no name: say one with --out FILE")
+    return model.with_suffix(".tin")
+
+
+def _require_places(arguments: argparse.Namespace, out: Path) -> None:
+    """Checks that the results can be written, and that no file is lost by it."""
+    sources = (arguments.model, arguments.calibration, arguments.dataset)
+    taken = {Path(source).resolve() for source in sources if source}
+    for path in (out, arguments.report):
+        if path is None:
+            continue
+        require_writable(path)
+        if path.resolve() in taken:
+            raise UsageError(f"{path}: expected a name of its own, got that of another file here")
+        taken.add(path.resolve())
+
+
+def _custom_objects(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The classes and functions that the user names, by their own names."""
+    if arguments.custom_objects:
+        import_tensorflow(arguments.verbose)  # first, for the user's module imports Keras as loudly
+    found = {}
+    for spec in arguments.custom_objects:
+        value = import_named(spec)
+        if not hasattr(value, "__name__"):
+            raise UsageError(f"`{spec}`: expected a class or function, got {type(value).__name__}")
+        found[value.__name__] = value
+    return found
+
+
+def _page(exported: Exported) -> bytes:
+    from tinsmith_export.report import html  # it imports matplotlib
+
+    return html(exported).encode()
 
 
 class TerminalProgress(Progress):
     """Tells a person on standard error: a line a stage, a bar for long ones on a terminal."""
 
     def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._bar = Bar(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -201,7 +242,7 @@ class TerminalProgress(Progress):
     def stage(self, text: str) -> None:
         """Prints a line."""
         self.stop()
-        self._console.print(text, markup=False)
+        self._console.print(printable(text), markup=False)
 
     def warn(self, text: str) -> None:
         """Prints a line."""

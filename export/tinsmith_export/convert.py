@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import tf_keras
-from numpy.typing import NDArray
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.floating import keep_float
@@ -14,6 +12,7 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import OutputLayer, Weigh, Weighted
 from tinsmith_export.ranges import Range
 from tinsmith_export.recipe import Quantized
+from tinsmith_export.scales import with_chosen_scales
 from tinsmith_export.targets.onnx import to_int8_onnx, to_onnx
 from tinsmith_export.tflite import Product, products, to_float_tflite, to_int8_tflite, with_names
 from tinsmith_runtime.backends import create_backend
@@ -52,7 +51,8 @@ def convert(
     Raises:
         ConversionError: TensorFlow's converter fails, or made of a layer something else.
     """
-    int8 = keep_float(to_int8_tflite(quantized.model), quantized.kept)
+    int8 = with_chosen_scales(to_int8_tflite(quantized.model), quantized)
+    int8 = keep_float(int8, quantized.kept)
     found = _require_same_grid(quantized, products(int8))
     graph, ranges = quantized.graph, quantized.ranges
     targets = tuple(
@@ -75,7 +75,7 @@ def _output(node: OutputLayer, span: Range, labels: tuple[str, ...], classes: bo
     return Output(
         node.title,
         (None, *node.shape),
-        float(np.float32(span.scale)),
+        span.scale,
         span.zero_point,
         labels,
         node.activation,
@@ -117,15 +117,14 @@ def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[s
             raise ConversionError(f"layer `{node.name}` is {is_now} in the TFLite file")
         if not product.integer:
             continue
-        for side, name, (scale, zero_point) in (
-            ("input", node.inputs[0], product.input),
-            ("output", node.name, product.output),
+        for side, name, grid in (
+            ("input", node.inputs[0], Range(*product.input)),
+            ("output", node.name, Range(*product.output)),
         ):
-            span = quantized.ranges[name]
-            if not _same(span, scale, zero_point):
+            if grid != quantized.ranges[name]:
                 raise ConversionError(
-                    f"layer `{node.name}`: TFLite's {side} has scale {scale:g} and zero point "
-                    f"{zero_point}, expected {span}"
+                    f"layer `{node.name}`: TFLite's {side} has {grid}, expected "
+                    f"{quantized.ranges[name]}"
                 )
         if isinstance(node, Weighted):
             _require_same_weights(node, product)
@@ -139,22 +138,8 @@ def _require_same_weights(node: Weighted, product: Product) -> None:
     first = product.operator != "DEPTHWISE_CONV_2D"  # the output channels, in the file
     codes = product.weights.reshape((channels, -1) if first else (-1, channels))
     exact = kernel.reshape(-1, channels).T / steps
-    _require_close(node, "weight", codes if first else codes.T, exact, 0.51)
-    if product.bias is not None and node.bias is not None:
-        exact = node.bias / (steps[:, 0] * product.input[0])
-        # In float32 the converter computes large codes to 24 bits.
-        _require_close(node, "bias", product.bias, exact, 1 + np.abs(exact) * 2**-22)
-
-
-def _require_close(
-    node: Weighted, what: str, codes: NDArray[Any], exact: NDArray[Any], allowed: Any
-) -> None:
-    off = np.abs(codes - exact)
-    if (off > allowed).any():
+    off = np.abs((codes if first else codes.T) - exact).max()
+    if off > 0.51:
         raise ConversionError(
-            f"layer `{node.name}`: a {what} in the TFLite file is {off.max():.3g} steps off"
+            f"layer `{node.name}`: a weight in the TFLite file is {off:.3g} steps off"
         )
-
-
-def _same(span: Range, scale: float, zero_point: int) -> bool:
-    return np.float32(span.scale) == np.float32(scale) and span.zero_point == zero_point

@@ -1,35 +1,31 @@
 """The doors: a Keras file, a SavedModel folder or a model object becomes one that can be traced.
 
 No code that a file carries is run. What a `.keras` or `.h5` file holds is looked at before Keras
-sees it, a class that is not Keras's own must be given by name, and Keras loads in its safe mode.
+sees it (`container`, `safety`), a class that is not Keras's own must be given by name, and Keras
+loads in its safe mode.
 """
 
-import json
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import keras
 import tensorflow as tf
 import tf_keras
 
-from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.container import read_contents, require_small, weights_at_most
 from tinsmith_export.frontend.operators import READERS, ROUNDINGS
 from tinsmith_export.frontend.trace import PASS, output_names, parts
+from tinsmith_export.safety import QUANTIZED, already_quantized, check_configuration
 from tinsmith_export.savedmodel import FILE, SavedModel, load_saved_model
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 _SUFFIXES = (".keras", ".h5")
-_TROUBLE = (AttributeError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile)
-# Where classes of Keras's own live; a file that names another module would have it imported.
-_MODULES = ("keras.", "tf_keras.", "tensorflow.keras.", "tensorflow.python.keras.")
-# What only a model that was quantized before has.
-_QUANTIZED = ("QuantizeWrapper", "QuantizeWrapperV2", "QuantizeLayer", "QuantizedDTypePolicy")
-# Layers that `.h5` files name and that `keras.layers` does not.
-_UNLISTED = ("Functional", "Model", "Sequential", "SlicingOpLambda", "TFOpLambda")
+# tf_keras's InceptionResNetV2 has a layer that it registers as a user's would be.
+_SCALE = "Custom>CustomScaleLayer"
+# tf_keras makes an operator for each step of these.
+_SLOW = frozenset(("UpSampling1D", "UpSampling3D"))
 
 
 def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -55,7 +51,7 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
             )
             raise UsageError(f"{path}: expected a SavedModel folder with {FILE} in it: {cure}")
         return load_saved_model(path, {*READERS, *PASS, *ROUNDINGS})
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"{path}: no such model: make one with `tinsmith train`")
     if path.suffix not in _SUFFIXES:
         raise UsageError(
@@ -63,16 +59,27 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
             "save it with model.save('NAME.keras')"
         )
     known = _registered(custom_objects or {})
+    known.setdefault(_SCALE, tf_keras.saving.get_registered_object(_SCALE))
+    libraries = (keras, tf_keras)
+    registered = {name for one in libraries for name in one.saving.get_custom_objects()}
     try:
-        version, config = _read_config(path)
-        library = keras if version.startswith("3.") else tf_keras
-        for entry in _objects(config):
-            _refuse_code(entry, known)
-        for layer in _layers(config):
-            _refuse_unknown(layer, library, known)
-        with keras.saving.custom_object_scope(known), tf_keras.saving.custom_object_scope(known):
-            return library.models.load_model(path, compile=False, safe_mode=True)
-    except _TROUBLE as error:
+        contents = read_contents(path)
+        library = keras if contents.version.startswith("3.") else tf_keras
+        slow = _SLOW if library is tf_keras else frozenset[str]()
+        check_configuration(contents.config, known, registered, slow)
+        with (
+            keras.saving.custom_object_scope(known),
+            tf_keras.saving.custom_object_scope(known),
+            weights_at_most(libraries, contents.elements),
+        ):
+            model = library.models.load_model(path, compile=False, safe_mode=True)
+        require_small(parts(model))
+        return model
+    except TinsmithError:
+        raise
+    except OSError as error:
+        raise TinsmithError(f"{path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file may end in any error of Keras or TensorFlow
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise TinsmithError(f"{path}: Keras cannot load the model: {reason[0]}") from error
 
@@ -92,8 +99,8 @@ def prepared(model: Any, input_shape: tuple[int, ...] | None, output: str | None
     if not isinstance(model, keras.Model | tf_keras.Model | SavedModel):
         raise UsageError(f"expected a model of Keras 3 or tf_keras, got {type(model).__name__}")
     for part in () if isinstance(model, SavedModel) else parts(model):
-        if getattr(part, "quantization_mode", None) or type(part).__name__ in _QUANTIZED:
-            raise _already_quantized(part.name, type(part).__name__)
+        if getattr(part, "quantization_mode", None) or type(part).__name__ in QUANTIZED:
+            raise already_quantized(part.name, type(part).__name__)
     library: Any = tf_keras if isinstance(model, tf_keras.Model) else keras
     if not isinstance(model, SavedModel) and not getattr(model, "inputs", None):
         if input_shape is None:
@@ -150,81 +157,3 @@ def _registered(custom_objects: Mapping[str, Any]) -> dict[str, Any]:
             known.setdefault(library.saving.get_registered_name(value), value)
         known.setdefault(value.__name__, value)
     return known
-
-
-def _read_config(path: Path) -> tuple[str, Any]:
-    """The version of Keras that wrote a file, and the model's configuration."""
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as archive:
-            version = json.loads(archive.read("metadata.json"))["keras_version"]
-            return str(version), json.loads(archive.read("config.json"))
-    with h5py.File(path) as file:
-        if "model_config" not in file.attrs:
-            raise ValueError("weights alone, no model: save it with model.save, not save_weights")
-        return str(file.attrs.get("keras_version", "2")), json.loads(file.attrs["model_config"])
-
-
-def _objects(tree: Any) -> Iterator[Mapping[str, Any]]:
-    """Every serialized object in a configuration, from the outside in."""
-    if isinstance(tree, dict):
-        if "class_name" in tree:
-            yield tree
-        tree = list(tree.values())
-    if isinstance(tree, list):
-        for branch in tree:
-            yield from _objects(branch)
-
-
-def _layers(config: Any) -> Iterator[Mapping[str, Any]]:
-    """The layers of a model's configuration, and of the models in it."""
-    for entry in _objects(config):
-        inside = entry.get("config")
-        if isinstance(inside, dict) and isinstance(inside.get("layers"), list):
-            yield from (layer for layer in inside["layers"] if "class_name" in layer)
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    config = entry.get("config")
-    return str(config.get("name", entry["class_name"]) if isinstance(config, dict) else config)
-
-
-def _already_quantized(name: str, kind: str) -> TinsmithError:
-    return TinsmithError(
-        f"layer `{name}` ({kind}): the model is quantized already: give the float model that it "
-        "was made of"
-    )
-
-
-def _refuse_code(entry: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuses what Keras would run or import, and what is quantized already."""
-    kind, module, name = entry["class_name"], entry.get("module"), _name(entry)
-    if kind.rpartition(">")[2] in _QUANTIZED:
-        raise _already_quantized(name, kind)
-    if kind in ("Lambda", "__lambda__"):
-        raise UnsupportedLayerError(
-            f"layer `{name if kind == 'Lambda' else kind}` (Lambda) carries code, which is not "
-            "run: write it as a layer class of your own and name that with --custom-objects "
-            "module:NAME, or save the model with model.export('FOLDER') and compile the folder"
-        )
-    title = name if kind == "function" else kind
-    if {title, entry.get("registered_name")} & known.keys() or module is None:
-        return
-    if not f"{module}.".startswith(_MODULES):
-        what = f"function `{name}`" if kind == "function" else f"layer `{name}` ({module}.{kind})"
-        place = "module" if module == "builtins" else module
-        raise UnsupportedLayerError(
-            f"{what} is not one of Keras's own and is not loaded: if it is yours, name it with "
-            f"--custom-objects {place}:{title}"
-        )
-
-
-def _refuse_unknown(layer: Mapping[str, Any], library: Any, known: Mapping[str, Any]) -> None:
-    """Refuses a layer that names no module and that Keras does not know."""
-    kind = layer["class_name"]
-    if layer.get("module") is None and kind not in known and kind not in _UNLISTED:
-        if hasattr(library.layers, kind):
-            return
-        raise UnsupportedLayerError(
-            f"layer `{_name(layer)}` ({kind}) is not one of Keras's own: name its class with "
-            f"--custom-objects module:{kind.rpartition('>')[2]}"
-        )

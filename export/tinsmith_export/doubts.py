@@ -82,7 +82,11 @@ def _other_statistics(model: Any, reals: Arrays) -> Iterator[str]:
     mean, variance = np.asarray(layer.moving_mean), np.asarray(layer.moving_variance)
     if not mean.any() and (variance == 1).all():
         return  # never trained
-    found = side_by_side(run(library.Model(model.inputs, layer.input), reals))
+    try:
+        before = library.Model(model.inputs, layer.input)
+    except (AttributeError, ValueError):  # it was taken out of another model, and begins there
+        return
+    found = side_by_side(run(before, reals))
     axes = tuple(range(found.ndim - 1))
     if found.shape[-1] != len(mean):
         return  # channels first

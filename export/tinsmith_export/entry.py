@@ -169,10 +169,9 @@ def _port(
     low, high = pixel_range
     if not (high > low and math.isfinite(high - low)):
         raise UsageError(f"--input-range: expected LOW < HIGH, both finite, got {low:g} {high:g}")
-    scale = (high - low) / 255
-    zero_point = -128 - low / scale
-    span = Range(scale, round(zero_point))
-    if not -128 <= zero_point <= 127 or abs(zero_point - span.zero_point) > 1e-6:
+    zero_point = -128 - low / ((high - low) / 255)
+    span = Range(float(np.float32((high - low) / 255)), round(zero_point))
+    if not -128 <= span.zero_point <= 127 or abs(zero_point - span.zero_point) > 1e-6:
         # No pixel stands for zero, which a padding needs: the model begins with a scaling.
         span, low, high = _PIXELS, 0.0, 255.0
     source = Input(
@@ -181,7 +180,7 @@ def _port(
         "uint8",
         "NHWC",
         (low, high),
-        float(np.float32(span.scale)),
+        span.scale,
         span.zero_point,
     )
     return _Port(node.name, source, span, pixel_range)

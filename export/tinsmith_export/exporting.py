@@ -1,13 +1,18 @@
 """The export's face; imports TensorFlow when called, not before."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tinsmith_export.fields import check_options
 from tinsmith_export.samples import Samples, from_dataset
+from tinsmith_runtime.files import require_writable
 from tinsmith_runtime.manifest import Manifest
 from tinsmith_train import Dataset
+from tinsmith_train.isolation import isolated
+from tinsmith_train.limits import require
 from tinsmith_train.noise import import_tensorflow
 
 AUTO = "auto"
@@ -100,6 +105,8 @@ class Options:
             none yet.
         output: which one of several outputs to compile alone; all if `None`.
         custom_objects: name to class or function, for a file with some of one's own.
+        release: of the bundle, 0 to 2147483647: `tinsmith install` refuses one that is lower than
+            what a folder has had.
     """
 
     input_range: tuple[float, float] = (0.0, 1.0)
@@ -113,6 +120,15 @@ class Options:
     input_shape: tuple[int, ...] | None = None
     output: str | None = None
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    release: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            UsageError: one cannot be; the message begins with its name.
+        """
+        check_options(self)
 
 
 @dataclass(frozen=True)
@@ -156,17 +172,19 @@ def export(
         verbose: let TensorFlow log.
 
     Raises:
-        UsageError: model, samples and options do not fit each other, or no layer has the name of
-            one to keep float.
+        UsageError: model, samples and options do not fit each other, no layer has the name of
+            one to keep float, or nothing can be written to `out`.
         UnsupportedLayerError: a layer cannot be compiled.
         ConversionError: a step gave something else than what went in.
         GateError: int8 loses too much, or the engines disagree; nothing is written.
     """
-    import_tensorflow(verbose)
-    from tinsmith_export.doors import load_keras
+    options = options or Options()
+    require_writable(out)
+    with _isolated(options, verbose):
+        from tinsmith_export.doors import load_keras
 
-    model = load_keras(path, (options or Options()).custom_objects)
-    return compile_model(model, samples, out, options, progress, verbose)
+        model = load_keras(Path(path), options.custom_objects)
+        return compile_model(model, samples, out, options, progress, verbose)
 
 
 def compile_model(
@@ -179,6 +197,9 @@ def compile_model(
 ) -> Exported:
     """Compiles a Keras model to int8 TFLite and int8 ONNX, proves them, and writes a bundle.
 
+    Seeds, random numbers and settings of the caller's program are afterwards what they were; only
+    `TF_CPP_MIN_LOG_LEVEL` stays set, where TensorFlow was not imported before.
+
     Args:
         model: of Keras 3 or tf_keras.
         samples: as `export`, like the other arguments and what is raised.
@@ -187,12 +208,13 @@ def compile_model(
         progress: as `export`.
         verbose: as `export`.
     """
-    import_tensorflow(verbose)
-    from tinsmith_export.pipeline import compile_bundle
+    options = options or Options()
+    require_writable(out)
+    samples = _samples(samples)
+    with _isolated(options, verbose):
+        from tinsmith_export.pipeline import compile_bundle
 
-    if isinstance(samples, Dataset):
-        samples = from_dataset(samples)
-    return compile_bundle(model, samples, out, options or Options(), progress or Progress())
+        return compile_bundle(model, samples, out, options, progress or Progress())
 
 
 def sensitivity(
@@ -214,12 +236,29 @@ def sensitivity(
     Returns:
         A row a layer, in the order of computation.
     """
-    import_tensorflow(verbose)
-    from tinsmith_export.doors import load_keras
-    from tinsmith_export.pipeline import measure_layers
-
-    if isinstance(samples, Dataset):
-        samples = from_dataset(samples)
     options = replace(options or Options(), sensitivity=True)
-    model = load_keras(path, options.custom_objects)
-    return measure_layers(model, samples, options, progress or Progress())
+    samples = _samples(samples)
+    with _isolated(options, verbose):
+        from tinsmith_export.doors import load_keras
+        from tinsmith_export.pipeline import measure_layers
+
+        model = load_keras(Path(path), options.custom_objects)
+        return measure_layers(model, samples, options, progress or Progress())
+
+
+@contextmanager
+def _isolated(options: Options, verbose: bool) -> Iterator[None]:
+    """Leaves what is global in the caller's program as it was; see `isolated`."""
+    import_tensorflow(verbose)
+    import keras
+    import tf_keras
+
+    with isolated(options.seed, keras, tf_keras):
+        yield
+
+
+def _samples(samples: Dataset | Samples | str) -> Samples | str:
+    """Samples, or where to find them."""
+    fits = isinstance(samples, Dataset | Samples | str)
+    require(fits, "samples", "a Dataset, Samples, or what --calibration takes", samples)
+    return from_dataset(samples) if isinstance(samples, Dataset) else samples

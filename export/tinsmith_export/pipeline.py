@@ -8,7 +8,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tf_keras
 from numpy.typing import NDArray
@@ -105,7 +104,6 @@ class Prepared:
 
 def prepare(model: Any, samples: Samples | str, options: Options, progress: Progress) -> Prepared:
     """Reads a model, quantizes it, and measures what that did to its layers."""
-    keras.utils.set_random_seed(options.seed)
     model = prepared(model, options.input_shape, options.output)
     progress.stage(f"reading {model.name}")
     read = read_graph(trace(model, options.input_shape))
@@ -213,6 +211,7 @@ def compile_bundle(
     golden, golden_count = choose_golden(samples.proof, tflite, others, logits)
     manifest = Manifest(
         format_version=FORMAT_VERSION,
+        release=options.release,
         made_with={name: version(name) for name in _MADE_WITH},
         inputs=entry.sources,
         outputs=converted.outputs,
@@ -261,10 +260,13 @@ def _reals(spans: Sequence[Range], codes: Arrays) -> Arrays:
 
 
 def _has_classes(graph: Graph, samples: Samples) -> bool:
-    """Whether the one output is logits of classes; otherwise outputs are values."""
+    """Whether the one output is logits of classes; otherwise outputs are values.
+
+    Labels of the proof, or a softmax, say that they are: the labels to tune on say nothing.
+    """
     labels = samples.proof_labels
     if len(graph.outputs) > 1:
-        if labels is not None or samples.tuning_labels is not None:
+        if labels is not None:
             names = ", ".join(node.title for node in graph.outputs)
             raise UsageError(
                 f"the model has {len(graph.outputs)} outputs ({names}), labels are for one: give "
@@ -272,14 +274,16 @@ def _has_classes(graph: Graph, samples: Samples) -> bool:
             )
         return False
     shape, activation = graph.outputs[0].shape, graph.outputs[0].activation
-    if labels is not None:
-        known = len(samples.classes) or int(labels.max()) + 1
-        if len(shape) != 1 or shape[0] < known or (samples.classes and shape[0] != known):
-            raise UsageError(
-                f"the model gives outputs {shape}, {samples.name} has {known} classes: give "
-                "inputs without labels where the model does not classify"
-            )
-    return samples.proof_labels is not None or (activation == "softmax" and len(shape) == 1)
+    if labels is None and not (activation == "softmax" and len(shape) == 1):
+        return False
+    told = [part for part in (labels, samples.tuning_labels) if part is not None]
+    known = max([len(samples.classes), *(int(part.max()) + 1 for part in told)])
+    if len(shape) != 1 or shape[0] < known or (samples.classes and shape[0] != known):
+        raise UsageError(
+            f"the model gives outputs {shape}, {samples.name} has {known} classes: give "
+            "inputs without labels where the model does not classify"
+        )
+    return True
 
 
 def _peak_memory_mb() -> float:
@@ -292,11 +296,13 @@ def _lessons(
 ) -> tuple[Lesson, Lesson]:
     """Splits the inputs to tune on into those to learn from and those held back."""
     order = np.random.default_rng(seed).permutation(count(samples.tuning))
+    if len(order) < 2:
+        raise UsageError(f"{samples.name}: expected at least 2 inputs to tune on, got {len(order)}")
     held_back = max(1, min(_MAX_HELD_BACK, len(order) // 10))
 
     def lesson(chosen: NDArray[np.intp]) -> Lesson:
         inputs, labels = entry.reals(rows(samples.tuning, chosen)), samples.tuning_labels
-        told = None if labels is None else labels[chosen]
+        told = labels[chosen] if classes and labels is not None else None
         return Lesson(inputs, run(reference, inputs), told, classes)
 
     return lesson(order[held_back:]), lesson(order[:held_back])

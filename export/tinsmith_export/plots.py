@@ -13,6 +13,7 @@ from matplotlib.patches import Patch
 from tinsmith_export.exporting import Exported, Sensitivity
 from tinsmith_export.measures import wilson
 from tinsmith_export.summary import shortened
+from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Rung
 
 _COLORS = {8: "#1f5fa8", 7: "#8db8e8", 32: "#c4620f", None: "#8a94a0"}
@@ -138,7 +139,7 @@ def _ranges(
 
 def _layer_figure(rows: Sequence[Sensitivity]) -> tuple[Figure, Axes]:
     figure, axes = _figure(1.0 + _ROW_IN * len(rows))
-    _name_rows(axes, [shortened(row.layer, 24) for row in rows], 7.5)
+    _name_rows(axes, [shortened(printable(row.layer), 24) for row in rows], 7.5)
     shown = [bits for bits in _BITS if any(row.weight_bits == bits for row in rows)]
     handles = [Patch(color=_COLORS[bits], label=_BITS[bits]) for bits in shown]
     figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False, fontsize=8)
@@ -152,7 +153,8 @@ def _figure(height_in: float) -> tuple[Figure, Axes]:
 
 def _name_rows(axes: Axes, names: Sequence[str], font_size: float = 9) -> None:
     """Names the rows, the first on top."""
-    axes.set_yticks(range(len(names)), names, fontsize=font_size)
+    # A `$` in a layer's name would begin a formula.
+    axes.set_yticks(range(len(names)), names, fontsize=font_size, parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)

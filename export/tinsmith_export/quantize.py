@@ -79,7 +79,8 @@ def fake_quantize(
     Returns:
         A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
     """
-    weights = _kernel_quantizers(graph, ranges, bits)
+    quantizers = _kernel_quantizers(graph, ranges, bits)
+    weights = {node.name: quantizer for node, quantizer in quantizers}
 
     def wrap(node: Node, layer: Any) -> Any:
         if isinstance(node, InputLayer):
@@ -92,26 +93,18 @@ def fake_quantize(
         config = _LayerConfig(node, ranges[node.name], weights.get(node.name))
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
-    return rebuild(_convertible(graph), wrap)
+    return rebuild(_unclipped(graph), wrap)
 
 
-def _convertible(graph: Graph) -> Graph:
-    """Takes out the clips that the ranges of integers are anyway, and makes equal biases unequal.
+def _unclipped(graph: Graph) -> Graph:
+    """Takes out the clips that the ranges of integers are anyway."""
 
-    Where all biases of a layer are the same, TensorFlow's converter rounds one of them, in steps of
-    the first channel, and takes it for all.
-    """
-    nodes = []
-    for node in graph.nodes:
+    def unclipped(node: Node) -> Node:
         if node.requantizes and isinstance(node, Clipped):
-            node = replace(node, clip=UNCLIPPED)
-        if isinstance(node, Weighted) and node.bias is not None and len(node.bias) > 1:
-            bias = node.bias
-            if np.all(bias == bias[0]):
-                bias = np.append(bias[:-1], np.nextafter(bias[-1], np.float32(np.inf)))
-                node = replace(node, bias=bias)
-        nodes.append(node)
-    return Graph(tuple(nodes))
+            return replace(node, clip=UNCLIPPED)
+        return node
+
+    return Graph(tuple(map(unclipped, graph.nodes)))
 
 
 def rounded_kernels(
@@ -126,26 +119,42 @@ def rounded_kernels(
         ranges: as `fake_quantize`.
         bits: as `fake_quantize`.
     """
-    found = {}
-    kernels = {node.name: node.kernel for node in graph.weighted}
-    for name, quantizer in _kernel_quantizers(graph, ranges, bits).items():
-        kernel = tf.constant(kernels[name])
-        found[name] = np.asarray(quantizer(kernel, False, {}))
-    return found
+    return {
+        node.name: np.asarray(quantizer(tf.constant(node.kernel), False, {}))
+        for node, quantizer in _kernel_quantizers(graph, ranges, bits)
+    }
+
+
+def weight_scales(
+    graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
+) -> dict[str, NDArray[np.float32]]:
+    """The scale of each output channel's weights, `float32 (channels,)`, by the layer's name.
+
+    Layers of `FLOAT_BITS` have none.
+
+    Args:
+        graph: as `fake_quantize`, like the other arguments.
+        ranges: as `fake_quantize`.
+        bits: as `fake_quantize`.
+    """
+    return {
+        node.name: (quantizer.largest(tf.constant(node.channel_kernel)) / 127).numpy()
+        for node, quantizer in _kernel_quantizers(graph, ranges, bits)
+    }
 
 
 def _kernel_quantizers(
     graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
-) -> dict[str, "_Weights"]:
-    """What rounds the kernel of each layer whose weights are rounded."""
+) -> list[tuple[Weighted, "_Weights"]]:
+    """Each layer whose weights are rounded, with what rounds its kernel."""
     kernels: Counter[bytes] = Counter()
-    found = {}
+    found = []
     for node in graph.weighted:
         if bits[node.name] == FLOAT_BITS:
             continue
         kernel = node.channel_kernel.tobytes()
         least = _least_weights(node, ranges[node.inputs[0]])
-        found[node.name] = _Weights(node, bits[node.name], least, kernels[kernel])
+        found.append((node, _Weights(node, bits[node.name], least, kernels[kernel])))
         kernels[kernel] += 1
     return found
 
@@ -208,11 +217,14 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
         kernel = inputs
         if self._depthwise:
             kernel = tf.reshape(kernel, (*inputs.shape[:2], -1))
-        axes = list(range(kernel.shape.rank - 1))
-        largest = tf.reduce_max(tf.abs(kernel), axis=axes) * self._headroom
-        largest = tf.stop_gradient(tf.maximum(largest, self._least))
+        largest = tf.stop_gradient(self.largest(kernel))
         rounded = (_straight_through if training is True else _rounded)(kernel, largest)
         return tf.reshape(rounded, inputs.shape)
+
+    def largest(self, kernel: Any) -> Any:
+        """What code 127 stands for, a channel; these come last."""
+        largest = tf.reduce_max(tf.abs(kernel), axis=list(range(kernel.shape.rank - 1)))
+        return tf.maximum(largest * self._headroom, self._least)
 
     def get_config(self) -> dict[str, Any]:
         return {}

@@ -4,8 +4,7 @@ The arithmetic is that of Jacob et al. 2018 (arXiv:1712.05877): `real = (int8 - 
 scale`.
 """
 
-import math
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,27 +26,30 @@ from tinsmith_export.ir.ops import (
 )
 from tinsmith_export.passes.convolutions import as_image, identity
 
-# A scale of so few bits that 255 of it, and every code's value, are exact in float32: what the
-# converter makes of it is the same number again.
-_SCALE_BITS = 12
 # TensorFlow's converter takes a range narrower than 1e-6 for zero. So does this: what lies so
 # close to zero rounds to it.
 _MIN_SCALE = 2.0**-27
 # How close to the middle between two codes a sum or a product of two codes may come. The engines
-# compute in different arithmetic, whose errors stay below half of it: XNNPACK adds in 21 bits, all
-# else is float32. In the middle itself they round to even before the zero point is added, or after.
+# compute in different arithmetic: XNNPACK adds in 21 bits, all else is float32, where a product of
+# 255 codes is off by at most three roundings, 255 * 3 * 2^-24. In the middle itself they round to
+# even before the zero point is added, or after.
 _SUMS, _SUM_MARGIN = np.arange(1, 511), 5e-4
 _PRODUCTS, _PRODUCT_MARGIN = (
     np.unique(np.multiply.outer(np.arange(1, 256), np.arange(1, 256))),
-    2e-5,
+    5e-5,
 )
+# What a scale is multiplied by where it comes too close.
+_AWAY = 1 + 2.0**-12
 # What TFLite's kernels give, whatever goes in.
 _FIXED = {"sigmoid": (2.0**-8, -128), "tanh": (2.0**-7, 0)}
 
 
 @dataclass(frozen=True)
 class Range:
-    """The real values that the int8 codes of a tensor stand for; zero is one of them."""
+    """The real values that the int8 codes of a tensor stand for; zero is one of them.
+
+    The scale is a `float32`, as the files have it.
+    """
 
     scale: float
     zero_point: int
@@ -56,7 +58,7 @@ class Range:
     def covering(cls, low: float, high: float, scale: float = 0.0) -> "Range":
         """The finest grid, though not finer than `scale`, on which `low` to `high` lie."""
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = max(scale, _rounded_up(max((high - low) / 255, _MIN_SCALE)))
+        scale = float(np.float32(max(scale, (high - low) / 255, _MIN_SCALE)))
         return cls(scale, min(127, max(-128, round(-128 - low / scale))))
 
     @property
@@ -72,11 +74,6 @@ class Range:
     def reals(self, codes: NDArray[np.int8]) -> NDArray[np.float32]:
         """What codes stand for."""
         return (codes.astype(np.float32) - self.zero_point) * np.float32(self.scale)
-
-
-def _rounded_up(scale: float) -> float:
-    mantissa, exponent = math.frexp(scale)
-    return math.ldexp(math.ceil(mantissa * 2**_SCALE_BITS), exponent - _SCALE_BITS)
 
 
 def separate(graph: Graph) -> Graph:
@@ -166,7 +163,7 @@ def share_ranges(
             whole.join(sources)
             scales.join(sources)
         elif isinstance(node, Add):
-            scales.join(set().union(*(graph.sources(name) for name in node.inputs)))
+            scales.join(frozenset().union(*(graph.sources(name) for name in node.inputs)))
     spans = {
         name: (min(limits[n][0] for n in group), max(limits[n][1] for n in group))
         for name, group in whole.items()
@@ -195,7 +192,7 @@ def share_ranges(
 
     while close := {scales[node.name] for node in graph.requantized if ties(node)}:
         for group in close:
-            scale[group] = _rounded_up(scale[group] * (1 + 2.0**-_SCALE_BITS))
+            scale[group] = float(np.float32(scale[group] * _AWAY))
     ranges = dict(inputs)
     for name, span in spans.items():
         fixed = _fixed(graph.node(name))
@@ -222,7 +219,7 @@ class _Groups(dict[str, frozenset[str]]):
     def __init__(self, names: Mapping[str, object]) -> None:
         super().__init__({name: frozenset([name]) for name in names})
 
-    def join(self, names: Set[str]) -> None:
+    def join(self, names: frozenset[str]) -> None:
         """Makes one group of the groups of these names."""
         joined = frozenset().union(*(self[name] for name in names))
         self.update(dict.fromkeys(joined, joined))

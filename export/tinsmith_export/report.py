@@ -1,13 +1,19 @@
 """The proof as one HTML file that needs no network; importing this module imports matplotlib."""
 
 from collections.abc import Iterable, Sequence
-from html import escape
+from html import escape as escape_html
 from importlib.resources import files
 
 from tinsmith_export.exporting import Exported
 from tinsmith_export.plots import Plot, plots
 from tinsmith_export.summary import decibels_text, ladder_cells, mcnemar
+from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Parity, Rung
+
+
+def escape(text: str) -> str:
+    """Text as HTML shows it, whatever it holds: no tag, and no mark that turns its direction."""
+    return escape_html(printable(text))
 
 
 def html(exported: Exported) -> str:

@@ -1,6 +1,7 @@
 """What a model is compiled with: inputs to calibrate and tune on, and others to prove it on."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train import Dataset
+from tinsmith_train.limits import require
 
 _LEAST = 16  # inputs, of which a fifth proves the rest
 
@@ -23,7 +25,8 @@ class Samples:
         sha256: 64 hex digits over all of it.
         tuning: `uint8 (N, H, W, C)` pixels or `float32 (N, …)` features, to calibrate and tune on;
             for a model of several inputs a tuple of arrays, in its order.
-        tuning_labels: `int64 (N,)`, or none.
+        tuning_labels: `int64 (N,)`, or none; they teach where the outputs are classes, and are
+            ignored elsewhere.
         proof: the same kind of inputs, to prove the result on.
         proof_labels: `int64 (M,)`, or none.
         classes: the names of the classes, or none.
@@ -36,6 +39,24 @@ class Samples:
     proof: Arrays
     proof_labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Checks what the bundle will say of them, and the labels.
+
+        Raises:
+            UsageError: a name has control characters, the hash is none, or the labels are not one
+                whole number of 0 or more for each input.
+        """
+        for text in (self.name, *self.classes):
+            fits = isinstance(text, str) and not re.search(
+                r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", text
+            )
+            require(fits, "samples", "names without control characters", text)
+        fits = isinstance(self.sha256, str) and bool(re.fullmatch("[0-9a-f]{64}", self.sha256))
+        require(fits, f"{self.name}: sha256", "64 hex digits", self.sha256)
+        for key, inputs in (("tuning_labels", self.tuning), ("proof_labels", self.proof)):
+            labels = checked_labels(f"{self.name}: {key}", getattr(self, key), count(inputs))
+            object.__setattr__(self, key, labels)
 
     def class_names(self, count: int) -> tuple[str, ...]:
         """The names of so many classes: their numbers where there are none."""
@@ -137,4 +158,6 @@ def checked_labels(name: str, labels: NDArray[Any] | None, count: int) -> NDArra
             f"{name}: expected integer labels ({count},), got {labels.dtype} of shape "
             f"{labels.shape}: leave them out where the model does not classify"
         )
+    if count and labels.min() < 0:
+        raise UsageError(f"{name}: expected labels of 0 or more, got {labels.min()}")
     return labels.reshape(-1).astype(np.int64)

@@ -6,6 +6,7 @@ weights are read from the checkpoint by name. Nothing else of the folder is look
 """
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +18,11 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
+from tinsmith_export.container import MAX_BYTES
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.graphdef import check_graph
 from tinsmith_runtime.errors import TinsmithError
+from tinsmith_runtime.files import read_regular
 from tinsmith_train.noise import silence
 
 FILE = "saved_model.pb"
@@ -102,7 +106,9 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
     """
     document = saved_model_pb2.SavedModel()
     try:
-        document.ParseFromString((folder / FILE).read_bytes())
+        document.ParseFromString(read_regular(folder / FILE, MAX_BYTES, follow=False))
+    except OSError as error:
+        raise TinsmithError(f"{folder / FILE}: {error.strerror or error}") from error
     except DecodeError as error:
         raise TinsmithError(f"{folder}: {FILE} is damaged: save the model again") from error
     graphs = [graph for graph in document.meta_graphs if "serve" in graph.meta_info_def.tags]
@@ -120,8 +126,14 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
         sources = ", ".join(f"{key} ({kind})" for key, kind in kinds.items())
         raise TinsmithError(f"{folder}: expected inputs of float32, got {sources or 'none'}")
     nodes = [name.rpartition(":")[0] for name in outputs.values()]
-    with silence():  # which calls a function of its own deprecated
-        graph = tf.compat.v1.graph_util.extract_sub_graph(graphs[0].graph_def, nodes)
+    _require_plain(folder)
+    try:
+        with silence():  # which calls a function of its own deprecated
+            graph = tf.compat.v1.graph_util.extract_sub_graph(graphs[0].graph_def, nodes)
+    except (AssertionError, KeyError) as error:
+        raise TinsmithError(
+            f"{folder}: its signature names no operator of its graph: {error}"
+        ) from error
     variables = _read_variables(folder, graph, graphs[0].object_graph_def)
     _prune_functions(graph)
     for node in _nodes(graph):
@@ -131,6 +143,10 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
                 f"layer `{layer}` cannot be compiled: it needs TensorFlow's operator {node.op}; "
                 "take another layer there (docs/compiling.md lists those that compile)"
             )
+    try:
+        check_graph(graph)
+    except TinsmithError as error:
+        raise TinsmithError(f"{folder}: {error}") from error
     specs = tuple(
         tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.float32, key) for key, info in inputs
     )
@@ -141,6 +157,21 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
 def scope_of(operator: str) -> str:
     """The layer that an operator's name puts it in: its scopes, without those of calls."""
     return ".".join(part for part in operator.split("/")[:-1] if not part.startswith(_CALLS))
+
+
+def _require_plain(folder: Path) -> None:
+    """Refuses weights that are links: they may lie anywhere."""
+    for path in (folder / "variables", *sorted((folder / "variables").glob("*"))):
+        if path.is_symlink() or not (path.is_dir() or path.is_file() or not path.exists()):
+            raise TinsmithError(
+                f"{path}: expected a file of the model, found a link or a device: copy the folder "
+                "with what its links name, cp -rL"
+            )
+
+
+def _stored(folder: Path) -> int:
+    """The size in bytes of the weights' files."""
+    return sum(path.stat().st_size for path in (folder / "variables").glob("variables.data-*"))
 
 
 def _nodes(graph: Any) -> Iterator[Any]:
@@ -190,6 +221,11 @@ def _read_variables(folder: Path, graph: Any, saved: Any) -> dict[str, NDArray[A
         checkpoint = tf.train.load_checkpoint(str(folder / "variables" / "variables"))
         stored = trackable_object_graph_pb2.TrackableObjectGraph()
         stored.ParseFromString(checkpoint.get_tensor(_OBJECTS))
+        shapes, kinds = (
+            checkpoint.get_variable_to_shape_map(),
+            checkpoint.get_variable_to_dtype_map(),
+        )
+        left = _stored(folder)
         keys, waiting = {}, [(0, 0)]
         while waiting:
             number, twin = waiting.pop()
@@ -207,7 +243,11 @@ def _read_variables(folder: Path, graph: Any, saved: Any) -> dict[str, NDArray[A
                 names = [name for name in node.input if not name.startswith("^")]
                 for name, number in zip(names[len(names) - len(bound) :], bound, strict=True):
                     if saved.nodes[number].WhichOneof("kind") == "variable":
-                        found[name] = checkpoint.get_tensor(keys[number][0])
+                        key = keys[number][0]
+                        left -= math.prod(shapes[key]) * kinds[key].size
+                        if left < 0:
+                            raise ValueError(f"`{key}` is larger than what is stored")
+                        found[name] = checkpoint.get_tensor(key)
         missing = {node.name for node in graph.node if node.op == "VarHandleOp"} - found.keys()
         if missing:
             raise KeyError(min(missing))

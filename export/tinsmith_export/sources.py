@@ -15,6 +15,7 @@ For a model of several inputs an `.npz` file holds an array for each, by the Ker
 a function's batches are dicts of arrays by name, or tuples in the model's order.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,11 @@ from numpy.typing import NDArray
 from tinsmith_export.samples import Samples, checked, checked_labels, from_dataset, made, split
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
-from tinsmith_runtime.image import read_image, read_npy
+from tinsmith_runtime.image import read_image
+from tinsmith_runtime.npy import read_npy
 from tinsmith_train import load_dataset
-from tinsmith_train.named import import_named
-from tinsmith_train.npz import read_npz
+from tinsmith_train.named import current_folder, import_named
+from tinsmith_train.npz import MAX_BYTES, class_names, read_npz
 
 _IMAGES = (".jpeg", ".jpg", ".png")
 _DATASETS = ("digits", "mnist")
@@ -73,7 +75,7 @@ def _several(source: str, shapes: Shapes, seed: int) -> Samples:
             )
         inputs = joined([arrays.pop(name) for name in shapes])
         name, labels = path.stem, arrays.get("y")
-        classes = tuple(map(str, arrays.get("labels", np.empty(0)).tolist()))
+        classes = class_names(path, arrays.get("labels", np.empty(0)))
         _require_as_many(name, inputs, shapes)
     elif ":" in source and not path.is_dir():
         (inputs, labels), name, classes = _function(source, tuple(shapes)), source, ()
@@ -120,7 +122,7 @@ def find_calibration(source: str) -> Callable[[Shape, int], Samples]:
 
 def _archive(path: Path, shape: Shape, seed: int) -> Samples:
     arrays = read_npz(path, ())
-    classes = tuple(map(str, arrays.pop("labels", np.empty(0)).tolist()))
+    classes = class_names(path, arrays.pop("labels", np.empty(0)))
     if {"x_train", "x_test"} <= arrays.keys():
         tuning, proof = (checked(path.stem, arrays[key], (shape,)) for key in ("x_train", "x_test"))
         labels = checked_labels(path.stem, arrays.get("y_test"), len(proof))
@@ -140,9 +142,17 @@ def _folder(folder: Path, shape: Shape) -> NDArray[np.uint8]:
     """Every image below a folder, `uint8 (N, H, W, C)`, in the order of their paths."""
     if len(shape) != 3:
         raise UsageError(f"{folder}: the model takes inputs of shape {shape}, which are no images")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    try:
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _IMAGES)
+    except (OSError, RecursionError) as error:
+        raise UsageError(f"{folder}: its folders cannot be read: {error}") from error
     if not paths:
         raise UsageError(f"{folder}: expected images in it ({', '.join(_IMAGES)}), found none")
+    if len(paths) * math.prod(shape) > MAX_BYTES:
+        raise UsageError(
+            f"{folder}: expected at most {MAX_BYTES // math.prod(shape):,} images of {shape}, "
+            f"found {len(paths):,}: a few hundred are good"
+        )
     images, broken = [], []
     for path in paths:
         try:
@@ -167,13 +177,14 @@ def _function(source: str, names: tuple[str, ...] = ()) -> tuple[Arrays, Labels]
     """
     function = import_named(source)
     try:
-        returned = function()
-        if isinstance(returned, tuple | dict) or hasattr(returned, "__array__"):
-            returned = [returned]
-        batches = list(_batches(returned, names))
+        with current_folder():
+            returned = function()
+            if isinstance(returned, tuple | dict) or hasattr(returned, "__array__"):
+                returned = [returned]
+            batches = list(_batches(returned, names))
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"`{source}` raised {type(error).__name__}: {error}") from error
     if not batches:
         raise UsageError(f"`{source}` gave nothing: expected an array, or batches of inputs")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tinsmith_export.exporting import Exported, Sensitivity
 from tinsmith_export.measures import wilson
+from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Manifest, Parity, Rung
 
 _NAME_WIDTH = 32
@@ -28,7 +29,8 @@ def summary(exported: Exported, out: Path) -> list[str]:
     ]
     lines += [f"file     {v.file:<18} {v.size_bytes:>11,} bytes" for v in manifest.variants]
     lines += [f"warning  {warning}" for warning in exported.warnings]
-    return [*lines, f"memory   {exported.peak_memory_mb:,.0f} MB at most", f"written  {out}"]
+    lines += [f"memory   {exported.peak_memory_mb:,.0f} MB at most", f"written  {out}"]
+    return [printable(line) for line in lines]
 
 
 def sensitivity_table(rows: Sequence[Sensitivity]) -> list[str]:
@@ -37,7 +39,7 @@ def sensitivity_table(rows: Sequence[Sensitivity]) -> list[str]:
     agreed = any(row.alone_drop_pp is not None for row in rows)
     cells = [
         [
-            shortened(row.layer),
+            shortened(printable(row.layer)),
             {None: "-", 32: "float"}.get(row.weight_bits, str(row.weight_bits)),
             *(f"{limit:.4g}" for limit in row.output_range),
             f"{row.clipped:.2%}",
@@ -60,7 +62,7 @@ def sensitivity_table(rows: Sequence[Sensitivity]) -> list[str]:
             "SQNR dB: of the layer's output, every layer quantized; alone dB, lost pp: of the",
             "model's output and answers, this layer alone quantized; see --keep-float",
         ]
-    return lines
+    return [printable(line) for line in lines]
 
 
 def shortened(name: str, width: int = _NAME_WIDTH) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from os import SEEK_END
 from typing import TYPE_CHECKING
 
+from tinsmith_runtime.digest import sha256_of
 from tinsmith_runtime.errors import BundleError
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ _MAX_FILES = 64
 def pack(contents: Mapping[str, bytes]) -> bytes:
     """Packs files into a zip; the same content in the same order is the same bytes."""
     return b"".join(piece for _, piece in _pieces(contents))
+
+
+def packed_sha256(contents: Mapping[str, bytes]) -> str:
+    """The sha256 of what `pack` makes of files, which are not copied for it."""
+    size_bytes = sum(map(len, contents.values()))
+    return sha256_of((piece for _, piece in _pieces(contents)), size_bytes)
 
 
 def is_packed(

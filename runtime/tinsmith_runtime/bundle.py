@@ -8,10 +8,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from tinsmith_runtime.archive import is_packed, pack, unpack
+from tinsmith_runtime.archive import is_packed, pack, packed_sha256, unpack
 from tinsmith_runtime.digest import sha256 as sha256
 from tinsmith_runtime.errors import BundleError, UsageError
-from tinsmith_runtime.files import write_whole
+from tinsmith_runtime.files import open_regular, read_regular, write_whole
 from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.manifest import Golden, Manifest, Variant, dump_manifest, parse_manifest
 
@@ -27,6 +27,7 @@ Read: TypeAlias = Callable[[str, int], bytes]
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 _MAX_MANIFEST_BYTES = 1 << 20
+_MAX_FILES_BYTES = 1 << 30  # of all files together, which are held in memory
 _SIGNATURE_BYTES = 64
 _CURE = "the bundle is damaged or was not written by tinsmith: copy or export it again"
 
@@ -95,10 +96,8 @@ def write_bundle(path: "str | Path", manifest: Manifest, files: Mapping[str, byt
     write_whole(path, pack(bundle.files))
 
 
-def _read_zip(path: "str | Path") -> Bundle:
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise BundleError("expected a file or a folder")  # a pipe or device might never end
-    with open(path, "rb") as stream:
+def _read_zip(path: "str | Path", *, follow: bool = True) -> Bundle:
+    with open_regular(path, follow=follow) as stream:
         places = unpack(stream)
 
         def read(name: str, limit: int) -> bytes:
@@ -118,24 +117,39 @@ def _read_zip(path: "str | Path") -> Bundle:
 def _read_folder(folder: "str | Path") -> Bundle:
     from pathlib import Path
 
-    from tinsmith_runtime.installation import bundle_file, read_installation
+    from tinsmith_runtime.installation import read_installation
 
     path = Path(folder)
-    while record := read_installation(path):
+    while record := read_installation(folder):
         try:
-            return _read_zip(bundle_file(path, record.current))
+            return read_installed(folder, record.current)
         except FileNotFoundError as error:
-            if read_installation(path) == record:  # else two installs went by since it was read
+            now = read_installation(folder)
+            if now and now.current == record.current:  # else two installs went by since
                 raise BundleError(f"{record.current}.tin: missing: install it again") from error
 
     def read(name: str, limit: int) -> bytes:
-        file = path / name
-        if file.is_symlink() or not file.is_file():
-            raise BundleError(f"{name}: expected a file in the bundle's folder")
-        _check_size(name, file.stat().st_size, limit)
-        return file.read_bytes()
+        try:
+            return read_regular(path / name, limit, follow=False)
+        except FileNotFoundError as error:
+            raise BundleError(f"{name}: expected a file in the bundle's folder") from error
+        except OSError as error:
+            raise BundleError(f"{name}: {error.strerror or error}") from error
 
     return _collect(read, os.path.lexists(path / SIGNATURE))
+
+
+def read_installed(folder: "str | Path", digest: str) -> Bundle:
+    """Reads the bundle whose sha256 is `digest` from an installed folder.
+
+    Raises:
+        OSError: it cannot be read.
+        BundleError: it is damaged, or another one under its name.
+    """
+    bundle = _read_zip(os.path.join(folder, f"{digest}.tin"), follow=False)
+    if packed_sha256(bundle.files) != digest:
+        raise BundleError(f"{digest}.tin: holds another bundle than its name says: install again")
+    return bundle
 
 
 def _check_size(name: str, size_bytes: int, limit: int) -> None:
@@ -149,9 +163,17 @@ def _collect(read: Read, signed: bool) -> Bundle:
     manifest = parse_manifest(files[MANIFEST])
     entries: list[tuple[str, Variant | Golden]] = [("golden", manifest.golden)]
     entries += [(f"variants[{i}]", variant) for i, variant in enumerate(manifest.variants)]
+    declared = 0
     for path, entry in entries:
         if entry.file == SIGNATURE:
             raise BundleError(f"{path}.file: {SIGNATURE} is the signature's name, and no other's")
+        declared += entry.size_bytes
+        if declared > _MAX_FILES_BYTES:
+            raise BundleError(
+                f"{path}.size_bytes: expected at most {_MAX_FILES_BYTES} in all files, "
+                f"got {declared}"
+            )
+    for path, entry in entries:
         data = read(entry.file, entry.size_bytes)
         if len(data) != entry.size_bytes:
             raise BundleError(

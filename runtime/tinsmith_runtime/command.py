@@ -11,8 +11,9 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points, version
+from typing import NoReturn
 
-from tinsmith_runtime.errors import TinsmithError, UsageError
+from tinsmith_runtime.errors import TinsmithError, UsageError, printable
 
 Configure = Callable[[argparse.ArgumentParser], None]
 
@@ -29,6 +30,8 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "sign": ("sign a bundle, so that others know whose it is", "tinsmith-runtime[sign]"),
     "verify": ("check who signed a bundle", "tinsmith-runtime[sign]"),
     "install": ("switch a folder to a bundle, proven here", "tinsmith-runtime"),
+    "boot": ("before a service starts: end a trial that failed", "tinsmith-runtime"),
+    "confirm": ("end the trial of a bundle that works", "tinsmith-runtime"),
     "demo": ("the whole way on real digits: train, export, bench", "tinsmith[compile]"),
 }
 
@@ -57,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         return 1
     except OSError as error:
-        print(f"tinsmith: error: {error}", file=sys.stderr)
+        print(f"tinsmith: error: {printable(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("tinsmith: stopped", file=sys.stderr)
@@ -82,9 +85,16 @@ def _flush_stdout() -> None:
         raise
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong with the words; so do its sub-parsers, which are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
 def _dispatch(words: list[str]) -> int:
     name = next((word for word in words if not word.startswith("-")), None)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="tinsmith", description="Keras models for small boards: int8, proven, measured."
     )
     parser.add_argument(

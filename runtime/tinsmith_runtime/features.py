@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.errors import InputError
-from tinsmith_runtime.image import read_npy
+from tinsmith_runtime.npy import read_npy
 
 
 def read_features(features: object, shape: tuple[int, ...]) -> NDArray[np.float32]:

@@ -4,12 +4,14 @@ A path from a user, a folder or a bundle may name a pipe that never ends, a devi
 file of holes that is larger than memory. Everything that the runtime reads is opened here.
 """
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from tinsmith_runtime.errors import TinsmithError
+from tinsmith_runtime.errors import TinsmithError, UsageError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -34,6 +36,16 @@ UNFINISHED = r"\.tinsmith-[0-9a-f]{16}\.tmp"
 _FIRST_BYTES = 1 << 16  # files of the kernel say that they hold none
 
 
+@contextlib.contextmanager
+def file_errors(path: "AnyPath") -> Iterator[None]:
+    """Makes a `TinsmithError` of an `OSError`, which names the file, or `path` if it names none."""
+    try:
+        yield
+    except OSError as error:
+        where = os.fspath(path) if error.filename is None else error.filename
+        raise TinsmithError(f"{where}: {error.strerror or error}") from error
+
+
 def open_regular(path: "AnyPath", *, follow: bool = True) -> "BinaryIO":
     """Opens a file for reading, if it is one.
 
@@ -45,6 +57,8 @@ def open_regular(path: "AnyPath", *, follow: bool = True) -> "BinaryIO":
         OSError: there is none, it is a folder, a pipe, a device or a link that is not followed, or
             the system refuses; `strerror` says in words what was expected and found.
     """
+    if "\0" in os.fsdecode(path):
+        raise OSError(errno.EINVAL, "expected a path, got one with a zero byte", path)
     # Looked at before it is opened, for to open a device may do something, and after, for it may
     # have become another in between.
     _require_regular(path, os.stat(path, follow_symlinks=follow))
@@ -83,10 +97,10 @@ def write_whole(path: "AnyPath", data: bytes) -> None:
     Raises:
         TinsmithError: there is something else than a file, or the disk refuses.
     """
-    # A name that nobody can foresee: a link that waits there would be written through.
-    beside = os.path.join(os.path.dirname(path), f".tinsmith-{os.urandom(8).hex()}.tmp")
-    made = False
+    beside, made = "", False
     try:
+        # A name that nobody can foresee: a link that waits there would be written through.
+        beside = os.path.join(os.path.dirname(path), f".tinsmith-{os.urandom(8).hex()}.tmp")
         mode = _mode_of(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
         descriptor = os.open(beside, flags, 0o666 if mode is None else mode & 0o600)
@@ -104,6 +118,27 @@ def write_whole(path: "AnyPath", data: bytes) -> None:
     finally:
         if made:
             _remove(beside)
+
+
+def require_writable(path: "AnyPath") -> None:
+    """Finds out, before the work whose result goes there, whether `write_whole` can write a file.
+
+    It makes an empty file beside its place and removes it: that alone tells what permissions, a
+    full disk, or a file system that is read-only allow.
+
+    Raises:
+        UsageError: there is something else than a file, no such folder, or the system refuses.
+    """
+    beside = os.path.join(os.path.dirname(path), f".tinsmith-{os.urandom(8).hex()}.tmp")
+    try:
+        _mode_of(path)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.close(descriptor)
+        finally:
+            _remove(beside)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def _mode_of(path: "AnyPath") -> int | None:

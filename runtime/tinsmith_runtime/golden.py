@@ -1,14 +1,9 @@
 """Golden vectors: real inputs and the int8 outputs that every engine must give for them."""
 
-import contextlib
 import io
 import math
-import struct
 import zipfile
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -16,11 +11,10 @@ import numpy as np
 from tinsmith_runtime.batch import Array, Arrays, joined, numbered, parts
 from tinsmith_runtime.errors import BundleError
 from tinsmith_runtime.manifest import Manifest
+from tinsmith_runtime.npy import parse_header
+from tinsmith_runtime.npz import open_archive, read_entry
 
 _MAX_HEADER_BYTES = 1 << 10
-# What the standard library raises on a damaged zip, depending on which byte it is.
-ZIP_TROUBLE = (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, OverflowError,
-               RuntimeError, ValueError, struct.error, zlib.error)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +54,7 @@ def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
     }
     found: dict[str, Arrays] = {}
     try:
-        with _zip(data) as archive:
+        with open_archive(io.BytesIO(data)) as archive:
             for name, tensors in kinds.items():
                 keys = numbered(name, len(tensors))
                 found[name] = joined(
@@ -71,6 +65,8 @@ def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
                 )
     except BundleError as error:
         raise BundleError(f"{file}: {error}") from error
+    except ValueError as error:
+        raise BundleError(f"{file}: expected a zip: {error}") from error
     for entry, array in zip(manifest.inputs, parts(found["inputs"]), strict=True):
         if entry.kind == "features" and np.isnan(array).any():
             name = f"inputs ({entry.name})" if len(manifest.inputs) > 1 else "inputs"
@@ -78,23 +74,10 @@ def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
     return GoldenVectors(**found)
 
 
-@contextlib.contextmanager
-def _zip(data: bytes) -> Iterator[zipfile.ZipFile]:
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            yield archive
-    except ZIP_TROUBLE as error:
-        raise BundleError(f"expected a zip: {error}") from error
-
-
 def _read_array(
     archive: zipfile.ZipFile, key: str, dtype: np.dtype[Any], shape: tuple[int, ...]
 ) -> Array:
-    limit = math.prod(shape) * dtype.itemsize + _MAX_HEADER_BYTES
-    return _parse_npy(key, _read(archive, f"{key}.npy", limit), dtype, shape)
-
-
-def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
+    name, limit = f"{key}.npy", math.prod(shape) * dtype.itemsize + _MAX_HEADER_BYTES
     entry = archive.NameToInfo.get(name)
     if entry is None:
         raise BundleError(f"{name}: missing")
@@ -102,17 +85,11 @@ def _read(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
         raise BundleError(f"{name}: expected it uncompressed")
     if entry.file_size > limit:
         raise BundleError(f"{name}: expected at most {limit} bytes, got {entry.file_size}")
-    return archive.read(entry)
-
-
-def _parse_npy(name: str, data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Array:
-    stream = io.BytesIO(data)
+    data = read_entry(archive, entry)
     try:
-        np.lib.format.read_magic(stream)
-        found_shape, by_column, found = np.lib.format.read_array_header_1_0(stream)
-        if (found, found_shape, by_column) == (dtype, shape, False):
-            array: Array = np.frombuffer(data, dtype, offset=stream.tell())
-            return array.reshape(shape)
-    except (ValueError, TypeError, MemoryError, RecursionError, TokenError) as error:
-        raise BundleError(f"{name}: expected an array: {error}") from error
-    raise BundleError(f"{name}: expected {dtype} {shape}, got {found} {found_shape}")
+        header = parse_header(data)
+        if (header.dtype, header.shape, header.order) == (dtype, shape, "C"):
+            return header.array(memoryview(data)[header.offset :])
+    except ValueError as error:
+        raise BundleError(f"{key}: expected an array: {error}") from error
+    raise BundleError(f"{key}: expected {dtype} {shape}, got {header.dtype} {header.shape}")

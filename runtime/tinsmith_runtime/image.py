@@ -1,15 +1,17 @@
 """From what people have (a path, bytes, a Pillow image, an array) to `uint8 (H, W, C)`."""
 
 import io
+import struct
 from os import PathLike
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.errors import InputError, UsageError
+from tinsmith_runtime.files import read_regular
 from tinsmith_runtime.manifest import Preprocessing
+from tinsmith_runtime.npy import read_npy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,14 +20,24 @@ if TYPE_CHECKING:
 
 Picture: TypeAlias = "NDArray[Any] | str | Path | bytes | Image"
 
-# The formats that are decoded; some of Pillow's others start foreign programs.
-_FORMATS = ("PNG", "JPEG")
+MAX_FILE_BYTES = 1 << 27
+"""What a PNG or JPEG file may take: 128 MiB."""
+
+# The largest camera made for a Raspberry Pi has 9152 x 6944. Pillow takes 4 bytes for each, twice
+# while it makes one picture of another, and 8 more to decode a JPEG of several scans.
+MAX_PIXELS = 1 << 26
+"""Pixels that a PNG or JPEG may have, 67 million; a JPEG of several scans half as many."""
+
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_ORIENTATION = 0x0112  # EXIF 3.0, 4.6.5.1.6
+_TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
+           6: "ROTATE_270", 7: "TRANSVERSE", 8: "ROTATE_90"}  # fmt: skip
 _DEFAULT = Preprocessing()
-# What Pillow and numpy raise on a damaged file, depending on which byte it is; of less than damage
-# Pillow warns, which is an error where Python is told so.
-_TROUBLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, OverflowError,
-            MemoryError, RecursionError, TokenError, Warning)  # fmt: skip
+# What Pillow raises on a damaged file, depending on which byte it is; of less than damage it warns,
+# which is an error where Python is told so.
+_TROUBLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError,
+            AttributeError, OverflowError, MemoryError, RecursionError, struct.error,
+            Warning)  # fmt: skip
 
 
 def read_image(
@@ -72,22 +84,6 @@ def check_pixels(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None
         raise InputError(f"{name}: expected uint8 pixels 0..255, got {array.dtype}{nan}")
 
 
-def read_npy(path: "str | PathLike[str]") -> NDArray[Any]:
-    """Maps the array of a `.npy` file.
-
-    Raises:
-        UsageError: there is no such file.
-        InputError: it holds no plain array.
-    """
-    try:
-        # A memory map never unpickles, and allocates nothing for a header that lies.
-        return np.lib.format.open_memmap(path, mode="r")
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: no such file") from error
-    except _TROUBLE as error:
-        raise InputError(f"{path}: expected a .npy array: {error}") from error
-
-
 def _decode(
     name: str,
     image: "str | Path | bytes | Image",
@@ -97,7 +93,7 @@ def _decode(
     try:
         from pathlib import Path
 
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import Image
     except ImportError as error:
         raise UsageError(
             f"{name}: PNG and JPEG need Pillow: pip install 'tinsmith-runtime[images]' "
@@ -111,32 +107,60 @@ def _decode(
             f"{name}: expected an array, a path, the bytes of a PNG or JPEG, or a Pillow image; "
             f"got {type(image).__name__}"
         )
+    turned = None
     try:
         if isinstance(image, str | Path):
-            image = Path(image).read_bytes()
+            image = read_regular(image, MAX_FILE_BYTES)
         if isinstance(image, bytes):
-            image = Image.open(io.BytesIO(image), formats=_FORMATS)
-            image = ImageOps.exif_transpose(image)  # a camera held upright says so there
+            image = _open(name, image)
+            turned = _TURNED.get(image.getexif().get(_ORIENTATION, 1))
         if image.mode.startswith(("I", "F")):
             # Pillow would cut their values off at 255.
             raise InputError(f"{name}: expected 8 bits a channel, got Pillow's mode {image.mode}")
-        fitted = _fit(image.convert(_MODES[channels]), (shape[1], shape[0]), preprocessing)
+        mode, size = _MODES[channels], (shape[1], shape[0])
+        image = image if image.mode == mode else image.convert(mode)
+        if turned:  # a camera held upright says so in the file
+            image = image.transpose(Image.Transpose[turned])
+        if preprocessing.invert:
+            image = _inverted(image)
+        fitted = _fit(image, size, preprocessing)
     except FileNotFoundError as error:
         raise UsageError(f"{name}: no such file") from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{name}: expected a PNG or JPEG") from error
-    except (*_TROUBLE, Image.DecompressionBombError) as error:
-        raise InputError(f"{name}: expected a PNG or JPEG: {error}") from error
+    except _TROUBLE as error:
+        said = isinstance(error, OSError) and error.strerror
+        raise InputError(f"{name}: {said or f'expected a PNG or JPEG: {error}'}") from error
     return np.asarray(fitted, np.uint8).reshape(shape)
+
+
+def _open(name: str, data: bytes) -> "Image":
+    """Opens a file's content, not decoded; some of Pillow's other formats start programs."""
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.PngImagePlugin import PngImageFile
+
+    from tinsmith_runtime.encoded import JPEG, PNG, count_scans
+
+    if not data.startswith((PNG, JPEG)):
+        raise InputError(f"{name}: expected a PNG or JPEG")
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"{name}: expected at most {MAX_FILE_BYTES} bytes, got more")
+    limit = MAX_PIXELS if count_scans(data) <= 1 else MAX_PIXELS // 2
+    # Not by `Image.open`, which warns of large images before it can be asked for their size.
+    image = (PngImageFile if data.startswith(PNG) else JpegImageFile)(io.BytesIO(data))
+    width, height = image.size
+    if width * height > limit:
+        raise InputError(f"{name}: expected at most {limit:,} pixels, got {width} x {height}")
+    return image
+
+
+def _inverted(image: "Image") -> "Image":
+    alpha = list(range(256)) if image.mode == "RGBA" else []
+    colors = len(image.getbands()) - bool(alpha)
+    return image.point(list(range(255, -1, -1)) * colors + alpha)
 
 
 def _fit(image: "Image", size: tuple[int, int], preprocessing: Preprocessing) -> "Image":
     from PIL import Image, ImageOps
 
-    if preprocessing.invert:
-        alpha = list(range(256)) if image.mode == "RGBA" else []
-        colors = len(image.getbands()) - bool(alpha)
-        image = image.point(list(range(255, -1, -1)) * colors + alpha)
     filter_ = Image.Resampling[preprocessing.resampling.upper()]
     if preprocessing.fit == "contain":
         return ImageOps.pad(image, size, filter_)

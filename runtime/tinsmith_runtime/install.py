@@ -1,115 +1,167 @@
-"""Installing a bundle into a folder that always loads, whenever the power goes.
+"""Installing a bundle into a folder that always loads, and going back to the one before."""
 
-A bundle is written whole and flushed to the disk before the record (see `installation`) names it,
-and no bundle that the record names is ever removed or written over while it is whole.
-"""
-
-import contextlib
-import json
 import os
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from tinsmith_runtime.archive import pack
-from tinsmith_runtime.bundle import Bundle, sha256
-from tinsmith_runtime.errors import BackendError, BundleError, UsageError
-from tinsmith_runtime.files import UNFINISHED, write_whole
-from tinsmith_runtime.installation import RECORD, Installation, bundle_file, read_installation
+from tinsmith_runtime.bundle import Bundle, read_bundle, read_installed, sha256
+from tinsmith_runtime.errors import BackendError, BundleError, TinsmithError, UsageError
+from tinsmith_runtime.files import file_errors
+from tinsmith_runtime.installation import RECORD, Installation, Trial
+from tinsmith_runtime.lock import WAIT_S, locked
+from tinsmith_runtime.policy import Asked, given_keys, require_trusted, require_wanted
 from tinsmith_runtime.selftest import require_passed, selftest_bundle
-from tinsmith_runtime.signature import read_trusted
-
-_BUNDLE = re.compile(r"([0-9a-f]{64})\.tin")
-_UNFINISHED = re.compile(UNFINISHED)
-
-
-@dataclass(frozen=True)
-class Switch:
-    """What an install or a rollback did.
-
-    Attributes:
-        folder: the installed folder.
-        changed: whether another bundle is loaded, or the current one was damaged and is whole now.
-        current: sha256 of the bundle that is loaded.
-        previous: sha256 of the bundle that is kept; `None` after the first install.
-    """
-
-    folder: str
-    changed: bool
-    current: str
-    previous: str | None
+from tinsmith_runtime.switch import (
+    Switch,
+    clean,
+    failed,
+    flush,
+    is_ours,
+    record_of,
+    require_installed,
+    switch,
+    told,
+    write_bundle_file,
+)
 
 
 def install(
     source: str | Path,
     folder: str | Path,
     trusted_keys: Sequence[str | Path | bytes] | None = None,
+    *,
+    confirm: bool = False,
+    allow_downgrade: bool = False,
+    allow_failed: bool = False,
+    wait_s: float = WAIT_S,
 ) -> Switch:
     """Verifies a bundle, tests it on every installed engine, then switches a folder to it.
 
     Args:
         source: a `.tin` file or a folder of the same content.
         folder: the installed folder; made if its parent is there.
-        trusted_keys: public keys: a bundle that none of them signed is refused; see `load`.
+        trusted_keys: public keys, as `load` takes them: a bundle that none of them signed is
+            refused. The folder remembers them, and asks the same of every later bundle; others
+            take their place only with a bundle that one of the old ones signed too.
+        confirm: put it on trial, until it is confirmed; see `trial`.
+        allow_downgrade: take a bundle of an older release than the folder has had.
+        allow_failed: take a bundle that failed its trial in this folder.
+        wait_s: how many seconds to wait for another install to end.
 
     Raises:
         UsageError: there is nothing at `source`, a key is bad, or `folder` cannot hold an
             installation.
-        BundleError: the bundle is damaged or not signed by a trusted key, or the disk refuses.
+        BundleError: the bundle is damaged, not signed by a trusted key, older, or failed before.
         BackendError: an engine is missing, or does not give the golden outputs.
+        TinsmithError: another install does not end, or the disk refuses. Nothing has changed.
     """
     folder = Path(folder)
-    _require_place(folder)
-    bundle = read_trusted(source, trusted_keys)
-    _require_selftest(source, bundle)
-    data = pack(bundle.files)
-    digest = sha256(data)
-    with _locked(folder) as before:
-        _clean(folder, before)
-        file = bundle_file(folder, digest)
-        whole = file.is_file() and file.read_bytes() == data
-        if before and before.current == digest:
-            after = before
-        else:
-            after = Installation(digest, before.current if before else None)
-        if not whole:
-            write_whole(file, data)
-            _flush(folder)
-        if after != before:
-            _switch(folder, after)
-    return Switch(str(folder), not (whole and after == before), after.current, after.previous)
+    with file_errors(folder):
+        _require_place(folder)
+        asked = Asked(given_keys(trusted_keys), allow_downgrade, allow_failed)
+        bundle = read_bundle(source)
+        data = pack(bundle.files)
+        digest = sha256(data)
+        _require_admitted(source, bundle, digest, record_of(folder), asked)
+        _require_selftest(source, bundle)
+        _make(folder)
+        with locked(folder, wait_s):
+            before = record_of(folder)  # another install may have been here meanwhile
+            keys = _require_admitted(source, bundle, digest, before, asked)
+            trial = Trial(0, bundle.manifest.release) if confirm else None
+            after = _next(before, digest, bundle.manifest.release, trial)
+            after = replace(after, trusted_keys=keys)
+            clean(folder, before)
+            written = write_bundle_file(folder / f"{digest}.tin", data)
+            warnings = switch(folder, after) if after != before else ()
+            changed = written or before is None or before.current != digest
+            return told(folder, changed, after, warnings)
 
 
 def rollback(
-    folder: str | Path, trusted_keys: Sequence[str | Path | bytes] | None = None
+    folder: str | Path,
+    trusted_keys: Sequence[str | Path | bytes] | None = None,
+    *,
+    wait_s: float = WAIT_S,
 ) -> Switch:
     """Switches a folder back to its previous bundle; the current one becomes the previous one.
+
+    If the current one is on trial, it has failed: it is not kept, and not installed again.
 
     Args:
         folder: an installed folder.
         trusted_keys: as `install` takes them, for the previous bundle.
+        wait_s: how many seconds to wait for another install to end.
 
     Raises:
         UsageError: there is no such folder, it keeps no previous bundle, or a key is bad.
-        BundleError: the previous bundle is damaged or not signed by a trusted key, or the disk
-            refuses.
+        BundleError: the previous bundle is damaged or not signed by a trusted key.
         BackendError: an engine is missing, or does not give the golden outputs.
+        TinsmithError: another install does not end or was quicker, or the disk refuses. Nothing
+            has changed.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"{folder}: expected an installed folder")
-    _require_place(folder)
-    with _locked(folder) as before:
+    with file_errors(folder):
+        if not folder.is_dir():
+            raise UsageError(f"{folder}: expected an installed folder")
+        _require_place(folder)
+        given = given_keys(trusted_keys)
+        before = record_of(folder)
         if before is None or before.previous is None:
             raise UsageError(f"{folder}: keeps no previous bundle to roll back to")
-        _clean(folder, before)
-        file = bundle_file(folder, before.previous)
-        if not file.is_file():
-            raise BundleError(f"{file}: missing: install a bundle instead")
-        _require_selftest(file, read_trusted(file, trusted_keys))
-        _switch(folder, Installation(before.previous, before.current))
-    return Switch(str(folder), True, before.previous, before.current)
+        file = folder / f"{before.previous}.tin"
+        bundle = _read_previous(folder, before.previous)
+        keys = require_trusted(file, bundle, before, given)
+        _require_selftest(file, bundle)
+        with locked(folder, wait_s):
+            if require_installed(folder) != before:
+                raise TinsmithError(f"{folder}: changed by another install meanwhile: try again")
+            if before.trial:
+                after = failed(before)
+            else:
+                after = replace(before, current=before.previous, previous=before.current)
+            after = replace(after, trusted_keys=keys)
+            return told(folder, True, after, switch(folder, after))
+
+
+def _next(
+    before: Installation | None, digest: str, release: int, trial: Trial | None
+) -> Installation:
+    """What the record says after a bundle was installed; nothing new if it is there already."""
+    if before is None:
+        return Installation(digest, None, release=0 if trial else release, trial=trial)
+    if digest == before.current:
+        return before
+    # What was on trial is not kept: the way back leads to a bundle that was confirmed.
+    previous = before.previous if before.trial else before.current
+    return replace(
+        before,
+        current=digest,
+        previous=None if previous == digest else previous,
+        release=before.release if trial else max(before.release, release),
+        failed=tuple(other for other in before.failed if other != digest),
+        trial=trial,
+    )
+
+
+def _require_admitted(
+    path: str | Path, bundle: Bundle, digest: str, record: Installation | None, asked: Asked
+) -> tuple[str, ...]:
+    keys = require_trusted(path, bundle, record, asked.trusted_keys)
+    require_wanted(path, bundle, digest, record, asked)
+    return keys
+
+
+def _read_previous(folder: Path, digest: str) -> Bundle:
+    try:
+        return read_installed(folder, digest)
+    except FileNotFoundError as error:
+        file = folder / f"{digest}.tin"
+        raise BundleError(f"{file}: missing: install a bundle instead") from error
+    except BundleError as error:
+        raise BundleError(f"{folder / digest}.tin: {error}") from error
 
 
 def _require_place(folder: Path) -> None:
@@ -132,8 +184,7 @@ def _look_at(folder: Path) -> None:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         raise UsageError(f"{folder}: no permission to write there")
     names = [path.name for path in folder.iterdir()]
-    ours = RECORD in names or all(_BUNDLE.fullmatch(n) or _UNFINISHED.fullmatch(n) for n in names)
-    if not ours:
+    if RECORD not in names and not all(map(is_ours, names)):
         raise UsageError(f"{folder}: holds other files: expected a new or an installed folder")
 
 
@@ -144,49 +195,10 @@ def _require_selftest(path: str | Path, bundle: Bundle) -> None:
         raise type(error)(f"{path}: {error}") from error
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[Installation | None]:
-    """Makes the folder if need be, waits until no other install is at work in it, reads it."""
-    import fcntl  # not on Windows, where every other command works
-
-    try:
-        if not folder.is_dir():
-            folder.mkdir(exist_ok=True)
-            _flush(folder.parent)
-        # The lock is the folder's own: it needs no file, and ends with the process.
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except PermissionError as error:
-        raise UsageError(f"{folder}: no permission to write there") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+def _make(folder: Path) -> None:
+    if not folder.is_dir():
         try:
-            record = read_installation(folder)
-        except BundleError as error:
-            raise BundleError(f"{folder}: {error}") from error
-        yield record
-    finally:
-        os.close(descriptor)
-
-
-def _switch(folder: Path, record: Installation) -> None:
-    write_whole(folder / RECORD, (json.dumps(asdict(record), indent=1) + "\n").encode())
-    _flush(folder)
-    _clean(folder, record)
-
-
-def _clean(folder: Path, record: Installation | None) -> None:
-    """Removes bundles that the record does not name, and what a killed install left."""
-    kept = {record.current, record.previous} if record else set()
-    for path in list(folder.iterdir()):
-        bundle = _BUNDLE.fullmatch(path.name)
-        if _UNFINISHED.fullmatch(path.name) or (bundle and bundle[1] not in kept):
-            path.unlink()
-
-
-def _flush(folder: Path) -> None:
-    """Makes the renames in a folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            folder.mkdir(exist_ok=True)
+        except PermissionError as error:
+            raise UsageError(f"{folder}: no permission to make it") from error
+        flush(folder.parent)

@@ -13,7 +13,9 @@ from tinsmith_runtime.errors import BundleError
 from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.record import Rule, mismatch, parse_record, read_json
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""What is written. Version 1, which knows no `release`, is read too."""
+
 MAX_TENSORS = 16
 ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}
 
@@ -52,6 +54,7 @@ def _is_plain(name: str) -> bool:
 Count: TypeAlias = Annotated[int, Rule("1 to 2147483647", lambda count: 0 < count < 1 << 31)]
 Digest: TypeAlias = Annotated[str, Rule("64 hex digits", _is_digest)]
 FileName: TypeAlias = Annotated[str, Rule("a plain file name", _is_plain)]
+Release: TypeAlias = Annotated[int, Rule("0 to 2147483647", lambda number: 0 <= number < 1 << 31)]
 Scale: TypeAlias = Annotated[float, Rule("a positive number", lambda scale: 0 < scale < 1e30)]
 ZeroPoint: TypeAlias = Annotated[int, Rule("-128 to 127", lambda point: -128 <= point <= 127)]
 Shape: TypeAlias = Annotated[
@@ -266,6 +269,8 @@ class Manifest:
         made_with: package names to versions.
         inputs: in the order of the Keras model, and of the model files.
         outputs: likewise; no two inputs or outputs have the same name.
+        release: grows from one bundle for a device to the next, so that `install` can tell an
+            older one; 0 where nobody counts.
     """
 
     format_version: int
@@ -277,6 +282,7 @@ class Manifest:
     layers: tuple[Layer, ...]
     training: Training
     quality: Quality
+    release: Release = 0
 
     @property
     def input(self) -> Input:
@@ -290,11 +296,15 @@ class Manifest:
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
-    """Writes a manifest as canonical JSON with its own sha256 in it, so that no byte can change."""
+    """Writes a manifest as canonical JSON with its own sha256 in it, so that no byte can change.
+
+    One that was read from an older format version becomes one of `FORMAT_VERSION`.
+    """
     import json  # what is read needs neither
     from dataclasses import asdict
 
-    text = json.dumps(asdict(manifest), indent=1).removesuffix("\n}")
+    tree = {**asdict(manifest), "format_version": FORMAT_VERSION}
+    text = json.dumps(tree, indent=1).removesuffix("\n}")
     return _sealed(text.encode())
 
 
@@ -305,8 +315,9 @@ def parse_manifest(data: bytes) -> Manifest:
         data: the bytes of `manifest.json`.
 
     Raises:
-        BundleError: it is not JSON, of another format version, changed since it was written, or a
-            field has a wrong type or value; the message gives each field's path.
+        BundleError: it is not JSON, has a key twice, is of another format version, was changed
+            since it was written, or a field has a wrong type or value; the message gives each
+            field's path.
     """
     try:
         tree = read_json(data.decode("utf-8"))
@@ -336,9 +347,11 @@ def _require_version(tree: object) -> None:
     if not isinstance(tree, dict):
         raise ValueError(f"expected an object, got {reprlib.repr(tree)}")
     found = tree.get("format_version")
-    if type(found) is not int or found != FORMAT_VERSION:
-        expected = mismatch("format_version", str(FORMAT_VERSION), found)
+    if type(found) is not int or not 1 <= found <= FORMAT_VERSION:
+        expected = mismatch("format_version", f"1 to {FORMAT_VERSION}", found)
         raise ValueError(f"{expected}: upgrade with: pip install --upgrade tinsmith-runtime")
+    if found == 1 and "release" in tree:
+        raise ValueError("'release': unknown field in format version 1")
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:

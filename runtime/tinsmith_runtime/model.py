@@ -67,7 +67,7 @@ def load(
         precision: `int8`, or `float` where the bundle carries the float model too.
         trusted_keys: public keys, each the path of a `.pub` file or PEM bytes: a bundle that none
             of them signed is refused. `None` takes any bundle, signed or not.
-        selftest: run `Model.selftest` first, and refuse to load where it fails.
+        selftest: run the self-test first, and refuse to load where it fails.
 
     Raises:
         UsageError: no such bundle, or a bad argument.
@@ -81,10 +81,9 @@ def load(
         from tinsmith_runtime.signature import read_trusted
 
         bundle = read_trusted(path, trusted_keys)
-    model = open_model(bundle, backend, threads, precision)
-    if selftest:
-        require_passed(model.selftest())
-    return model
+    if selftest:  # before this process opens the model
+        require_passed(selftest_bundle(bundle))
+    return open_model(bundle, backend, threads, precision)
 
 
 def open_model(
@@ -282,7 +281,7 @@ class Model:
 
         Raises:
             BundleError: the golden vectors are damaged.
-            BackendError: no engine is installed, or one does not start.
+            BackendError: no engine is installed, or one does not start or end; see `selftest`.
             UsageError: the model is closed.
         """
         self._engine.require_open()

@@ -30,11 +30,21 @@ _EXPECTED = {
 T = TypeVar("T")
 
 
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    tree = dict(pairs)
+    if len(tree) < len(pairs):  # which of the two is meant, another reader may see otherwise
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{reprlib.repr(twice)}: expected every key once")
+    return tree
+
+
 class _Json:
     """What `json` has its C function do."""
 
     strict = True
-    object_hook = object_pairs_hook = None
+    object_hook = None
+    object_pairs_hook = _object
     parse_float, parse_int, parse_constant = float, int, float
 
 
@@ -44,7 +54,7 @@ def read_json(text: str) -> Any:
     Where that function is missing or has something to complain of, `json` has the last word.
 
     Raises:
-        ValueError: it is not JSON.
+        ValueError: it is not JSON, or an object has a key twice.
     """
     try:
         from _json import make_scanner
@@ -56,7 +66,7 @@ def read_json(text: str) -> Any:
         pass
     import json
 
-    return json.loads(text)
+    return json.loads(text, object_pairs_hook=_object)
 
 
 @frozen_dataclass(frozen=True)

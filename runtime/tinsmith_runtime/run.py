@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinsmith_runtime.batch import each
-from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.model import Model, load, rank
 from tinsmith_runtime.samples import Sample, camera_samples, find_samples
 
@@ -66,7 +66,7 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
-def add_trusted_key(parser: argparse.ArgumentParser) -> None:
+def add_trusted_key(parser: argparse.ArgumentParser, more: str = "") -> None:
     """Adds `--trusted-key`, which becomes `trusted_keys`: a list, or `None` if it is not given."""
     parser.add_argument(
         "--trusted-key",
@@ -75,7 +75,7 @@ def add_trusted_key(parser: argparse.ArgumentParser) -> None:
         dest="trusted_keys",
         metavar="KEY",
         help="a public key, NAME.pub: refuse a bundle that none of these signed; "
-        "may be given several times",
+        f"may be given several times{more}",
     )
 
 
@@ -102,7 +102,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 failed += 1
             else:
                 # Flushed: whoever reads a camera's lines wants each of them now.
-                print(json.dumps(answer) if arguments.json else _words(answer), flush=True)
+                said = json.dumps(answer) if arguments.json else printable(_words(answer))
+                print(said, flush=True)
     if failed:
         print(f"tinsmith: {failed} of {count} inputs could not be read", file=sys.stderr)
     return 1 if failed else 0

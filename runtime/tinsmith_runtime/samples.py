@@ -2,13 +2,16 @@
 
 import csv
 import glob
+import io
+import itertools
 import math
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,15 +20,24 @@ from tinsmith_runtime.batch import Array, Arrays
 from tinsmith_runtime.camera import camera_frames
 from tinsmith_runtime.errors import InputError, TinsmithError, UsageError
 from tinsmith_runtime.features import check_features
-from tinsmith_runtime.golden import ZIP_TROUBLE
-from tinsmith_runtime.image import Picture, check_pixels, read_image, read_npy
+from tinsmith_runtime.files import open_regular
+from tinsmith_runtime.image import MAX_FILE_BYTES, Picture, check_pixels, read_image
 from tinsmith_runtime.manifest import Input, Preprocessing
+from tinsmith_runtime.npy import read_npy
+from tinsmith_runtime.npz import read_npz
+
+if TYPE_CHECKING:
+    from typing import BinaryIO, TextIO
 
 STDIN = "-"
 SUFFIXES = {
     "image": (".png", ".jpg", ".jpeg", ".npy"),
     "features": (".csv", ".npy", ".npz"),
 }
+
+_MAX_NPZ_BYTES = 1 << 30  # of arrays, which are read as a whole; a .npy file may hold more
+# A cell is a number of 17 digits with sign, point and exponent, and room; so has a line.
+_CELL_CHARACTERS, _LINE_CHARACTERS = 64, 1 << 16
 
 
 @dataclass(frozen=True)
@@ -53,14 +65,18 @@ def find_samples(words: Sequence[str], inputs: Sequence[Input]) -> Iterator[Samp
     Returns:
         The samples, in order; what cannot be read says so when it is read.
     """
+    suffixes = SUFFIXES[inputs[0].kind] if len(inputs) == 1 else (".npz",)
     for word in words:
         try:
-            for name in _expand(word, SUFFIXES[inputs[0].kind] if len(inputs) == 1 else (".npz",)):
+            names = _expand(word, suffixes)
+        except (TinsmithError, OSError, RecursionError) as error:
+            yield Sample(word, partial(_fail, word, error))
+            continue
+        for name in names:
+            try:
                 yield from _samples(name, inputs)
-        except TinsmithError as error:
-            yield Sample(word, partial(_fail, error))
-        except OSError as error:
-            yield Sample(word, partial(_fail, InputError(f"{word}: {error.strerror}")))
+            except (TinsmithError, OSError) as error:
+                yield Sample(name, partial(_fail, name, error))
 
 
 def camera_samples(source: str, inputs: Sequence[Input]) -> Iterator[Sample]:
@@ -87,12 +103,26 @@ def _expand(word: str, suffixes: tuple[str, ...]) -> list[str]:
             raise UsageError(f"{word}: expected files in it ({', '.join(suffixes)}), found none")
         return files
     if glob.has_magic(word) and not path.exists():
-        names = glob.glob(word, recursive=True)  # noqa: PTH207 takes no absolute pattern
-        files = sorted(name for name in names if Path(name).is_file())
+        files = sorted(name for name in _matches(word) if not Path(name).is_dir())
         if not files:
             raise UsageError(f"{word}: matches no file")
         return files
     return [word]
+
+
+def _matches(pattern: str) -> set[str]:
+    """What a glob names; `**` goes into folders, but not by links, which may lead in circles."""
+    if pattern.endswith("**"):
+        pattern += "/*"
+    above, deep, rest = pattern.partition("**/")
+    if not deep or above[-1:] not in ("", "/"):
+        return set(glob.glob(pattern))  # noqa: PTH207 takes no absolute pattern
+    names: set[str] = set()
+    for start in glob.glob(above) if above else [os.curdir]:  # noqa: PTH207
+        for folder, inner, _ in os.walk(start):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            names |= _matches(str(Path(glob.escape(folder), rest)))
+    return names
 
 
 def _samples(name: str, inputs: Sequence[Input]) -> Iterator[Sample]:
@@ -103,21 +133,33 @@ def _samples(name: str, inputs: Sequence[Input]) -> Iterator[Sample]:
             raise UsageError(f"{name}: {_expected_npz(inputs)}")
         yield from _rows_of_several(name, inputs)
     elif entry.kind == "image" and name == STDIN:
-        yield _picture(sys.stdin.buffer.read(), "standard input", entry)
+        yield _picture(_stdin().buffer.read(MAX_FILE_BYTES + 1), "standard input", entry)
     elif entry.kind == "image":
         yield _picture(name, name, entry)
     elif name == STDIN:
-        yield from _csv_rows("standard input", sys.stdin, shape)
+        yield from _csv_rows("standard input", _stdin(), shape)
     elif suffix == ".npy":
         yield from _array_rows(name, read_npy(Path(name)), shape)
     elif suffix == ".npz":
         (array,) = _read_npz(name, partial(_only_key, name))
         yield from _array_rows(name, array, shape)
-    elif not Path(name).exists():
-        raise UsageError(f"{name}: no such file")
     else:
-        with Path(name).open(encoding="utf-8-sig", newline="") as lines:
+        with _open(name) as stream:
+            lines = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
             yield from _csv_rows(name, lines, shape)
+
+
+def _stdin() -> "TextIO":
+    if sys.stdin is None:
+        raise UsageError("standard input: expected something to read, found it closed")
+    return sys.stdin
+
+
+def _open(name: str) -> "BinaryIO":
+    try:
+        return open_regular(name)
+    except FileNotFoundError as error:
+        raise UsageError(f"{name}: no such file") from error
 
 
 def _picture(image: Picture, name: str, entry: Input) -> Sample:
@@ -125,8 +167,11 @@ def _picture(image: Picture, name: str, entry: Input) -> Sample:
     return Sample(name, partial(read_image, image, entry.sample_shape, preprocessing, name))
 
 
-def _fail(error: TinsmithError) -> NoReturn:
-    raise error
+def _fail(name: str, error: Exception) -> NoReturn:
+    if isinstance(error, TinsmithError):
+        raise error
+    said = error.strerror if isinstance(error, OSError) else "its folders lie too deep"
+    raise InputError(f"{name}: {said or error}") from error
 
 
 def _expected_npz(inputs: Sequence[Input]) -> str:
@@ -141,14 +186,12 @@ def _only_key(name: str, keys: list[str]) -> list[str]:
 
 
 def _read_npz(name: str, choose: Callable[[list[str]], Sequence[str]]) -> list[Array]:
-    """Reads the arrays that `choose` takes of the names of all."""
-    try:
-        with np.load(name, allow_pickle=False) as arrays:
-            return [arrays[key] for key in choose(arrays.files)]
-    except FileNotFoundError as error:
-        raise UsageError(f"{name}: no such file") from error
-    except (*ZIP_TROUBLE, AttributeError, MemoryError, TypeError) as error:
-        raise InputError(f"{name}: expected an .npz file of plain arrays: {error}") from error
+    """Reads the arrays that `choose` takes of the names of all, in that order."""
+    with _open(name) as stream:
+        try:
+            return list(read_npz(stream, choose, _MAX_NPZ_BYTES).values())
+        except ValueError as error:
+            raise InputError(f"{name}: expected an .npz file of plain arrays: {error}") from error
 
 
 def _rows_of_several(name: str, inputs: Sequence[Input]) -> Iterator[Sample]:
@@ -194,13 +237,19 @@ def _array_rows(name: str, array: Array, shape: tuple[int, ...]) -> Iterator[Sam
         raise InputError(f"{name}: expected shape (N, {sizes}), got {array.shape}")
 
 
-def _csv_rows(name: str, lines: Iterable[str], shape: tuple[int, ...]) -> Iterator[Sample]:
-    reader = csv.reader(lines)
+def _csv_rows(name: str, lines: "TextIO", shape: tuple[int, ...]) -> Iterator[Sample]:
+    limit = _LINE_CHARACTERS + _CELL_CHARACTERS * math.prod(shape)
     try:
-        for cells in reader:
-            header = reader.line_num == 1 and not any(map(_is_number, cells))
+        for number in itertools.count(1):
+            line = lines.readline(limit + 1)
+            if len(line) > limit:
+                raise InputError(f"{name}:{number}: expected at most {limit:,} characters a line")
+            if not line:
+                return
+            cells = next(csv.reader([line]))
+            header = number == 1 and not any(map(_is_number, cells))
             if cells and not header:
-                title = f"{name}:{reader.line_num}"
+                title = f"{name}:{number}"
                 yield Sample(title, partial(_parse_cells, title, cells, shape))
     except (csv.Error, ValueError) as error:
         raise InputError(f"{name}: expected CSV, .npy or .npz: {error}") from error

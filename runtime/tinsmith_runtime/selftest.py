@@ -1,6 +1,5 @@
 """The self-test: golden vectors, bit for bit, on every engine of this machine."""
 
-import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,7 +7,6 @@ import numpy as np
 from tinsmith_runtime.backends import installed_backends
 from tinsmith_runtime.batch import Array, parts
 from tinsmith_runtime.bundle import Bundle, read_bundle
-from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
@@ -56,8 +54,8 @@ def selftest(path: "str | Path") -> list[SelfTest]:
 def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
     """Tests a bundle that has been read already; see `selftest`."""
     # Only here: `load` does without.
-    from tinsmith_runtime.backends.trial import require_survival
     from tinsmith_runtime.cpu import read_cpu
+    from tinsmith_runtime.probe import probe_variant
 
     golden = bundle.golden()
     integer = {
@@ -71,30 +69,25 @@ def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
     results = []
     for name in installed:
         variant = integer[name]
-        require_survival(name, bundle.files[variant.file])
-        start = time.perf_counter()
-        engine = Engine(bundle.manifest, variant, bundle.files[variant.file], threads=1)
-        outputs = to_int8(engine.run(golden.inputs))
-        engine.close()
-        elapsed_ms = (time.perf_counter() - start) * 1e3
-        pairs = zip(parts(outputs), parts(golden.outputs_int8), strict=True)
+        answer = probe_variant(bundle, variant)
+        pairs = zip(answer.outputs, parts(golden.outputs_int8), strict=True)
         differences = [found.astype(np.int16) - expected for found, expected in pairs]
         names = [output.name for output in bundle.manifest.outputs]
         named = zip(names if len(names) > 1 else [""], differences, strict=True)
-        mismatches = [_mismatch(each, difference, engine.max_lsb) for each, difference in named]
+        mismatches = [_mismatch(each, difference, answer.max_lsb) for each, difference in named]
         vectors = len(differences[0])
         rows = [difference.reshape(vectors, -1) for difference in differences]
         together = np.abs(np.concatenate(rows, axis=1))
         results.append(
             SelfTest(
                 backend=name,
-                engine_version=engine.version,
+                engine_version=answer.version,
                 cpu=cpu,
                 vectors=vectors,
                 equal_vectors=int(np.sum(~together.any(axis=1))),
                 max_difference_lsb=int(together.max()),
                 mismatch=next(filter(None, mismatches), ""),
-                elapsed_ms=elapsed_ms,
+                elapsed_ms=answer.elapsed_ms,
             )
         )
     return results

@@ -8,7 +8,7 @@ SubjectPublicKeyInfo public. Only what makes or checks a signature needs the pac
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from tinsmith_runtime.archive import pack
 from tinsmith_runtime.bundle import MANIFEST, SIGNATURE, Bundle, read_bundle, sha256
 from tinsmith_runtime.errors import BundleError, UsageError
-from tinsmith_runtime.files import write_whole
+from tinsmith_runtime.files import file_errors, read_regular, write_whole
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -44,8 +44,9 @@ def generate_key(name: str | Path) -> Signer:
         name: both files' path without the suffix.
 
     Raises:
-        UsageError: one of the files exists (neither is ever overwritten) or cannot be written, or
+        UsageError: one of the files exists (neither is ever overwritten) or cannot be made, or
             cryptography is not installed.
+        TinsmithError: the disk refuses; neither file is there.
     """
     with _cryptography():
         from cryptography.hazmat.primitives import serialization as form
@@ -56,6 +57,7 @@ def generate_key(name: str | Path) -> Signer:
         form.Encoding.PEM, form.PublicFormat.SubjectPublicKeyInfo
     )
     with (
+        file_errors(name),
         _new_file(Path(f"{name}.key"), 0o600, private),
         _new_file(Path(f"{name}.pub"), 0o644, public),
     ):
@@ -72,21 +74,25 @@ def sign_bundle(path: str | Path, key: str | Path | bytes, out: str | Path | Non
 
     Raises:
         UsageError: no such bundle, no Ed25519 private key, or cryptography is not installed.
-        BundleError: the bundle is damaged, or cannot be written.
+        BundleError: the bundle is damaged.
+        TinsmithError: the disk refuses; the bundle is as it was.
     """
-    private = _private_key(key)
-    bundle = read_bundle(path)
-    signature = private.sign(_DOMAIN + bundle.files[MANIFEST])
-    # The file that a link names is signed, and the link stays.
-    target = Path(path).resolve() if out is None else Path(out)
-    if out is None and target.is_dir():
-        if not (target / MANIFEST).is_file():
-            raise UsageError(f"{path}: an installed folder: sign the .tin file, install it again")
-        write_whole(target / SIGNATURE, signature)
-    else:
-        unsigned = {name: data for name, data in bundle.files.items() if name != SIGNATURE}
-        write_whole(target, pack({**unsigned, SIGNATURE: signature}))
-    return _signer(_name(key), private.public_key())
+    with file_errors(path):
+        private = _private_key(key)
+        bundle = read_bundle(path)
+        signature = private.sign(_DOMAIN + bundle.files[MANIFEST])
+        # The file that a link names is signed, and the link stays.
+        target = Path(path).resolve() if out is None else Path(out)
+        if out is None and target.is_dir():
+            if not (target / MANIFEST).is_file():
+                raise UsageError(
+                    f"{path}: an installed folder: sign the .tin file, install it again"
+                )
+            write_whole(target / SIGNATURE, signature)
+        else:
+            unsigned = {name: data for name, data in bundle.files.items() if name != SIGNATURE}
+            write_whole(target, pack({**unsigned, SIGNATURE: signature}))
+        return _signer(_name(key), private.public_key())
 
 
 def verify_bundle(path: str | Path, trusted_keys: Sequence[str | Path | bytes]) -> Signer:
@@ -117,23 +123,55 @@ def read_trusted(path: str | Path, trusted_keys: Sequence[str | Path | bytes] | 
     return read_bundle(path) if trusted_keys is None else _verify(path, trusted_keys)[0]
 
 
-def _verify(path: str | Path, trusted_keys: Sequence[str | Path | bytes]) -> tuple[Bundle, Signer]:
+def public_keys(trusted_keys: Sequence[str | Path | bytes]) -> dict[str, str]:
+    """Reads public keys.
+
+    Args:
+        trusted_keys: each as a path or PEM bytes.
+
+    Returns:
+        The raw 32 bytes of each as hex digits, and what to call it in an error.
+
+    Raises:
+        UsageError: no keys, a bad key, or cryptography is not installed.
+    """
     if isinstance(trusted_keys, str | bytes | Path) or not trusted_keys:
         raise UsageError(
             f"trusted_keys: expected a list of at least one public key, got {trusted_keys!r}"
         )
-    keys = [(_name(key), _public_key(key)) for key in trusted_keys]
-    bundle = read_bundle(path)
-    names = ", ".join(name for name, _ in keys)
+    return {_raw(_public_key(key)).hex(): _name(key) for key in trusted_keys}
+
+
+def require_signed(path: str | Path, bundle: Bundle, keys: Mapping[str, str]) -> Signer:
+    """Refuses a bundle that none of these keys signed, and says which one did.
+
+    Args:
+        path: of the bundle, for the error.
+        bundle: all of it.
+        keys: as `public_keys` gives them.
+
+    Raises:
+        UsageError: a key is bad, or cryptography is not installed.
+        BundleError: the bundle is not signed, or not by one of these keys.
+    """
+    names = ", ".join(keys.values())
     if SIGNATURE not in bundle.files:
         raise BundleError(f"{path}: expected it signed by {names}, got no signature")
-    from cryptography.exceptions import InvalidSignature
-
-    for name, key in keys:
+    with _cryptography():
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    for raw, name in keys.items():
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(raw))
         with contextlib.suppress(InvalidSignature):
             key.verify(bundle.files[SIGNATURE], _DOMAIN + bundle.files[MANIFEST])
-            return bundle, _signer(name, key)
+            return _signer(name, key)
     raise BundleError(f"{path}: expected it signed by {names}, got a signature that is not theirs")
+
+
+def _verify(path: str | Path, trusted_keys: Sequence[str | Path | bytes]) -> tuple[Bundle, Signer]:
+    keys = public_keys(trusted_keys)
+    bundle = read_bundle(path)
+    return bundle, require_signed(path, bundle, keys)
 
 
 @contextlib.contextmanager
@@ -158,9 +196,12 @@ def _new_file(path: Path, mode: int, data: bytes) -> Iterator[None]:
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
         yield
     except BaseException:
-        path.unlink()
+        with contextlib.suppress(OSError):  # what is told is what failed first
+            path.unlink()
         raise
 
 
@@ -198,8 +239,7 @@ def _pem(key: str | Path | bytes) -> bytes:
     if isinstance(key, bytes):
         return key
     try:
-        with Path(key).open("rb") as stream:
-            return stream.read(_MAX_KEY_BYTES)
+        return read_regular(key, _MAX_KEY_BYTES)
     except OSError as error:
         raise UsageError(f"{key}: cannot be read: {error.strerror}") from error
 
@@ -209,7 +249,11 @@ def _name(key: str | Path | bytes) -> str:
 
 
 def _signer(name: str, key: "Ed25519PublicKey") -> Signer:
+    return Signer(name, sha256(_raw(key)))
+
+
+def _raw(key: "Ed25519PublicKey") -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     # `public_bytes_raw` is shorter, but bookworm's cryptography has no such thing.
-    return Signer(name, sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)))
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)

@@ -1,4 +1,4 @@
-"""`tinsmith inspect`, `selftest`, `install` and the signatures: thin skins over functions."""
+"""`tinsmith inspect`, `selftest` and the signatures: thin skins over functions."""
 
 import argparse
 import json
@@ -7,10 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from tinsmith_runtime.bundle import read_bundle
-from tinsmith_runtime.errors import UsageError
-from tinsmith_runtime.install import install, rollback
+from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Input, Manifest, Output, Rung
-from tinsmith_runtime.run import add_trusted_key
 from tinsmith_runtime.selftest import selftest
 from tinsmith_runtime.signature import Signer, generate_key, sign_bundle, verify_bundle
 
@@ -59,25 +57,6 @@ def configure_verify(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_verify)
 
 
-def configure_install(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of `tinsmith install`."""
-    parser.epilog = "example: tinsmith install digits.tin /opt/models/digits"
-    parser.add_argument(
-        "bundle", nargs="?", type=Path, metavar="BUNDLE", help="a .tin file or folder"
-    )
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="the folder that programs load; made if absent"
-    )
-    parser.add_argument(
-        "--rollback", action="store_true", help="go back to the bundle before; takes FOLDER alone"
-    )
-    add_trusted_key(parser)
-    said = parser.add_mutually_exclusive_group()
-    said.add_argument("--json", action="store_true", help="what is installed now, as JSON")
-    said.add_argument("--quiet", action="store_true", help="print nothing but errors")
-    parser.set_defaults(run=_install)
-
-
 def _add_bundle(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .tin file or folder")
 
@@ -87,7 +66,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(bundle.manifest), indent=1))
     else:
-        print("\n".join(describe(bundle.manifest)))
+        print("\n".join(map(printable, describe(bundle.manifest))))
     return 0
 
 
@@ -124,6 +103,7 @@ def describe(manifest: Manifest) -> list[str]:
     if parity.enters_at:
         lines.append(f"          different from layer {parity.enters_at} on")
     lines.append(f"golden    {manifest.golden.count} vectors: check them with `tinsmith selftest`")
+    lines.append(f"release   {manifest.release}")
     lines.append(f"made with {versions}")
     return lines
 
@@ -179,11 +159,12 @@ def _selftest(arguments: argparse.Namespace) -> int:
             rest = ""
             if result.equal_vectors < result.vectors:
                 rest = f"the rest at most {result.max_difference_lsb} LSB apart, "
-            print(
+            said = (
                 f"{result.engine_version} on {result.cpu}: {result.equal_vectors} of "
                 f"{result.vectors} golden vectors equal to the bit, {rest}"
                 f"{result.elapsed_ms:.1f} ms: {verdict}"
             )
+            print(printable(said))
     return 0 if passed else 1
 
 
@@ -192,10 +173,8 @@ def _keygen(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(asdict(signer)))
     else:
-        print(
-            f"{arguments.name}.key: keep it secret\n"
-            f"{arguments.name}.pub: give it away; sha256 {signer.key_sha256}"
-        )
+        name = printable(arguments.name)
+        print(f"{name}.key: keep it secret\n{name}.pub: give it away; sha256 {signer.key_sha256}")
     return 0
 
 
@@ -215,20 +194,4 @@ def _print_signed(bundle: Path, signer: Signer, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"bundle": str(bundle), **asdict(signer)}))
     else:
-        print(f"{bundle}: signed by {signer.key} (sha256 {signer.key_sha256})")
-
-
-def _install(arguments: argparse.Namespace) -> int:
-    bundle, folder = arguments.bundle, arguments.folder
-    if arguments.rollback == (bundle is not None):
-        expected = "FOLDER alone" if arguments.rollback else "BUNDLE FOLDER, or --rollback FOLDER"
-        raise UsageError(f"install: expected {expected}")
-    keys = arguments.trusted_keys
-    done = rollback(folder, keys) if arguments.rollback else install(bundle, folder, keys)
-    if arguments.json:
-        print(json.dumps(asdict(done)))
-    elif not arguments.quiet:
-        what = "rolled back to" if arguments.rollback else "installed"
-        kept = f"keeps {done.previous[:12]}" if done.previous else "keeps no previous bundle"
-        print(f"{folder}: {what if done.changed else 'already holds'} {done.current[:12]}, {kept}")
-    return 0
+        print(printable(f"{bundle}: signed by {signer.key} (sha256 {signer.key_sha256})"))

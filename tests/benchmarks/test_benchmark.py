@@ -1,6 +1,8 @@
 """The whole benchmark on engines made up for it, whose answers and speeds are known."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,13 +12,21 @@ import numpy as np
 import pytest
 
 import tinsmith_bench
-from tinsmith_bench import Options, bench, benchmark, candidate, latency, parse_report
-from tinsmith_runtime import BackendError, UsageError
+from tinsmith_bench import (
+    Options,
+    bench,
+    benchmark,
+    candidate,
+    coldstart,
+    latency,
+    parse_report,
+)
+from tinsmith_bench.coldstart import Costs
+from tinsmith_runtime import BackendError, TinsmithError, UsageError
 from tinsmith_runtime.command import main
 
 NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0"}
 DELAYS_S = {"float": 1e-4, "int8": 2e-4}
-COSTS = ("interpreter_ms", "import_ms", "load_ms", "first_ms", "start_ms", "peak_rss_bytes")
 
 
 class FakeRunner:
@@ -63,16 +73,20 @@ def engines(monkeypatch):
         for module in (benchmark, candidate):
             monkeypatch.setattr(module, "installed_backends", lambda: backends)
 
-    def probe(path, backend, precision, threads, sample):
+    def probe(path, backend, precision, threads, samples, limit_s):
         assert path.exists()
-        assert np.load(sample).shape == (4, 4, 1)
-        cost = 1.0 + (precision == "int8") + 2 * (backend == "onnx")
-        return dict.fromkeys(COSTS, cost)
+        assert [np.load(sample).shape for sample in samples] == [(4, 4, 1)]
+        assert 120 < limit_s < 200
+        return Costs(*[1.0 + (precision == "int8") + 2 * (backend == "onnx")] * 6)
+
+    def run_process(candidates, inputs, method, seed, limit_s):
+        assert 120 < limit_s < 600
+        return latency.measure_rounds(candidates, inputs, method, seed)
 
     install("litert", "onnx")
     monkeypatch.setattr(candidate, "ModelRunner", FakeRunner)
-    monkeypatch.setattr(latency, "run_process", latency.measure_rounds)
-    monkeypatch.setattr(benchmark, "run_probe", probe)
+    monkeypatch.setattr(latency, "run_process", run_process)
+    monkeypatch.setattr(coldstart, "run_probe", probe)
     return install
 
 
@@ -106,10 +120,10 @@ def test_every_variant_is_measured_on_its_engine(bundle, samples):
         (2, 1, (4, 4, 1))
     }
     assert exact.size_bytes == len(b"float tflite")
-    # What sleeps for 100 and 200 µs takes longer than that, and not ten times as long.
+    # What sleeps for 100 and 200 µs takes longer than that; in ns it would be 1,000 times as much.
     fast, slow = exact.speed, coarse.speed
     assert 100 < fast.latency_us.min <= fast.latency_us.p50 < slow.latency_us.p99
-    assert 200 < slow.latency_us.min < 2000
+    assert 200 < slow.latency_us.min < 200_000
     assert 50 < fast.engine_us.p50 < fast.latency_us.p50
     assert len(fast.latency_us.rounds_p50) == 4
     assert [rate.batch for rate in fast.throughput] == [1, 8, 32]
@@ -209,6 +223,21 @@ def test_a_rival_is_measured_beside_the_bundle(bundle, samples):
     assert found.fidelity.baseline == "float-tflite"
 
 
+@pytest.mark.usefixtures("engines")
+def test_outputs_that_are_no_numbers_end_the_benchmark(bundle, samples, monkeypatch):
+    """Else a mean of them would pass every gate."""
+
+    class Broken(FakeRunner):
+        def run(self, encoded):
+            scores = super().run(encoded)
+            scores[0] = np.nan
+            return scores
+
+    monkeypatch.setattr(candidate, "ModelRunner", Broken)
+    with pytest.raises(TinsmithError, match=r"float on LiteRT: .* NaN or infinity for 3 of 90"):
+        bench([bundle], data=samples, options=options())
+
+
 def test_an_engine_that_is_missing_is_named_and_the_rest_is_measured(bundle, samples, engines):
     engines("onnx")
     report = bench([bundle], data=samples, options=options())
@@ -247,20 +276,38 @@ def test_data_other_than_the_bundle_was_made_with_is_mentioned(bundle, monkeypat
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"rounds": 1}, "rounds: expected at least 2, got 1"),
-        ({"processes": 1}, "processes: expected at least 2"),
-        ({"threads": ()}, "threads: expected at least 1"),
-        ({"threads": (1, 0)}, "threads: expected at least 1"),
-        ({"batches": (0,)}, "batch: expected at least 1"),
-        ({"cold_starts": 0}, "cold starts: expected at least 1"),
-        ({"seed": -1}, "seed: expected at least 0"),
-        ({"rate_hz": 0.0}, "rate: expected"),
-        ({"rate_hz": float("nan")}, "rate: expected"),
+        ({"rounds": 1}, "rounds: expected a whole number from 2 to 1000000, got 1"),
+        ({"rounds": 10**9}, "rounds: expected a whole number from 2"),
+        ({"rounds": 2.0}, "rounds: expected a whole number from 2"),
+        ({"processes": 1}, "processes: expected a whole number from 2"),
+        ({"threads": ()}, r"threads: expected whole numbers from 1 to 1024, got \(\)"),
+        ({"threads": (1, 0)}, r"threads: expected whole numbers from 1 to 1024, got \(1, 0\)"),
+        ({"threads": (10**6,)}, "threads: expected whole numbers from 1"),
+        ({"threads": 1}, "threads: expected whole numbers from 1"),
+        ({"batches": (0,)}, "batches: expected whole numbers from 1"),
+        ({"batches": (10**9,)}, "batches: expected whole numbers from 1"),
+        ({"cold_starts": 0}, "cold_starts: expected a whole number from 1"),
+        ({"top_k": 0}, "top_k: expected a whole number from 1"),
+        ({"seed": -1}, "seed: expected a whole number from 0 to 4294967295, got -1"),
+        ({"seed": 2**32}, "seed: expected a whole number from 0"),
+        ({"profile_calls": -1}, "profile_calls: expected a whole number from 0"),
+        ({"rate_hz": 0.0}, "rate_hz: expected a number from 0.1 to 10000, got 0.0"),
+        ({"rate_hz": float("nan")}, "rate_hz: expected a number"),
+        ({"rate_hz": "30"}, "rate_hz: expected a number"),
     ],
 )
-def test_numbers_out_of_range_are_refused(bundle, samples, wrong, message):
+def test_numbers_out_of_range_are_refused(wrong, message):
     with pytest.raises(UsageError, match=message):
-        bench([bundle], data=samples, options=Options(**wrong))
+        Options(**wrong)
+
+
+@pytest.mark.parametrize("path", ["/dev/null", "/sys/report", "r" * 300, "nowhere/report"])
+@pytest.mark.parametrize("kind", ["--json", "--markdown", "--html"])
+def test_a_report_that_cannot_be_written_is_found_before_the_work(kind, path, capsys):
+    assert main(["bench", "none.tin", kind, path]) == 2
+    said = capsys.readouterr().err
+    assert path in said
+    assert "none.tin" not in said
 
 
 def test_rounds_are_shared_by_the_processes_and_none_is_left_out(bundle):
@@ -318,7 +365,8 @@ def test_a_baseline_is_compared_with_and_gates_decide_the_status(bundle, samples
     tree = json.loads(old.read_text())
     tree["variants"][1]["size_bytes"] = 5
     tree["variants"][1]["accuracy"]["wrong"] = []
-    tree["variants"][1]["accuracy"]["top1"]["value"] = 1.0
+    tree["variants"][1]["accuracy"]["correct"] = 90
+    tree["variants"][1]["accuracy"]["top1"].update(value=1.0, high=1.0)
     old.write_text(json.dumps(tree))
     assert main([*words, "--baseline", str(old), *gates]) == 1
     out = " ".join(capsys.readouterr().out.split())
@@ -327,13 +375,20 @@ def test_a_baseline_is_compared_with_and_gates_decide_the_status(bundle, samples
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_file_that_cannot_be_written_does_not_cost_the_report(bundle, samples, tmp_path, capsys):
+def test_a_file_that_cannot_be_written_does_not_cost_the_report(
+    bundle, samples, tmp_path, capsys, monkeypatch
+):
     words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2", "--quiet"]
-    # The longest name that a file may have; the one beside it is longer.
-    assert main([*words, "--json", str(tmp_path / ("x" * 255))]) == 2
+
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    assert main([*words, "--json", str(tmp_path / "r.json")]) == 1
     out, err = capsys.readouterr()
     assert "On this machine ship" in out
-    assert "cannot be written: File name too long" in err
+    assert "cannot be written: No space left on device" in err
+    assert not list(tmp_path.glob("*.tmp"))
     assert err.count("\n") == 1
 
 
@@ -353,7 +408,10 @@ def test_a_terminal_sees_progress_in_place(bundle, samples, capsys, monkeypatch)
         (["{bundle}", "--dataset", "another"], "unknown dataset `another`"),
         (["{bundle}", "--data", "none.npz"], "none.npz: there is no such file or folder"),
         (["{bundle}", "--data", "{bundle}"], "expected an array x_test or x"),
-        (["{bundle}", "--data", "{samples}", "--rounds", "0"], "rounds: expected at least 2"),
+        (
+            ["{bundle}", "--data", "{samples}", "--rounds", "0"],
+            "rounds: expected a whole number from 2",
+        ),
         (["{bundle}", "{bundle}", "--data", "{samples}"], "several different ones"),
         (["{bundle}", "--baseline", "none.json"], "none.json: cannot be read"),
         (["{bundle}", "--fail-if", "latency_us_p50 > 1.1x"], "name it with --baseline"),

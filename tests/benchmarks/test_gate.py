@@ -1,11 +1,13 @@
 """Two reports against each other, and the conditions under which a benchmark fails."""
 
 import json
+import math
+import re
 from dataclasses import replace
 
 import pytest
 
-from tinsmith_bench.compare import METRICS, moves, moves_table
+from tinsmith_bench.compare import METRICS, Move, moves, moves_table
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.gate import failures, parse_gate
 from tinsmith_bench.report import Regression
@@ -210,7 +212,8 @@ def test_errors_of_values_are_compared(two):
     [
         *("", "latency_us_p50", "latency_us_p50 >", "latency_us_p50 = 3", "> 3", "speed > 1x"),
         *("latency_us_p50 > 1.1y", "latency_us_p50 > x", "size_bytes < -2pp", "size_bytes > 3%"),
-        "latency_us_p50 > 1e3",
+        *("latency_us_p50 > 1e3", "accuracy < nan", "accuracy > inf", "size_bytes > -inf"),
+        *("size_bytes > " + "9" * 400, "accuracy < nanpp", "start_ms > 1.0nanx"),
     ],
 )
 def test_a_condition_that_is_none_is_refused(text):
@@ -268,15 +271,142 @@ def test_compare_speaks_json(files, capsys):
     assert "Failed" in err
 
 
-def test_a_gate_that_cannot_be_tried_is_mentioned(two, tmp_path, capsys):
-    old, new = two(p50=130)
-    new = replace(new, machine=replace(new.machine, model="Another"))
-    for name, report in (("old.json", old), ("new.json", new)):
-        (tmp_path / name).write_text(report.to_json())
-    words = [str(tmp_path / "old.json"), str(tmp_path / "new.json")]
-    assert main(["compare", *words, "--fail-if", "latency_us_p50 > 1.1x"]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    assert "Not tried: latency_us_p50 > 1.1x" in said
+@pytest.fixture
+def compared(tmp_path, capsys):
+    """Runs `tinsmith compare` on two reports; gives its status and its lines."""
+
+    def compare(old, new, *gates):
+        for name, report in (("old.json", old), ("new.json", new)):
+            (tmp_path / name).write_text(report.to_json())
+        words = [word for gate in gates for word in ("--fail-if", gate)]
+        found = []
+        for json_alone in ([], ["--json"]):
+            paths = [str(tmp_path / "old.json"), str(tmp_path / "new.json")]
+            status = main(["compare", *paths, *json_alone, *words])
+            out, err = capsys.readouterr()
+            said = " ".join((err if json_alone else out).split())
+            found.append(
+                (status, re.findall(r"(?:Not tried|Failed): .*?(?=Not tried|Failed|$)", said))
+            )
+        assert found[0] == found[1]
+        return found[0]
+
+    return compare
+
+
+def test_a_gate_that_cannot_be_tried_fails(two, compared):
+    old, new = two()
+    gate = "latency_us_p50 > 1.1x"
+    other = replace(new, machine=replace(new.machine, model="Another"))
+    status, (line,) = compared(old, other, gate, "size_bytes > 2x")
+    assert status == 1
+    assert line.startswith(f"Not tried: {gate}: latency_us_p50 could not be compared. The reports")
+    method = replace(new.method, threads=(2,))
+    variants = [
+        replace(one, speeds=tuple(replace(s, threads=2) for s in one.speeds))
+        for one in new.variants
+    ]
+    pairs = [
+        replace(pair, speeds=tuple(replace(s, threads=2) for s in pair.speeds))
+        for pair in new.comparisons
+    ]
+    threads = replace(new, method=method, variants=tuple(variants), comparisons=tuple(pairs))
+    status, (line,) = compared(old, threads, gate)
+    assert (status, "The threads differ (1 before, 2 now)" in line) == (1, True)
+    data = replace(new, dataset=replace(new.dataset, sha256="ef" * 32))
+    status, (line,) = compared(old, data, "accuracy < -0.2pp")
+    assert (status, "two datasets" in line) == (1, True)
+    status, lines = compared(old, new, "mae > 1.1x", "mae > 5", gate)
+    assert status == 1
+    assert [line.strip() for line in lines] == [
+        "Not tried: mae > 1.1x: mae could not be compared.",
+        "Not tried: mae > 5: mae is not in the report.",
+    ]
+
+
+def test_a_gate_on_a_number_needs_no_like_machine_or_data(two, compared):
+    old, new = two(size_bytes=60_000)
+    machine = replace(new.machine, model="Another")
+    other = replace(new, machine=machine, dataset=replace(new.dataset, sha256="ef" * 32))
+    status, lines = compared(old, other, "latency_us_p50 > 1", "accuracy < 99.7%")
+    assert status == 1
+    assert [line.split(":")[0] for line in lines] == ["Failed"] * 4
+    assert compared(old, other, "latency_us_p50 > 1000", "accuracy < 90%") == (0, [])
+
+
+def _without(report, gone):
+    return replace(
+        report,
+        variants=tuple(one for one in report.variants if one.id != gone),
+        comparisons=tuple(
+            pair for pair in report.comparisons if gone not in (pair.candidate, pair.baseline)
+        ),
+        bundles=report.bundles,
+    )
+
+
+def test_a_variant_that_vanished_or_is_new_fails_the_gates(two, compared):
+    old, new = two()
+    less = _without(new, "int8-tflite")
+    for gate in ("latency_us_p50 > 1.1x", "size_bytes > 50000", "accuracy < -0.2pp"):
+        status, (line,) = compared(old, less, gate)
+        assert status == 1
+        assert line == f"Not tried: {gate}: int8-tflite: {GONE}"
+    assert compared(old, less) == (0, [])
+    status, (line,) = compared(less, new, "latency_us_p50 > 1.1x")
+    assert (status, "int8-tflite: it is not in the baseline" in line) == (1, True)
+    # The number itself can be looked at, though; and it is.
+    assert compared(less, new, "size_bytes > 50000") == (0, [])
+    status, (_, line) = compared(less, new, "size_bytes > 44000")
+    assert (status, line.strip()) == (1, "Failed: size_bytes > 44000: int8-tflite: 45000")
+
+
+GONE = "it is in the baseline alone: it was not measured now"
+
+
+def test_one_variant_without_the_metric_fails_the_gate(two, compared):
+    old, new = two()
+    float_, int8 = new.variants
+    for change, gate in (
+        ({"cold_start": None}, "peak_rss_bytes > 1.5x"),
+        ({"cold_start": None}, "start_ms > 100000"),
+    ):
+        changed = replace(new, variants=(float_, replace(int8, **change)))
+        status, (line,) = compared(old, changed, gate)
+        assert status == 1
+        assert line.startswith(f"Not tried: {gate}: int8-tflite: one of the reports has no")
+    # A float model agrees with itself by nature, and what is in no bundle cannot be started.
+    assert compared(old, new, "agreement < -0.2pp", "agreement < 50%") == (0, [])
+    rival = replace(int8, bundle="rival", cold_start=None)
+    both = [replace(one, variants=(float_, rival)) for one in (old, new)]
+    assert compared(*both, "start_ms > 1.5x") == (0, [])
+
+
+def test_few_starts_cannot_pass_a_gate(two, compared):
+    """Three starts are never called different, so that the gate could not fail."""
+    old, new = two(start_ms=900)
+    quick = replace(
+        new,
+        variants=tuple(
+            replace(one, cold_start=replace(one.cold_start, runs=3)) for one in new.variants
+        ),
+    )
+    status, (line,) = compared(old, quick, "start_ms > 1.2x")
+    assert (status, "fewer than 5 cold starts" in line) == (1, True)
+
+
+def test_nothing_and_no_number_are_beyond_every_limit(two):
+    error = Regression(Estimate(0.0, 0.0, 0.0), 0.0)
+    sides = []
+    for report, value in zip(two(), (0.0, 5.0), strict=True):
+        mae = replace(error, mae=Estimate(value, value, value))
+        variants = tuple(replace(one, accuracy=None, regression=mae) for one in report.variants)
+        sides.append(replace(report, variants=variants))
+    assert len(failed(["mae > 1.05x"], *sides)) == 2
+    nan = Move("v", "mae", 1.0, math.nan, Estimate(math.nan, math.nan, math.nan), False)
+    for text in ("mae > 1x", "mae < 1x", "mae > 1", "mae < 1"):
+        (failure,) = failures([parse_gate(text)], [nan])
+        assert failure.reason == "expected a number, got nan (1 before)"
 
 
 def test_compare_refuses_what_is_no_report(tmp_path, files, capsys):

@@ -1,5 +1,5 @@
 import gc
-import pickle
+import json
 from collections import Counter
 from functools import partial
 from itertools import pairwise
@@ -29,6 +29,7 @@ from tinsmith_bench.latency import (
     time_paced,
     warm_up,
 )
+from tinsmith_bench.timings import dump_timings, parse_timings
 from tinsmith_runtime import TinsmithError
 
 
@@ -202,13 +203,14 @@ def test_the_paced_mode_waits_for_its_time_and_counts_the_work_alone(ticks):
 def test_processes_add_up(monkeypatch, ticks):
     seeds, progress = [], []
 
-    def run(candidates, inputs, chosen, seed):
+    def run(candidates, inputs, chosen, seed, limit_s):
+        assert limit_s == 7
         seeds.append(seed)
         return measure_rounds(candidates, inputs, chosen, seed)
 
     monkeypatch.setattr(latency, "run_process", run)
     one = candidate("v", lambda _: FakeRunner(ticks, 100_000))
-    found = measure([one], INPUTS, method(), lambda *told: progress.append(told))
+    found = measure([one], INPUTS, method(), lambda *told: progress.append(told), 7)
     assert seeds == [(0, 0), (0, 1)]
     assert len(found["v", 1].latency) == 10
     assert len(found["v", 1].batches[4]) == 2
@@ -218,17 +220,42 @@ def test_processes_add_up(monkeypatch, ticks):
 def test_a_process_of_its_own_measures_a_real_bundle(tiny):
     one = candidate("v", partial(ModelRunner, tiny, "onnx", "int8"))
     inputs = np.zeros((5, 8, 8, 1), np.uint8)
-    found = run_process([one], inputs, method(rounds=4, batches=(2,)), (0, 0))
+    found = run_process([one], inputs, method(rounds=4, batches=(2,)), (0, 0), 60)
     timings = found["v", 1]
     assert len(timings.latency) == len(timings.engine) == 2
     assert np.median(timings.engine) < np.median(timings.latency)
-    assert pickle.loads(pickle.dumps(timings)).batches[2][0].size == BATCH_CALLS
+    assert timings.batches[2][0].size == BATCH_CALLS
+    assert timings.latency[0].dtype == np.int64
+
+
+def test_timings_are_sent_whole_or_refused(ticks):
+    one, how = candidate("v", lambda _: FakeRunner(ticks, 100_000)), method(threads=(1, 2))
+    found = measure_rounds([one], INPUTS, how, (0, 0))
+    sent = dump_timings(found)
+    read = parse_timings(sent, ["v"], how, "it")
+    assert read.keys() == found.keys()
+    for key, timings in found.items():
+        assert repr(read[key]) == repr(timings)
+    for change, message in (
+        (lambda tree: tree["timed"].pop(), "other timings than it was asked for"),
+        (lambda tree: tree["timed"].append(tree["timed"][0]), "other timings"),
+        (lambda tree: tree["timed"][0]["latency"].pop(), "other timings"),
+        (lambda tree: tree["timed"][0]["batches"].pop(), "other timings"),
+        (lambda tree: tree["timed"][0]["paced"].append([1]), "other timings"),
+        (lambda tree: tree["timed"][0]["latency"][0].append(-1), "expected durations"),
+        (lambda tree: tree["timed"][0]["engine"].__setitem__(0, []), "expected durations"),
+        (lambda tree: tree["timed"][0].update(variant=7), "variant: expected text"),
+    ):
+        tree = json.loads(sent)
+        change(tree)
+        with pytest.raises(TinsmithError, match=message):
+            parse_timings(json.dumps(tree).encode(), ["v"], how, "it")
 
 
 def test_a_process_that_fails_is_quoted_in_one_line(tmp_path):
     one = candidate("v", partial(ModelRunner, tmp_path / "none.tin", "onnx", "int8"))
     with pytest.raises(TinsmithError, match=r"the timing process ended .*no such bundle"):
-        run_process([one], INPUTS, method(), (0, 0))
+        run_process([one], INPUTS, method(), (0, 0), 60)
 
 
 def test_the_clock_is_named_and_its_cost_measured():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -292,16 +293,63 @@ def test_a_file_of_the_wrong_kind(fails: Fails, tmp_path: Path, tiny: Path) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--input-range", "1", "0"], "--input-range"),
-        (["--input-range", "0", "nan"], "--input-range"),
-        (["--input-range", "0", "inf"], "--input-range"),
-        (["--qat-steps", "0"], "--qat-steps: expected 1 or more, got 0: for none, --recipe ptq"),
-        (["--out", "nowhere/out.tin"], "--out"),
-        (["--dataset", "nonsense"], "nonsense"),
+        (["--input-range", "1", "0"], "input_range: expected two finite numbers, LOW < HIGH"),
+        (["--input-range", "0", "nan"], "input_range: expected two finite numbers"),
+        (["--input-range", "0", "inf"], "input_range: expected two finite numbers"),
+        (
+            ["--recipe", "qat", "--qat-steps", "0"],
+            "qat_steps: expected 1 or more, got 0: for none, recipe ptq",
+        ),
+        (["--seed", "-1"], "seed: expected a whole number from 0 to 4294967295, got -1"),
+        (["--max-drop-pp", "nan"], "max_drop_pp: expected a number from -100 to 100, got nan"),
+        (["--max-drop-pp=-inf"], "max_drop_pp: expected a number from -100"),
+        (["--input-shape", "0", "28", "1"], "input_shape: expected sizes of 1 or more, got (0, 28"),
+        (["--keep-float", ""], "keep_float: expected names of layers, got ('',)"),
+        (["--release", "-1"], "release: expected a whole number from 0 to 2147483647, got -1"),
     ],
 )
 def test_wrong_options(fails: Fails, tiny: Path, words: list[str], said: str) -> None:
-    assert said in fails(2, tiny, *words)
+    # Before anything is read: not even that there is no such dataset is found out.
+    assert said in fails(2, tiny, "--dataset", "nonsense", *words)
+
+
+@pytest.mark.parametrize("option", ["--out", "--report"])
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("nowhere/file", "No such file or directory"),
+        ("other/file", "Not a directory"),
+        ("n" * 300, "File name too long"),
+        (".", "expected a file, found a folder"),
+        ("/dev/null", "expected a file, found a device"),
+        ("/sys/file", ""),  # the system's own words differ
+        ("other", "expected a name of its own"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_found_before_the_work(
+    fails: Fails, tiny: Path, tmp_path: Path, option: str, place: str, said: str
+) -> None:
+    model = tmp_path / "other"
+    model.write_bytes(tiny.read_bytes())
+    out = [] if option == "--out" else ["--out", str(tmp_path / "out.tin")]
+    words = ["--dataset", "nonsense", *out, option, str(tmp_path / place)]
+    assert said in fails(2, model, *words)
+    assert model.read_bytes() == tiny.read_bytes()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write to a folder that is read-only")
+def test_a_read_only_folder(fails: Fails, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    said = fails(2, tiny, "--dataset", "nonsense", "--out", str(tmp_path / "locked" / "out.tin"))
+    assert "Permission denied" in said
+
+
+def test_a_model_that_gives_the_bundle_no_name(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tiny.parent)
+    assert main(["export", "."]) == 2
+    assert "say one with --out FILE" in capfd.readouterr().err
 
 
 def test_a_failed_gate_writes_nothing(fails: Fails, tiny: Path) -> None:
@@ -313,7 +361,9 @@ def test_the_command_says_what_it_did(
 ) -> None:
     out = tmp_path / "out.tin"
     words = ["export", str(tiny), "--dataset", "digits", "--recipe", "ptq"]
-    assert main([*words, "--max-drop-pp", "100", "--out", str(out)]) == 0
+    words += ["--max-drop-pp", "100", "--release", "7"]
+    assert main([*words, "--out", str(out)]) == 0
+    assert read_bundle(out).manifest.release == 7
     said, told = capfd.readouterr()
     assert [line.split()[0] for line in told.splitlines()] == [
         "reading",

@@ -16,6 +16,7 @@ def row(model: str, recipe: str = "ptq") -> dict[str, Any]:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
+    assert found["kernels"]
     assert all(kernel.startswith(("QLinear", "QGemm")) for kernel in found["kernels"])
     return found
 
@@ -35,10 +36,12 @@ def test_the_dense_autoencoder() -> None:
     assert found["equal"] == 1
     assert found["float_share"] <= 0.3
     assert found["sqnr_db"] > 30
-    # Which of its 640 values is the largest says nothing: the error alone chooses the checkpoint.
     tuned = row("autoencoder", "qat")
-    assert min(tuned["steps"][1:]) > tuned["steps"][0]
-    assert tuned["sqnr_db"] == found["sqnr_db"]
+    assert tuned["kernels"] == found["kernels"]
+    assert tuned["equal"] == 1
+    # The step that is kept has the smallest error, and the first has seen no tuning; the error is
+    # taken on other inputs than this is: on these it may be a little larger.
+    assert tuned["sqnr_db"] > found["sqnr_db"] - 0.1
 
 
 def test_an_unknown_family_is_a_mistake() -> None:

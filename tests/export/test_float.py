@@ -56,7 +56,7 @@ def test_layers_kept_float_are_float_in_both_engines(converted, mixed: Converted
     for product in mixed.products:
         assert product.integer == (product.layer not in KEPT)
         if product.layer in KEPT:
-            kernel = converted.quantized.graph.node(product.layer).kernel
+            kernel = converted.quantized.graph.node(product.layer).channel_kernel
             np.testing.assert_array_equal(np.sort(product.weights.ravel()), np.sort(kernel.ravel()))
     kernels = require_integer_kernels(mixed.files["model.int8.onnx"], len(LAYERS), KEPT)
     assert sum(kernels.values()) == len(LAYERS) - len(KEPT)
@@ -281,6 +281,7 @@ def test_options_of_layers(small, samples: Samples, tmp_path: Path) -> None:
     assert [bits[name] for name in bits if name.startswith("first")] == [32, 32]
     assert bits["answer"] in (7, 8)
     assert heard
+    assert exported.sensitivities
     assert all(row.alone_sqnr_db for row in exported.sensitivities)
     with pytest.raises(Exception, match=r"--keep-float nope: .*auto or one of first.*answer"):
         compile_model(small, samples, out, replace(options, keep_float=("nope",)))

@@ -8,6 +8,7 @@ import functools
 import os
 import re
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,11 @@ def _form(graph: Graph) -> object:
             node.kind,
             tuple(places[name] for name in node.inputs),
             node.shape,
-            repr(sorted(node.config.items())),
-            tuple((name, values.shape) for name, values in node.weights.items()),
+            *(
+                value.shape if isinstance(value, np.ndarray) else value
+                for field in fields(node)[3:]
+                for value in (getattr(node, field.name),)
+            ),
         )
         for node in graph.nodes
     )

@@ -11,10 +11,11 @@ from compiling import Compiled, compiled, rewritten, settle
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tinsmith_export.graph import Graph, Node
 
 from tinsmith_export.calibration import calibrate
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Concatenate, Dense, InputLayer, Multiply
 from tinsmith_export.proof import require_no_saturation, run_batches
 from tinsmith_export.quantize import can_saturate, tuned_graph
 from tinsmith_export.ranges import Range, separate, share_ranges
@@ -117,14 +118,13 @@ def test_nan_in_calibration_is_told_with_the_layer() -> None:
         limits_of(model, np.full((4, 4), np.nan, np.float32))
 
 
-def test_a_dead_layer_gives_zero(converted: Compiled) -> None:
+def test_a_dead_layer_gives_zero() -> None:
     """No output but 0: it has a range all the same, and int8 gives what float does."""
     dead = L.Dense(2, activation="relu", name="dead")
-    model = keras.Sequential([keras.Input((4,)), dense := L.Dense(4), dead, L.Dense(3)])
-    settle(model)
+    model = settle(keras.Sequential([keras.Input((4,)), L.Dense(4), dead, L.Dense(3)]))
     dead.set_weights([np.zeros((4, 2), np.float32), np.full(2, -1, np.float32)])
-    assert dense.name != "dead"
     made = compiled(model)
+    assert not calibrate(made.graph, made.inputs)["dead"][1]
     codes = run_batches(create_backend("litert", made.files["model.int8.tflite"], 1), made.codes)
     reals = (codes - float(made.output.zero_point)) * made.output.scale
     expected = np.asarray(model(made.inputs))
@@ -144,21 +144,18 @@ def test_a_range_covers_its_limits_and_zero_exactly(one: float, other: float) ->
     assert span.reals(np.array([span.zero_point], np.int8)).tolist() == [0.0]
     if low >= 0:
         assert span.zero_point == -128  # a ReLU is the clamp to code -128
-    # 255 codes of it are exact in float32, which is what the converter reads.
-    assert float(np.float32(255 * span.scale)) == 255 * span.scale
-    assert span.scale <= max((max(high, 0.0) - min(low, 0.0)) / 255 * 1.001, 2.0**-27)
+    assert span.scale == np.float32(max((max(high, 0.0) - min(low, 0.0)) / 255, 2.0**-27))
 
 
-def sum_graph(kind: str, relu: bool) -> Graph:
+def sum_graph(kind: type[Add | Multiply | Concatenate], relu: bool) -> Graph:
     """Two dense layers, the second with ReLU or without, that meet in a sum or concatenation."""
-    weights = {"kernel": np.ones((4, 4), np.float32)}
-    clip = {"clip": (0.0, None)} if relu else {}
+    kernel = np.ones((4, 4), np.float32)
     return Graph(
         (
-            Node("input", "InputLayer", (), (4,)),
-            Node("a", "Dense", ("input",), (4,), {}, weights),
-            Node("b", "Dense", ("input",), (4,), clip, weights),
-            Node("meet", kind, ("a", "b"), (8 if kind == "Concatenate" else 4,)),
+            InputLayer("input", (), (4,)),
+            Dense("a", ("input",), (4,), kernel=kernel),
+            Dense("b", ("input",), (4,), kernel=kernel, clip=RELU if relu else UNCLIPPED),
+            kind("meet", ("a", "b"), (8 if kind is Concatenate else 4,)),
         )
     )
 
@@ -166,20 +163,20 @@ def sum_graph(kind: str, relu: bool) -> Graph:
 def test_what_meets_in_a_sum_has_one_scale_and_in_a_concatenation_one_range() -> None:
     limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, 9.0)}
     source = {"input": Range(1 / 255, -128)}
-    total = share_ranges(separate(sum_graph("Add", relu=True)), limits, source)
+    total = share_ranges(separate(sum_graph(Add, relu=True)), limits, source)
     assert total["a"].scale == total["b"].scale
     assert total["b"].zero_point == -128 != total["a"].zero_point
     del limits["meet"]
-    joined = share_ranges(separate(sum_graph("Concatenate", relu=False)), limits, source)
+    joined = share_ranges(separate(sum_graph(Concatenate, relu=False)), limits, source)
     assert joined["a"] == joined["b"] == joined["meet"] == Range.covering(-5.0, 3.0)
 
 
 def test_a_relu_that_meets_none_in_a_concatenation_is_rounded_anew() -> None:
-    mixed = separate(sum_graph("Concatenate", relu=True))
+    mixed = separate(sum_graph(Concatenate, relu=True))
     kinds = [node.kind for node in mixed.nodes[3:] if node.kind != "Reshape"]
     assert kinds == ["DepthwiseConv2D", "Concatenate"]
     assert mixed.node("meet").inputs == ("a", "meet/input")
-    alike = sum_graph("Concatenate", relu=False)
+    alike = sum_graph(Concatenate, relu=False)
     assert separate(alike) == alike
 
 
@@ -187,21 +184,21 @@ def test_weights_come_back_from_the_fake_quantized_model(converted: Compiled) ->
     graph = converted.quantized.graph
     back = tuned_graph(graph, converted.quantized.model)
     for before, after in zip(graph.weighted, back.weighted, strict=True):
-        assert before.weights.keys() == after.weights.keys()
-        for name, values in before.weights.items():
-            np.testing.assert_array_equal(values, after.weights[name])
+        np.testing.assert_array_equal(before.kernel, after.kernel)
+        assert (before.bias is None) == (after.bias is None)
+        if before.bias is not None:
+            np.testing.assert_array_equal(before.bias, after.bias)
 
 
 @pytest.mark.parametrize("high", [6.0, 6.5, 7.3, 9.0])
 def test_no_product_of_two_codes_lies_between_two_codes_of_the_result(high: float) -> None:
     """There the engines round differently: to even before the zero point is added, or after."""
     limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, high)}
-    ranges = share_ranges(
-        sum_graph("Multiply", relu=False), limits, {"input": Range(1 / 255, -128)}
-    )
+    ranges = share_ranges(sum_graph(Multiply, relu=False), limits, {"input": Range(1 / 255, -128)})
     ratio = ranges["a"].scale * ranges["b"].scale / ranges["meet"].scale
-    codes = np.arange(-255, 256)
-    assert np.abs(np.multiply.outer(codes, codes) * ratio % 1 - 0.5).min() > 1e-5
+    codes = np.arange(256)
+    products = np.multiply.outer(codes, codes) * ratio
+    assert np.abs(products[products < 256] % 1 - 0.5).min() > 255 * 3 * 2.0**-24
 
 
 def of_equal_biases() -> keras.Model:
@@ -219,12 +216,6 @@ def test_equal_biases_are_rounded_each_in_the_steps_of_its_channel() -> None:
     (product,) = (product for product in found.products if product.layer == "conv")
     steps = product.weight_scale * product.input[0]
     np.testing.assert_allclose(product.bias * steps, 0.5, rtol=1e-3)
-
-
-def test_a_bias_that_the_converter_got_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(np, "nextafter", lambda bias, _: bias)
-    with pytest.raises(ConversionError, match=r"`conv`: a bias in the TFLite file is .* steps off"):
-        compiled(of_equal_biases())
 
 
 def test_weights_near_zero_are_rounded_once() -> None:

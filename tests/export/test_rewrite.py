@@ -121,7 +121,7 @@ NEEDED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
 
 def all_kinds(graph: Graph) -> list[tuple[Any, ...]]:
     return [
-        (node.kind, node.config.get("dilation_rate"), node.kernel.shape)
+        (node.kind, getattr(node, "dilation_rate", None), node.kernel.shape)
         if node in graph.weighted
         else (node.kind,)
         for node in graph.layers

@@ -173,9 +173,15 @@ def images(tmp_path: Path, pixels: NDArray[np.uint8]) -> Path:
 
 @pytest.fixture(scope="session")
 def child() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs Python in a fresh interpreter, warnings being errors there too."""
+    """Runs Python in a fresh interpreter, warnings being errors there too.
+
+    A `PYTHONPATH` that is given comes before the one that there is.
+    """
 
     def run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        if "PYTHONPATH" in environment and "PYTHONPATH" in os.environ:
+            path = environment["PYTHONPATH"], os.environ["PYTHONPATH"]
+            environment["PYTHONPATH"] = os.pathsep.join(path)
         return subprocess.run(
             [sys.executable, "-W", "error", *map(str, words)],
             capture_output=True,

@@ -189,7 +189,8 @@ def test_huge_manifest(bundle, tmp_path, zipped, folder):
     ("field", "value", "message"),
     [
         ("sha256", "0" * 64, "variants[0].sha256: model.int8.tflite does not match"),
-        ("size_bytes", 1 << 30, "variants[0].size_bytes: expected 1073741824, got "),
+        ("size_bytes", 1 << 29, "variants[0].size_bytes: expected 536870912, got "),
+        ("size_bytes", 1 << 30, "variants[0].size_bytes: expected at most 1073741824 in all"),
         ("size_bytes", 10, "model.int8.tflite: expected at most 10 bytes, got "),
     ],
 )
@@ -206,7 +207,7 @@ def test_file_outside(forge, name: str):
 
 
 def test_future_version(forge):
-    path = forge(edit=lambda tree: tree.update(format_version=2, novelty=1))
+    path = forge(edit=lambda tree: tree.update(format_version=3, novelty=1))
     assert "upgrade with: pip install --upgrade tinsmith-runtime" in _refusal(path)
 
 
@@ -238,7 +239,7 @@ def test_symlink_in_a_folder(folder, tmp_path, name: str):
     (folder / name).rename(tmp_path / "elsewhere")
     assert f"{name}: expected a file in the bundle's folder" in _refusal(folder)
     (folder / name).symlink_to(tmp_path / "elsewhere")
-    assert f"{name}: expected a file in the bundle's folder" in _refusal(folder)
+    assert f"{name}: expected a file, found a link" in _refusal(folder)
 
 
 def test_symlink_to_a_bundle(tiny, tmp_path, bundle):
@@ -255,8 +256,8 @@ def test_nothing_there(tmp_path):
 
 def test_neither_file_nor_folder(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    assert "expected a file or a folder" in _refusal(tmp_path / "pipe")
-    assert "expected a file or a folder" in _refusal(Path("/dev/zero"))
+    assert "expected a file, found a pipe" in _refusal(tmp_path / "pipe")
+    assert "expected a file, found a device" in _refusal(Path("/dev/zero"))
     assert "cannot be read: File name too long" in _refusal(tmp_path / ("x" * 300))
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from tinsmith_runtime import BundleError, load
 from tinsmith_runtime.command import main
+from tinsmith_runtime.lock import LOCK
 
 # Runs the command, and dies without a word before the file-system step of that number.
 DRIVER = """
@@ -29,13 +30,13 @@ def counted(step):
             os.kill(os.getpid(), signal.SIGKILL)
         return step(*words, **options)
     return run
-import tinsmith_runtime.install as install
-proven = install.require_passed
-def require_passed(results):
-    proven(results)
-    for name in ("mkdir", "open", "write", "fsync", "replace", "rename", "unlink", "close"):
+import tinsmith_runtime.lock as lock
+acquire = lock._acquire
+def acquired(*words):
+    acquire(*words)
+    for name in ("open", "write", "fsync", "replace", "rename", "unlink", "close"):
         setattr(os, name, counted(getattr(os, name)))
-install.require_passed = require_passed
+lock._acquire = acquired
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -72,7 +73,7 @@ def _record(folder: Path) -> tuple[str, str | None]:
 
 
 def _snapshot(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != LOCK}
 
 
 def _installed(home: Path, *bundles: Path) -> None:
@@ -102,6 +103,8 @@ def test_install_and_rollback(make, home, capsys):
         "changed": True,
         "current": _digest(third),
         "previous": _digest(second),
+        "on_trial": False,
+        "warnings": [],
     }
     assert _seed(home) == 3
 
@@ -216,6 +219,9 @@ def test_misuse(tiny, home, tmp_path, capsys, one_line):
         (["--rollback", tmp_path / "none"], "none: expected an installed folder"),
         (["--rollback", tmp_path / "file"], "file: expected an installed folder"),
         (["--rollback", tiny, home], "expected FOLDER alone"),
+        (["--rollback", "--confirm", home], "--confirm does not go with --rollback"),
+        (["--wait", "nan", tiny, home], "--wait: expected 0 seconds or more, got nan"),
+        (["--wait", "-1", tiny, home], "--wait: expected 0 seconds or more, got -1"),
         ([home], "expected BUNDLE FOLDER, or --rollback FOLDER"),
     ):
         assert main(["install", *map(str, words)]) == 2
@@ -229,14 +235,14 @@ def test_no_permission(child, tiny, tmp_path, mode: int, one_line):
     parent.mkdir(mode)
     script = f"""
 import os, sys
-from tinsmith_runtime import subcommands
+import tinsmith_runtime.install as module
 from tinsmith_runtime.command import main
-real = subcommands.install
-def install(*words):
+real = module.install
+def install(*words, **options):
     if os.geteuid() == 0:  # root may do anything
         os.setuid(65534)
-    return real(*words)
-subcommands.install = install
+    return real(*words, **options)
+module.install = install
 sys.exit(main(["install", {str(tiny)!r}, {str(parent / "digits")!r}]))"""
     done = child("-c", script)
     assert done.returncode == 2, done.stderr
@@ -244,22 +250,19 @@ sys.exit(main(["install", {str(tiny)!r}, {str(parent / "digits")!r}]))"""
 
 
 @pytest.mark.not_on_a_board(reason="takes minutes there: 30 processes are killed")
-@pytest.mark.parametrize("what", ["first install", "install", "rollback"])
+@pytest.mark.parametrize("what", ["first install", "install"])
 def test_killed_at_every_step(what: str, make, child, tmp_path):
     first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
     old: tuple[int, str, str | None] | None = (2, _digest(second), _digest(first))
     new: tuple[int, str, str | None] = (3, _digest(third), _digest(second))
     if what == "first install":
         old, new = None, (3, _digest(third), None)
-    if what == "rollback":
-        new = (1, _digest(first), _digest(second))
     seen = set()
     for step in range(100):
         home = tmp_path / f"digits{step}"
         if old:
             _installed(home, first, second)
-        words = ["--rollback", home] if what == "rollback" else [third, home]
-        done = child("-c", DRIVER, step, "install", *words)
+        done = child("-c", DRIVER, step, "install", third, home)
         if old or (home / "installed.json").exists():
             state = (_seed(home), *_record(home))
             assert state in (old, new)
@@ -270,7 +273,7 @@ def test_killed_at_every_step(what: str, make, child, tmp_path):
         current = _record(home)[0] if (home / "installed.json").exists() else None
         _installed(home, fourth)
         assert _record(home) == (_digest(fourth), current)
-        assert len(list(home.iterdir())) == (3 if current else 2), "left-overs"
+        assert len(_snapshot(home)) == (3 if current else 2), "left-overs"
     assert step >= 6, "the driver counts no steps"
     assert seen == {state for state in (old, new) if state}
 
@@ -341,11 +344,22 @@ class Disk:
             yield {name: self._data(number) for name, number in names.items()}
 
 
-@pytest.mark.parametrize("what", ["first install", "install", "rollback"])
+@pytest.mark.parametrize("what", ["first install", "install", "rollback", "boot", "confirm"])
 def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
     first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
     home, seen = tmp_path / "digits", {}
-    if what != "first install":
+    words, seeds = {
+        "first install": (["install", third, home], {3}),
+        "install": (["install", third, home], {2, 3}),
+        "rollback": (["install", "--rollback", home], {1, 2}),
+        "boot": (["boot", home], {1, 2}),
+        "confirm": (["confirm", home], {2}),
+    }[what]
+    if what in ("boot", "confirm"):
+        _installed(home, first)
+        assert main(["install", "--confirm", str(second), str(home)]) == 0
+        assert main(["boot", str(home)]) == 0
+    elif what != "first install":
         _installed(home, first, second)
     disk = Disk(home)
 
@@ -366,7 +380,7 @@ def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         for name in ("fsync", "replace", "unlink"):
             patch.setattr(os, name, noted(getattr(os, name)))
-        _installed(home, *(["--rollback"] if what == "rollback" else [third]))
+        assert main([str(word) for word in words]) == 0
     for number, state in enumerate(seen.values()):
         cut = tmp_path / f"cut{number}"
         cut.mkdir()
@@ -376,13 +390,11 @@ def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
             with pytest.raises(BundleError, match="expected a file in the bundle's folder"):
                 load(cut)
         else:
-            assert (
-                _seed(cut) in {"first install": (3,), "install": (2, 3), "rollback": (1, 2)}[what]
-            )
+            assert _seed(cut) in seeds
         _installed(cut, fourth)
         assert _seed(cut) == 4
         assert all(
-            re.fullmatch(r"[0-9a-f]{64}\.tin|installed\.json", p.name) for p in cut.iterdir()
+            re.fullmatch(r"[0-9a-f]{64}\.tin|installed\.json", name) for name in _snapshot(cut)
         )
     assert len(seen) >= 4
 

@@ -1,13 +1,15 @@
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinsmith_runtime import Bundle, BundleError
+from tinsmith_runtime import Bundle, BundleError, load, read_bundle
 from tinsmith_runtime.manifest import (
     FORMAT_VERSION,
     Golden,
@@ -25,6 +27,8 @@ from tinsmith_runtime.manifest import (
     parse_manifest,
 )
 
+DATA = Path(__file__).parents[1] / "data"
+
 # A machine that others use too may be slow for a moment: that is no failure.
 patient = settings(deadline=None)
 
@@ -36,6 +40,17 @@ digest = st.text("0123456789abcdef", min_size=64, max_size=64)
 scale = st.floats(1e-30, 1e29)
 zero_point = st.integers(-128, 127)
 size = st.integers(1, 400)
+
+
+@pytest.fixture
+def reseal() -> Callable[[bytes], bytes]:
+    """Gives a manifest that was changed the hash that its last seal must have."""
+
+    def write(data: bytes) -> bytes:
+        text, seal, _ = data.rpartition(b',\n "manifest_sha256":')
+        return b'%s%s "%s"\n}\n' % (text, seal, hashlib.sha256(text).hexdigest().encode())
+
+    return write
 
 
 def parities(different: int, enters: tuple[str, int] | None, *rest: Any) -> Parity:
@@ -116,6 +131,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         golden=Golden(names[0], draw(count), draw(digest), draw(count)),
         layers=tuple(draw(st.lists(layer, max_size=3))),
         training=Training(draw(text), draw(digest), draw(text), draw(text), draw(whole), 0),
+        release=draw(st.integers(0, 2**31 - 1)),
         quality=Quality(
             tuple(draw(st.lists(rung, max_size=3))),
             draw(parity),
@@ -277,6 +293,9 @@ def test_any_field_with_any_value(
             1,
             "quality.parity_random.enters_lsb: expected null exactly where enters_at is, got 1",
         ),
+        ("release", -1, "release: expected 0 to 2147483647, got -1"),
+        ("release", 1 << 31, "release: expected 0 to 2147483647, got 2147483648"),
+        ("release", True, "release: expected a whole number, got True"),
         ("layers.0.weight_bits", 4, "layers[0].weight_bits: expected 7, 8 or 32, got 4"),
     ],
 )
@@ -306,7 +325,7 @@ def test_bundles_from_before_there_were_features(bundle: Bundle, seal: Callable[
     assert manifest == bundle.manifest
 
 
-@pytest.mark.parametrize("version", [2, 99, 0, "1", 1.0, True, None, [[]], 10**4000])
+@pytest.mark.parametrize("version", [3, 99, 0, -1, "1", 1.0, True, None, [[]], 10**4000])
 def test_other_version_says_to_upgrade(
     bundle: Bundle, seal: Callable[[Any], bytes], version: object
 ):
@@ -341,6 +360,46 @@ def test_changed_after_it_was_written(bundle: Bundle):
     for changed in (data.replace(b'"zero"', b'"nine"'), data + b" ", data.replace(b"\n", b"")):
         with pytest.raises(BundleError, match="the manifest was changed after it was written"):
             parse_manifest(changed)
+
+
+def test_version_1_goes_on_loading(bundle: Bundle, seal: Callable[[Any], bytes]):
+    tree = json.loads(bundle.files["manifest.json"])
+    assert (tree["format_version"], tree.pop("release")) == (2, 0)
+    assert parse_manifest(seal(tree)) == bundle.manifest
+    tree["format_version"] = 1
+    manifest = parse_manifest(seal(tree))
+    assert manifest == replace(bundle.manifest, format_version=1)
+    assert parse_manifest(dump_manifest(manifest)) == bundle.manifest
+    with pytest.raises(BundleError, match="'release': unknown field in format version 1"):
+        parse_manifest(seal({**tree, "release": 0}))
+
+
+@pytest.mark.parametrize("name", ["tiny.tin", "pair.tin", "mixed.tin"])
+def test_files_of_version_1(name: str):
+    old = read_bundle(DATA / "version1" / name)
+    new = read_bundle(DATA / name)
+    assert json.loads(old.files["manifest.json"])["format_version"] == 1
+    assert new.manifest == replace(old.manifest, format_version=2)
+    with load(DATA / "version1" / name) as model:
+        assert all(not result.mismatch for result in model.selftest())
+
+
+def test_a_key_twice(bundle: Bundle, reseal: Callable[[bytes], bytes]):
+    """Of two values, another reader may take the other one."""
+    data = dump_manifest(bundle.manifest)
+    assert parse_manifest(reseal(data)) == bundle.manifest
+    for key in ("format_version", "release", "scale", "equal", "weight_bits"):
+        name = f'"{key}": '.encode()
+        assert name in data
+        with pytest.raises(BundleError, match=f"'{key}': expected every key once"):
+            parse_manifest(reseal(data.replace(name, name + b"1, " + name, 1)))
+
+
+def test_a_second_seal(bundle: Bundle, reseal: Callable[[bytes], bytes]):
+    """The end of a sealed manifest, sealed again, would be two hashes, both of them right."""
+    data = dump_manifest(bundle.manifest)
+    with pytest.raises(BundleError, match="'manifest_sha256': expected every key once"):
+        parse_manifest(reseal(data.removesuffix(b"\n}\n") + b',\n "manifest_sha256": ""\n}\n'))
 
 
 def test_dump_of_a_wrong_manifest_is_refused(bundle: Bundle):

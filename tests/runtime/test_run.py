@@ -204,7 +204,7 @@ def test_bad_features_among_good_ones(features, bundle, reals, tmp_path, capsys)
         "b.npz: expected one array or one named x, got ['u', 'v']",
         "c.npy: expected shape (N, 8, 8, 1), got (32, 8, 8)",
         "d.csv: expected CSV, .npy or .npz: 'utf-8' codec",
-        "e.npz: expected an .npz file of plain arrays: Object arrays",
+        "e.npz: expected an .npz file of plain arrays: x: it holds Python objects",
         "f.npz: expected an .npz file of plain arrays: ",
         "none.csv: no such file",
     ]

@@ -1,22 +1,28 @@
 """`tinsmith train` as a person meets it: files, words, Ctrl-C, mistakes."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tinsmith_runtime.command import main
-from tinsmith_train import Dataset, TrainResult, train
+from tinsmith_runtime.errors import TinsmithError, UsageError
+from tinsmith_train import Dataset, Progress, RunFolderError, TrainResult, train
 from tinsmith_train.noise import import_tensorflow
 
 import_tensorflow()
 
 import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
+from tensorflow.python.framework.config import is_op_determinism_enabled  # noqa: E402
 
 RUN_FILES = ["confusion.png", "curves.png", "digits.png", "history.json", "model.keras"]
 
@@ -105,24 +111,74 @@ def test_files_of_an_earlier_run_are_replaced_and_others_kept(
     ("words", "message"),
     [
         (["--model", "resnet"], "unknown model `resnet`: expected cnn, lenet, mlp, softmax"),
-        (["--epochs", "0"], "expected epochs of at least 1, got 0"),
-        (["--epochs", "-3"], "expected epochs of at least 1, got -3"),
-        (["--batch-size", "0"], "expected batch size of at least 1, got 0"),
-        (["--learning-rate", "0"], "expected a learning rate above 0, got 0.0"),
-        (["--learning-rate", "nan"], "expected a learning rate above 0, got nan"),
-        (["--seed", "-1"], "expected seed of at least 0, got -1"),
-        (["--seed", str(2**32)], "expected a seed below 2**32"),
+        (["--epochs", "0"], "epochs: expected a whole number from 1 to 2147483647, got 0"),
+        (["--epochs", "-3"], "epochs: expected a whole number from 1 to 2147483647, got -3"),
+        (["--epochs", str(2**31)], "epochs: expected a whole number from 1 to 2147483647, got 214"),
+        (["--batch-size", "0"], "batch_size: expected a whole number from 1"),
+        (["--batch-size", "9" * 30], "batch_size: expected a whole number from 1"),
+        (["--learning-rate", "0"], "learning_rate: expected a number from 1e-30 to 1e+30, got 0.0"),
+        (["--learning-rate", "-1"], "learning_rate: expected a number from 1e-30"),
+        (["--learning-rate", "nan"], "learning_rate: expected a number from 1e-30"),
+        (["--learning-rate", "inf"], "learning_rate: expected a number from 1e-30"),
+        (["--seed", "-1"], "seed: expected a whole number from 0 to 4294967295, got -1"),
+        (["--seed", str(2**32)], "seed: expected a whole number from 0 to 4294967295, got 4"),
     ],
 )
 def test_bad_options_are_one_line(
     words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = ["--out", str(tmp_path / "run"), "--quiet"]
-    assert main(["train", "--dataset", "digits", *out, *words]) == 2
+    # What is said of a number is said before the data is looked for.
+    assert main(["train", "--dataset", "none.npz", *out, *words]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"epochs": 1.0}, {"epochs": True}, {"batch_size": "8"}, {"seed": None}]
+)
+def test_a_program_that_gives_no_number(
+    wrong: dict[str, Any], digits: Dataset, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"{next(iter(wrong))}: expected a whole number"):
+        train("softmax", digits, tmp_path / "run", **wrong)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_comes_to_nothing_is_no_model(digits: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(TinsmithError, match=r"loss is nan.*--learning-rate below 1e"):
+        train("mlp", digits, tmp_path / "run", epochs=2, learning_rate=1e30)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_program_that_trains_keeps_its_seeds_and_settings(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    def drawn(between: Callable[[], object]) -> list[float]:
+        random.seed(3)
+        np.random.seed(3)
+        tf.random.set_seed(3)
+        before = [random.random(), np.random.rand(), float(tf.random.uniform([]))]
+        between()
+        return [*before, random.random(), np.random.rand(), float(tf.random.uniform([]))]
+
+    def work() -> None:
+        train("softmax", digits, tmp_path, epochs=1, seed=9)
+
+    tf.config.run_functions_eagerly(True)
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        assert drawn(work) == drawn(lambda: None)
+        assert tf.config.functions_run_eagerly()
+        assert keras.mixed_precision.global_policy().name == "mixed_float16"
+    finally:
+        tf.config.run_functions_eagerly(False)
+        keras.mixed_precision.set_global_policy("float32")
+    assert not is_op_determinism_enabled()
+    model = keras.models.load_model(tmp_path / "model.keras")
+    assert {layer.dtype_policy.name for layer in model.layers} == {"float32"}
 
 
 def test_a_file_in_the_way_is_found_before_training(
@@ -134,12 +190,30 @@ def test_a_file_in_the_way_is_found_before_training(
         assert f"{tmp_path / 'file'} is a file, not a folder" in capsys.readouterr().err
 
 
-def test_a_folder_in_a_files_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_in_a_files_way(
+    tmp_path: Path, digits: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "model.keras" / "x").mkdir(parents=True)
-    words = ["train", "--model", "softmax", "--dataset", "digits", "--epochs", "1", "--quiet"]
-    assert main([*words, "--out", str(tmp_path)]) == 1
-    assert f"cannot write to {tmp_path}" in capsys.readouterr().err
-    assert not list(tmp_path.glob(".partial-*"))
+    assert main(["train", "--dataset", "none.npz", "--quiet", "--out", str(tmp_path)]) == 2
+    assert "model.keras: cannot be written: expected a file" in capsys.readouterr().err
+
+    class Meddler(Progress):
+        def stop(self) -> None:
+            (tmp_path / "run" / "digits.png" / "x").mkdir(parents=True, exist_ok=True)
+
+    with pytest.raises(RunFolderError, match="cannot write to"):
+        train("softmax", digits, tmp_path / "run", epochs=1, progress=Meddler())
+    assert not list(tmp_path.rglob(".*"))
+
+
+@pytest.mark.parametrize("out", ["/dev/null", "/dev/null/run", "/sys/run", "r" * 300])
+def test_a_place_that_cannot_be_written_is_found_before_training(
+    out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--dataset", "none.npz", "--out", out]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert out in said.err
 
 
 def interrupted(out: Path, model: str, at: str) -> tuple[int, str, str]:

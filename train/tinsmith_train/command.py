@@ -8,10 +8,11 @@ from pathlib import Path
 from tinsmith_train.dataset import load_dataset
 from tinsmith_train.demo import demo
 from tinsmith_train.logbook import Progress
+from tinsmith_train.noise import results_alone
 from tinsmith_train.recipe import RECIPES, find_recipe
 from tinsmith_train.runfolder import TrainResult, check_writable, describe
 from tinsmith_train.terminal import TerminalProgress
-from tinsmith_train.training import train
+from tinsmith_train.training import check_numbers, train
 
 
 def configure_train(parser: argparse.ArgumentParser) -> None:
@@ -73,22 +74,25 @@ def _add_loudness(parser: argparse.ArgumentParser) -> None:
 
 def _run_train(arguments: argparse.Namespace) -> int:
     find_recipe(arguments.model)
+    # Before the data is read.
+    check_numbers(arguments.epochs, arguments.batch_size, arguments.learning_rate, arguments.seed)
     out = arguments.out or Path("runs", arguments.model)
     check_writable(out)
-    dataset = load_dataset(arguments.dataset, arguments.data_dir)
     progress = Progress() if arguments.quiet else TerminalProgress()
-    progress.note(f"training {arguments.model} on {dataset.name}; Ctrl-C keeps the best epoch")
-    result = train(
-        arguments.model,
-        dataset,
-        out,
-        epochs=arguments.epochs,
-        batch_size=arguments.batch_size,
-        learning_rate=arguments.learning_rate,
-        seed=arguments.seed,
-        progress=progress,
-        verbose=arguments.verbose,
-    )
+    with results_alone():
+        dataset = load_dataset(arguments.dataset, arguments.data_dir)
+        progress.note(f"training {arguments.model} on {dataset.name}; Ctrl-C keeps the best epoch")
+        result = train(
+            arguments.model,
+            dataset,
+            out,
+            epochs=arguments.epochs,
+            batch_size=arguments.batch_size,
+            learning_rate=arguments.learning_rate,
+            seed=arguments.seed,
+            progress=progress,
+            verbose=arguments.verbose,
+        )
     if result.stopped:
         print(
             f"tinsmith: stopped after {len(result.epochs)} epochs: kept the best, "
@@ -117,6 +121,7 @@ def _say(result: TrainResult) -> str:
 
 
 def _run_demo(arguments: argparse.Namespace) -> int:
+    check_numbers(arguments.epochs, None, None, arguments.seed)  # before the data is read
     return demo(
         arguments.out,
         dataset=arguments.dataset,

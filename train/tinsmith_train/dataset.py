@@ -24,10 +24,11 @@ from tinsmith_runtime.errors import UsageError
 from tinsmith_train.digits import load_digits
 from tinsmith_train.errors import DatasetError
 from tinsmith_train.mnist import load_mnist
-from tinsmith_train.named import import_named
-from tinsmith_train.npz import read_npz
+from tinsmith_train.named import current_folder, import_named
+from tinsmith_train.npz import class_names, read_npz
 
 _DIGITS = tuple("0123456789")
+_MAX_CLASSES = 100_000  # where they have no names: one wrong label would make millions of classes
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -88,7 +89,7 @@ def load_dataset(spec: str, data_dir: Path | None = None) -> Dataset:
 
 def _load_npz(path: Path) -> Dataset:
     arrays = read_npz(path, _NPZ_KEYS)
-    labels = arrays["labels"].tolist() if "labels" in arrays else None
+    labels = class_names(path, arrays["labels"]) if "labels" in arrays else None
     return _check(path.stem, labels, *(arrays[key] for key in _NPZ_KEYS))
 
 
@@ -98,8 +99,9 @@ def _call(spec: str) -> Dataset:
     except UsageError as error:
         raise DatasetError(f"dataset {error}") from error
     try:
-        returned = function()
-    except Exception as error:
+        with current_folder():
+            returned = function()
+    except (Exception, SystemExit) as error:
         raise DatasetError(f"dataset `{spec}` raised {type(error).__name__}: {error}") from error
     if isinstance(returned, Dataset):
         returned = (returned.x_train, returned.y_train), (returned.x_test, returned.y_test)
@@ -129,7 +131,13 @@ def _check(
         )
     _check_labels(name, "y_train", y_train, len(x_train))
     _check_labels(name, "y_test", y_test, len(x_test))
-    names = tuple(map(str, range(int(y_train.max()) + 1) if labels is None else labels))
+    if labels is None:
+        if y_train.max() >= _MAX_CLASSES:
+            raise DatasetError(
+                f"{name}: y_train: expected labels below {_MAX_CLASSES}, got {y_train.max()}"
+            )
+        labels = range(int(y_train.max()) + 1)
+    names = tuple(map(str, labels))
     for key, y in (("y_train", y_train), ("y_test", y_test)):
         low, high = int(y.min()), int(y.max())
         if low < 0 or high >= len(names):

@@ -10,6 +10,7 @@ The format allows other element types; MNIST uses none of them, and they are ref
 """
 
 import gzip
+import io
 import math
 import zlib
 from pathlib import Path
@@ -17,10 +18,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_runtime.files import read_regular
 from tinsmith_train.errors import DatasetError
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
+_MAX_BYTES = 1 << 26  # MNIST's largest file takes 47 million
 # What a magic number means to a person who put the wrong file in the wrong place.
 _MEANING = {0x0801: "labels", 0x0803: "images"}
 
@@ -73,13 +76,16 @@ def read_idx(path: Path, ndim: int) -> NDArray[np.uint8]:
         DatasetError: as `decode_idx`, or the file cannot be read or decompressed.
     """
     try:
-        data = path.read_bytes()
+        data = read_regular(path, _MAX_BYTES)
         if data.startswith(_GZIP_MAGIC):
-            data = gzip.decompress(data)
+            with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+                data = stream.read(_MAX_BYTES + 1)
     except (EOFError, zlib.error) as error:
         raise DatasetError(f"{path}: truncated or damaged gzip file: {error}") from error
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if len(data) > _MAX_BYTES:
+        raise DatasetError(f"{path}: expected at most {_MAX_BYTES} bytes, unpacked, got more")
     return decode_idx(data, ndim, str(path))
 
 

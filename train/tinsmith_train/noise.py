@@ -1,4 +1,4 @@
-"""TensorFlow's chatter on standard error, and how to have none of it."""
+"""What TensorFlow and others print, and how to have none of it among the results."""
 
 import contextlib
 import logging
@@ -16,7 +16,9 @@ def import_tensorflow(verbose: bool = False) -> None:
     """Imports TensorFlow and Keras without a word of what their C++ side logs.
 
     The first call decides: one made on the way to a download does not hush what `--verbose`
-    asked for.
+    asked for. It leaves `TF_CPP_MIN_LOG_LEVEL` in the environment, unless it is there already, for
+    TensorFlow's libraries read it when each of them is loaded: nothing else that this package sets
+    stays set.
 
     Args:
         verbose: let it all through instead.
@@ -44,3 +46,22 @@ def silence() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+@contextlib.contextmanager
+def results_alone() -> Iterator[None]:
+    """Sends what anybody prints meanwhile, Python or not, to standard error.
+
+    A command prints its results afterwards, and standard output holds nothing else: a user's own
+    function, a library, or its C++ side may print whatever they like.
+    """
+    with contextlib.ExitStack() as stack:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        with contextlib.suppress(OSError):  # a daemon may have closed either
+            saved = os.dup(1)
+            stack.callback(os.close, saved)
+            os.dup2(2, 1)
+            stack.callback(os.dup2, saved, 1)
+        yield

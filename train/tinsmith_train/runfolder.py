@@ -11,7 +11,6 @@
 
 import contextlib
 import json
-import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,9 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.files import require_writable
 from tinsmith_train.dataset import Dataset
 from tinsmith_train.errors import RunFolderError
 from tinsmith_train.logbook import Epoch
+
+FILES = ("model.keras", "history.json", "curves.png", "confusion.png", "digits.png")
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,19 @@ def check_writable(out: Path) -> None:
     """Finds out before training, not after it, that `out` cannot be a folder.
 
     Raises:
-        UsageError: `out` or a part of its path is a file, or may not be written to.
+        UsageError: `out` or a part of its path is a file, may not be written to, or a folder is
+            where one of the run's files goes.
     """
-    there = next(path for path in (out, *out.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise UsageError(f"cannot write to {out}: {there} is a file, not a folder")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UsageError(f"cannot write to {out}: no permission in {there}")
+    way = [out.absolute(), *out.absolute().parents]
+    try:
+        there = next(path for path in way if path.exists())
+        if not there.is_dir():
+            raise UsageError(f"cannot write to {out}: {there} is a file, not a folder")
+    except OSError as error:
+        raise UsageError(f"cannot write to {out}: {error.strerror or error}") from error
+    whole = there == way[0]
+    for path in [out / name for name in FILES] if whole else [way[way.index(there) - 1]]:
+        require_writable(path)
 
 
 def write_run_folder(

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train.dataset import Dataset
 from tinsmith_train.errors import StoppedError
+from tinsmith_train.isolation import deterministic, isolated
+from tinsmith_train.limits import MAX_SEED, require_real, require_whole
 from tinsmith_train.logbook import Logbook, Progress
 from tinsmith_train.noise import import_tensorflow
-from tinsmith_train.recipe import find_recipe
+from tinsmith_train.recipe import Recipe, find_recipe
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
+
+# What float32 can hold, and more than any optimizer has a use for.
+_LEAST_RATE, _MOST_RATE = 1e-30, 1e30
 
 
 def train(
@@ -30,7 +35,8 @@ def train(
 ) -> TrainResult:
     """Trains a model and writes its run folder.
 
-    The same seed on the same machine gives the same weights. The best epoch is the one that is
+    The same seed on the same machine gives the same weights; seeds and settings of the caller's
+    program are afterwards what they were. The best epoch is the one that is
     right most often on training images held back (`softmax` holds none back: on all of them); the
     test images are looked at once, when that is settled. Ctrl-C ends training early and keeps the
     best epoch so far.
@@ -49,30 +55,42 @@ def train(
     Raises:
         UsageError: no such model, a number out of range, images the model cannot take, or no
             folder can be where `out` is.
+        TinsmithError: the loss came to NaN or infinity; nothing has been written.
         StoppedError: Ctrl-C before the first epoch was over; nothing has been written.
         RunFolderError: the run folder cannot be written.
     """
     recipe = find_recipe(model)
     epochs = recipe.epochs_for(len(dataset.x_train)) if epochs is None else epochs
     batch_size = recipe.batch_size if batch_size is None else batch_size
-    if learning_rate is not None:
-        recipe = replace(recipe, learning_rate=learning_rate)
-    _check_numbers(epochs, batch_size, recipe.learning_rate, seed)
+    rate = recipe.learning_rate if learning_rate is None else learning_rate
+    check_numbers(epochs, batch_size, rate, seed)
     if len(dataset.x_train) < 2:
         raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
     check_writable(out)
     import_tensorflow(verbose)
     import keras
-    import tensorflow as tf
 
+    with isolated(seed, keras), deterministic():
+        recipe = replace(recipe, learning_rate=rate)
+        return _train(model, dataset, out, recipe, epochs, batch_size, seed, progress or Progress())
+
+
+def _train(
+    model: str,
+    dataset: Dataset,
+    out: Path,
+    recipe: Recipe,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    progress: Progress,
+) -> TrainResult:
     from tinsmith_train.fit import fit
     from tinsmith_train.models import build_model, count_macs
     from tinsmith_train.softmax import fit_softmax
 
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
     net = build_model(model, dataset.x_train.shape[1:], len(dataset.labels))
-    logbook = Logbook(progress or Progress())
+    logbook = Logbook(progress)
     started = time.perf_counter()
     stopped = False
     try:
@@ -87,6 +105,11 @@ def train(
     if logbook.best is None:
         raise StoppedError("stopped before the first epoch was over: nothing is written")
     best, weights = logbook.best
+    if not math.isfinite(best.loss):
+        raise TinsmithError(
+            f"training came to nothing: the loss is {best.loss} in the best epoch, {best.number}: "
+            f"try a --learning-rate below {recipe.learning_rate:g}; nothing is written"
+        )
     net.set_weights(weights)
     probabilities = net.predict(dataset.x_test.astype(np.float32) / 255, batch_size=500, verbose=0)
     result = TrainResult(
@@ -109,15 +132,17 @@ def train(
     return result
 
 
-def _check_numbers(epochs: int, batch_size: int, learning_rate: float, seed: int) -> None:
-    for name, value, least in (
-        ("epochs", epochs, 1),
-        ("batch size", batch_size, 1),
-        ("seed", seed, 0),
-    ):
-        if value < least:
-            raise UsageError(f"expected {name} of at least {least}, got {value}")
-    if seed >= 2**32:
-        raise UsageError(f"expected a seed below 2**32, got {seed}")
-    if not 0 < learning_rate < math.inf:
-        raise UsageError(f"expected a learning rate above 0, got {learning_rate}")
+def check_numbers(
+    epochs: int | None, batch_size: int | None, learning_rate: float | None, seed: int
+) -> None:
+    """Checks what a user may say of training; `None` is the recipe's own.
+
+    Raises:
+        UsageError: a number is none or out of range; the message begins with its name.
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value is not None:
+            require_whole(name, value, 1)
+    require_whole("seed", seed, 0, MAX_SEED)
+    if learning_rate is not None:
+        require_real("learning_rate", learning_rate, _LEAST_RATE, _MOST_RATE)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.graphdef import require_small_constants
 from tinsmith_export.savedmodel import SavedModel, scope_of
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train.noise import silence
@@ -86,7 +87,7 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
         input_shape: without the batch, for a model with one input that takes several sizes.
 
     Raises:
-        TinsmithError: the model takes several sizes, and none is given.
+        TinsmithError: the model takes several sizes, and none is given, or a layer of it raises.
         UsageError: it takes another than the given one.
         UnsupportedLayerError: a size that only a run could tell.
     """
@@ -95,6 +96,7 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
     if isinstance(model, SavedModel):
         with silence():
             return _without_scope(_simplify(model, model.function(shapes), calls))
+    was_eager = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)  # a function that XLA compiles would stay closed
     try:
         with silence(), calls.watched(model):
@@ -102,8 +104,15 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
                 lambda *x: model(list(x) if len(x) > 1 else x[0], training=False),
                 [tf.TensorSpec(shape, tf.float32, name="input") for shape in shapes],
             )
+    except TinsmithError:
+        raise
+    except Exception as error:  # a layer of the user's own may raise anything
+        raise TinsmithError(
+            f"{model.name}: it cannot be called on inputs of shape "
+            f"{', '.join(str(shape) for shape in shapes)}: {type(error).__name__}: {error}"
+        ) from error
     finally:
-        tf.config.run_functions_eagerly(False)
+        tf.config.run_functions_eagerly(was_eager)
     with silence():
         return _simplify(model, function, calls)
 
@@ -271,6 +280,9 @@ def _simplify(model: Any, function: Any, calls: _Calls) -> Trace:
         operators.append(
             Operator(tensor, operation.type, layer, tuple(used), tuple(shape), settings)
         )
+    require_small_constants(
+        [graph.get_tensor_by_name(name).op for name in sorted(constants)], reached
+    )
     with tf.compat.v1.Session(graph=graph) as session:
         # They do not depend on the input's values, but what was a function may wait for it.
         nothing = {source: np.zeros(source.shape, np.float32) for source in sources}

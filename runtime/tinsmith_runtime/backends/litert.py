@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinsmith_runtime.backends.origin import raised_by
 from tinsmith_runtime.backends.protocol import (
+    NO_BATCH,
     SIGN_BIT,
     Backend,
     Operator,
@@ -18,7 +20,7 @@ from tinsmith_runtime.backends.protocol import (
 )
 from tinsmith_runtime.backends.registry import engine_package
 from tinsmith_runtime.batch import parts
-from tinsmith_runtime.errors import BackendError, BundleError
+from tinsmith_runtime.errors import BackendError, BundleError, printable
 from tinsmith_runtime.quiet import mute_stderr
 
 if TYPE_CHECKING:
@@ -29,14 +31,15 @@ if engine_package("litert") == "ai_edge_litert":
     from ai_edge_litert import __version__
     from ai_edge_litert.interpreter import Interpreter
 
-    _VERSION, _MAX_LSB = f"LiteRT {__version__}", 0
+    _VERSION, _MAX_LSB = printable(f"LiteRT {__version__}"), 0
 else:
     from tflite_runtime import __version__
     from tflite_runtime.interpreter import Interpreter
 
     # TFLite's older kernels, which round a sum in two steps where LiteRT's round it once.
-    _VERSION, _MAX_LSB = f"tflite_runtime {__version__}", 1
+    _VERSION, _MAX_LSB = printable(f"tflite_runtime {__version__}"), 1
 
+_PACKAGES = ("ai_edge_litert", "tflite_runtime")
 # Of shapes and the like, which say nothing of what an operator computes in.
 _INDICES = ("int32", "int64")
 
@@ -59,6 +62,8 @@ class LiteRtBackend(Backend):
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
         except (RuntimeError, ValueError) as error:
+            if not raised_by(error, *_PACKAGES):
+                raise
             raise BundleError(f"LiteRT refuses the model: {error}") from error
         require_tensors(len(inputs), len(outputs))
         self.version = _VERSION
@@ -67,7 +72,8 @@ class LiteRtBackend(Backend):
         self._sources: list[int] = [tensor["index"] for tensor in inputs]
         self._targets: list[int] = [tensor["index"] for tensor in outputs]
         self._index, self._several = self._sources[0], len(self._targets) > 1
-        self._buffer = np.empty(inputs[0]["shape"], np.uint8)
+        # Of the shape that the engine's inputs have, or of none while that is not sure.
+        self._buffer = NO_BATCH
 
     def run(self, batch: Arrays) -> Arrays:
         """See `Backend.run`."""
@@ -84,6 +90,8 @@ class LiteRtBackend(Backend):
                 interpreter.set_tensor(self._index, batch)
             interpreter.invoke()
         except (RuntimeError, ValueError) as error:
+            if not raised_by(error, *_PACKAGES):
+                raise
             raise BackendError(f"LiteRT refuses the batch: {error}") from error
         if self._several:
             return tuple(interpreter.get_tensor(index) for index in self._targets)
@@ -94,6 +102,8 @@ class LiteRtBackend(Backend):
         """Writes the inputs, after they were resized where there are more samples or fewer."""
         require_shapes(arrays, self.inputs)
         if arrays[0].shape != self._buffer.shape:
+            # Whatever interrupts this, the next call does it once more.
+            self._buffer = NO_BATCH
             for array, index in zip(arrays, self._sources, strict=True):
                 self._interpreter.resize_tensor_input(index, array.shape)
             self._interpreter.allocate_tensors()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
 
+from tinsmith_runtime.backends.origin import raised_by
 from tinsmith_runtime.backends.protocol import (
+    NO_BATCH,
     SIGN_BIT,
     Backend,
     Operator,
@@ -19,7 +22,8 @@ from tinsmith_runtime.backends.protocol import (
     unsigned,
 )
 from tinsmith_runtime.batch import count, each, numbered, parts, rows
-from tinsmith_runtime.errors import BackendError, BundleError
+from tinsmith_runtime.errors import BackendError, BundleError, printable
+from tinsmith_runtime.frozen import frozen_dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -33,8 +37,32 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(uint8)": np.dtype(np.int8),
     "tensor(float)": np.dtype(np.float32),
 }
+_PACKAGE = "onnxruntime"
+# What a session may read: the bytes that it is given, as ONNX. Weights that a model has in other
+# files, which its hash does not cover, are looked for in a folder that cannot be.
+_CONFIG = {
+    "session.model_external_initializers_file_folder_path": f"{os.devnull}/nowhere",
+    "session.load_model_format": "ONNX",
+}
 # How its profiler ends the name of a node's own time.
 _KERNEL = "_kernel_time"
+
+
+@frozen_dataclass(frozen=True)
+class _Bound:
+    """Memory of ours that the session reads and writes, for batches of one size.
+
+    It takes less time than `run` does. `source` and `target` are the first of each.
+    """
+
+    binding: Any
+    sources: tuple[Array, ...]
+    targets: tuple[Array, ...]
+    source: Array
+    target: Array
+
+
+_UNBOUND = _Bound(None, (), (), NO_BATCH, NO_BATCH)
 
 
 class OrtBackend(Backend):
@@ -47,52 +75,54 @@ class OrtBackend(Backend):
     def __init__(self, model: bytes, threads: int) -> None:
         session = _open(model, _options(threads))
         self._session, self._model, self._threads = session, model, threads
-        self.version = f"ONNX Runtime {onnxruntime.__version__}"
-        inputs, outputs = session.get_inputs(), session.get_outputs()
-        require_tensors(len(inputs), len(outputs))
-        self.inputs = _tensor_infos(inputs, "input", session)
-        self.outputs = _tensor_infos(outputs, "output", session)
-        self._bind(1)
-
-    def _bind(self, batch_size: int) -> None:
-        """Gives the session memory of ours to read and write, in less time than `run` takes."""
-        self._binding = self._session.io_binding()
-        self._sources = _reserve(self._binding.bind_input, self.inputs, batch_size)
-        self._targets = _reserve(self._binding.bind_output, self.outputs, batch_size)
-        self._source, self._target = self._sources[0], self._targets[0]
-        self._several = len(self._targets) > 1
+        self.version = printable(f"ONNX Runtime {onnxruntime.__version__}")
+        try:
+            inputs, outputs = session.get_inputs(), session.get_outputs()
+            require_tensors(len(inputs), len(outputs))
+            self.inputs = _tensor_infos(inputs, "input", session)
+            self.outputs = _tensor_infos(outputs, "output", session)
+        except UnicodeDecodeError as error:
+            raise BundleError(f"expected names and metadata in UTF-8: {error}") from error
+        self._bound = _UNBOUND
+        self._several = len(self.outputs) > 1
 
     def run(self, batch: Arrays) -> Arrays:
         """See `Backend.run`."""
+        bound = self._bound
         try:
             if isinstance(batch, tuple):
-                as_int8 = self._feed(batch)
+                bound, as_int8 = self._feed(batch)
             # One array takes no loop: what a small model computes takes microseconds.
-            elif batch.shape != self._source.shape:
-                as_int8 = self._feed((batch,))
+            elif batch.shape != bound.source.shape:
+                bound, as_int8 = self._feed((batch,))
             elif batch.dtype == np.int8:
                 as_int8 = True
-                np.bitwise_xor(batch.view(np.uint8), SIGN_BIT, self._source)
+                np.bitwise_xor(batch.view(np.uint8), SIGN_BIT, bound.source)
             else:
                 as_int8 = False
-                np.copyto(self._source, batch)
-            self._session.run_with_iobinding(self._binding)
+                np.copyto(bound.source, batch)
+            self._session.run_with_iobinding(bound.binding)
         except BackendError:
             raise
         except Exception as error:  # see `_open`
+            if not raised_by(error, _PACKAGE):
+                raise
             raise BackendError(f"ONNX Runtime refuses the batch: {error}") from error
         if self._several:
-            return tuple(_taken(target, as_int8) for target in self._targets)
-        return _taken(self._target, as_int8)
+            return tuple(_taken(target, as_int8) for target in bound.targets)
+        return _taken(bound.target, as_int8)
 
-    def _feed(self, arrays: tuple[Array, ...]) -> bool:
+    def _feed(self, arrays: tuple[Array, ...]) -> tuple[_Bound, bool]:
         """Copies the inputs to where the session reads; says whether any of them is int8."""
         require_shapes(arrays, self.inputs)
-        if arrays[0].shape != self._source.shape:
-            self._bind(len(arrays[0]))
-        for array, source in zip(arrays, self._sources, strict=True):
+        bound = self._bound
+        if arrays[0].shape != bound.source.shape:
+            bound = _bind(self._session, self.inputs, self.outputs, len(arrays[0]))
+            # All of it at once: whatever interrupts this leaves the whole of the one before.
+            self._bound = bound
+        for array, source in zip(arrays, bound.sources, strict=True):
             np.copyto(source, unsigned(array))
-        return any(array.dtype == np.int8 for array in arrays)
+        return bound, any(array.dtype == np.int8 for array in arrays)
 
     def profile(self, batch: Arrays) -> tuple[Operator, ...]:
         """See `Backend.profile`; the profiler of ONNX Runtime counts whole microseconds."""
@@ -128,29 +158,53 @@ def _taken(target: Array, as_int8: bool) -> Array:
     return signed(target) if as_int8 else target.copy()
 
 
-def _reserve(bind: Callable[..., None], tensors: Sequence[TensorInfo], size: int) -> list[Array]:
+def _bind(
+    session: onnxruntime.InferenceSession,
+    inputs: Sequence[TensorInfo],
+    outputs: Sequence[TensorInfo],
+    size: int,
+) -> _Bound:
+    binding = session.io_binding()
+    sources = _reserve(binding.bind_input, inputs, size)
+    targets = _reserve(binding.bind_output, outputs, size)
+    return _Bound(binding, sources, targets, sources[0], targets[0])
+
+
+def _reserve(
+    bind: Callable[..., None], tensors: Sequence[TensorInfo], size: int
+) -> tuple[Array, ...]:
     arrays = []
     for tensor in tensors:
         dtype = np.dtype(np.uint8) if tensor.dtype == np.int8 else tensor.dtype
         array: Array = np.empty((size, *tensor.shape), dtype)
         bind(tensor.name, "cpu", 0, dtype, array.shape, array.ctypes.data)
         arrays.append(array)
-    return arrays
+    return tuple(arrays)
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4
+    for key, value in _CONFIG.items():
+        options.add_session_config_entry(key, value)
     return options
 
 
 def _open(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
     try:
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(
+            model,
+            options,
+            providers=["CPUExecutionProvider"],
+            enable_fallback=0,  # it would print, and try the same once more
+            read_config_from_model=0,
+        )
     # Its exceptions share no base class but Exception.
     except Exception as error:
+        if not raised_by(error, _PACKAGE):
+            raise
         raise BundleError(f"ONNX Runtime refuses the model: {error}") from error
 
 
@@ -206,10 +260,9 @@ def optimized_model(model: bytes) -> bytes:
     import tempfile  # here, since it takes longer to import than all of this room
     from pathlib import Path
 
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
+    options = _options(1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "optimized.onnx")
         options.optimized_model_filepath = str(path)
-        onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        _open(model, options)
         return path.read_bytes()

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SIGN_BIT = np.uint8(0x80)
 """`code ^ SIGN_BIT`: from an int8 code to the same plus 128 as uint8, and back."""
 
+NO_BATCH: Array = np.empty(0, np.uint8)
+"""Stands for a buffer that is not there: no batch has its shape, `(0,)`."""
+
 
 def signed(codes: Array) -> Array:
     """Gives `uint8` codes, which are 128 more, as `int8`; anything else is left alone."""

@@ -3,6 +3,7 @@
 import importlib
 import sys
 
+from tinsmith_runtime.backends.origin import raised_by_import
 from tinsmith_runtime.backends.protocol import Backend
 from tinsmith_runtime.errors import BackendError, UsageError
 from tinsmith_runtime.quiet import mute_stderr
@@ -50,11 +51,14 @@ def create_backend(name: str, model: bytes, threads: int) -> Backend:
     package = engine_package(name)
     if package is None:
         raise BackendError(f"{needs[0]} is not installed: pip install 'tinsmith-runtime[{name}]'")
+    before = set(sys.modules)
     try:
         with mute_stderr():  # numpy 2 prints a page about a module that numpy 1 compiled
             backend: type[Backend] = getattr(importlib.import_module(module), kind)
     # A native module for another CPU or another numpy fails with whatever it likes.
     except Exception as error:
+        if not raised_by_import(error, before):
+            raise
         from tinsmith_runtime.backends.trouble import explain
 
         raise BackendError(explain(package, name, error)) from error

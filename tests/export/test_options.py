@@ -1,0 +1,112 @@
+"""`Options`: what cannot be is said at once, with the name of the field."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinsmith_export import Options, Samples, compile_model
+from tinsmith_runtime.errors import UsageError
+
+WRONG: dict[str, list[Any]] = {
+    "input_range": [
+        (0.0,), (0, 1, 2), (1, 0), (0, 0), (0, math.nan), (-math.inf, 0), (0, 1e39), (-1e39, 0),
+        (0, 1e-40), (0, 10**400), ("0", "1"), (False, True), "01", None,
+    ],
+    "recipe": ["QAT", "PTQ", "", None, 8],
+    "qat_steps": [-1, 2**31, 10.0, "10", True, math.nan],
+    "max_drop_pp": [math.nan, math.inf, -math.inf, 100.1, -101, "0.5", True, None, Fraction(1, 2)],
+    "seed": [-1, 2**32, 0.0, "0", None, False, math.nan],
+    "keep_float": ["conv", ("conv", 1), ("",), None],
+    "layer_errors": [1, "no", None],
+    "sensitivity": [0, "yes", None],
+    "input_shape": [(), (0, 1), (8, -8, 1), (8.0, 8, 1), (True, 8), (None, 8), 8, "88"],
+    "output": [0, ("answer",)],
+    "custom_objects": [[Path], {0: Path}, {"": Path}, None],
+}  # fmt: skip
+RIGHT: dict[str, list[Any]] = {
+    "input_range": [(0, 1), (-1.0, 1.0), [0, 255], (np.float64(0), np.float64(2)), (-3, -1)],
+    "recipe": ["ptq", "qat"],
+    "qat_steps": [1, 2**31 - 1],
+    "max_drop_pp": [0, 0.0, 100, -100.0],
+    "seed": [0, 2**32 - 1],
+    "keep_float": [(), ("conv", "auto"), ["conv"]],
+    "input_shape": [None, (1,), [224, 224, 3]],
+    "output": [None, "answer"],
+    "custom_objects": [{}, {"Mine": Path}],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(f, v) for f, values in WRONG.items() for v in values]
+)
+def test_what_cannot_be(field: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=rf"^{field}: expected .*, got ") as caught:
+        Options(**{field: value})
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [(f, v) for f, values in RIGHT.items() for v in values]
+)
+def test_what_can_be(field: str, value: Any) -> None:
+    assert getattr(Options(**{field: value}), field) == value
+
+
+def test_every_field_is_tried() -> None:
+    assert set(WRONG) == set(Options.__dataclass_fields__)
+
+
+def test_steps_are_for_qat_alone() -> None:
+    assert Options(recipe="ptq", qat_steps=0).qat_steps == 0
+    with pytest.raises(UsageError, match="qat_steps: expected 1 or more, got 0: for none, recipe"):
+        Options(qat_steps=0)
+
+
+def test_a_program_is_told_before_the_work(tmp_path: Path) -> None:
+    inputs = np.zeros((20, 3), np.float32)
+    samples = Samples("zeros", "0" * 64, inputs, None, inputs, None, ())
+    with pytest.raises(UsageError, match=r"nowhere/a\.tin: cannot be written"):
+        compile_model(object(), samples, tmp_path / "nowhere" / "a.tin")
+    with pytest.raises(UsageError, match="samples: expected a Dataset, Samples, or what"):
+        compile_model(object(), inputs, tmp_path / "a.tin")  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": "two\nlines"}, r"samples: expected names without control characters, got 'two"),
+        ({"classes": ("yes", "\x1b[1m")}, "samples: expected names without control characters"),
+        ({"classes": ("yes", 3)}, "samples: expected names without control characters, got 3"),
+        ({"sha256": "abc"}, "zeros: sha256: expected 64 hex digits, got 'abc'"),
+    ],
+)
+def test_what_the_bundle_could_not_say_is_told_before_the_work(
+    changes: dict[str, Any], said: str
+) -> None:
+    inputs = np.zeros((20, 3), np.float32)
+    with pytest.raises(UsageError, match=said):
+        replace(Samples("zeros", "0" * 64, inputs, None, inputs, None, ()), **changes)
+
+
+@pytest.mark.parametrize("field", ["tuning_labels", "proof_labels"])
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.zeros(1, int), "expected integer labels"),
+        (np.zeros(20), "expected integer labels"),
+        (np.full(20, -1), "expected labels of 0 or more, got -1"),
+    ],
+)
+def test_labels_that_are_none(field: str, labels: Any, said: str) -> None:
+    inputs = np.zeros((20, 3), np.float32)
+    given = {"tuning_labels": None, "proof_labels": None, field: labels}
+    with pytest.raises(UsageError, match=f"zeros: {field}: {said}"):
+        Samples("zeros", "0" * 64, tuning=inputs, proof=inputs, classes=(), **given)
