@@ -190,6 +190,8 @@ def message_field(data: bytes, rng: random.Random) -> bytes:
     held = getattr(message, field.name)
     value = held[0] if field.is_repeated and len(held) else held
     make = strange.get(type(value).__name__)
+    if field.enum_type is not None:  # the package takes no other number
+        make = lambda: rng.choice(field.enum_type.values).number  # noqa: E731
     if make is None or rng.random() < 0.1:
         message.ClearField(field.name)
     elif field.is_repeated:

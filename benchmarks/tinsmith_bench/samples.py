@@ -130,10 +130,9 @@ def file_samples(path: Path, manifest: Manifest) -> Samples:
             arrays = read_npz(stream, choose, MAX_BYTES)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such file or folder") from error
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"{path}: expected an .npz file of plain arrays: {error}") from error
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: expected an .npz file of plain arrays: {said}") from error
     found = list(arrays.values())
     count = len(manifest.inputs)
     targets = found[count] if len(found) > count else None

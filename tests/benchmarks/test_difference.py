@@ -14,10 +14,10 @@ from tinsmith_bench.compare import moves
 from tinsmith_bench.difference import are_apart, differences, is_faster, is_slower
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.gate import failures, parse_gate
-from tinsmith_bench.latency import Timings
 from tinsmith_bench.report import SpeedRatio
 from tinsmith_bench.results import Measured, compare
 from tinsmith_bench.samples import Samples
+from tinsmith_bench.timings import Timings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import jsonschema
@@ -112,3 +113,13 @@ def test_a_missing_folder_and_a_folder_in_the_way_are_refused(tmp_path):
     with pytest.raises(TinsmithError, match="cannot be written"):
         write_text(tmp_path, "text")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_report_that_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(UsageError, match="cannot be read: expected a file, found a pipe"):
+        read_report(tmp_path / "pipe.json")
+    with (tmp_path / "hole.json").open("wb") as stream:
+        stream.truncate(300_000_000)
+    with pytest.raises(UsageError, match="cannot be read: expected at most 16777216 bytes"):
+        read_report(tmp_path / "hole.json")

@@ -1,3 +1,4 @@
+import os
 import sys
 from dataclasses import replace
 
@@ -175,3 +176,12 @@ def test_a_bundle_cannot_make_the_benchmark_run_code(manifest):
     with pytest.raises(UsageError, match=r"antigravity:__doc__.*no reason to run code"):
         find_samples([replace(manifest, training=training)], None, None, None)
     assert "antigravity" not in sys.modules
+
+
+def test_what_is_no_file_is_named(folder, tmp_path, manifest):
+    os.mkfifo(folder / "a" / "3.png")
+    with pytest.raises(InputError, match=r"3\.png: expected a file, found a pipe"):
+        find_samples([manifest], None, folder, None)
+    (tmp_path / "x.npz").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"x\.npz: expected an \.npz .* found a device"):
+        find_samples([manifest], None, tmp_path / "x.npz", None)

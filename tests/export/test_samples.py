@@ -1,5 +1,6 @@
 """`--calibration`: inputs from files, folders, datasets and functions, split for the proof."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -204,6 +205,36 @@ def test_a_file_that_holds_no_inputs(
     write(tmp_path)
     with pytest.raises(UsageError, match=said):
         from_calibration(str(tmp_path / "a.npz"), (6, 5, 3), 0)
+
+
+def test_a_folder_of_what_is_no_image(tmp_path: Path) -> None:
+    """Each is named; links that lead in circles are not followed."""
+    os.mkfifo(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    with (tmp_path / "c.png").open("wb") as stream:
+        stream.truncate(300_000_000)
+    for name in ("one", "two"):
+        (tmp_path / name).symlink_to(".")
+    with pytest.raises(UsageError) as caught:
+        from_calibration(str(tmp_path), (6, 5, 3), 0)
+    said = str(caught.value)
+    assert said.startswith("3 of 3 images cannot be read, take them out: ")
+    for words in ("found a pipe", "found a device", "expected at most 134217728 bytes"):
+        assert words in said
+
+
+def test_a_folder_of_more_images_than_memory_holds(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"{number}.png").touch()
+    with pytest.raises(UsageError, match=r"expected at most 22 images of .*, found 30: a few"):
+        from_calibration(str(tmp_path), (8000, 8000, 3), 0)
+
+
+def test_an_array_of_what_is_no_file(tmp_path: Path) -> None:
+    for suffix in ("npy", "npz"):
+        (tmp_path / f"x.{suffix}").symlink_to("/dev/zero")
+        with pytest.raises(UsageError, match=f"--calibration: no file .*{suffix}"):
+            find_calibration(str(tmp_path / f"x.{suffix}"))
 
 
 @pytest.mark.parametrize("source", ["mnits", "none.npz", "none.npy", "none/"])

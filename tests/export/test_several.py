@@ -3,6 +3,7 @@
 import functools
 import io
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -415,6 +416,7 @@ def uneven(): return [(A, B[:9])]
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "several_inputs.py").write_text(FUNCTIONS)
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "several_inputs", raising=False)  # of another test's folder
 
 
 @pytest.mark.usefixtures("mine")

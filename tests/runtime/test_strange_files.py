@@ -167,6 +167,7 @@ def test_links_that_lead_in_circles(tiny, images, capsys):
     assert "notes.txt: expected a PNG or JPEG" in captured.err
 
 
+@pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_folders_too_deep(tiny, tmp_path, capsys):
     deep = tmp_path
     for _ in range((4000 - len(str(tmp_path))) // 2):
@@ -254,6 +255,7 @@ def test_a_large_array_is_mapped(features, tmp_path, capsys):
     assert "expected shape (N, 8, 8, 1)" in said_of(["run", features, path], capsys)[0]
 
 
+@pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_archives_that_unpack_to_gigabytes(features, tmp_path, capsys):
     """Some say so and some do not; either way the size is known before it is read."""
     array = npy((2_000_000_000,))
@@ -276,6 +278,7 @@ def test_archives_that_unpack_to_gigabytes(features, tmp_path, capsys):
     assert "liar.npz: expected an .npz file of plain arrays: " in lines[1]
 
 
+@pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_an_archive_of_very_many_entries(features, tmp_path, capsys):
     path = tmp_path / "x.npz"
     with zipfile.ZipFile(path, "w") as archive:
@@ -315,6 +318,7 @@ def test_a_jpeg_of_several_scans_has_half_the_pixels(pixels):
         read_image(bytes(data), (8, 8, 1))
 
 
+@pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_a_picture_of_very_many_parts(pixels):
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG", progressive=True)
@@ -344,6 +348,7 @@ def test_the_kinds_that_are_read_and_refused(mode, tmp_path, tiny, capsys):
         assert main(["run", str(tiny), str(path)]) == 0
 
 
+@pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_five_hundred_broken_images(tmp_path, capsys):
     """A share of what `mutate.py` does."""
     image_mutations.main(str(tmp_path), 0, 500)
@@ -356,13 +361,14 @@ def test_five_hundred_broken_images(tmp_path, capsys):
 STEERING = "\x1b[2J\x07\r\n\u202e[red]"
 
 
+@pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_what_reaches_a_terminal(forge, images, tmp_path, capsys):
     """Names of files, of labels and of layers steer no terminal; JSON is ASCII."""
 
     def edit(tree):
-        tree["outputs"][0]["labels"][:] = [f"{STEERING}{i}" for i in range(3)]
-        tree["training"]["dataset"] = STEERING
-        tree["layers"][0]["name"] = STEERING
+        # A manifest with control characters is refused; these turn the direction of a line.
+        tree["outputs"][0]["labels"][:] = [f"\u202e[red]{i}" for i in range(3)]
+        tree["training"]["dataset"] = tree["layers"][0]["name"] = "\u202ename"
 
     bundle = forge(edit=edit)
     strange = images / f"a{STEERING}.png"
@@ -396,3 +402,5 @@ def test_what_reaches_a_terminal(forge, images, tmp_path, capsys):
         said = captured.out + captured.err
         assert said
         assert all(line.isprintable() for line in said.split("\n")), words
+    assert main(["run", str(bundle), str(strange)]) == 0
+    assert r"\x1b[2J\x07\r\n\u202e[red].png: \u202e[red]" in capsys.readouterr().out

@@ -1,5 +1,7 @@
 """Each source of data, and each way it can be wrong, by the command line where a user meets it."""
 
+import gzip
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -168,6 +170,8 @@ def test_npz_gets_channels_numbers_for_names_and_a_hash(tmp_path: Path) -> None:
         ({"x_test": np.zeros((0, 5, 4), np.uint8)}, "x_test: expected images"),
         ({"x_test": np.zeros((3, 4, 5), np.uint8)}, "images of (5, 4, 1), x_test of (4, 5, 1)"),
         ({"x_test": np.array([None] * 3)}, "not an .npz file of plain arrays"),
+        ({"labels": np.zeros((3, 0))}, "labels: expected names (N,), got shape (3, 0)"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, 1 << 62])}, "y_train: expected labels below 100000"),
     ],
 )
 def test_npz_that_cannot_be_learnt_from(
@@ -187,6 +191,44 @@ def test_npz_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     np.save(tmp_path / "one.npy", np.zeros(3))
     shutil.move(tmp_path / "one.npy", path)
     assert "not an .npz file" in refusal(["--dataset", str(path)], capsys)
+
+
+@pytest.mark.parametrize("name", ["own.npz", "train-images-idx3-ubyte"])
+def test_what_is_no_file(
+    name: str, idx_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe that nobody writes to, a device without end, a file of holes."""
+    path = idx_folder / name
+    words = ["--data-dir", str(idx_folder)] if path.exists() else ["--dataset", str(path)]
+    path.unlink(missing_ok=True)
+    path.symlink_to("/dev/zero")
+    said = refusal(words, capsys)
+    assert "expected a file, found a device" in said or f"no {name} " in said
+    path.unlink()
+    os.mkfifo(path)
+    said = refusal(words, capsys)
+    assert "expected a file, found a pipe" in said or f"no {name} " in said
+    path.unlink()
+    with path.open("wb") as stream:
+        stream.truncate(300_000_000)
+    said = refusal(words, capsys)
+    assert "expected at most 67108864 bytes, got 300000000" in said or "File is not a zip" in said
+
+
+def test_idx_that_unpacks_to_gigabytes(
+    idx_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (idx_folder / "train-images-idx3-ubyte").write_bytes(gzip.compress(bytes(1 << 27), 1))
+    said = refusal(["--data-dir", str(idx_folder)], capsys)
+    assert "expected at most 67108864 bytes, unpacked, got more" in said
+
+
+def test_npz_that_unpacks_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "own.npz"
+    np.savez_compressed(path, **arrays(x_train=np.zeros((6, 1000, 1000), np.uint8)))
+    monkeypatch.setattr("tinsmith_train.npz.MAX_BYTES", 1_000_000)
+    with pytest.raises(DatasetError, match="expected at most 1000000 bytes of arrays, got 6"):
+        load_dataset(str(path))
 
 
 def test_damage_anywhere_in_an_npz_is_one_error(tmp_path: Path) -> None:

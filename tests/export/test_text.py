@@ -1,0 +1,82 @@
+"""Names that would steer a terminal or a page: layers of a model may be called anything."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tinsmith_export.command import TerminalProgress
+from tinsmith_export.exporting import Checkpoint, Exported, Sensitivity
+from tinsmith_export.report import html
+from tinsmith_export.summary import sensitivity_table, summary
+from tinsmith_runtime import read_bundle
+
+TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
+NAMES = (
+    "\x1b[2J\r\nx\u202e",
+    "</style><script>alert(1)</script>",
+    '--><img src=x onerror="alert(1)">',
+    "[red]:warning:[/]",
+    "a$\\frac{$b$",
+)
+
+
+@pytest.fixture
+def exported() -> Exported:
+    manifest = read_bundle(TINY).manifest
+    layers = tuple(replace(manifest.layers[0], name=name, weight_bits=32) for name in NAMES)
+    training = replace(manifest.training, model=NAMES[1], dataset=NAMES[0])
+    parity = replace(manifest.quality.parity, equal=0, enters_at=NAMES[1], enters_lsb=1)
+    return Exported(
+        manifest=replace(
+            manifest,
+            layers=layers,
+            training=training,
+            quality=replace(manifest.quality, parity=parity),
+        ),
+        checkpoints=(Checkpoint(0, 1, 0),),
+        kernels={NAMES[1]: 1},
+        sensitivities=tuple(
+            Sensitivity(
+                layer=name,
+                kind="Conv2D",
+                weight_bits=8,
+                weight_range=(-1, 1),
+                output_range=(0, 1),
+                clipped=0,
+                sqnr_db=20,
+                alone_drop_pp=1,
+                alone_sqnr_db=20,
+            )
+            for name in NAMES
+        ),
+        warnings=(NAMES[0],),
+        peak_memory_mb=1,
+    )
+
+
+def test_a_summary_and_a_table(exported: Exported) -> None:
+    lines = [*summary(exported, Path(NAMES[0])), *sensitivity_table(exported.sensitivities)]
+    assert all(line.isprintable() for line in lines)
+    assert any(r"\x1b[2J" in line for line in lines)
+
+
+def test_a_page(exported: Exported) -> None:
+    page = html(exported)
+    tags = set(re.findall(r"<([a-zA-Z]+)", page))
+    assert not tags & {"script", "img"}
+    assert page.count("</style>") == page.count("<style")
+    assert all(line.isprintable() for line in page.split("\n"))
+    assert r"a$\frac{$b$" in page
+
+
+def test_what_a_terminal_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = TerminalProgress()
+    for name in NAMES:
+        progress.stage(name)
+        progress.warn(name)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 * len(NAMES)
+    assert all(line.isprintable() for line in lines)
+    assert "[red]:warning:[/]" in lines
