@@ -36,8 +36,8 @@ _DEFAULT = Preprocessing()
 # What Pillow raises on a damaged file, depending on which byte it is; of less than damage it warns,
 # which is an error where Python is told so.
 _TROUBLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError,
-            AttributeError, OverflowError, MemoryError, RecursionError, struct.error,
-            Warning)  # fmt: skip
+            AssertionError, AttributeError, OverflowError, MemoryError, RecursionError,
+            struct.error, Warning)  # fmt: skip
 
 
 def read_image(

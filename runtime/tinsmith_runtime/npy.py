@@ -22,6 +22,7 @@ MAX_HEADER_BYTES = 10_000
 # What is larger is mapped: only what is used of it is read. What is smaller is read, for a map of a
 # file that another program cuts short, as `np.save` does first, ends the process.
 _READ_BYTES = 1 << 24
+_MOST_SAID = 200
 # What numpy raises on a damaged header, depending on which byte it is; it warns of some.
 _TROUBLE = (ValueError, TypeError, EOFError, IndexError, KeyError, OverflowError, SyntaxError,
             AttributeError, MemoryError, RecursionError, TokenError, Warning)  # fmt: skip
@@ -85,7 +86,7 @@ def parse_header(data: bytes) -> Header:
             read = np.lib.format.read_array_header_2_0
         shape, by_column, dtype = read(stream)
     except _TROUBLE as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(str(error)[:_MOST_SAID]) from error  # numpy quotes a header, however long
     if dtype.hasobject:
         raise ValueError("it holds Python objects, and to load one may run code")
     if dtype.itemsize == 0 or min(shape, default=0) < 0:

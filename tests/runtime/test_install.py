@@ -37,6 +37,8 @@ def acquired(*words):
     for name in ("open", "write", "fsync", "replace", "rename", "unlink", "close"):
         setattr(os, name, counted(getattr(os, name)))
 lock._acquire = acquired
+import tinsmith_runtime.install as install
+install._require_selftest = lambda *words: None
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -50,6 +52,12 @@ def make(forge, tmp_path) -> Callable[[int], Path]:
         return forged.rename(tmp_path / f"{seed}.tin")
 
     return write
+
+
+@pytest.fixture
+def without_selftest(monkeypatch):
+    """For tests of the switch alone, which install hundreds of times."""
+    monkeypatch.setattr("tinsmith_runtime.install._require_selftest", lambda *_: None)
 
 
 @pytest.fixture
@@ -250,6 +258,7 @@ sys.exit(main(["install", {str(tiny)!r}, {str(parent / "digits")!r}]))"""
 
 
 @pytest.mark.not_on_a_board(reason="takes minutes there: 30 processes are killed")
+@pytest.mark.usefixtures("without_selftest")
 @pytest.mark.parametrize("what", ["first install", "install"])
 def test_killed_at_every_step(what: str, make, child, tmp_path):
     first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
@@ -344,6 +353,7 @@ class Disk:
             yield {name: self._data(number) for name, number in names.items()}
 
 
+@pytest.mark.usefixtures("without_selftest")
 @pytest.mark.parametrize("what", ["first install", "install", "rollback", "boot", "confirm"])
 def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
     first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
