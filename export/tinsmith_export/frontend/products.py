@@ -84,7 +84,7 @@ def transposed_conv(reader: Reader, operator: Operator) -> Node:
     whole[: kernel.shape[0], : kernel.shape[1]] = kernel
     split = whole.reshape(taps[0], block[0], taps[1], block[1], *kernel.shape[2:])[::-1, :, ::-1]
     kernel = split.transpose(0, 2, 5, 1, 3, 4).reshape(*taps, kernel.shape[3], -1)
-    conv = Conv2D(*reader.place(operator), kernel=kernel)
+    conv = Conv2D(*reader.place(operator, [source]), kernel=kernel)
     node: Node = _padded_conv(reader, operator, conv, source, pads)
     rows, columns = node.shape[:2]
     place = reader.place(operator, [node], (rows * block[0], columns * block[1], channels))
