@@ -15,21 +15,21 @@ import_tensorflow()
 
 from tinsmith_export.convert import convert, convert_floats  # noqa: E402
 from tinsmith_export.entry import Entry, enter  # noqa: E402
-from tinsmith_export.graph import Graph  # noqa: E402
+from tinsmith_export.frontend.operators import read_graph  # noqa: E402
+from tinsmith_export.frontend.trace import trace  # noqa: E402
+from tinsmith_export.ir.graph import Graph  # noqa: E402
 from tinsmith_export.measures import parity  # noqa: E402
 from tinsmith_export.outputs import side_by_side  # noqa: E402
+from tinsmith_export.passes.rewrite import rewrite  # noqa: E402
 from tinsmith_export.proof import (  # noqa: E402
     require_integer_kernels,
     require_no_saturation,
     run_batches,
 )
-from tinsmith_export.reader import read_graph  # noqa: E402
-from tinsmith_export.rebuild import rebuild  # noqa: E402
 from tinsmith_export.recipe import Quantized, quantize  # noqa: E402
-from tinsmith_export.rewrite import rewrite  # noqa: E402
+from tinsmith_export.reference.rebuild import rebuild  # noqa: E402
 from tinsmith_export.samples import Samples  # noqa: E402
 from tinsmith_export.tflite import Product  # noqa: E402
-from tinsmith_export.trace import trace  # noqa: E402
 from tinsmith_export.tune import Lesson  # noqa: E402
 from tinsmith_runtime.activation import ACTIVATIONS  # noqa: E402
 from tinsmith_runtime.backends import create_backend  # noqa: E402
@@ -106,7 +106,7 @@ def require_same_outputs(graph: Graph, model: Any, inputs: Arrays) -> None:
     expected, found = (parts(called(each, inputs)) for each in (model, rebuild(graph)))
     for node, wanted, output in zip(graph.outputs, expected, found, strict=True):
         size = max(1.0, float(np.abs(wanted).max()))
-        activated = ACTIVATIONS[node.config["activation"]](output)
+        activated = ACTIVATIONS[node.activation](output)
         np.testing.assert_allclose(activated, wanted, rtol=0, atol=TOLERANCE * size)
 
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 import tf_keras
 
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.graph import Graph
-from tinsmith_export.rebuild import rebuild, tensors
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.reference.rebuild import rebuild, tensors
 from tinsmith_runtime.batch import Arrays, count, rows
 
 _BATCH_SIZE = 32
@@ -28,7 +28,7 @@ def calibrate(graph: Graph, inputs: Arrays) -> dict[str, tuple[float, float]]:
         ConversionError: a layer gives NaN or infinity.
     """
     model = rebuild(graph)
-    names = [node.name for node in graph.ranged]
+    names = [node.name for node in graph.requantized]
     outputs = [model.get_layer(name).output for name in names]
     probe = tf_keras.Model(model.input, outputs if len(names) > 1 else [outputs])
 

@@ -8,11 +8,12 @@ import tf_keras
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.floating import keep_float
-from tinsmith_export.graph import WEIGHTED, Graph, Node
-from tinsmith_export.onnx import to_int8_onnx, to_onnx
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import OutputLayer, Weigh, Weighted
 from tinsmith_export.ranges import Range
 from tinsmith_export.recipe import Quantized
 from tinsmith_export.scales import with_chosen_scales
+from tinsmith_export.targets.onnx import to_int8_onnx, to_onnx
 from tinsmith_export.tflite import Product, products, to_float_tflite, to_int8_tflite, with_names
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.manifest import Input, Output
@@ -70,14 +71,14 @@ def convert(
     return Converted(files, targets, tuple(found.values()))
 
 
-def _output(node: Node, span: Range, labels: tuple[str, ...], classes: bool) -> Output:
+def _output(node: OutputLayer, span: Range, labels: tuple[str, ...], classes: bool) -> Output:
     return Output(
-        node.config["name"],
+        node.title,
         (None, *node.shape),
         span.scale,
         span.zero_point,
         labels,
-        node.config["activation"],
+        node.activation,
         "logits" if classes else "values",
     )
 
@@ -95,14 +96,14 @@ def convert_floats(
 
 def _names(graph: Graph, sources: Sequence[Input]) -> tuple[list[str], list[str]]:
     """What the files call inputs and outputs."""
-    return [source.name for source in sources], [node.config["name"] for node in graph.outputs]
+    return [source.name for source in sources], [node.title for node in graph.outputs]
 
 
 def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[str, Product]:
     """Checks that the TFLite file has each layer once, on the grid that was chosen for it."""
     named = {product.layer: product for product in found}
     graph = quantized.graph
-    expected = [node for node in graph.nodes if node.kind == "Weigh"] + list(graph.weighted)
+    expected = [*(node for node in graph.nodes if isinstance(node, Weigh)), *graph.weighted]
     names = sorted(node.name for node in expected)
     if sorted(product.layer for product in found) != names:
         missing = sorted(set(names) ^ set(named))
@@ -125,18 +126,18 @@ def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[s
                     f"layer `{node.name}`: TFLite's {side} has {grid}, expected "
                     f"{quantized.ranges[name]}"
                 )
-        if node.kind in WEIGHTED:
+        if isinstance(node, Weighted):
             _require_same_weights(node, product)
     return named
 
 
-def _require_same_weights(node: Node, product: Product) -> None:
+def _require_same_weights(node: Weighted, product: Product) -> None:
     """Checks that the TFLite file has a layer's own weights, rounded."""
     steps = product.weight_scale.astype(np.float64)[:, None]
-    channels = node.kernel.shape[-1]
+    channels, kernel = node.channels, node.channel_kernel
     first = product.operator != "DEPTHWISE_CONV_2D"  # the output channels, in the file
     codes = product.weights.reshape((channels, -1) if first else (-1, channels))
-    exact = node.kernel.reshape(-1, channels).T / steps
+    exact = kernel.reshape(-1, channels).T / steps
     off = np.abs((codes if first else codes.T) - exact).max()
     if off > 0.51:
         raise ConversionError(

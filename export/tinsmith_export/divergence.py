@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from tensorflow.lite.python import schema_py_generated as schema
 
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import LayerNormalization, Node, Reshape
 from tinsmith_export.tflite import layer_of, packed
 from tinsmith_runtime.backends import litert, ort, signed, unsigned
 from tinsmith_runtime.batch import Arrays, count, each, rows
@@ -63,15 +64,15 @@ def _owners(graph: Graph) -> dict[str, str]:
     owners = {}
     for output in graph.outputs:
         last = graph.node(output.inputs[0])
-        while last.kind == "Reshape":  # a view of what the layer before gives
+        while isinstance(last, Reshape):  # a view of what the layer before gives
             last = graph.node(last.inputs[0])
-        owners[output.config["name"]] = last.name
+        owners[output.title] = last.name
     return owners
 
 
 def _channels_last(node: Node, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     # These two have them last inside the ONNX file too.
-    last = node.kind in ("Reshape", "LayerNormalization") or values.ndim != 4
+    last = isinstance(node, Reshape | LayerNormalization) or values.ndim != 4
     return values if last else values.transpose(0, 2, 3, 1)
 
 

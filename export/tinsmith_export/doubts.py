@@ -11,10 +11,11 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.graph import Graph
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Affine
 from tinsmith_export.measures import top1, wilson
 from tinsmith_export.outputs import side_by_side
-from tinsmith_export.rebuild import run
+from tinsmith_export.reference.rebuild import run
 from tinsmith_runtime.batch import Arrays, parts, rows
 
 _SMALL_FACTOR = 1 / 50  # 1/255, 1/127.5 and 1/128 scale pixels; 1/std of an image is above this
@@ -50,8 +51,8 @@ def doubt(
     for node, inputs in zip(graph.inputs, parts(reals), strict=True):
         low, high = float(inputs.min()), float(inputs.max())
         readers = graph.readers(node.name)
-        if len(readers) == 1 and readers[0].kind == "Affine":
-            factor = float(np.median(np.abs(readers[0].weights["factor"])))
+        if len(readers) == 1 and isinstance(readers[0], Affine):
+            factor = float(np.median(np.abs(readers[0].factor)))
             if factor <= _SMALL_FACTOR and high - low <= _SMALL_SPAN:
                 place = f" at input `{node.name}`" if several else ""
                 yield (

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Affine, Node
 from tinsmith_export.ranges import Range
 from tinsmith_export.samples import Samples, kind_of
 from tinsmith_runtime.backends import signed
@@ -48,8 +49,13 @@ class _Port:
             return graph
         factor, offset = self._first
         entry = graph.node(self.name)
-        weights = {"factor": np.asarray(factor, "f4"), "offset": np.asarray(offset, "f4")}
-        affine = Node(f"{self.name}/range", "Affine", (self.name,), entry.shape, {}, weights)
+        affine = Affine(
+            f"{self.name}/range",
+            (self.name,),
+            entry.shape,
+            factor=np.asarray(factor, "f4"),
+            offset=np.asarray(offset, "f4"),
+        )
         return graph.inserted(entry, affine)
 
     def model_reals(self, inputs: NDArray[Any]) -> NDArray[np.float32]:

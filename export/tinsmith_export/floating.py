@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from tinsmith_export.graph import Node
+from tinsmith_export.ir.ops import Conv2D, Dense, DepthwiseConv2D, Weighted
 from tinsmith_export.tflite import layer_of, operator_name, packed
 
-_PRODUCTS = {
-    "Conv2D": "CONV_2D",
-    "DepthwiseConv2D": "DEPTHWISE_CONV_2D",
-    "Dense": "FULLY_CONNECTED",
+_PRODUCTS: dict[type[Weighted], str] = {
+    Conv2D: "CONV_2D",
+    DepthwiseConv2D: "DEPTHWISE_CONV_2D",
+    Dense: "FULLY_CONNECTED",
 }
 
 
-def keep_float(data: bytes, kept: Sequence[Node]) -> bytes:
+def keep_float(data: bytes, kept: Sequence[Weighted]) -> bytes:
     """Makes layers float in an int8 TFLite file.
 
     Args:
@@ -37,7 +37,7 @@ def keep_float(data: bytes, kept: Sequence[Node]) -> bytes:
         return data
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     graph = model.subgraphs[0]
-    nodes = {(node.name, _PRODUCTS[node.kind]): node for node in kept}
+    nodes = {(node.name, _PRODUCTS[type(node)]): node for node in kept}
     operators = []
     for operator in graph.operators:
         target = operator.outputs[0]
@@ -60,10 +60,12 @@ def keep_float(data: bytes, kept: Sequence[Node]) -> bytes:
     return packed(model, len(data))
 
 
-def _weights(node: Node, shape: NDArray[np.int32]) -> list[NDArray[np.float32]]:
+def _weights(node: Weighted, shape: NDArray[np.int32]) -> list[NDArray[np.float32]]:
     """Kernel, in the file's layout, and bias; a kernel that differs in size cannot take it."""
-    kernel = node.kernel if node.kind == "DepthwiseConv2D" else np.moveaxis(node.kernel, -1, 0)
-    bias = node.weights.get("bias", np.zeros(node.kernel.shape[-1], np.float32))
+    kernel = node.channel_kernel
+    if not isinstance(node, DepthwiseConv2D):
+        kernel = np.moveaxis(kernel, -1, 0)
+    bias = np.zeros(node.channels, np.float32) if node.bias is None else node.bias
     return [kernel.reshape(shape), bias]
 
 

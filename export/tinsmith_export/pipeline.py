@@ -19,10 +19,13 @@ from tinsmith_export.doubts import doubt
 from tinsmith_export.entry import Entry, enter
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.exporting import AUTO, Exported, Options, Progress, Sensitivity
+from tinsmith_export.frontend.operators import read_graph
+from tinsmith_export.frontend.trace import trace
 from tinsmith_export.golden import COUNT, choose_golden, nudged
-from tinsmith_export.graph import Graph
+from tinsmith_export.ir.graph import Graph
 from tinsmith_export.measures import mcnemar_p, parity, top1
 from tinsmith_export.outputs import side_by_side
+from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.proof import (
     activated,
     climb,
@@ -32,14 +35,11 @@ from tinsmith_export.proof import (
     run_batches,
 )
 from tinsmith_export.ranges import Range
-from tinsmith_export.reader import read_graph
-from tinsmith_export.rebuild import rebuild, run
 from tinsmith_export.recipe import Quantized, quantize
-from tinsmith_export.rewrite import rewrite
+from tinsmith_export.reference.rebuild import rebuild, run
 from tinsmith_export.samples import Samples
 from tinsmith_export.sensitivity import keep_fewest, measure
 from tinsmith_export.sources import from_calibration
-from tinsmith_export.trace import trace
 from tinsmith_export.tune import Lesson
 from tinsmith_runtime.backends import Backend, create_backend
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, rows
@@ -148,7 +148,7 @@ def prepare(model: Any, samples: Samples | str, options: Options, progress: Prog
         progress.stage("choosing the layers to keep float")
         quantized = keep_fewest(quantized, fresh, options.max_drop_pp, progress.layer)
     if options.sensitivity:
-        progress.stage(f"measuring {len(quantized.graph.ranged)} layers one by one")
+        progress.stage(f"measuring {len(quantized.graph.requantized)} layers one by one")
     sensitivities: tuple[Sensitivity, ...] = ()
     if options.sensitivity or options.layer_errors:
         sensitivities = measure(quantized, fresh, options.sensitivity, progress.layer)
@@ -251,7 +251,7 @@ def measure_layers(
 
 
 def _activations(graph: Graph) -> list[str]:
-    return [node.config["activation"] for node in graph.outputs]
+    return [node.activation for node in graph.outputs]
 
 
 def _reals(spans: Sequence[Range], codes: Arrays) -> Arrays:
@@ -267,13 +267,13 @@ def _has_classes(graph: Graph, samples: Samples) -> bool:
     labels = samples.proof_labels
     if len(graph.outputs) > 1:
         if labels is not None:
-            names = ", ".join(node.config["name"] for node in graph.outputs)
+            names = ", ".join(node.title for node in graph.outputs)
             raise UsageError(
                 f"the model has {len(graph.outputs)} outputs ({names}), labels are for one: give "
                 "inputs without labels, or compile one output with --output"
             )
         return False
-    shape, activation = graph.outputs[0].shape, graph.outputs[0].config["activation"]
+    shape, activation = graph.outputs[0].shape, graph.outputs[0].activation
     if labels is None and not (activation == "softmax" and len(shape) == 1):
         return False
     told = [part for part in (labels, samples.tuning_labels) if part is not None]
@@ -327,7 +327,7 @@ def _check_rewrite(graph: Graph, expected: Arrays, found: Arrays) -> None:
         if not difference <= _TOLERANCE * max(1.0, float(np.abs(wanted).max())):
             raise ConversionError(
                 f"the rewritten model differs from the Keras model by {difference:.2g}, more than "
-                f"{_TOLERANCE:g}, in output `{node.config['name']}`"
+                f"{_TOLERANCE:g}, in output `{node.title}`"
             )
 
 

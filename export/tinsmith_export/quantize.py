@@ -15,9 +15,18 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.graph import RANGED, WEIGHTED, Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import (
+    UNCLIPPED,
+    Clip,
+    Clipped,
+    DepthwiseConv2D,
+    InputLayer,
+    Node,
+    Weighted,
+)
 from tinsmith_export.ranges import Range
-from tinsmith_export.rebuild import rebuild
+from tinsmith_export.reference.rebuild import rebuild
 
 # int32, less what fine-tuning and the sum of products may add.
 _MAX_BIAS_CODE = 2**28
@@ -39,10 +48,10 @@ def choose_weight_bits(graph: Graph) -> dict[str, int]:
     """
     bits = {}
     for node in graph.weighted:
-        kernel = node.kernel.reshape(-1, node.kernel.shape[-1])
+        kernel = node.channel_kernel.reshape(-1, node.channels)
         largest = np.abs(kernel).max(axis=0)
         codes = np.round(kernel / np.maximum(largest, 1e-30) * 127)
-        exact = node.kind == "DepthwiseConv2D" and node.weights["depthwise_kernel"].shape[3] == 1
+        exact = isinstance(node, DepthwiseConv2D) and node.kernel.shape[3] == 1
         bits[node.name] = 8 if exact or not can_saturate(codes) else 7
     return bits
 
@@ -70,17 +79,18 @@ def fake_quantize(
     Returns:
         A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
     """
-    weights = _kernel_quantizers(graph, ranges, bits)
+    quantizers = _kernel_quantizers(graph, ranges, bits)
+    weights = {node.name: quantizer for node, quantizer in quantizers}
 
     def wrap(node: Node, layer: Any) -> Any:
-        if node.kind == "InputLayer":
+        if isinstance(node, InputLayer):
             return Rounding(ranges[node.name], name=f"quant_{node.name}")
-        if node.kind == "Clip":
+        if isinstance(node, Clip):
             rounded = Rounding(ranges[node.name], name=f"quant_{node.name}")
             return lambda tensor: rounded(layer(tensor))
-        if node.kind not in RANGED:
+        if not node.requantizes:
             return layer
-        config = _LayerConfig(node.kind, ranges[node.name], weights.get(node.name))
+        config = _LayerConfig(node, ranges[node.name], weights.get(node.name))
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
     return rebuild(_unclipped(graph), wrap)
@@ -90,8 +100,9 @@ def _unclipped(graph: Graph) -> Graph:
     """Takes out the clips that the ranges of integers are anyway."""
 
     def unclipped(node: Node) -> Node:
-        config = {key: value for key, value in node.config.items() if key != "clip"}
-        return replace(node, config=config) if node.kind in RANGED else node
+        if node.requantizes and isinstance(node, Clipped):
+            return replace(node, clip=UNCLIPPED)
+        return node
 
     return Graph(tuple(map(unclipped, graph.nodes)))
 
@@ -108,12 +119,10 @@ def rounded_kernels(
         ranges: as `fake_quantize`.
         bits: as `fake_quantize`.
     """
-    found = {}
-    for name, quantizer in _kernel_quantizers(graph, ranges, bits).items():
-        node = graph.node(name)
-        kernel = tf.constant(node.weights[WEIGHTED[node.kind]])
-        found[name] = np.asarray(quantizer(kernel, False, {}))
-    return found
+    return {
+        node.name: np.asarray(quantizer(tf.constant(node.kernel), False, {}))
+        for node, quantizer in _kernel_quantizers(graph, ranges, bits)
+    }
 
 
 def weight_scales(
@@ -129,33 +138,33 @@ def weight_scales(
         bits: as `fake_quantize`.
     """
     return {
-        name: (quantizer.largest(tf.constant(graph.node(name).kernel)) / 127).numpy()
-        for name, quantizer in _kernel_quantizers(graph, ranges, bits).items()
+        node.name: (quantizer.largest(tf.constant(node.channel_kernel)) / 127).numpy()
+        for node, quantizer in _kernel_quantizers(graph, ranges, bits)
     }
 
 
 def _kernel_quantizers(
     graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
-) -> dict[str, "_Weights"]:
-    """What rounds the kernel of each layer whose weights are rounded."""
+) -> list[tuple[Weighted, "_Weights"]]:
+    """Each layer whose weights are rounded, with what rounds its kernel."""
     kernels: Counter[bytes] = Counter()
-    found = {}
+    found = []
     for node in graph.weighted:
         if bits[node.name] == FLOAT_BITS:
             continue
-        kernel = node.kernel.tobytes()
+        kernel = node.channel_kernel.tobytes()
         least = _least_weights(node, ranges[node.inputs[0]])
-        found[node.name] = _Weights(node.kind, bits[node.name], least, kernels[kernel])
+        found.append((node, _Weights(node, bits[node.name], least, kernels[kernel])))
         kernels[kernel] += 1
     return found
 
 
-def _least_weights(node: Node, source: Range) -> NDArray[np.float64]:
+def _least_weights(node: Weighted, source: Range) -> NDArray[np.float64]:
     """The weight that code 127 must at least stand for, a channel: its bias has to fit in int32.
 
     A bias is stored in steps of the input's scale times the weights' scale.
     """
-    bias = np.abs(node.weights.get("bias", np.zeros(node.kernel.shape[-1]))).astype(np.float64)
+    bias = np.abs(np.zeros(node.channels) if node.bias is None else node.bias).astype(np.float64)
     return np.maximum(127 * bias / (source.scale * _MAX_BIAS_CODE), _MIN_WEIGHT)
 
 
@@ -164,8 +173,9 @@ def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
     for node in graph.weighted:
         variables = model.get_layer(f"quant_{node.name}").trainable_weights
         found = {variable.name.split("/")[-1].split(":")[0]: variable for variable in variables}
-        weights = {name: found[name].numpy().reshape(w.shape) for name, w in node.weights.items()}
-        graph = graph.replaced(replace(node, weights=weights))
+        kernel = found[node.kernel_name].numpy().reshape(node.kernel.shape)
+        bias = None if node.bias is None else found["bias"].numpy()
+        graph = graph.replaced(replace(node, kernel=kernel, bias=bias))
     return graph
 
 
@@ -195,8 +205,8 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
     makes one constant, and forgets its range: so the same kernel again has another, a trace wider.
     """
 
-    def __init__(self, kind: str, bits: int, least: NDArray[np.float64], again: int) -> None:
-        self._depthwise = kind == "DepthwiseConv2D"
+    def __init__(self, node: Weighted, bits: int, least: NDArray[np.float64], again: int) -> None:
+        self._depthwise = isinstance(node, DepthwiseConv2D)
         self._headroom = 127 / (2 ** (bits - 1) - 1) * (1 + again * 2**-16)
         self._least = least.astype(np.float32)
 
@@ -235,17 +245,17 @@ def _straight_through(kernel: Any, largest: Any) -> Any:
 class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """What TensorFlow Model Optimization rounds in one layer: kernel, if any, and output."""
 
-    def __init__(self, kind: str, span: Range, weights: _Weights | None) -> None:
-        self._kind, self._span, self._weights = kind, span, weights
+    def __init__(self, node: Node, span: Range, weights: _Weights | None) -> None:
+        self._node, self._span, self._weights = node, span, weights
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
-        if self._weights is None:
+        if self._weights is None or not isinstance(self._node, Weighted):
             return []
-        return [(getattr(layer, WEIGHTED[self._kind]), self._weights)]
+        return [(getattr(layer, self._node.kernel_name), self._weights)]
 
     def set_quantize_weights(self, layer: Any, quantize_weights: list[Any]) -> None:
-        if self._weights is not None:
-            setattr(layer, WEIGHTED[self._kind], quantize_weights[0])
+        if self._weights is not None and isinstance(self._node, Weighted):
+            setattr(layer, self._node.kernel_name, quantize_weights[0])
 
     def get_activations_and_quantizers(self, layer: Any) -> list[Any]:
         return []

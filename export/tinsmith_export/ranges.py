@@ -11,8 +11,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.convolutions import as_image, identity
-from tinsmith_export.graph import RELU, Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import (
+    RELU,
+    UNCLIPPED,
+    Add,
+    Clipped,
+    Clipping,
+    Concatenate,
+    Function,
+    Multiply,
+    Node,
+    Reshape,
+)
+from tinsmith_export.passes.convolutions import as_image, identity
 
 # TensorFlow's converter takes a range narrower than 1e-6 for zero. So does this: what lies so
 # close to zero rounds to it.
@@ -70,24 +82,24 @@ def separate(graph: Graph) -> Graph:
     In a concatenation all parts have one range, in a sum both have one scale: so neither has
     anything to round that the engines could round differently.
     """
-    for name in [node.name for node in graph.nodes if node.kind in ("Add", "Concatenate")]:
+    for name in [node.name for node in graph.nodes if isinstance(node, Add | Concatenate)]:
         node = graph.node(name)
         sources = {edge: _ranged(graph, edge) for edge in node.inputs}
         anew = any(_stuck(source) for found in sources.values() for source in found)
-        if anew and node.kind == "Add" and len(node.shape) != 3:
+        if anew and isinstance(node, Add) and len(node.shape) != 3:
             # TensorFlow's converter fails on a sum right behind two reshapes of what is rounded
             # anew: "op quantization parameters violate the same scale constraint".
             graph, node = _by_image(graph, node)
             name, sources = node.name, {edge: _ranged(graph, edge) for edge in node.inputs}
-        clips = {source.clip == RELU for found in sources.values() for source in found}
-        mixed = node.kind == "Concatenate" and len(clips) > 1
+        clips = {_clip(source) == RELU for found in sources.values() for source in found}
+        mixed = isinstance(node, Concatenate) and len(clips) > 1
         inputs: list[str] = []
         before: list[Node] = []
         for edge, found in sources.items():
-            stuck = any(_stuck(source) or (mixed and source.clip == RELU) for source in found)
+            stuck = any(_stuck(source) or (mixed and _clip(source) == RELU) for source in found)
             if stuck:
                 tail = str(len(set(inputs) - sources.keys()) or "")
-                before += identity(Node(f"{name}/input{tail}", "", (edge,), graph.node(edge).shape))
+                before += identity(Node(f"{name}/input{tail}", (edge,), graph.node(edge).shape))
             inputs.append(before[-1].name if stuck else edge)
         if before:
             # An edge may stand in a sum twice: x + x.
@@ -102,13 +114,13 @@ def _by_image(graph: Graph, node: Node) -> tuple[Graph, Node]:
     rows = as_image(node.shape)
     edges = dict.fromkeys(node.inputs)
     before = [
-        Node(f"{node.name}/image{number or ''}", "Reshape", (edge,), rows)
+        Reshape(f"{node.name}/image{number or ''}", (edge,), rows)
         for number, edge in enumerate(edges)
     ]
     names = {edge: reshape.name for edge, reshape in zip(edges, before, strict=True)}
     inputs = tuple(names[edge] for edge in node.inputs)
     inner = replace(node, name=f"{node.name}/sum", inputs=inputs, shape=rows)
-    last = Node(node.name, "Reshape", (inner.name,), node.shape)
+    last = Reshape(node.name, (inner.name,), node.shape)
     return graph.replaced(last, *before, inner), inner
 
 
@@ -118,8 +130,16 @@ def _ranged(graph: Graph, name: str) -> list[Node]:
 
 def _stuck(node: Node) -> bool:
     """Whether a layer's range is given by something else than calibration."""
-    fixed = node.config.get("function") in _FIXED
-    return not node.inputs or fixed or node.clip not in ((None, None), RELU)
+    return not node.inputs or _fixed(node) is not None or _clip(node) not in (UNCLIPPED, RELU)
+
+
+def _clip(node: Node) -> Clipping:
+    return node.clip if isinstance(node, Clipped) else UNCLIPPED
+
+
+def _fixed(node: Node) -> tuple[float, int] | None:
+    """Scale and zero point of what is the same whatever goes in."""
+    return _FIXED.get(node.function) if isinstance(node, Function) else None
 
 
 def share_ranges(
@@ -138,11 +158,11 @@ def share_ranges(
     limits = {name: _limits(graph.node(name), *span) for name, span in limits.items()}
     whole, scales = _Groups(limits), _Groups(limits)  # that share a range; a scale
     for node in graph.nodes:
-        if node.kind == "Concatenate":
+        if isinstance(node, Concatenate):
             sources = graph.sources(node.name)
             whole.join(sources)
             scales.join(sources)
-        elif node.kind == "Add":
+        elif isinstance(node, Add):
             scales.join(frozenset().union(*(graph.sources(name) for name in node.inputs)))
     spans = {
         name: (min(limits[n][0] for n in group), max(limits[n][1] for n in group))
@@ -155,27 +175,27 @@ def share_ranges(
 
     def scale_of(name: str) -> float:
         first = min(graph.sources(name))
-        fixed = _FIXED.get(graph.node(first).config.get("function", ""))
+        fixed = _fixed(graph.node(first))
         if fixed or first not in scales:
             return fixed[0] if fixed else inputs[first].scale
         return scale[scales[first]]
 
     def ties(node: Node) -> bool:
         out = scale[scales[node.name]]
-        if node.kind == "Add":
+        if isinstance(node, Add):
             ratio = scale_of(node.inputs[0]) / out
             return ratio != 1 and _near_middle(_SUMS * ratio, _SUM_MARGIN)
-        if node.kind == "Multiply":
+        if isinstance(node, Multiply):
             ratio = scale_of(node.inputs[0]) * scale_of(node.inputs[1]) / out
             return _near_middle(_PRODUCTS * ratio, _PRODUCT_MARGIN)
         return False
 
-    while close := {scales[node.name] for node in graph.ranged if ties(node)}:
+    while close := {scales[node.name] for node in graph.requantized if ties(node)}:
         for group in close:
             scale[group] = float(np.float32(scale[group] * _AWAY))
     ranges = dict(inputs)
     for name, span in spans.items():
-        fixed = _FIXED.get(graph.node(name).config.get("function", ""))
+        fixed = _fixed(graph.node(name))
         ranges[name] = Range(*fixed) if fixed else Range.covering(*span, scale[scales[name]])
     for node in graph.nodes:
         ranges.setdefault(node.name, ranges[min(graph.sources(node.name))])
@@ -184,7 +204,7 @@ def share_ranges(
 
 def _limits(node: Node, low: float, high: float) -> tuple[float, float]:
     """What calibration saw, but 0 to the highest behind a ReLU: the clamp to code -128 is it."""
-    return (0.0 if node.clip[0] == 0 else low), high
+    return (0.0 if _clip(node)[0] == 0 else low), high
 
 
 def _near_middle(codes: NDArray[Any], margin: float) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 import tf_keras
 
 from tinsmith_export.calibration import calibrate
-from tinsmith_export.convolutions import convolution_by_dense
 from tinsmith_export.exporting import Checkpoint
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Weighted
+from tinsmith_export.passes.convolutions import convolution_by_dense
 from tinsmith_export.quantize import FLOAT_BITS, choose_weight_bits, fake_quantize, tuned_graph
 from tinsmith_export.ranges import Range, separate, share_ranges
 from tinsmith_export.tune import Lesson, Report, tune
@@ -37,7 +38,7 @@ class Quantized:
     checkpoints: tuple[Checkpoint, ...]
 
     @property
-    def kept(self) -> tuple[Node, ...]:
+    def kept(self) -> tuple[Weighted, ...]:
         """The layers that are kept float."""
         bits = self.weight_bits
         return tuple(node for node in self.graph.weighted if bits[node.name] == FLOAT_BITS)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.graph import Node
+from tinsmith_export.ir.ops import Node, Weighted
 from tinsmith_export.quantize import weight_scales
 from tinsmith_export.ranges import Range
 from tinsmith_export.recipe import Quantized
@@ -59,7 +59,7 @@ def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
             continue
         node = _layer(nodes, graph.tensors[target])
         chosen[target] = ranges[node.name]
-        if kind in PRODUCTS and node.name in steps:
+        if kind in PRODUCTS and isinstance(node, Weighted) and node.name in steps:
             step = steps[node.name]
             _choose(graph.tensors[operator.inputs[1]], step, 0)
             biases.write(operator, node, np.float32(chosen[source].scale) * step)
@@ -110,9 +110,9 @@ class _Biases:
         self._readers = Counter(read)
         self._users = Counter(self._tensors[index].buffer for index in read)
 
-    def write(self, operator: Any, node: Node, steps: NDArray[np.float32]) -> None:
+    def write(self, operator: Any, node: Weighted, steps: NDArray[np.float32]) -> None:
         """Gives a product the biases of its layer, each channel in its steps."""
-        bias = node.weights.get("bias", np.zeros(len(steps), np.float32))
+        bias = np.zeros(len(steps), np.float32) if node.bias is None else node.bias
         codes = np.rint(bias / steps.astype(np.float64)).astype("<i4")
         source, kernel, *rest = operator.inputs
         index = max(rest, default=-1)

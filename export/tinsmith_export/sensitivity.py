@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from tinsmith_export.errors import GateError
 from tinsmith_export.exporting import Sensitivity
+from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.measures import agreement, decibels, drop_pp, sqnr_db
 from tinsmith_export.outputs import leveled, side_by_side
-from tinsmith_export.rebuild import rebuild, tensors
 from tinsmith_export.recipe import Quantized
+from tinsmith_export.reference.rebuild import rebuild, tensors
 from tinsmith_export.switches import SwitchedModel
 from tinsmith_export.tune import Lesson
 from tinsmith_runtime.batch import Arrays, count, rows
@@ -41,7 +42,7 @@ def measure(
     """
     inputs = rows(held_back.inputs, slice(COUNT))
     errors = _errors(quantized, inputs)
-    layers = quantized.graph.ranged
+    layers = quantized.graph.requantized
     costs: dict[str, tuple[float | None, float | None]] = {}
     if alone:
         model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
@@ -58,7 +59,6 @@ def measure(
     for node, (signal, noise, clipped) in zip(layers, errors, strict=True):
         span = quantized.ranges[node.name]
         lost, alone_db = costs.get(node.name, (None, None))
-        weighted = node.name in quantized.weight_bits
         table.append(
             Sensitivity(
                 layer=node.name,
@@ -66,7 +66,9 @@ def measure(
                 weight_bits=quantized.weight_bits.get(node.name),
                 output_range=(span.low, span.high),
                 weight_range=(
-                    (float(node.kernel.min()), float(node.kernel.max())) if weighted else None
+                    (float(node.kernel.min()), float(node.kernel.max()))
+                    if isinstance(node, Weighted)
+                    else None
                 ),
                 clipped=clipped,
                 sqnr_db=decibels(signal, noise),
@@ -79,7 +81,7 @@ def measure(
 
 def _errors(quantized: Quantized, inputs: Arrays) -> list[tuple[float, float, float]]:
     """Power of each layer's output and of its error, and how much of it its range clips."""
-    layers = quantized.graph.ranged
+    layers = quantized.graph.requantized
     pair = []
     for model, prefix in ((rebuild(quantized.graph), ""), (quantized.model, "quant_")):
         outputs = [model.get_layer(prefix + node.name).output for node in layers]

@@ -5,10 +5,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tinsmith_export.graph import RANGED, WEIGHTED, Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Clip, InputLayer, Node
 from tinsmith_export.quantize import Rounding, rounded_kernels
 from tinsmith_export.ranges import Range
-from tinsmith_export.rebuild import rebuild, run
+from tinsmith_export.reference.rebuild import rebuild, run
 from tinsmith_runtime.batch import Arrays
 
 
@@ -25,7 +26,7 @@ class SwitchedModel:
         self._outputs: dict[str, _Switch] = {}
 
         def wrap(node: Node, layer: Any) -> Any:
-            if node.kind not in (*RANGED, "InputLayer", "Clip"):
+            if not node.requantizes and not isinstance(node, InputLayer | Clip):
                 return layer
             switch = _Switch(ranges[node.name], name=f"switch_{node.name}")
             self._outputs[node.name] = switch
@@ -35,9 +36,8 @@ class SwitchedModel:
         rounded = rounded_kernels(graph, ranges, bits)
         self._kernels = {}
         for node in graph.weighted:
-            variable = getattr(self._model.get_layer(node.name), WEIGHTED[node.kind])
-            exact = node.weights[WEIGHTED[node.kind]]
-            self._kernels[node.name] = variable, exact, rounded.get(node.name, exact)
+            variable = getattr(self._model.get_layer(node.name), node.kernel_name)
+            self._kernels[node.name] = variable, node.kernel, rounded.get(node.name, node.kernel)
         self._rounded: set[str] = set()
 
     def run(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tinsmith_export.exporting import Checkpoint
 from tinsmith_export.measures import agreement
 from tinsmith_export.outputs import leveled, spread
-from tinsmith_export.rebuild import run
+from tinsmith_export.reference.rebuild import run
 from tinsmith_runtime.batch import Arrays, count, parts
 
 BATCH_SIZE = 128

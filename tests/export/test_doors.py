@@ -17,9 +17,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from tinsmith_export.doors import load_keras, prepared
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.reader import read_graph
-from tinsmith_export.rebuild import run
-from tinsmith_export.trace import trace
+from tinsmith_export.frontend.operators import read_graph
+from tinsmith_export.frontend.trace import trace
+from tinsmith_export.reference.rebuild import run
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 SHAPE = (8, 8, 3)
@@ -295,7 +295,7 @@ def test_one_of_several_outputs(library: Any, save: Save | None, tmp_path: Path)
     both = prepared(model, None, None)
     for found, values in zip(run(both, inputs), expected, strict=True):
         np.testing.assert_allclose(found, values, rtol=1e-5, atol=1e-6)
-    assert [node.config["name"] for node in read_graph(trace(both)).outputs] == ["a", "b"]
+    assert [node.title for node in read_graph(trace(both)).outputs] == ["a", "b"]
     with pytest.raises(UsageError, match="--output c: the model's outputs are a, b"):
         prepared(model, None, "c")
     for name, values in zip("ab", expected, strict=True):

@@ -13,16 +13,16 @@ import pytest
 from compiling import Compiled, compiled, random_inputs, settle
 
 from tinsmith_export import Options, Progress, Samples, compile_model, pipeline
-from tinsmith_export import onnx as writer
 from tinsmith_export.convert import Converted, convert
 from tinsmith_export.divergence import first_difference
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.golden import nudged
 from tinsmith_export.measures import agreement, parity, sqnr_db
 from tinsmith_export.proof import require_integer_kernels, run_batches
-from tinsmith_export.rebuild import rebuild, run
+from tinsmith_export.reference.rebuild import rebuild, run
 from tinsmith_export.sensitivity import COUNT, keep_fewest, measure
 from tinsmith_export.switches import SwitchedModel
+from tinsmith_export.targets.onnx import to_int8_onnx, writer
 from tinsmith_export.tune import Lesson
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.command import main
@@ -56,7 +56,7 @@ def test_layers_kept_float_are_float_in_both_engines(converted, mixed: Converted
     for product in mixed.products:
         assert product.integer == (product.layer not in KEPT)
         if product.layer in KEPT:
-            kernel = converted.quantized.graph.node(product.layer).kernel
+            kernel = converted.quantized.graph.node(product.layer).channel_kernel
             np.testing.assert_array_equal(np.sort(product.weights.ravel()), np.sort(kernel.ravel()))
     kernels = require_integer_kernels(mixed.files["model.int8.onnx"], len(LAYERS), KEPT)
     assert sum(kernels.values()) == len(LAYERS) - len(KEPT)
@@ -85,10 +85,10 @@ def test_golden_vectors_survive_another_order_of_float_sums(converted, mixed: Co
 def test_onnx_runtime_would_round_float_weights_by_itself(
     converted, mixed: Converted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer._Integer, "_unchanged", lambda self, tensor: tensor)
+    monkeypatch.setattr(writer.IntegerWriter, "_unchanged", lambda self, tensor: tensor)
     quantized, sources = converted.quantized, converted.entry.sources
     products = {product.layer: product for product in mixed.products}
-    data = writer.to_int8_onnx(quantized.graph, quantized.ranges, products, sources, mixed.outputs)
+    data = to_int8_onnx(quantized.graph, quantized.ranges, products, sources, mixed.outputs)
     with pytest.raises(ConversionError, match="rounds layers kept float: answer, conv2, depth"):
         require_integer_kernels(data, len(LAYERS), KEPT)
 

@@ -5,25 +5,27 @@ import time
 import numpy as np
 import pytest
 
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Concatenate, Conv2D, InputLayer, MaxPooling2D, Node, OutputLayer
+from tinsmith_export.passes.rewrite import part_outputs
 from tinsmith_export.ranges import Range, separate, share_ranges
-from tinsmith_export.rewrite import part_outputs
 
 
 def nested(depth: int) -> Graph:
     """A layer, and concatenations of a tensor with itself and with its pooling."""
-    weights = {"kernel": np.ones((1, 1, 1, 1), np.float32)}
-    nodes = [
-        Node("input", "InputLayer", (), (1, 1, 1)),
-        Node("first", "Conv2D", ("input",), (1, 1, 1), {}, weights),
+    shape = (1, 1, 1)
+    nodes: list[Node] = [
+        InputLayer("input", (), shape),
+        Conv2D("first", ("input",), shape, kernel=np.ones((1, *shape), np.float32)),
     ]
     for level in range(depth):
         last = nodes[-1].name
-        pooled = Node(f"pool{level}", "MaxPooling2D", (last,), (1, 1, 1))
-        joined = Node(f"join{level}", "Concatenate", (last, pooled.name, last), (1, 1, 1))
+        pooled = MaxPooling2D(
+            f"pool{level}", (last,), shape, pool_size=(1, 1), strides=(1, 1), padding="valid"
+        )
+        joined = Concatenate(f"join{level}", (last, pooled.name, last), shape)
         nodes += [pooled, joined]
-    config = {"name": "out", "activation": "none"}
-    return Graph((*nodes, Node("out", "Output", (nodes[-1].name,), (1, 1, 1), config)))
+    return Graph((*nodes, OutputLayer("out", (nodes[-1].name,), shape, title="out")))
 
 
 def test_nested_concatenations_take_no_time() -> None:

@@ -21,7 +21,7 @@ from hostile_models import (
 
 from tinsmith_export.doors import load_keras
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.trace import trace
+from tinsmith_export.frontend.trace import trace
 from tinsmith_runtime.errors import TinsmithError
 
 pytestmark = [

@@ -8,6 +8,7 @@ import functools
 import os
 import re
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from layer_cases import BOTH, CASES, SHAPE, Case
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.graph import Graph
+from tinsmith_export.ir.graph import Graph
 from tinsmith_runtime.backends.ort import optimized_model
 
 DOCS = Path(__file__).parents[2] / "docs" / "compiling.md"
@@ -37,8 +38,11 @@ def _form(graph: Graph) -> object:
             node.kind,
             tuple(places[name] for name in node.inputs),
             node.shape,
-            repr(sorted(node.config.items())),
-            tuple((name, values.shape) for name, values in node.weights.items()),
+            *(
+                value.shape if isinstance(value, np.ndarray) else value
+                for field in fields(node)[3:]
+                for value in (getattr(node, field.name),)
+            ),
         )
         for node in graph.nodes
     )

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from tinsmith_export.calibration import calibrate
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Concatenate, Dense, InputLayer, Multiply
 from tinsmith_export.proof import require_no_saturation, run_batches
 from tinsmith_export.quantize import can_saturate, tuned_graph
 from tinsmith_export.ranges import Range, separate, share_ranges
@@ -146,16 +147,15 @@ def test_a_range_covers_its_limits_and_zero_exactly(one: float, other: float) ->
     assert span.scale == np.float32(max((max(high, 0.0) - min(low, 0.0)) / 255, 2.0**-27))
 
 
-def sum_graph(kind: str, relu: bool) -> Graph:
+def sum_graph(kind: type[Add | Multiply | Concatenate], relu: bool) -> Graph:
     """Two dense layers, the second with ReLU or without, that meet in a sum or concatenation."""
-    weights = {"kernel": np.ones((4, 4), np.float32)}
-    clip = {"clip": (0.0, None)} if relu else {}
+    kernel = np.ones((4, 4), np.float32)
     return Graph(
         (
-            Node("input", "InputLayer", (), (4,)),
-            Node("a", "Dense", ("input",), (4,), {}, weights),
-            Node("b", "Dense", ("input",), (4,), clip, weights),
-            Node("meet", kind, ("a", "b"), (8 if kind == "Concatenate" else 4,)),
+            InputLayer("input", (), (4,)),
+            Dense("a", ("input",), (4,), kernel=kernel),
+            Dense("b", ("input",), (4,), kernel=kernel, clip=RELU if relu else UNCLIPPED),
+            kind("meet", ("a", "b"), (8 if kind is Concatenate else 4,)),
         )
     )
 
@@ -163,20 +163,20 @@ def sum_graph(kind: str, relu: bool) -> Graph:
 def test_what_meets_in_a_sum_has_one_scale_and_in_a_concatenation_one_range() -> None:
     limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, 9.0)}
     source = {"input": Range(1 / 255, -128)}
-    total = share_ranges(separate(sum_graph("Add", relu=True)), limits, source)
+    total = share_ranges(separate(sum_graph(Add, relu=True)), limits, source)
     assert total["a"].scale == total["b"].scale
     assert total["b"].zero_point == -128 != total["a"].zero_point
     del limits["meet"]
-    joined = share_ranges(separate(sum_graph("Concatenate", relu=False)), limits, source)
+    joined = share_ranges(separate(sum_graph(Concatenate, relu=False)), limits, source)
     assert joined["a"] == joined["b"] == joined["meet"] == Range.covering(-5.0, 3.0)
 
 
 def test_a_relu_that_meets_none_in_a_concatenation_is_rounded_anew() -> None:
-    mixed = separate(sum_graph("Concatenate", relu=True))
+    mixed = separate(sum_graph(Concatenate, relu=True))
     kinds = [node.kind for node in mixed.nodes[3:] if node.kind != "Reshape"]
     assert kinds == ["DepthwiseConv2D", "Concatenate"]
     assert mixed.node("meet").inputs == ("a", "meet/input")
-    alike = sum_graph("Concatenate", relu=False)
+    alike = sum_graph(Concatenate, relu=False)
     assert separate(alike) == alike
 
 
@@ -184,18 +184,17 @@ def test_weights_come_back_from_the_fake_quantized_model(converted: Compiled) ->
     graph = converted.quantized.graph
     back = tuned_graph(graph, converted.quantized.model)
     for before, after in zip(graph.weighted, back.weighted, strict=True):
-        assert before.weights.keys() == after.weights.keys()
-        for name, values in before.weights.items():
-            np.testing.assert_array_equal(values, after.weights[name])
+        np.testing.assert_array_equal(before.kernel, after.kernel)
+        assert (before.bias is None) == (after.bias is None)
+        if before.bias is not None:
+            np.testing.assert_array_equal(before.bias, after.bias)
 
 
 @pytest.mark.parametrize("high", [6.0, 6.5, 7.3, 9.0])
 def test_no_product_of_two_codes_lies_between_two_codes_of_the_result(high: float) -> None:
     """There the engines round differently: to even before the zero point is added, or after."""
     limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, high)}
-    ranges = share_ranges(
-        sum_graph("Multiply", relu=False), limits, {"input": Range(1 / 255, -128)}
-    )
+    ranges = share_ranges(sum_graph(Multiply, relu=False), limits, {"input": Range(1 / 255, -128)})
     ratio = ranges["a"].scale * ranges["b"].scale / ranges["meet"].scale
     codes = np.arange(256)
     products = np.multiply.outer(codes, codes) * ratio

@@ -9,9 +9,9 @@ import tf_keras
 
 from tinsmith_export.doors import load_keras, prepared
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.reader import read_graph
-from tinsmith_export.rewrite import rewrite
-from tinsmith_export.trace import trace
+from tinsmith_export.frontend.operators import read_graph
+from tinsmith_export.frontend.trace import trace
+from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_runtime.errors import TinsmithError
 
 BOTH = pytest.mark.parametrize("library", [keras, tf_keras])

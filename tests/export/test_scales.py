@@ -18,7 +18,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tinsmith_export.convert import convert
 from tinsmith_export.entry import enter
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Concatenate, Conv2D, InputLayer, Node, OutputLayer
 from tinsmith_export.quantize import fake_quantize, rounded_kernels, weight_scales
 from tinsmith_export.ranges import Range
 from tinsmith_export.recipe import Quantized
@@ -30,7 +31,6 @@ from tinsmith_runtime.manifest import Input
 
 COUNT = int(os.environ.get("TINSMITH_SCALES", "20"))
 CHANNELS = 8
-PLAIN = {"strides": (1, 1), "padding": "valid", "dilation_rate": (1, 1), "groups": 1}
 
 
 def derived(scale: NDArray[np.float32], zero_point: int | NDArray[Any]) -> NDArray[np.float32]:
@@ -46,25 +46,26 @@ def ulp(one: NDArray[np.float32], other: NDArray[np.float32]) -> int:
 
 
 def quantized(nodes: list[Node], ranges: dict[str, Range]) -> Quantized:
-    graph, bits = Graph(tuple(nodes)), {node.name: 8 for node in nodes if node.weights}
+    graph = Graph(tuple(nodes))
+    bits = {node.name: 8 for node in graph.weighted}
     ranges = ranges | {node.name: ranges[node.inputs[0]] for node in graph.outputs}
     return Quantized(graph, fake_quantize(graph, ranges, bits), ranges, bits, ())
 
 
 def output(source: Node) -> Node:
-    return Node("out", "Output", (source.name,), source.shape, {"name": "o", "activation": "none"})
+    return OutputLayer("out", (source.name,), source.shape, title="o")
 
 
 def chain(length: int, seed: int) -> Quantized:
     """A row of layers, each with ranges drawn at random, and every third without a bias."""
     rng, shape = np.random.default_rng(seed), (1, 1, CHANNELS)
-    nodes, ranges = [Node("input", "InputLayer", (), shape)], {"input": Range(1.0, -128)}
+    nodes: list[Node] = [InputLayer("input", (), shape)]
+    ranges = {"input": Range(1.0, -128)}
     for number in range(length):
-        weights = {"kernel": rng.normal(size=(1, 1, CHANNELS, CHANNELS)).astype(np.float32)}
-        if number % 3:
-            weights["bias"] = rng.normal(size=CHANNELS).astype(np.float32)
+        kernel = rng.normal(size=(1, 1, CHANNELS, CHANNELS)).astype(np.float32)
+        bias = rng.normal(size=CHANNELS).astype(np.float32) if number % 3 else None
         name = f"layer{number}"
-        nodes.append(Node(name, "Conv2D", (nodes[-1].name,), shape, PLAIN, weights))
+        nodes.append(Conv2D(name, (nodes[-1].name,), shape, kernel=kernel, bias=bias))
         scale = float(np.float32(2 ** rng.uniform(-12, 2)))
         ranges[name] = Range(scale, int(rng.integers(-128, 128)))
     return quantized([*nodes, output(nodes[-1])], ranges)
@@ -92,7 +93,8 @@ def require_chosen(model: Quantized, data: bytes) -> None:
         np.testing.assert_array_equal(product.weights, codes)
         step = np.float32(before.scale) * steps[node.name]
         np.testing.assert_array_equal(biases.pop(0), step)
-        bias = node.weights.get("bias", np.zeros(len(step)))
+        assert isinstance(node, Conv2D)
+        bias = np.zeros(len(step)) if node.bias is None else node.bias
         np.testing.assert_array_equal(product.bias, np.round(bias / step.astype(np.float64)))
 
 
@@ -129,7 +131,7 @@ def test_no_mantissa_is_further_off_than_two_ulp(zero_point: int) -> None:
 def pixels(low: float, high: float) -> tuple[Input, Range]:
     """What an image model's input becomes that takes so much for pixels 0 and 255."""
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
-    graph = Graph((Node("input", "InputLayer", (), (1, 1, 1)),))
+    graph = Graph((InputLayer("input", (), (1, 1, 1)),))
     entry = enter(graph, Samples("pixels", "0" * 64, images, None, images, None, ()), (low, high))
     return entry.sources[0], entry.spans["input"]
 
@@ -157,17 +159,18 @@ def test_pixel_ranges_are_converted() -> None:
     for start in range(0, len(chosen), 50):
         some = chosen[start : start + 50]
         ports = [pixels(*limits) for limits in some]
-        nodes, ranges = [], {}
+        nodes: list[Node] = []
+        ranges = {}
         for number, (_, span) in enumerate(ports):
-            nodes.append(Node(f"in{number}", "InputLayer", (), (1, 1, 1)))
+            nodes.append(InputLayer(f"in{number}", (), (1, 1, 1)))
             ranges[f"in{number}"] = span
         for number in range(len(ports)):
             kernel = np.full((1, 1, 1, 1), number + 1, np.float32)
-            name, weights = f"conv{number}", {"kernel": kernel}
-            nodes.append(Node(name, "Conv2D", (f"in{number}",), (1, 1, 1), PLAIN, weights))
+            name = f"conv{number}"
+            nodes.append(Conv2D(name, (f"in{number}",), (1, 1, 1), kernel=kernel))
             ranges[name] = Range(0.5, 0)
         names = tuple(f"conv{number}" for number in range(len(ports)))
-        nodes.append(Node("all", "Concatenate", names, (1, 1, len(ports))))
+        nodes.append(Concatenate("all", names, (1, 1, len(ports))))
         ranges["all"] = Range(0.5, 0)
         model = quantized([*nodes, output(nodes[-1])], ranges)
         sources = [replace(port, name=f"in{n}") for n, (port, _) in enumerate(ports)]

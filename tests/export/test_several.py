@@ -21,12 +21,12 @@ from tinsmith_export import Exported, Options, Samples, compile_model
 from tinsmith_export.divergence import first_difference
 from tinsmith_export.doors import load_keras, prepared
 from tinsmith_export.doubts import doubt
+from tinsmith_export.frontend.operators import read_graph
+from tinsmith_export.frontend.trace import trace
 from tinsmith_export.outputs import leveled
-from tinsmith_export.reader import read_graph
-from tinsmith_export.rebuild import rebuild, run
-from tinsmith_export.rewrite import rewrite
+from tinsmith_export.passes.rewrite import rewrite
+from tinsmith_export.reference.rebuild import rebuild, run
 from tinsmith_export.sources import from_calibration
-from tinsmith_export.trace import trace
 from tinsmith_runtime import load, read_bundle
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.batch import Arrays, each, joined, parts
@@ -337,9 +337,9 @@ def test_through_each_door(library: Any, file: str, names: tuple[str, ...], tmp_
     batch = tuple(given[node.name] for node in graph.inputs)
     for found in (run(loaded, batch), run(rebuild(graph), batch)):
         for node, values in zip(graph.outputs, parts(found), strict=True):
-            np.testing.assert_allclose(values, expected[node.config["name"]], rtol=0, atol=1e-4)
+            np.testing.assert_allclose(values, expected[node.title], rtol=0, atol=1e-4)
     if path.suffix:
-        assert [node.config["name"] for node in graph.outputs] == list(names)
+        assert [node.title for node in graph.outputs] == list(names)
         assert [node.name for node in graph.inputs] == ["image", "state"]
 
 

@@ -89,13 +89,13 @@ class LiteRtBackend(Backend):
                     batch = np.bitwise_xor(batch, SIGN_BIT, self._buffer).view(np.int8)
                 interpreter.set_tensor(self._index, batch)
             interpreter.invoke()
+            if self._several:
+                return tuple(interpreter.get_tensor(index) for index in self._targets)
+            result: Array = interpreter.get_tensor(self._targets[0])
         except (RuntimeError, ValueError) as error:
             if not raised_by(error, *_PACKAGES):
                 raise
             raise BackendError(f"LiteRT refuses the batch: {error}") from error
-        if self._several:
-            return tuple(interpreter.get_tensor(index) for index in self._targets)
-        result: Array = interpreter.get_tensor(self._targets[0])
         return result
 
     def _feed(self, arrays: tuple[Array, ...]) -> None:

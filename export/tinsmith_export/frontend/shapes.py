@@ -1,35 +1,45 @@
 """Readers of the operators that pool, join, cut and move images."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinsmith_export.trace import BATCH, Operator
+from tinsmith_export.frontend.reader import Reader
+from tinsmith_export.frontend.trace import BATCH, Operator
+from tinsmith_export.ir.ops import (
+    AveragePooling2D,
+    ChannelMean,
+    Concatenate,
+    Cropping2D,
+    MaxPooling2D,
+    Node,
+    Pair,
+    Reshape,
+    UpSampling2D,
+    ZeroPadding2D,
+)
 
-if TYPE_CHECKING:
-    from tinsmith_export.reader import Reader
+Pooling = type[MaxPooling2D | AveragePooling2D]
 
 
-def pool(kind: str) -> Callable[[Reader, Operator], str]:
+def pool(kind: Pooling) -> Callable[[Reader, Operator], Node]:
     """Gives the reader of a pooling of that kind."""
 
-    def read(reader: Reader, operator: Operator) -> str:
+    def read(reader: Reader, operator: Operator) -> Node:
         reader.image(operator)
+        size, strides = (
+            (int(sizes[1]), int(sizes[2]))
+            for sizes in (operator.settings["ksize"], operator.settings["strides"])
+        )
+        padding = operator.settings["padding"].decode().lower()
         return reader.add(
-            operator,
-            kind,
-            pool_size=tuple(operator.settings["ksize"][1:3]),
-            strides=tuple(operator.settings["strides"][1:3]),
-            padding=operator.settings["padding"].decode().lower(),
+            kind(*reader.place(operator), pool_size=size, strides=strides, padding=padding)
         )
 
     return read
 
 
-def reduce(reader: Reader, operator: Operator) -> str:
+def reduce(reader: Reader, operator: Operator) -> Node:
     """A mean or a maximum over the whole image; a mean over the channels."""
     source, axes = reader.source(operator), reader.constant(operator, 1)
     rank = len(source.shape) + 1
@@ -37,23 +47,20 @@ def reduce(reader: Reader, operator: Operator) -> str:
     if rank == 3 and over == [1]:
         source, rank, over = reader.row(operator, source), 4, [1, 2]
     if operator.kind == "Mean" and over == [rank - 1]:
-        shape = (BATCH, *source.shape[:-1], 1)
-        name = reader.add(operator, "ChannelMean", shape=shape)
+        node: Node = reader.add(ChannelMean(*reader.place(operator, shape=(*source.shape[:-1], 1))))
     elif over == [1, 2] and rank == 4:
-        kind = {"Mean": "AveragePooling2D", "Max": "MaxPooling2D"}[operator.kind]
-        size = source.shape[:2]
-        shape = (BATCH, 1, 1, source.shape[-1])
-        name = reader.add(
-            operator, kind, [source], pool_size=size, strides=size, padding="valid", shape=shape
-        )
+        kind: Pooling = AveragePooling2D if operator.kind == "Mean" else MaxPooling2D
+        size = source.shape[0], source.shape[1]
+        place = reader.place(operator, [source], (1, 1, source.shape[-1]))
+        node = reader.add(kind(*place, pool_size=size, strides=size, padding="valid"))
     else:
         raise reader.unsupported(operator, f"{operator.kind} over dimensions {over}")
-    if operator.shape == shape:
-        return name
-    return reader.add(operator, "Reshape", [reader.nodes[name]])
+    if operator.shape[1:] == node.shape:
+        return node
+    return reader.add(Reshape(*reader.place(operator, [node])))
 
 
-def concatenate(reader: Reader, operator: Operator) -> str:
+def concatenate(reader: Reader, operator: Operator) -> Node:
     """A concatenation of channels."""
     *tensors, axis = operator.inputs
     if any(name in reader.constants for name in tensors):
@@ -62,10 +69,12 @@ def concatenate(reader: Reader, operator: Operator) -> str:
     over = int(np.ravel(reader.constants[axis])[0]) % (len(operator.shape))
     if over != len(operator.shape) - 1:
         raise reader.unsupported(operator, f"a concatenation along dimension {over}")
-    return reader.add(operator, "Concatenate", sources) if len(sources) > 1 else sources[0].name
+    if len(sources) == 1:
+        return sources[0]
+    return reader.add(Concatenate(*reader.place(operator, sources)))
 
 
-def pad(reader: Reader, operator: Operator) -> str:
+def pad(reader: Reader, operator: Operator) -> Node:
     """Zeros around an image or a sequence."""
     source, amounts = reader.source(operator), reader.known(operator, 1).tolist()
     sequence = len(source.shape) == 2
@@ -80,18 +89,20 @@ def pad(reader: Reader, operator: Operator) -> str:
         raise reader.unsupported(operator, "a padding other than zeros around an image")
     if len(operator.inputs) > 2 and np.any(reader.constant(operator, 2)):
         raise reader.unsupported(operator, "a padding other than zeros")
-    (top, bottom), (left, right) = padding = (tuple(amounts[1]), tuple(amounts[2]))
+    (top, bottom), (left, right) = amounts[1], amounts[2]
     rows, columns, channels = source.shape
-    shape = (BATCH, rows + top + bottom, columns + left + right, channels)
-    name = reader.add(operator, "ZeroPadding2D", [source], padding=padding, shape=shape)
-    return reader.add(operator, "Reshape", [reader.nodes[name]]) if sequence else name
+    shape = (rows + top + bottom, columns + left + right, channels)
+    place, padding = reader.place(operator, [source], shape), ((top, bottom), (left, right))
+    padded = reader.add(ZeroPadding2D(*place, padding=padding))
+    return reader.add(Reshape(*reader.place(operator, [padded]))) if sequence else padded
 
 
-def crop(reader: Reader, operator: Operator) -> str:
+def crop(reader: Reader, operator: Operator) -> Node:
     """A part of an image: rows and columns cut off."""
     source = reader.image(operator)
     begin, steps = (np.ravel(reader.known(operator, index)).tolist() for index in (1, 3))
-    settings, crop = operator.settings, []
+    settings = operator.settings
+    crop: list[Pair] = []
     plain = not any(settings[f"{kind}_mask"] for kind in ("ellipsis", "new_axis", "shrink_axis"))
     for axis, (size, rest) in enumerate(zip((BATCH, *source.shape), operator.shape, strict=plain)):
         first = 0 if axis >= len(begin) or settings["begin_mask"] >> axis & 1 else begin[axis]
@@ -99,28 +110,28 @@ def crop(reader: Reader, operator: Operator) -> str:
         plain &= axis >= len(steps) or steps[axis] == 1
     if not plain or crop[0] != (0, 0) or crop[3] != (0, 0):
         raise reader.unsupported(operator, "a slice other than rows and columns of an image")
-    return reader.add(operator, "Cropping2D", cropping=(crop[1], crop[2]))
+    return reader.add(Cropping2D(*reader.place(operator), cropping=(crop[1], crop[2])))
 
 
-def reshape(reader: Reader, operator: Operator) -> str:
+def reshape(reader: Reader, operator: Operator) -> Node:
     """A new shape of each image; layers that look at the last dimension alone see no other."""
     source, shape = reader.source(operator), operator.shape
     if shape[0] == BATCH and np.prod(shape[1:]) == np.prod(source.shape):
         if shape[1:] == source.shape:
-            return source.name
-        return reader.add(operator, "Reshape")
+            return source
+        return reader.add(Reshape(*reader.place(operator)))
     if len(shape) == 2 and shape[-1] == source.shape[-1]:
-        return source.name  # (batch * H * W, C), on the way into and out of a dense layer
+        return source  # (batch * H * W, C), on the way into and out of a dense layer
     places = BATCH * int(np.prod(source.shape[:-1]))
     if shape == (1, places, source.shape[-1], 1):
-        return source.name  # on the way into tf_keras's layer normalization
+        return source  # on the way into tf_keras's layer normalization
     raise reader.unsupported(operator, "a shape that mixes images")
 
 
-def tile(reader: Reader, operator: Operator) -> str:
+def tile(reader: Reader, operator: Operator) -> Node:
     """How Keras 3 spells nearest upsampling: a dimension of 1 put in, repeated, and joined."""
     source, times = reader.source(operator), np.ravel(reader.known(operator, 1)).tolist()
-    image = reader.nodes[source.inputs[0]] if source.kind == "Reshape" else source
+    image = reader.nodes[source.inputs[0]] if isinstance(source, Reshape) else source
     if len(image.shape) == 2:
         image, times = reader.row(operator, image), [times[0], 1, *times[1:]]
     rows, columns, channels = image.shape if len(image.shape) == 3 else (0, 0, 0)
@@ -129,16 +140,16 @@ def tile(reader: Reader, operator: Operator) -> str:
         alone = [factor if place == axis + 2 else 1 for place in range(5)]
         if source.shape in (apart, apart[1:]) and times == alone:
             size = (factor, 1) if axis == 0 else (1, factor)
-            shape = (BATCH, rows * size[0], columns * size[1], channels)
-            name = reader.add(operator, "UpSampling2D", [image], size=size, shape=shape)
-            return reader.add(operator, "Reshape", [reader.nodes[name]])
+            shape = (rows * size[0], columns * size[1], channels)
+            larger = reader.add(UpSampling2D(*reader.place(operator, [image], shape), size=size))
+            return reader.add(Reshape(*reader.place(operator, [larger])))
     raise reader.unsupported(operator, "a repetition other than of an image's rows and columns")
 
 
-def upsample(reader: Reader, operator: Operator) -> str:
+def upsample(reader: Reader, operator: Operator) -> Node:
     """Nearest upsampling by whole factors."""
     source = reader.image(operator)
     size = [new / old for new, old in zip(operator.shape[1:3], source.shape[:2], strict=True)]
     if any(factor % 1 for factor in size) or operator.settings["align_corners"]:
         raise reader.unsupported(operator, "a resize by a factor that is not whole")
-    return reader.add(operator, "UpSampling2D", size=tuple(map(int, size)))
+    return reader.add(UpSampling2D(*reader.place(operator), size=(int(size[0]), int(size[1]))))

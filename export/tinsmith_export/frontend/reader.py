@@ -1,24 +1,19 @@
-"""From operators of TensorFlow to a graph of layers."""
+"""What reads the operators of TensorFlow one by one, and the graph that grows from it."""
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.graph import Graph, Node
-from tinsmith_export.operators import READERS
-from tinsmith_export.trace import BATCH, Operator, Trace, distinct
+from tinsmith_export.frontend.trace import Operator, Trace, distinct
+from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Reshape
 from tinsmith_runtime.errors import TinsmithError
 from tinsmith_runtime.manifest import MAX_TENSORS
 
-# Operators that only a quantized model has.
-ROUNDINGS = (
-    *("FakeQuantWithMinMaxArgs", "FakeQuantWithMinMaxVars", "FakeQuantWithMinMaxVarsPerChannel"),
-    *("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4"),
-)
 # Layers that are more than one operator which is missing.
 _FAMILIES = {
     "recurrent layers are not compiled": (
@@ -31,21 +26,8 @@ _FAMILIES = {
 }
 
 
-def read_graph(trace: Trace) -> Graph:
-    """Reads what a model computes as layers; nothing is left out and nothing changed.
-
-    Args:
-        trace: of a model whose inputs are images, `(H, W, C)`, or features.
-
-    Raises:
-        UnsupportedLayerError: a layer that cannot be compiled, by name and class.
-        TinsmithError: the model holds weights that are not finite, or an input or an output that
-            has nothing to do with the others.
-    """
-    reader = Reader(trace)
-    for operator in trace.operators:
-        reader.read(operator)
-    return Graph((*reader.nodes.values(), *reader.outputs())).pruned()
+Shape: TypeAlias = tuple[int, ...]
+AnyNode = TypeVar("AnyNode", bound=Node)
 
 
 class Reader:
@@ -66,23 +48,13 @@ class Reader:
         count = len(trace.inputs)
         self._output_names = names[count:]
         for name, (tensor, shape) in zip(names, trace.inputs.items(), strict=False):
-            self.names[tensor] = self._add(name if count > 1 else "input", "InputLayer", (), shape)
+            source = InputLayer(name if count > 1 else "input", (), shape[1:])
+            self.names[tensor] = self.add(source).name
 
-    def read(self, operator: Operator) -> None:
-        """Reads an operator, whose inputs were read before."""
-        read = READERS.get(operator.kind)
-        if operator.kind in ROUNDINGS:
-            raise TinsmithError(
-                f"layer `{operator.layer}` rounds already (TensorFlow's {operator.kind}): the "
-                "model is quantized; give the float model that it was made of"
-            )
-        if read is None:
-            raise self.unsupported(operator, f"TensorFlow's operator {operator.kind}")
-        self.names[operator.output] = read(self, operator)
-
-    def outputs(self) -> list[Node]:
+    def outputs(self) -> list[OutputLayer]:
         """The model's outputs, after all operators were read."""
-        found, several = [], len(self._output_names) > 1
+        found: list[OutputLayer] = []
+        several = len(self._output_names) > 1
         for name, tensor in zip(self._output_names, self._trace.outputs, strict=True):
             if tensor not in self.names:
                 raise TinsmithError(
@@ -90,11 +62,11 @@ class Reader:
                     "keras.Model(INPUTS, OUTPUTS)"
                 )
             source = self.nodes[self.names[tensor]]
-            config = {"name": name if several else "logits", "activation": "none"}
-            found.append(Node(f"{name}/output", "Output", (source.name,), source.shape, config))
+            title = name if several else "logits"
+            found.append(OutputLayer(f"{name}/output", (source.name,), source.shape, title=title))
         read = {name for node in (*self.nodes.values(), *found) for name in node.inputs}
         for node in self.nodes.values():
-            if node.kind == "InputLayer" and node.name not in read:
+            if isinstance(node, InputLayer) and node.name not in read:
                 raise TinsmithError(
                     f"the model's input `{node.name}` changes nothing in what it gives: leave it "
                     "out, keras.Model(INPUTS, OUTPUTS)"
@@ -136,13 +108,32 @@ class Reader:
         """The node that an operator reads there."""
         return self.nodes[self.names[operator.inputs[index]]]
 
-    def add(
-        self, operator: Operator, kind: str, sources: Sequence[Node] | None = None, **rest: Any
-    ) -> str:
-        """Adds a node for an operator and returns its name; `rest` is its config and weights."""
+    def place(
+        self,
+        operator: Operator,
+        sources: Sequence[Node] | None = None,
+        shape: Shape | None = None,
+    ) -> tuple[str, tuple[str, ...], Shape]:
+        """What each node begins with: its layer's name, what it reads, and its output's shape.
+
+        Args:
+            operator: whose node it is.
+            sources: what it reads, if that is not the operator's first input.
+            shape: without the batch, if it is not the operator's.
+        """
         inputs = tuple(node.name for node in sources or (self.source(operator),))
-        shape = rest.pop("shape", operator.shape)
-        return self._add(operator.layer, kind, inputs, shape, **rest)
+        return operator.layer, inputs, operator.shape[1:] if shape is None else shape
+
+    def add(self, node: AnyNode) -> AnyNode:
+        """Adds a node, under a name that no other has, and gives it."""
+        layer = _plain(node.name)
+        name, number = layer, 0
+        while name in self.nodes:
+            number += 1
+            name = f"{layer}/{node.kind.lower()}" + (f"_{number}" if number > 1 else "")
+        added = replace(node, name=name)
+        self.nodes[name] = added
+        return added
 
     def image(self, operator: Operator) -> Node:
         """The one input of an operator on images, channels last."""
@@ -154,25 +145,7 @@ class Reader:
 
     def row(self, operator: Operator, source: Node) -> Node:
         """A sequence `(L, C)` as an image of one row."""
-        shape = (BATCH, 1, *source.shape)
-        return self.nodes[self.add(operator, "Reshape", [source], shape=shape)]
-
-    def _add(
-        self,
-        layer: str,
-        kind: str,
-        inputs: tuple[str, ...],
-        shape: tuple[int, ...],
-        weights: Any = None,
-        **config: Any,
-    ) -> str:
-        layer = _plain(layer)
-        name, number = layer, 0
-        while name in self.nodes:
-            number += 1
-            name = f"{layer}/{kind.lower()}" + (f"_{number}" if number > 1 else "")
-        self.nodes[name] = Node(name, kind, inputs, tuple(shape[1:]), config, weights or {})
-        return name
+        return self.add(Reshape(*self.place(operator, [source], (1, *source.shape))))
 
 
 def _plain(name: str) -> str:

@@ -2,22 +2,29 @@
 
 from dataclasses import replace
 
-from tinsmith_export.affine import (
+from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import FUNCTIONS, Clip, Concatenate, Function, Reshape
+from tinsmith_export.passes.affine import (
     affine_by_convolution,
     fold_affine,
     fold_affine_forward,
     merge_affines,
 )
-from tinsmith_export.clips import fuse_clips, hoist_clips, split_clips, swap_affine
-from tinsmith_export.convolutions import (
+from tinsmith_export.passes.clips import fuse_clips, hoist_clips, split_clips, swap_affine
+from tinsmith_export.passes.convolutions import (
     dense_by_convolution,
     identity,
     pool_by_convolution,
     spread_dilation,
 )
-from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.graph import FUNCTIONS, PASSING, RANGED, Graph
-from tinsmith_export.patterns import find_gelu, find_layer_norm, join_upsamplings, split_leaky_relu
+from tinsmith_export.passes.patterns import (
+    find_gelu,
+    find_layer_norm,
+    join_upsamplings,
+    split_leaky_relu,
+)
+from tinsmith_export.passes.rule import for_each
 
 # In this order: each finds what those before have left.
 REWRITES = (
@@ -62,10 +69,10 @@ def rewrite(graph: Graph) -> Graph:
         graph = step(graph)
     graph = part_outputs(join_reshapes(graph))
     for node in graph.layers:
-        known = node.kind in (*RANGED, *PASSING, "Concatenate", "Clip", "Weigh")
-        function = node.config.get("function", FUNCTIONS[0])
-        if not known or function not in FUNCTIONS:
-            what = function if node.kind == "Function" else node.kind
+        has_codes = node.requantizes or node.moves_codes or isinstance(node, Concatenate | Clip)
+        function = node.function if isinstance(node, Function) else None
+        if not has_codes or function not in (None, *FUNCTIONS):
+            what = function or node.kind
             raise UnsupportedLayerError(
                 f"layer `{node.name}` cannot be compiled there: {what} has no integer form "
                 "(docs/compiling.md lists the layers that compile; softmax can only come last)"
@@ -79,11 +86,10 @@ def strip_output_activations(graph: Graph) -> Graph:
     """Takes off a last softmax or sigmoid: the runtime applies it in float (FP32) instead."""
     for output in graph.outputs:
         last = graph.node(output.inputs[0])
-        function = last.config.get("function")
+        function = last.function if isinstance(last, Function) else None
         # A sigmoid runs on integers too; of more than a row of numbers it is left to the engine.
         if function == "softmax" or (function == "sigmoid" and len(last.shape) == 1):
-            logits = replace(output, inputs=last.inputs).configured(activation=function)
-            graph = graph.replaced(logits)
+            graph = graph.replaced(replace(output, inputs=last.inputs, activation=function))
     return graph.pruned()
 
 
@@ -97,30 +103,29 @@ def part_outputs(graph: Graph) -> Graph:
     for output in graph.outputs:
         (source,) = output.inputs
         if source in taken or source in _read_in_float(graph):
-            copy = identity(replace(output, name=f"{output.config['name']}/copy"))
+            copy = identity(replace(output, name=f"{output.title}/copy"))
             graph = graph.replaced(replace(output, inputs=(copy[-1].name,)), *copy)
         taken.add(source)
     return graph
 
 
 def _read_in_float(graph: Graph) -> set[str]:
-    """The layers whose codes a layer reads that may compute in float."""
+    """The nodes whose codes a node reads that may compute in float."""
     found: set[str] = set()
     for node in reversed(graph.nodes):
-        passing = node.kind in (*PASSING, "Concatenate") and node.name in found
-        if passing or node.kind in ("Function", "LayerNormalization"):
+        passes_on = node.moves_codes or isinstance(node, Concatenate)
+        if node.may_compute_in_float or (passes_on and node.name in found):
             found.update(node.inputs)
     return found
 
 
-def join_reshapes(graph: Graph) -> Graph:
+@for_each(Reshape)
+def join_reshapes(graph: Graph, node: Reshape) -> Graph:
     """Makes one of several reshapes in a row, and none of one that changes nothing."""
-    for name in [node.name for node in graph.nodes if node.kind == "Reshape"]:
-        node = graph.node(name)
-        source = graph.node(node.inputs[0])
-        if source.kind == "Reshape" and graph.only_reader(source.name) is not None:
-            graph = graph.without(source.name)
-            source = graph.node(graph.node(name).inputs[0])
-        if source.shape == node.shape:
-            graph = graph.without(name)
+    source = graph.node(node.inputs[0])
+    if isinstance(source, Reshape) and graph.only_reader(source.name) is not None:
+        graph = graph.without(source.name)
+        source = graph.node(graph.node(node.name).inputs[0])
+    if source.shape == node.shape:
+        graph = graph.without(node.name)
     return graph

@@ -1,11 +1,11 @@
-"""From the graph to an ONNX file, int8 or float.
+"""What an ONNX file is made with: nodes, constants, views; float or int8.
 
 The int8 file has the weights, scales and zero points that stand in the TFLite file. Activations
 are uint8 (a code is 128 more than in TFLite): ONNX Runtime has integer kernels for these on every
 CPU. Images are channels first inside, as ONNX has them, and channels last outside.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,19 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tinsmith_export.graph import Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import (
+    RELU,
+    UNCLIPPED,
+    Clipped,
+    Conv2D,
+    DepthwiseConv2D,
+    Node,
+    Weigh,
+    Weighted,
+)
 from tinsmith_export.ranges import Range
 from tinsmith_export.tflite import Product
-from tinsmith_runtime.batch import numbered
-from tinsmith_runtime.manifest import Input, Output
 
 # ONNX Runtime has read both since 1.15 (2023).
 OPSET, IR_VERSION = 17, 8
@@ -25,64 +33,33 @@ BATCH = "batch"
 _CHANNELS_FIRST, _CHANNELS_LAST = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
-def to_onnx(graph: Graph, inputs: Sequence[str]) -> bytes:
-    """Writes a float model.
+class FloatWriter:
+    """Writes node after node.
 
-    Args:
-        graph: a rewritten graph.
-        inputs: the names of its inputs.
+    Attributes:
+        graph: what is written.
+        tensors: where the output of each node that is written stands, by the node's name.
     """
-    return _Float(graph).save(inputs, {})
-
-
-def to_int8_onnx(
-    graph: Graph,
-    ranges: Mapping[str, Range],
-    products: Mapping[str, Product],
-    sources: Sequence[Input],
-    targets: Sequence[Output],
-) -> bytes:
-    """Writes an int8 model.
-
-    Args:
-        graph: the graph that was quantized.
-        ranges: from `share_ranges`.
-        products: layer name to what the TFLite file holds of it.
-        sources: the model's inputs; scale and zero point go into the file's metadata, from where
-            the runtime checks them.
-        targets: the model's outputs, likewise.
-    """
-    metadata = {}
-    tensors: dict[str, Sequence[Input | Output]] = {"input": sources, "output": targets}
-    for side, found in tensors.items():
-        for key, tensor in zip(numbered(side, len(found)), found, strict=True):
-            metadata[f"{key}_scale"] = repr(tensor.scale)
-            metadata[f"{key}_zero_point"] = str(tensor.zero_point)
-    names = [source.name for source in sources]
-    return _Integer(graph, ranges, products).save(names, metadata)
-
-
-class _Float:
-    """Writes node after node; `tensors` says where a node's output is."""
 
     dtype = TensorProto.FLOAT
 
     def __init__(self, graph: Graph) -> None:
-        self._graph = graph
+        self.graph = graph
         self._nodes: list[onnx.NodeProto] = []
         self._made: set[str] = set()
         self._views: dict[str, tuple[str, tuple[int, ...]]] = {}  # a view to what it shows
         self._constants: dict[str, NDArray[Any]] = {}
         self.tensors: dict[str, str] = {}
 
-    def save(self, inputs: Sequence[str], metadata: Mapping[str, str]) -> bytes:
-        """Writes all and serializes it, the same bytes each time."""
-        sources = dict(zip(inputs, self._graph.inputs, strict=True))
-        targets = {node.config["name"]: node for node in self._graph.outputs}
-        for name, node in sources.items():
+    def begin(self, inputs: Sequence[str]) -> None:
+        """Gives the graph's inputs their names in the file."""
+        self._sources = dict(zip(inputs, self.graph.inputs, strict=True))
+        for name, node in self._sources.items():
             self.tensors[node.name] = self.to_channels_first(name, node.shape)
-        for node in self._graph.layers:
-            self.tensors[node.name] = _WRITERS[node.kind](self, node)
+
+    def save(self, metadata: Mapping[str, str]) -> bytes:
+        """Serializes all that was written, the same bytes each time."""
+        targets = {node.title: node for node in self.graph.outputs}
         last = {
             name: self.to_channels_last(self.tensors[node.inputs[0]], node.shape)
             for name, node in targets.items()
@@ -97,7 +74,7 @@ class _Float:
             helper.make_graph(
                 self._nodes,
                 "tinsmith",
-                self._tensors(sources),
+                self._tensors(self._sources),
                 self._tensors(targets),
                 [
                     numpy_helper.from_array(np.asarray(values), name)
@@ -166,39 +143,40 @@ class _Float:
 
     def flat(self, node: Node) -> str:
         """The channels of the one place that a node reads, `(N, C)`, as real numbers."""
-        channels = self._graph.node(node.inputs[0]).shape[-1]
+        channels = self.graph.node(node.inputs[0]).shape[-1]
         return self.view(self.source(node), (channels, 1, 1), (channels,))
 
-    def weights(self, node: Node, matrix: bool = False) -> list[str]:
+    def weights(self, node: Weighted, matrix: bool = False) -> list[str]:
         """Kernel and bias of a product, as real numbers, in ONNX's layout."""
-        found = {"weight": node.kernel} | (
-            {"bias": node.weights["bias"]} if "bias" in node.weights else {}
-        )
+        kernel = node.channel_kernel
         if matrix:
-            found["weight"] = found["weight"][0, 0].T
-        elif node.kind == "Conv2D":
-            found["weight"] = found["weight"].transpose(3, 2, 0, 1)
+            kernel = kernel[0, 0].T
+        elif isinstance(node, Conv2D):
+            kernel = kernel.transpose(3, 2, 0, 1)
         else:
-            found["weight"] = found["weight"].transpose(2, 0, 1)[:, None]
+            kernel = kernel.transpose(2, 0, 1)[:, None]
+        found = {"weight": kernel} | ({} if node.bias is None else {"bias": node.bias})
         return [self.constant(f"{node.name}.{part}", v) for part, v in found.items()]
 
-    def factor(self, node: Node) -> str:
+    def channels_last_reals(self, node: Node) -> str:
+        """The tensor that a node reads, as real numbers, channels last."""
+        return self.to_channels_last(self.source(node), node.shape)
+
+    def factor(self, node: Weigh) -> str:
         """The constant that a `Weigh` multiplies by, `(1, H, W)`."""
-        return self.constant(f"{node.name}.factor", node.weights["factor"].transpose(2, 0, 1))
+        return self.constant(f"{node.name}.factor", node.factor.transpose(2, 0, 1))
 
     def compute(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
         """Calls an operator on real numbers and gives what is stored of its output."""
-        low, high = node.clip
-        output = f"{node.name}.output"
-        if (low, high) == (None, None):
-            return self._call(kind, inputs, output, **attributes)
+        if not isinstance(node, Clipped) or node.clip == UNCLIPPED:
+            return self._call(kind, inputs, f"{node.name}.output", **attributes)
         inner = self._call(kind, inputs, f"{node.name}.unclipped", **attributes)
         return self.clip(node, inner)
 
-    def clip(self, node: Node, tensor: str) -> str:
+    def clip(self, node: Clipped, tensor: str) -> str:
         """Clips a stored tensor."""
         low, high = node.clip
-        if (low, high) == (0, None):
+        if node.clip == RELU:
             return self._call("Relu", [tensor], f"{node.name}.output")
         limits = [
             "" if v is None else self.constant(f"{node.name}.{side}", np.float32(v))
@@ -235,7 +213,7 @@ class _Float:
         return np.float32(0)
 
 
-class _Integer(_Float):
+class IntegerWriter(FloatWriter):
     """Stores codes: every computation stands between DequantizeLinear and QuantizeLinear.
 
     ONNX Runtime makes one integer kernel of such a trio.
@@ -257,6 +235,7 @@ class _Integer(_Float):
         ]
 
     def reals(self, node: Node, index: int = 0) -> str:
+        """See `FloatWriter.reals`."""
         codes, name = self.source(node, index), node.inputs[index]
         return self._reals(codes, name)
 
@@ -265,18 +244,24 @@ class _Integer(_Float):
         return self._call("DequantizeLinear", [codes, *grid], f"{codes}.dequantized")
 
     def flat(self, node: Node) -> str:
+        """See `FloatWriter.flat`."""
         return self._reals(super().flat(node), node.inputs[0])
 
-    def weights(self, node: Node, matrix: bool = False) -> list[str]:
+    def channels_last_reals(self, node: Node) -> str:
+        """See `FloatWriter.channels_last_reals`."""
+        return self._reals(super().channels_last_reals(node), node.inputs[0])
+
+    def weights(self, node: Weighted, matrix: bool = False) -> list[str]:
+        """See `FloatWriter.weights`."""
         product = self._products[node.name]
         if not product.integer:
             return super().weights(node, matrix)
         codes = product.weights
         if matrix:
             codes = codes[:, 0, 0]
-        elif node.kind == "Conv2D":
+        elif isinstance(node, Conv2D):
             codes = codes.transpose(0, 3, 1, 2)
-        elif node.kind == "DepthwiseConv2D":
+        elif isinstance(node, DepthwiseConv2D):
             codes = codes[0].transpose(2, 0, 1)[:, None]
         bias_scale = np.float32(self._ranges[node.inputs[0]].scale) * product.weight_scale
         parts = {"weight": (codes, product.weight_scale)}
@@ -292,7 +277,8 @@ class _Integer(_Float):
             found.append(self._call("DequantizeLinear", inputs, f"{name}.dequantized", axis=0))
         return found
 
-    def factor(self, node: Node) -> str:
+    def factor(self, node: Weigh) -> str:
+        """See `FloatWriter.factor`."""
         # uint8, as the other factor: the integer kernel wants both alike.
         product = self._products[node.name]
         codes = (product.weights.astype(np.int16) + 128).astype(np.uint8).transpose(2, 0, 1)
@@ -305,6 +291,7 @@ class _Integer(_Float):
         return self._call("DequantizeLinear", inputs, f"{name}.dequantized")
 
     def compute(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
+        """See `FloatWriter.compute`."""
         # The range of the codes is the clip.
         product = self._products.get(node.name)
         if product is not None and not product.integer:
@@ -322,176 +309,14 @@ class _Integer(_Float):
         lowest = self.constant(f"{tensor}.lowest", np.finfo(np.float32).min)
         return self._call("Max", [tensor, lowest], f"{tensor}.float")
 
-    def clip(self, node: Node, tensor: str) -> str:
+    def clip(self, node: Clipped, tensor: str) -> str:
+        """See `FloatWriter.clip`."""
         limit = self.constant(f"{node.name}.low", self._zero(node.name))
         return self._call("Clip", [tensor, limit], f"{node.name}.output")
 
     def zero(self, node: Node) -> Any:
+        """See `FloatWriter.zero`."""
         return self._zero(node.inputs[0])
 
     def _zero(self, name: str) -> Any:
         return np.uint8(self._ranges[name].zero_point + 128)
-
-
-def _pads(node: Node, source: Node, size: tuple[int, ...], dilation: Any = (1, 1)) -> list[int]:
-    """Padding before and after rows and columns, as TensorFlow's "same" has it."""
-    if node.config["padding"] != "same":
-        return [0, 0, 0, 0]
-    pads = []
-    for axis in (0, 1):
-        reach = (size[axis] - 1) * dilation[axis] + 1
-        step = node.config["strides"][axis]
-        total = max((node.shape[axis] - 1) * step + reach - source.shape[axis], 0)
-        pads.append((total // 2, total - total // 2))
-    return [*(before for before, _ in pads), *(after for _, after in pads)]
-
-
-def _convolution(writer: _Float, node: Node) -> str:
-    graph, pads = writer._graph, np.zeros(4, np.int64)
-    source = graph.node(node.inputs[0])
-    if source.shape[:2] == node.kernel.shape[:2] == (1, 1) and node.config.get("groups") == 1:
-        return _dense(writer, node)
-    reader = node
-    while source.kind == "ZeroPadding2D" and node.config["padding"] == "valid":
-        (top, bottom), (left, right) = source.config["padding"]
-        pads += (top, left, bottom, right)
-        reader, source = source, graph.node(source.inputs[0])
-    kernel, dilation = node.kernel.shape[:2], node.config["dilation_rate"]
-    pads += np.array(_pads(node, source, kernel, dilation))
-    depthwise = node.kind == "DepthwiseConv2D"
-    return writer.compute(
-        "Conv",
-        node,
-        [writer.reals(reader), *writer.weights(node)],
-        kernel_shape=kernel,
-        strides=node.config["strides"],
-        dilations=dilation,
-        pads=pads.tolist(),
-        group=source.shape[-1] if depthwise else node.config["groups"],
-    )
-
-
-def _dense(writer: _Float, node: Node) -> str:
-    """A 1 x 1 convolution of one place is a matrix product, which takes a batch in one go."""
-    flat = writer.flat(node)
-    kernel, *bias = writer.weights(node, matrix=True)
-    rows = writer.compute("Gemm", node, [flat, kernel, *bias], transB=1)
-    channels = node.shape[-1]
-    return writer.view(rows, (channels,), (channels, 1, 1))
-
-
-def _both(kind: str) -> Callable[[_Float, Node], str]:
-    return lambda writer, node: writer.compute(
-        kind, node, [writer.reals(node, 0), writer.reals(node, 1)]
-    )
-
-
-def _weigh(writer: _Float, node: Node) -> str:
-    return writer.compute("Mul", node, [writer.reals(node), writer.factor(node)])
-
-
-def _function(writer: _Float, node: Node) -> str:
-    function, x = node.config["function"], writer.reals(node)
-    if function != "gelu":
-        return writer.compute(function.capitalize(), node, [x])
-    half, one, root = (
-        writer.constant(f"{node.name}.{name}", np.float32(value))
-        for name, value in (("half", 0.5), ("one", 1), ("root", np.sqrt(2)))
-    )
-    scaled = writer.step("Div", node, "scaled", [x, root])
-    error = writer.step("Erf", node, "erf", [scaled])
-    gate = writer.step("Add", node, "gate", [error, one])
-    product = writer.step("Mul", node, "product", [x, gate])
-    return writer.compute("Mul", node, [product, half])
-
-
-def _layer_norm(writer: _Float, node: Node) -> str:
-    """Over the channels, which ONNX's operator wants last."""
-    turned = writer.to_channels_last(writer.source(node), node.shape)
-    x = writer._reals(turned, node.inputs[0]) if isinstance(writer, _Integer) else turned
-    weights = [
-        writer.constant(f"{node.name}.{part}", node.weights[part]) for part in ("gamma", "beta")
-    ]
-    normal = writer.compute(
-        "LayerNormalization", node, [x, *weights], axis=-1, epsilon=node.config["epsilon"]
-    )
-    return writer.to_channels_first(normal, node.shape)
-
-
-def _max_pool(writer: _Float, node: Node) -> str:
-    source, size = writer._graph.node(node.inputs[0]), node.config["pool_size"]
-    return writer.moved(
-        "MaxPool",
-        node,
-        [writer.source(node)],
-        kernel_shape=size,
-        strides=node.config["strides"],
-        pads=_pads(node, source, size),
-    )
-
-
-def _zero_padding(writer: _Float, node: Node) -> str:
-    (top, bottom), (left, right) = node.config["padding"]
-    amounts = writer.constant(
-        f"{node.name}.amounts", np.array([0, 0, top, left, 0, 0, bottom, right])
-    )
-    zero = writer.constant(f"{node.name}.zero", writer.zero(node))
-    return writer.moved("Pad", node, [writer.source(node), amounts, zero])
-
-
-def _cropping(writer: _Float, node: Node) -> str:
-    (top, _), (left, _) = node.config["cropping"]
-    parts = {"first": (top, left), "end": (top + node.shape[0], left + node.shape[1])}
-    limits = [
-        writer.constant(f"{node.name}.{name}", np.array(values)) for name, values in parts.items()
-    ]
-    axes = writer.constant(f"{node.name}.axes", np.array([2, 3]))
-    return writer.moved("Slice", node, [writer.source(node), *limits, axes])
-
-
-def _upsampling(writer: _Float, node: Node) -> str:
-    scales = writer.constant(f"{node.name}.scales", np.array([1, 1, *node.config["size"]], "f4"))
-    return writer.moved(
-        "Resize",
-        node,
-        [writer.source(node), "", scales],
-        mode="nearest",
-        coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )
-
-
-def _depth_to_space(writer: _Float, node: Node) -> str:
-    return writer.moved(
-        "DepthToSpace", node, [writer.source(node)], blocksize=node.config["block"], mode="DCR"
-    )
-
-
-def _reshape(writer: _Float, node: Node) -> str:
-    source = writer._graph.node(node.inputs[0])
-    flat = writer.to_channels_last(writer.source(node), source.shape)
-    return writer.to_channels_first(writer.view(flat, source.shape, node.shape), node.shape)
-
-
-def _concatenate(writer: _Float, node: Node) -> str:
-    tensors = [writer.source(node, index) for index in range(len(node.inputs))]
-    return writer.moved("Concat", node, tensors, axis=1 if len(node.shape) == 3 else -1)
-
-
-_WRITERS: dict[str, Callable[[_Float, Node], str]] = {
-    "Conv2D": _convolution,
-    "DepthwiseConv2D": _convolution,
-    "Add": _both("Add"),
-    "Multiply": _both("Mul"),
-    "Weigh": _weigh,
-    "Function": _function,
-    "LayerNormalization": _layer_norm,
-    "Clip": lambda writer, node: writer.clip(node, writer.source(node)),
-    "Concatenate": _concatenate,
-    "MaxPooling2D": _max_pool,
-    "ZeroPadding2D": _zero_padding,
-    "Cropping2D": _cropping,
-    "UpSampling2D": _upsampling,
-    "DepthToSpace": _depth_to_space,
-    "Reshape": _reshape,
-}

@@ -1,33 +1,54 @@
 """Rewrites into convolutions, the products that both engines round alike."""
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.graph import WEIGHTED, Graph, Node
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import (
+    UNCLIPPED,
+    AveragePooling2D,
+    Clipped,
+    Conv2D,
+    Convolution,
+    Dense,
+    DepthwiseConv2D,
+    Node,
+    Padding,
+    Pair,
+    Reshape,
+    Weigh,
+)
+from tinsmith_export.passes.rule import for_each
 
 
 def depthwise(
     node: Node,
     kernel: NDArray[np.float32],
     bias: NDArray[np.float32] | None = None,
-    **config: Any,
-) -> Node:
+    strides: Pair = (1, 1),
+    padding: Padding = "valid",
+) -> DepthwiseConv2D:
     """A depthwise convolution in the place of a node.
 
     Args:
         node: gives name, inputs, shape and clip.
         kernel: `(kh, kw, C, M)`.
         bias: `(C * M,)`.
-        config: other settings than stride 1, no padding and no dilation.
+        strides: over rows and columns.
+        padding: of the image.
     """
-    weights = {"depthwise_kernel": kernel} | ({} if bias is None else {"bias": bias})
-    settings = {"strides": (1, 1), "padding": "valid", "dilation_rate": (1, 1)} | config
-    if "clip" in node.config:
-        settings["clip"] = node.config["clip"]
-    return replace(node, kind="DepthwiseConv2D", config=settings, weights=weights)
+    return DepthwiseConv2D(
+        node.name,
+        node.inputs,
+        node.shape,
+        kernel=kernel,
+        bias=bias,
+        strides=strides,
+        padding=padding,
+        clip=node.clip if isinstance(node, Clipped) else UNCLIPPED,
+    )
 
 
 def as_image(shape: tuple[int, ...]) -> tuple[int, int, int]:
@@ -47,10 +68,10 @@ def by_channel(
     if len(node.shape) == 3:
         return (depthwise(node, kernel, offset),)
     rows = as_image(node.shape)
-    into = Node(f"{node.name}/image", "Reshape", node.inputs, rows)
+    into = Reshape(f"{node.name}/image", node.inputs, rows)
     inner = replace(node, name=f"{node.name}/scale", inputs=(into.name,), shape=rows)
     middle = depthwise(inner, kernel, offset)
-    return into, middle, Node(node.name, "Reshape", (middle.name,), node.shape)
+    return into, middle, Reshape(node.name, (middle.name,), node.shape)
 
 
 def identity(node: Node) -> tuple[Node, ...]:
@@ -58,37 +79,34 @@ def identity(node: Node) -> tuple[Node, ...]:
     return by_channel(node, np.ones(node.shape[-1], np.float32))
 
 
-def pool_by_convolution(graph: Graph) -> Graph:
+@for_each(AveragePooling2D)
+def pool_by_convolution(graph: Graph, node: AveragePooling2D) -> Graph:
     """Makes an average a depthwise convolution with equal weights.
 
     The engines round a mean each in its own way, but a convolution in the same. Where the image is
     padded, an average counts the pixels of the image alone: a product with one number a place.
     """
-    for name in [node.name for node in graph.nodes if node.kind == "AveragePooling2D"]:
-        node = graph.node(name)
-        size, padding = node.config["pool_size"], node.config["padding"]
-        stride = max(node.config["strides"])
-        if any(
-            s < stride and n > 1 for s, n in zip(node.config["strides"], node.shape, strict=False)
-        ):
-            continue  # TensorFlow has no depthwise convolution of two strides
-        kernel = np.full((*size, node.shape[-1], 1), 1 / np.prod(size), np.float32)
-        mean = depthwise(node, kernel, strides=(stride, stride), padding=padding)
-        graph = graph.replaced(mean)
-        source = graph.node(node.inputs[0])
-        share = _share(source.shape, node)
-        if padding == "same" and not np.all(share == 1):
-            weights = {"factor": np.float32(1) / share}
-            counted = Node(f"{name}/counted", "Weigh", (name,), node.shape, {}, weights)
-            graph = graph.inserted(mean, counted)
+    size, padding = node.pool_size, node.padding
+    stride = max(node.strides)
+    if any(s < stride and n > 1 for s, n in zip(node.strides, node.shape, strict=False)):
+        return graph  # TensorFlow has no depthwise convolution of two strides
+    kernel = np.full((*size, node.shape[-1], 1), 1 / np.prod(size), np.float32)
+    mean = depthwise(node, kernel, strides=(stride, stride), padding=padding)
+    graph = graph.replaced(mean)
+    source = graph.node(node.inputs[0])
+    share = _share(source.shape, node)
+    if padding == "same" and not np.all(share == 1):
+        factor = np.float32(1) / share
+        counted = Weigh(f"{node.name}/counted", (node.name,), node.shape, factor=factor)
+        graph = graph.inserted(mean, counted)
     return graph
 
 
-def _share(shape: tuple[int, ...], node: Node) -> NDArray[np.float32]:
+def _share(shape: tuple[int, ...], node: AveragePooling2D) -> NDArray[np.float32]:
     """The part of each window of a pooling that lies in the image, `float32 (H, W, 1)`."""
     shares = []
     for axis in (0, 1):
-        size, stride = node.config["pool_size"][axis], node.config["strides"][axis]
+        size, stride = node.pool_size[axis], node.strides[axis]
         before = max((node.shape[axis] - 1) * stride + size - shape[axis], 0) // 2
         start = np.arange(node.shape[axis]) * stride - before
         inside = np.minimum(start + size, shape[axis]) - np.maximum(start, 0)
@@ -102,23 +120,19 @@ def dense_by_convolution(graph: Graph) -> Graph:
     TensorFlow's converter gives the weights of a dense layer one scale for all.
     """
     for node in graph.nodes:
-        if node.kind != "Dense":
+        if not isinstance(node, Dense):
             continue
-        kernel = node.weights["kernel"][None, None]
-        settings = {"strides": (1, 1), "padding": "valid", "dilation_rate": (1, 1), "groups": 1}
-        image = replace(
-            node,
-            kind="Conv2D",
-            config={**node.config, **settings},
-            weights={**node.weights, "kernel": kernel},
+        kernel = node.kernel[None, None]
+        image = Conv2D(
+            node.name, node.inputs, node.shape, kernel=kernel, bias=node.bias, clip=node.clip
         )
         if len(node.shape) == 3:
             graph = graph.replaced(image)
             continue
         taken = as_image((*node.shape[:-1], kernel.shape[2]))
-        into = Node(f"{node.name}/image", "Reshape", node.inputs, taken)
+        into = Reshape(f"{node.name}/image", node.inputs, taken)
         image = replace(image, inputs=(into.name,), shape=as_image(node.shape))
-        out = Node(f"{node.name}/values", "Reshape", (node.name,), node.shape)
+        out = Reshape(f"{node.name}/values", (node.name,), node.shape)
         graph = graph.replaced(image, into).inserted(image, out)
     return graph
 
@@ -129,12 +143,18 @@ def convolution_by_dense(graph: Graph) -> Graph:
     TensorFlow's gradient of a wide convolution over one pixel takes nine times as long.
     """
     for node in graph.nodes:
-        if node.kind != "Conv2D" or node.weights["kernel"].shape[:2] != (1, 1):
+        if not isinstance(node, Conv2D) or node.kernel.shape[:2] != (1, 1):
             continue
-        if node.config["strides"] == (1, 1) and node.config["groups"] == 1:
-            config = {key: value for key, value in node.config.items() if key == "clip"}
-            weights = {**node.weights, "kernel": node.weights["kernel"][0, 0]}
-            graph = graph.replaced(replace(node, kind="Dense", config=config, weights=weights))
+        if node.strides == (1, 1) and node.groups == 1:
+            dense = Dense(
+                node.name,
+                node.inputs,
+                node.shape,
+                kernel=node.kernel[0, 0],
+                bias=node.bias,
+                clip=node.clip,
+            )
+            graph = graph.replaced(dense)
     return graph
 
 
@@ -144,14 +164,11 @@ def spread_dilation(graph: Graph) -> Graph:
     TensorFlow's converter leaves a fake-quantized dilated convolution in float.
     """
     for node in graph.weighted:
-        steps = node.config.get("dilation_rate", (1, 1))
-        if steps == (1, 1):
+        if not isinstance(node, Convolution) or node.dilation_rate == (1, 1):
             continue
-        name = WEIGHTED[node.kind]
-        kernel = node.weights[name]
-        size = [(taps - 1) * step + 1 for taps, step in zip(kernel.shape, steps, strict=False)]
+        kernel, (rows, columns) = node.kernel, node.dilation_rate
+        size = [(kernel.shape[0] - 1) * rows + 1, (kernel.shape[1] - 1) * columns + 1]
         spread = np.zeros((*size, *kernel.shape[2:]), np.float32)
-        spread[:: steps[0], :: steps[1]] = kernel
-        weights = {**node.weights, name: spread}
-        graph = graph.replaced(replace(node.configured(dilation_rate=(1, 1)), weights=weights))
+        spread[::rows, ::columns] = kernel
+        graph = graph.replaced(replace(node, kernel=spread, dilation_rate=(1, 1)))
     return graph

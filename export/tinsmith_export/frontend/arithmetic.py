@@ -1,25 +1,41 @@
 """Readers of the operators that compute each number by itself."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from tinsmith_export.graph import Node
-from tinsmith_export.trace import BATCH, Operator
+from tinsmith_export.frontend.reader import Reader
+from tinsmith_export.frontend.trace import BATCH, Operator
+from tinsmith_export.ir.ops import (
+    Add,
+    Affine,
+    Clip,
+    Clipping,
+    Function,
+    LayerNormalization,
+    LeakyReLU,
+    Multiply,
+    Node,
+    SquaredSum,
+)
 
-if TYPE_CHECKING:
-    from tinsmith_export.reader import Reader
+# Of two computed tensors; a difference is a sum with the second negated.
+_OF_TWO: dict[str, type[Add | Multiply | SquaredSum]] = {
+    "Add": Add,
+    "AddV2": Add,
+    "Sub": Add,
+    "Mul": Multiply,
+    "SquaredDifference": SquaredSum,
+}
 
 
 def _affine(
     reader: Reader, operator: Operator, source: Node, factor: Any = 1.0, offset: Any = 0.0
-) -> str:
+) -> Affine:
     """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`."""
-    found = {}
-    for name, values in (("factor", factor), ("offset", offset)):
+    found = []
+    for values in (factor, offset):
         values = np.asarray(values, np.float32)
         if values.size == 1:
             values = values.reshape(())
@@ -27,23 +43,22 @@ def _affine(
             values = values.reshape(-1)
         else:
             raise reader.unsupported(operator, "a constant that is not one number a channel")
-        found[name] = values
-    return reader.add(operator, "Affine", [source], weights=found)
+        found.append(values)
+    place = reader.place(operator, [source])
+    return reader.add(Affine(*place, factor=found[0], offset=found[1]))
 
 
-def arithmetic(reader: Reader, operator: Operator) -> str:
+def arithmetic(reader: Reader, operator: Operator) -> Node:
     """An operator of two tensors, or of a tensor and a constant."""
     left, right = (reader.constant(operator, index) for index in (0, 1))
     kind = operator.kind
     if left is None and right is None:
         sources = [reader.source(operator, index) for index in (0, 1)]
         if kind in ("Sub", "SquaredDifference"):
-            minus = _affine(reader, operator, sources[1], factor=-1.0)
-            sources[1] = reader.nodes[minus]
-            kind = {"Sub": "Add", "SquaredDifference": "SquaredSum"}[kind]
-        if kind not in ("AddV2", "Add", "Mul", "SquaredSum"):
+            sources[1] = _affine(reader, operator, sources[1], factor=-1.0)
+        if kind not in _OF_TWO:
             raise reader.unsupported(operator, f"{kind} of two computed tensors")
-        return reader.add(operator, {"AddV2": "Add", "Mul": "Multiply"}.get(kind, kind), sources)
+        return reader.add(_OF_TWO[kind](*reader.place(operator, sources)))
     source = reader.source(operator, 0 if left is None else 1)
     values = reader.known(operator, 1 if left is None else 0)
     if kind in ("AddV2", "Add", "BiasAdd"):
@@ -58,17 +73,17 @@ def arithmetic(reader: Reader, operator: Operator) -> str:
         return _affine(reader, operator, source, factor=1 / np.asarray(values, np.float32))
     if kind in ("Maximum", "Minimum") and np.size(values) == 1:
         limit = float(np.reshape(values, ()))
-        clip = (limit, None) if kind == "Maximum" else (None, limit)
-        return reader.add(operator, "Clip", [source], clip=clip)
+        limits: Clipping = (limit, None) if kind == "Maximum" else (None, limit)
+        return reader.add(Clip(*reader.place(operator, [source]), clip=limits))
     raise reader.unsupported(operator, f"TensorFlow's operator {kind} there")
 
 
-def negate(reader: Reader, operator: Operator) -> str:
+def negate(reader: Reader, operator: Operator) -> Node:
     """`-x`."""
     return _affine(reader, operator, reader.source(operator), factor=-1.0)
 
 
-def batch_norm(reader: Reader, operator: Operator) -> str:
+def batch_norm(reader: Reader, operator: Operator) -> Node:
     """Batch normalization: a factor and an offset for each channel."""
     if operator.settings["is_training"]:
         return _layer_norm(reader, operator)
@@ -80,7 +95,7 @@ def batch_norm(reader: Reader, operator: Operator) -> str:
     return _affine(reader, operator, source, factor, beta - mean * factor)
 
 
-def _layer_norm(reader: Reader, operator: Operator) -> str:
+def _layer_norm(reader: Reader, operator: Operator) -> Node:
     """How tf_keras spells layer normalization: as that of a batch whose channels are the places."""
     source, shape = reader.source(operator), operator.shape
     channels, places = source.shape[-1], BATCH * int(np.prod(source.shape[:-1]))
@@ -89,26 +104,27 @@ def _layer_norm(reader: Reader, operator: Operator) -> str:
         raise reader.unsupported(operator, "statistics of the batch")
     if not plain:
         raise reader.unsupported(operator, "one scale and one offset a channel")
-    weights = {"gamma": np.ones(channels, np.float32), "beta": np.zeros(channels, np.float32)}
     return reader.add(
-        operator,
-        "LayerNormalization",
-        weights=weights,
-        epsilon=operator.settings["epsilon"],
-        shape=(BATCH, *source.shape),
+        LayerNormalization(
+            *reader.place(operator, shape=source.shape),
+            gamma=np.ones(channels, np.float32),
+            beta=np.zeros(channels, np.float32),
+            epsilon=operator.settings["epsilon"],
+        )
     )
 
 
-def clip(low: float | None, high: float | None) -> Callable[[Reader, Operator], str]:
+def clip(low: float | None, high: float | None) -> Callable[[Reader, Operator], Node]:
     """Gives the reader of a clip between two limits."""
-    return lambda reader, operator: reader.add(operator, "Clip", clip=(low, high))
+    return lambda reader, operator: reader.add(Clip(*reader.place(operator), clip=(low, high)))
 
 
-def function(name: str) -> Callable[[Reader, Operator], str]:
+def function(name: str) -> Callable[[Reader, Operator], Node]:
     """Gives the reader of a function of that name."""
-    return lambda reader, operator: reader.add(operator, "Function", function=name)
+    return lambda reader, operator: reader.add(Function(*reader.place(operator), function=name))
 
 
-def leaky_relu(reader: Reader, operator: Operator) -> str:
+def leaky_relu(reader: Reader, operator: Operator) -> Node:
     """A leaky ReLU."""
-    return reader.add(operator, "LeakyReLU", negative_slope=operator.settings["alpha"])
+    slope = operator.settings["alpha"]
+    return reader.add(LeakyReLU(*reader.place(operator), negative_slope=slope))

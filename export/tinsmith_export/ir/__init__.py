@@ -1,0 +1,1 @@
+"""The graph: its operators, and how they hang together."""

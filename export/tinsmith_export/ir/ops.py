@@ -1,0 +1,301 @@
+"""The operators of the graph: a frozen dataclass each, with its fields and its traits.
+
+What is done with an operator stands elsewhere, in tables by its class: how it is read, what layer
+of Keras it is, how each target writes it. `tests/export/test_ops.py` names the holes in these.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float32]
+Pair: TypeAlias = tuple[int, int]
+Padding: TypeAlias = Literal["same", "valid"]
+Clipping: TypeAlias = tuple[float | None, float | None]
+"""The lowest and the highest output; `None` where there is no limit."""
+
+UNCLIPPED: Clipping = (None, None)
+RELU: Clipping = (0.0, None)
+# Functions that stay an operator of their own: the engines have a kernel for them on integers, or
+# compute them in float between two roundings.
+FUNCTIONS = ("sigmoid", "tanh", "gelu", "elu", "softplus")
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operator.
+
+    Attributes:
+        name: the Keras layer's name, with a part behind a slash where a layer became several.
+        inputs: the names of the nodes it reads.
+        shape: of its output, without the batch.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    shape: tuple[int, ...]
+
+    requantizes: ClassVar[bool] = False
+    """It computes new values: its output has quantization parameters of its own."""
+    moves_codes: ClassVar[bool] = False
+    """Each code of its output is one of its input's, or the code of zero."""
+    rearranges: ClassVar[bool] = False
+    """Each number of its output is one of its input's, whatever that is."""
+    monotone: ClassVar[bool] = False
+    """A clip may stand before it or behind it: the output is the same."""
+    may_compute_in_float: ClassVar[bool] = False
+    """The engines have no integer kernel for it, or not for all of it."""
+
+    @property
+    def kind(self) -> str:
+        """What a person calls it: the name of its class, which is Keras's where it has one."""
+        return type(self).__name__
+
+
+@dataclass(frozen=True, eq=False)
+class InputLayer(Node):
+    """An input of the model."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OutputLayer(Node):
+    """An output of the model: what it reads is given.
+
+    Attributes:
+        title: what the model files and the bundle call it.
+        activation: `softmax`, `sigmoid` or `none`: what makes the Keras model's answer of it.
+    """
+
+    title: str
+    activation: str = "none"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Clipped(Node):
+    """An operator whose output may be clipped: what a ReLU behind it becomes."""
+
+    clip: Clipping = UNCLIPPED
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Weighted(Clipped):
+    """A product with weights.
+
+    Attributes:
+        kernel: in Keras's layout.
+        bias: `float32 (channels,)`, or none.
+    """
+
+    kernel: Floats
+    bias: Floats | None = None
+
+    requantizes: ClassVar[bool] = True
+    kernel_name: ClassVar[str] = "kernel"
+    """What Keras calls the kernel."""
+
+    @property
+    def channel_kernel(self) -> Floats:
+        """The kernel with the output channels last, `(…, channels)`."""
+        return self.kernel
+
+    @property
+    def channels(self) -> int:
+        """How many output channels there are."""
+        return int(self.channel_kernel.shape[-1])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Convolution(Weighted):
+    """A convolution of an image: `kernel` begins with rows and columns."""
+
+    strides: Pair = (1, 1)
+    padding: Padding = "valid"
+    dilation_rate: Pair = (1, 1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Conv2D(Convolution):
+    """A convolution; `kernel` is `(kh, kw, C / groups, M)`."""
+
+    groups: int = 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DepthwiseConv2D(Convolution):
+    """A convolution of each channel alone; `kernel` is `(kh, kw, C, M)`, its output c * M + m."""
+
+    kernel_name: ClassVar[str] = "depthwise_kernel"
+
+    @property
+    def channel_kernel(self) -> Floats:
+        """The kernel as `(kh, kw, C * M)`."""
+        return self.kernel.reshape(*self.kernel.shape[:2], -1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dense(Weighted):
+    """A matrix product over the last dimension; `kernel` is `(C, M)`."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Affine(Node):
+    """`factor * x + offset`, each `float32 (C,)` or `()`; becomes part of a product."""
+
+    factor: Floats
+    offset: Floats
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Weigh(Node):
+    """A product with a constant for each place, `float32 (H, W, 1)`."""
+
+    factor: Floats
+
+    requantizes: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Add(Clipped):
+    """The sum of two tensors."""
+
+    requantizes: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Multiply(Clipped):
+    """The product of two tensors, place by place."""
+
+    requantizes: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Function(Node):
+    """A function of each number by itself; rewriting leaves those of `FUNCTIONS`."""
+
+    function: str
+
+    requantizes: ClassVar[bool] = True
+    may_compute_in_float: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerNormalization(Clipped):
+    """Normalization over the channels (Ba et al. 2016); `gamma` and `beta` are `float32 (C,)`."""
+
+    gamma: Floats
+    beta: Floats
+    epsilon: float
+
+    requantizes: ClassVar[bool] = True
+    may_compute_in_float: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Clip(Clipped):
+    """A clip of its own."""
+
+
+@dataclass(frozen=True, eq=False)
+class Concatenate(Node):
+    """Channels behind each other."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Pooling2D(Node):
+    """A window of `pool_size` that goes over an image."""
+
+    pool_size: Pair
+    strides: Pair
+    padding: Padding
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class MaxPooling2D(Pooling2D):
+    """The largest number in each window."""
+
+    moves_codes: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AveragePooling2D(Pooling2D):
+    """The mean of the numbers in each window that lie in the image."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ZeroPadding2D(Node):
+    """Rows and columns of zeros around an image: how many before and after."""
+
+    padding: tuple[Pair, Pair]
+
+    moves_codes: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, eq=False)
+class Rearrangement(Node):
+    """Moves numbers, and makes no new ones."""
+
+    moves_codes: ClassVar[bool] = True
+    rearranges: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cropping2D(Rearrangement):
+    """An image without rows and columns at its edges: how many before and after."""
+
+    cropping: tuple[Pair, Pair]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class UpSampling2D(Rearrangement):
+    """Each pixel repeated, `size` times in rows and columns."""
+
+    size: Pair
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DepthToSpace(Rearrangement):
+    """Channels become pixels: blocks of `block` by `block`."""
+
+    block: int
+
+
+@dataclass(frozen=True, eq=False)
+class Reshape(Rearrangement):
+    """The same numbers in the same order in another shape."""
+
+
+# Operators that rewriting takes away.
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LeakyReLU(Node):
+    """`x`, or `negative_slope * x` where that is negative."""
+
+    negative_slope: float
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelMean(Node):
+    """The mean over the channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class SquaredSum(Node):
+    """The square of the sum of two tensors."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpaceToBatch(Node):
+    """Where TensorFlow begins a dilated convolution; see `frontend.products`.
+
+    Attributes:
+        block: `int (2,)`, the dilation.
+        amounts: `int (2, 2)`, zeros before and after rows and columns.
+    """
+
+    block: NDArray[np.int64]
+    amounts: NDArray[np.int64]

@@ -1,0 +1,1 @@
+"""Graph to graph: what leaves the outputs alone and quantizes better."""

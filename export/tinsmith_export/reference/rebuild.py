@@ -1,0 +1,248 @@
+"""From the graph to tf_keras, the Keras that TensorFlow Model Optimization works on."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import singledispatch
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import (
+    RELU,
+    UNCLIPPED,
+    Add,
+    Affine,
+    AveragePooling2D,
+    ChannelMean,
+    Clip,
+    Clipped,
+    Concatenate,
+    Conv2D,
+    Convolution,
+    Cropping2D,
+    Dense,
+    DepthToSpace,
+    DepthwiseConv2D,
+    Function,
+    LayerNormalization,
+    LeakyReLU,
+    MaxPooling2D,
+    Multiply,
+    Node,
+    Reshape,
+    SquaredSum,
+    UpSampling2D,
+    Weigh,
+    Weighted,
+    ZeroPadding2D,
+)
+from tinsmith_runtime.batch import Arrays, joined
+
+L = tf_keras.layers
+Wrap = Callable[[Node, Any], Any]
+_BATCH_SIZE = 64
+
+
+def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model:
+    """Builds the graph in tf_keras and copies its weights.
+
+    Args:
+        graph: rewritten or not.
+        wrap: what to make of each new layer before it is called; the quantizer hooks in here.
+
+    Returns:
+        A functional model, `float32`.
+    """
+    tensors: dict[str, Any] = {}
+    sources = [tf_keras.Input(node.shape, name=node.name) for node in graph.inputs]
+    for entry, source in zip(graph.inputs, sources, strict=True):
+        tensors[entry.name] = wrap(entry, lambda tensor: tensor)(source)
+    for node in graph.layers:
+        layer = keras_layer(node)
+        inputs = [tensors[name] for name in node.inputs]
+        if isinstance(node, Weighted):
+            layer.build(inputs[0].shape)
+            layer.set_weights([node.kernel] + ([] if node.bias is None else [node.bias]))
+        tensors[node.name] = wrap(node, layer)(inputs if len(inputs) > 1 else inputs[0])
+    # Without a name of its own, how many models came before would stand in the files.
+    outputs = [tensors[node.inputs[0]] for node in graph.outputs]
+    return tf_keras.Model(sources, outputs, name="tinsmith")
+
+
+def run(model: Any, inputs: Arrays, batch_size: int = _BATCH_SIZE) -> Arrays:
+    """Runs a Keras model over inputs in batches.
+
+    Args:
+        model: of either Keras, or a `SavedModel`.
+        inputs: `float32 (N, …)`, as many as the model has.
+        batch_size: how many at a time.
+
+    Returns:
+        `float32 (N, …)`, as many as the model has outputs.
+    """
+    given = list(inputs) if isinstance(inputs, tuple) else inputs
+    found = model.predict(given, batch_size=batch_size, verbose=0)
+    return joined(found) if isinstance(found, list | tuple) else found
+
+
+def tensors(inputs: Arrays) -> Any:
+    """A batch as a Keras model is called with it."""
+    return tf.nest.map_structure(tf.constant, inputs)
+
+
+@singledispatch
+def keras_layer(node: Node) -> Any:
+    """The layer of tf_keras that computes a node, without its weights."""
+    raise TypeError(f"{node.kind} has no layer of tf_keras")
+
+
+@keras_layer.register
+def _(node: Conv2D) -> Any:
+    size = node.kernel.shape[:2]
+    return L.Conv2D(node.channels, size, groups=node.groups, **_convolution(node))
+
+
+@keras_layer.register
+def _(node: DepthwiseConv2D) -> Any:
+    size, multiplier = node.kernel.shape[:2], node.kernel.shape[3]
+    return L.DepthwiseConv2D(size, depth_multiplier=multiplier, **_convolution(node))
+
+
+@keras_layer.register
+def _(node: Dense) -> Any:
+    return L.Dense(node.channels, **_product(node))
+
+
+def _convolution(node: Convolution) -> dict[str, Any]:
+    settings = {"strides": node.strides, "padding": node.padding}
+    return {**settings, "dilation_rate": node.dilation_rate, **_product(node)}
+
+
+def _product(node: Weighted) -> dict[str, Any]:
+    activation = _clipping(node)
+    return {"name": node.name, "use_bias": node.bias is not None} | (
+        {} if activation is None else {"activation": activation}
+    )
+
+
+def _clipping(node: Node) -> Callable[[Any], Any] | None:
+    """The clip of a node's output as a function: the fewest operators that there are for it."""
+    if not isinstance(node, Clipped) or node.clip == UNCLIPPED:
+        return None
+    low, high = node.clip
+    if node.clip in (RELU, (0, 6)):
+        relu: Callable[[Any], Any] = tf.nn.relu if high is None else tf.nn.relu6
+        return relu
+
+    def clip(x: Any) -> Any:
+        x = x if low is None else tf.maximum(x, low)
+        return x if high is None else tf.minimum(x, high)
+
+    return clip
+
+
+def _computed(node: Node, function: Callable[[Any], Any]) -> Any:
+    """A layer without weights to train, from a function of the node's inputs."""
+    clip = _clipping(node) or (lambda x: x)
+    return L.Lambda(lambda x: clip(function(x)), name=node.name)
+
+
+@keras_layer.register
+def _(node: Affine) -> Any:
+    return _computed(node, lambda x: x * node.factor + node.offset)
+
+
+@keras_layer.register
+def _(node: Weigh) -> Any:
+    return _computed(node, lambda x: x * node.factor)
+
+
+@keras_layer.register
+def _(node: Add) -> Any:
+    return _computed(node, lambda x: x[0] + x[1])
+
+
+@keras_layer.register
+def _(node: Multiply) -> Any:
+    return _computed(node, lambda x: x[0] * x[1])
+
+
+@keras_layer.register
+def _(node: Clip) -> Any:
+    return _computed(node, lambda x: x)
+
+
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "sigmoid": tf.sigmoid,
+    "softmax": tf.nn.softmax,
+    "tanh": tf.tanh,
+    "gelu": tf.nn.gelu,
+    "elu": tf.nn.elu,
+    "selu": tf.nn.selu,
+    "softplus": tf.nn.softplus,
+    "rsqrt": tf.math.rsqrt,
+    "erf": tf.math.erf,
+    "erfc": tf.math.erfc,
+    "square": tf.square,
+}
+
+
+@keras_layer.register
+def _(node: Function) -> Any:
+    return _computed(node, _FUNCTIONS[node.function])
+
+
+@keras_layer.register
+def _(node: LayerNormalization) -> Any:
+    def normalize(x: Any) -> Any:
+        mean = tf.reduce_mean(x, -1, keepdims=True)
+        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), -1, keepdims=True)
+        scale = tf.math.rsqrt(variance + node.epsilon)
+        return (x - mean) * scale * node.gamma + node.beta
+
+    return _computed(node, normalize)
+
+
+@keras_layer.register
+def _(node: LeakyReLU) -> Any:
+    return _computed(node, lambda x: tf.nn.leaky_relu(x, node.negative_slope))
+
+
+@keras_layer.register
+def _(node: ChannelMean) -> Any:
+    return _computed(node, lambda x: tf.reduce_mean(x, -1, keepdims=True))
+
+
+@keras_layer.register
+def _(node: SquaredSum) -> Any:
+    return _computed(node, lambda x: tf.square(x[0] + x[1]))
+
+
+@keras_layer.register
+def _(node: DepthToSpace) -> Any:
+    return _computed(node, lambda x: tf.nn.depth_to_space(x, node.block))
+
+
+@keras_layer.register
+def _(node: Reshape) -> Any:
+    # Keras's own layer would ask for the batch size at run time: three operators more.
+    return _computed(node, lambda x: tf.reshape(x, (-1, *node.shape)))
+
+
+@keras_layer.register
+def _(node: Concatenate) -> Any:
+    return L.Concatenate(name=node.name)
+
+
+@keras_layer.register(MaxPooling2D)
+@keras_layer.register(AveragePooling2D)
+@keras_layer.register(ZeroPadding2D)
+@keras_layer.register(Cropping2D)
+@keras_layer.register(UpSampling2D)
+def _(node: Node) -> Any:
+    """Those whose settings are called as Keras calls them."""
+    settings = {f.name: getattr(node, f.name) for f in fields(node)}
+    del settings["inputs"], settings["shape"]
+    return getattr(L, node.kind)(**settings)

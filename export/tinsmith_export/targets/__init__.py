@@ -1,0 +1,1 @@
+"""What export writes for: TFLite and ONNX files."""

@@ -1,0 +1,201 @@
+"""How each operator of the graph is written to an ONNX file, float or int8 alike."""
+
+from functools import singledispatch
+
+import numpy as np
+
+from tinsmith_export.ir.ops import (
+    Add,
+    Clip,
+    Concatenate,
+    Conv2D,
+    Convolution,
+    Cropping2D,
+    DepthToSpace,
+    Function,
+    LayerNormalization,
+    MaxPooling2D,
+    Multiply,
+    Node,
+    Reshape,
+    UpSampling2D,
+    Weigh,
+    ZeroPadding2D,
+)
+from tinsmith_export.targets.onnx.writer import FloatWriter
+
+
+@singledispatch
+def write(node: Node, writer: FloatWriter) -> str:
+    """Writes a node and gives the tensor of its output."""
+    raise TypeError(f"{node.kind} has no form in ONNX")
+
+
+def _pads(
+    node: Convolution | MaxPooling2D,
+    source: Node,
+    size: tuple[int, ...],
+    dilation: tuple[int, int] = (1, 1),
+) -> list[int]:
+    """Padding before and after rows and columns, as TensorFlow's "same" has it."""
+    if node.padding != "same":
+        return [0, 0, 0, 0]
+    pads = []
+    for axis in (0, 1):
+        reach = (size[axis] - 1) * dilation[axis] + 1
+        step = node.strides[axis]
+        total = max((node.shape[axis] - 1) * step + reach - source.shape[axis], 0)
+        pads.append((total // 2, total - total // 2))
+    return [*(before for before, _ in pads), *(after for _, after in pads)]
+
+
+@write.register
+def _(node: Convolution, writer: FloatWriter) -> str:
+    graph, pads = writer.graph, np.zeros(4, np.int64)
+    source = graph.node(node.inputs[0])
+    groups = node.groups if isinstance(node, Conv2D) else source.shape[-1]
+    one_place = source.shape[:2] == node.kernel.shape[:2] == (1, 1)
+    if one_place and isinstance(node, Conv2D) and groups == 1:
+        return _dense(writer, node)
+    reader: Node = node
+    while isinstance(source, ZeroPadding2D) and node.padding == "valid":
+        (top, bottom), (left, right) = source.padding
+        pads += (top, left, bottom, right)
+        reader, source = source, graph.node(source.inputs[0])
+    kernel = node.kernel.shape[:2]
+    pads += np.array(_pads(node, source, kernel, node.dilation_rate))
+    return writer.compute(
+        "Conv",
+        node,
+        [writer.reals(reader), *writer.weights(node)],
+        kernel_shape=kernel,
+        strides=node.strides,
+        dilations=node.dilation_rate,
+        pads=pads.tolist(),
+        group=groups,
+    )
+
+
+def _dense(writer: FloatWriter, node: Conv2D) -> str:
+    """A 1 x 1 convolution of one place is a matrix product, which takes a batch in one go."""
+    flat = writer.flat(node)
+    kernel, *bias = writer.weights(node, matrix=True)
+    rows = writer.compute("Gemm", node, [flat, kernel, *bias], transB=1)
+    return writer.view(rows, (node.channels,), (node.channels, 1, 1))
+
+
+@write.register
+def _(node: Add, writer: FloatWriter) -> str:
+    return writer.compute("Add", node, [writer.reals(node, 0), writer.reals(node, 1)])
+
+
+@write.register
+def _(node: Multiply, writer: FloatWriter) -> str:
+    return writer.compute("Mul", node, [writer.reals(node, 0), writer.reals(node, 1)])
+
+
+@write.register
+def _(node: Weigh, writer: FloatWriter) -> str:
+    return writer.compute("Mul", node, [writer.reals(node), writer.factor(node)])
+
+
+@write.register
+def _(node: Function, writer: FloatWriter) -> str:
+    x = writer.reals(node)
+    if node.function != "gelu":
+        return writer.compute(node.function.capitalize(), node, [x])
+    half, one, root = (
+        writer.constant(f"{node.name}.{name}", np.float32(value))
+        for name, value in (("half", 0.5), ("one", 1), ("root", np.sqrt(2)))
+    )
+    scaled = writer.step("Div", node, "scaled", [x, root])
+    error = writer.step("Erf", node, "erf", [scaled])
+    gate = writer.step("Add", node, "gate", [error, one])
+    product = writer.step("Mul", node, "product", [x, gate])
+    return writer.compute("Mul", node, [product, half])
+
+
+@write.register
+def _(node: LayerNormalization, writer: FloatWriter) -> str:
+    # Over the channels, which ONNX's operator wants last.
+    x = writer.channels_last_reals(node)
+    weights = [
+        writer.constant(f"{node.name}.{part}", values)
+        for part, values in (("gamma", node.gamma), ("beta", node.beta))
+    ]
+    normal = writer.compute(
+        "LayerNormalization", node, [x, *weights], axis=-1, epsilon=node.epsilon
+    )
+    return writer.to_channels_first(normal, node.shape)
+
+
+@write.register
+def _(node: Clip, writer: FloatWriter) -> str:
+    return writer.clip(node, writer.source(node))
+
+
+@write.register
+def _(node: Concatenate, writer: FloatWriter) -> str:
+    tensors = [writer.source(node, index) for index in range(len(node.inputs))]
+    return writer.moved("Concat", node, tensors, axis=1 if len(node.shape) == 3 else -1)
+
+
+@write.register
+def _(node: MaxPooling2D, writer: FloatWriter) -> str:
+    source = writer.graph.node(node.inputs[0])
+    return writer.moved(
+        "MaxPool",
+        node,
+        [writer.source(node)],
+        kernel_shape=node.pool_size,
+        strides=node.strides,
+        pads=_pads(node, source, node.pool_size),
+    )
+
+
+@write.register
+def _(node: ZeroPadding2D, writer: FloatWriter) -> str:
+    (top, bottom), (left, right) = node.padding
+    amounts = writer.constant(
+        f"{node.name}.amounts", np.array([0, 0, top, left, 0, 0, bottom, right])
+    )
+    zero = writer.constant(f"{node.name}.zero", writer.zero(node))
+    return writer.moved("Pad", node, [writer.source(node), amounts, zero])
+
+
+@write.register
+def _(node: Cropping2D, writer: FloatWriter) -> str:
+    (top, _), (left, _) = node.cropping
+    parts = {"first": (top, left), "end": (top + node.shape[0], left + node.shape[1])}
+    limits = [
+        writer.constant(f"{node.name}.{name}", np.array(values)) for name, values in parts.items()
+    ]
+    axes = writer.constant(f"{node.name}.axes", np.array([2, 3]))
+    return writer.moved("Slice", node, [writer.source(node), *limits, axes])
+
+
+@write.register
+def _(node: UpSampling2D, writer: FloatWriter) -> str:
+    scales = writer.constant(f"{node.name}.scales", np.array([1, 1, *node.size], "f4"))
+    return writer.moved(
+        "Resize",
+        node,
+        [writer.source(node), "", scales],
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+
+
+@write.register
+def _(node: DepthToSpace, writer: FloatWriter) -> str:
+    return writer.moved(
+        "DepthToSpace", node, [writer.source(node)], blocksize=node.block, mode="DCR"
+    )
+
+
+@write.register
+def _(node: Reshape, writer: FloatWriter) -> str:
+    source = writer.graph.node(node.inputs[0])
+    flat = writer.to_channels_last(writer.source(node), source.shape)
+    return writer.to_channels_first(writer.view(flat, source.shape, node.shape), node.shape)
