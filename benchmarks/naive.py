@@ -140,14 +140,14 @@ def _source(name: str) -> tuple[Any, Any, tuple[float, float]]:
     from tinsmith_train.noise import import_tensorflow
 
     import_tensorflow()
-    from tinsmith_export.doors import load_keras
+    from tinsmith_export.frontend.load import load_keras
 
     model = load_keras(Path(path))
     return model, photographs(model.input_shape[1]), (float(low), float(high))
 
 
 def _routes() -> dict[str, Callable[..., bytes]]:
-    from tinsmith_export.baselines import naive, tflite_ptq, to_onnx_naively
+    from tinsmith_export.competitors.baselines import naive, tflite_ptq, to_onnx_naively
 
     return {
         "PTQ": lambda **given: to_onnx_naively(tflite_ptq(**given).data),
@@ -162,7 +162,7 @@ def _timed(files: dict[str, bytes], reasons: dict[str, str]) -> dict[str, Any]:
 
     from tinsmith_bench.estimate import paired_ratio
     from tinsmith_bench.latency import interleave, time_calls, warm_up
-    from tinsmith_export.proof import FLOAT_KERNELS
+    from tinsmith_export.verify.proof import FLOAT_KERNELS
     from tinsmith_runtime.backends.ort import optimized_model
 
     rng = np.random.default_rng(0)

@@ -13,24 +13,24 @@ from tinsmith_train.noise import import_tensorflow
 
 import_tensorflow()
 
-from tinsmith_export.convert import convert, convert_floats  # noqa: E402
-from tinsmith_export.entry import Entry, enter  # noqa: E402
 from tinsmith_export.frontend.operators import read_graph  # noqa: E402
 from tinsmith_export.frontend.trace import trace  # noqa: E402
+from tinsmith_export.inputs.entry import Entry, enter  # noqa: E402
+from tinsmith_export.inputs.samples import Samples  # noqa: E402
 from tinsmith_export.ir.graph import Graph  # noqa: E402
-from tinsmith_export.measures import parity  # noqa: E402
+from tinsmith_export.metrics import parity  # noqa: E402
 from tinsmith_export.outputs import side_by_side  # noqa: E402
 from tinsmith_export.passes.rewrite import rewrite  # noqa: E402
-from tinsmith_export.proof import (  # noqa: E402
+from tinsmith_export.quantize.qat import Lesson  # noqa: E402
+from tinsmith_export.quantize.recipe import Quantized, quantize  # noqa: E402
+from tinsmith_export.reference.rebuild import rebuild  # noqa: E402
+from tinsmith_export.targets.convert import convert, convert_floats  # noqa: E402
+from tinsmith_export.targets.tflite import Product  # noqa: E402
+from tinsmith_export.verify.proof import (  # noqa: E402
     require_integer_kernels,
     require_no_saturation,
     run_batches,
 )
-from tinsmith_export.recipe import Quantized, quantize  # noqa: E402
-from tinsmith_export.reference.rebuild import rebuild  # noqa: E402
-from tinsmith_export.samples import Samples  # noqa: E402
-from tinsmith_export.tflite import Product  # noqa: E402
-from tinsmith_export.tune import Lesson  # noqa: E402
 from tinsmith_runtime.activation import ACTIVATIONS  # noqa: E402
 from tinsmith_runtime.backends import create_backend  # noqa: E402
 from tinsmith_runtime.batch import Arrays, joined, parts  # noqa: E402

@@ -701,7 +701,7 @@ def runs_unguarded(path: Path, folder: Path) -> bool:
 
 
 def main() -> None:
-    from tinsmith_export.doors import load_keras
+    from tinsmith_export.frontend.load import load_keras
     from tinsmith_runtime.errors import TinsmithError
 
     options = argparse.ArgumentParser(description=__doc__)

@@ -100,7 +100,7 @@ def test_onnx_runtime_multiplies_integers_alone(bundle: Bundle) -> None:
 def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
     """Why it takes longer; `tinsmith bench --against naive` says by how much."""
     import_tensorflow()
-    from tinsmith_export.baselines import naive as go_naively
+    from tinsmith_export.competitors.baselines import naive as go_naively
 
     inputs, labels = mnist.x_train[:2000].astype(np.float32) / 255, mnist.y_train[:2000]
     naive = go_naively(model=demo / "runs/demo/model.keras", inputs=inputs, labels=labels).data

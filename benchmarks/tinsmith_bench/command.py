@@ -17,7 +17,8 @@ from tinsmith_bench.gate import Gate, judge, parse_gate
 from tinsmith_bench.markdown import markdown
 from tinsmith_bench.measuring import configure_against, configure_host, measure
 from tinsmith_bench.output import check_writable, write_text
-from tinsmith_bench.report import Report, read_report
+from tinsmith_bench.reading import read_report
+from tinsmith_bench.report import Report
 from tinsmith_bench.terminal import WIDTH, print_report, print_titled, write_paragraphs
 from tinsmith_runtime import UsageError
 

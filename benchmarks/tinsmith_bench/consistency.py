@@ -1,6 +1,6 @@
 """What the numbers of a report owe each other: a stranger's may lie, and no table must trip on it.
 
-`report.parse_report` has checked every field's type before.
+`reading.parse_report` has checked every field's type before.
 """
 
 import base64
@@ -10,23 +10,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from itertools import combinations
 from math import isclose, prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tinsmith_bench.estimate import Estimate
+from tinsmith_bench.report import (
+    Accuracy,
+    Comparison,
+    Fidelity,
+    Flip,
+    Latency,
+    Method,
+    Report,
+    Speed,
+    Variant,
+)
 from tinsmith_runtime.record import mismatch
-
-if TYPE_CHECKING:
-    from tinsmith_bench.report import (
-        Accuracy,
-        Comparison,
-        Fidelity,
-        Flip,
-        Latency,
-        Method,
-        Report,
-        Speed,
-        Variant,
-    )
 
 TARGETS = ("labels", "values", "none")
 # Beyond these nothing was measured: 11 days in µs, and as many bytes as a double counts.
@@ -36,7 +34,7 @@ _MOST = 2**53
 _ROUNDING = 1e-9
 
 
-def require_consistent(report: "Report") -> None:
+def require_consistent(report: Report) -> None:
     """Refuses a report whose numbers contradict each other.
 
     Raises:
@@ -55,7 +53,7 @@ Problems = Iterator[tuple[str, str, object]]
 """The path, what was expected there, and what came."""
 
 
-def _problems(report: "Report") -> Problems:
+def _problems(report: Report) -> Problems:
     method, dataset = report.method, report.dataset
     for name in ("bundles", "variants", "verdict"):
         if not getattr(report, name):
@@ -92,7 +90,7 @@ def _problems(report: "Report") -> Problems:
             yield from _between(f"{path}.share", operator.share or 0, 0, 1 + _ROUNDING)
 
 
-def _method(method: "Method") -> Problems:
+def _method(method: Method) -> Problems:
     yield from _between("method.processes", method.processes, 2, 1e6)
     yield from _between("method.rounds", method.rounds, 2, 1e9)
     yield from _between("method.seed", method.seed, 0, _MOST)
@@ -109,7 +107,7 @@ def _method(method: "Method") -> Problems:
             yield f"method.{name}", "numbers above 0", numbers
 
 
-def _variant(path: str, one: "Variant", report: "Report") -> Problems:
+def _variant(path: str, one: Variant, report: Report) -> Problems:
     method, dataset = report.method, report.dataset
     yield from _between(f"{path}.size_bytes", one.size_bytes, 1, _MOST)
     if [speed.threads for speed in one.speeds] != list(method.threads):
@@ -134,7 +132,7 @@ def _variant(path: str, one: "Variant", report: "Report") -> Problems:
                 yield from _ordered(f"{path}.cold_start.{field.name}", estimate, 1e-9, _MOST)
 
 
-def _speed(path: str, speed: "Speed", method: "Method") -> Problems:
+def _speed(path: str, speed: Speed, method: Method) -> Problems:
     yield from _latency(f"{path}.latency_us", speed.latency_us, method.rounds)
     yield from _latency(f"{path}.engine_us", speed.engine_us, method.rounds)
     if (speed.paced_us is None) != (method.rate_hz is None):
@@ -150,7 +148,7 @@ def _speed(path: str, speed: "Speed", method: "Method") -> Problems:
         yield from _between(f"{path}.throughput[{number}].samples_per_s", rate, 0, _LONGEST)
 
 
-def _latency(path: str, latency: "Latency", rounds: int | None) -> Problems:
+def _latency(path: str, latency: Latency, rounds: int | None) -> Problems:
     percentiles = latency.percentiles
     if len(percentiles) != 101 or list(percentiles) != sorted(percentiles):
         yield f"{path}.percentiles", "101 of them, ascending", percentiles
@@ -171,7 +169,7 @@ def _latency(path: str, latency: "Latency", rounds: int | None) -> Problems:
             yield f"{path}.{name}", "times above 0", values
 
 
-def _accuracy(path: str, accuracy: "Accuracy", report: "Report") -> Problems:
+def _accuracy(path: str, accuracy: Accuracy, report: Report) -> Problems:
     samples, labels = report.dataset.samples, report.dataset.labels
     yield from _ordered(f"{path}.top1", accuracy.top1, 0, 1)
     yield from _ordered(f"{path}.topk", accuracy.topk, 0, 1)
@@ -194,7 +192,7 @@ def _accuracy(path: str, accuracy: "Accuracy", report: "Report") -> Problems:
             yield f"{path}.confusion[{number}]", "two labels and a count", (label, guess, count)
 
 
-def _fidelity(path: str, fidelity: "Fidelity", report: "Report") -> Problems:
+def _fidelity(path: str, fidelity: Fidelity, report: Report) -> Problems:
     ids = [one.id for one in report.variants]
     if fidelity.baseline not in ids:
         yield f"{path}.baseline", f"one of {', '.join(ids)}", fidelity.baseline
@@ -206,7 +204,7 @@ def _fidelity(path: str, fidelity: "Fidelity", report: "Report") -> Problems:
         yield from _flip(f"{path}.flips[{number}]", flip, len(report.dataset.labels))
 
 
-def _flip(path: str, flip: "Flip", labels: int) -> Problems:
+def _flip(path: str, flip: Flip, labels: int) -> Problems:
     for name in ("was", "now", "label"):
         if (index := getattr(flip, name)) is not None:
             yield from _between(f"{path}.{name}", index, 0, labels - 1)
@@ -219,7 +217,7 @@ def _flip(path: str, flip: "Flip", labels: int) -> Problems:
         yield f"{path}.pixels", f"those of an image of {flip.shape}", flip.pixels
 
 
-def _comparison(path: str, pair: "Comparison", method: "Method") -> Problems:
+def _comparison(path: str, pair: Comparison, method: Method) -> Problems:
     if [ratio.threads for ratio in pair.speeds] != list(method.threads):
         yield f"{path}.speeds", f"threads {method.threads}", [s.threads for s in pair.speeds]
     for number, ratio in enumerate(pair.speeds):

@@ -16,7 +16,8 @@ from tinsmith_bench.latency import Watch
 from tinsmith_bench.limits import LONGEST_S, SLACK, start_limit_s, timing_limit_s
 from tinsmith_bench.luggage import CODE, REQUEST, pack
 from tinsmith_bench.messages import Board, Ended, Failed, Found, Progress
-from tinsmith_bench.report import Report, parse_report
+from tinsmith_bench.reading import parse_report
+from tinsmith_bench.report import Report
 from tinsmith_bench.rivals import Rival
 from tinsmith_bench.samples import Samples
 from tinsmith_runtime import BackendError, Bundle, TinsmithError, UsageError, read_bundle

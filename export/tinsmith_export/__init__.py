@@ -1,17 +1,11 @@
 """Compiles a Keras model to int8 TFLite and int8 ONNX that are proven to agree."""
 
-from tinsmith_export.exporting import (
-    Checkpoint,
-    Exported,
-    Options,
-    Progress,
-    Sensitivity,
-    compile_model,
-    export,
-    sensitivity,
-)
-from tinsmith_export.samples import Samples, from_dataset
-from tinsmith_export.sources import from_calibration
+from tinsmith_export.api import compile_model, export, sensitivity
+from tinsmith_export.inputs.samples import Samples, from_dataset
+from tinsmith_export.inputs.sources import from_calibration
+from tinsmith_export.options import Options
+from tinsmith_export.progress import Progress
+from tinsmith_export.results import Checkpoint, Exported, Sensitivity
 
 __all__ = [
     "Checkpoint",

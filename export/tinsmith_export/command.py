@@ -10,8 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from tinsmith_export.exporting import AUTO, Exported, Options, Progress, export, sensitivity
-from tinsmith_export.sources import find_calibration
+from tinsmith_export.api import export, sensitivity
+from tinsmith_export.inputs.sources import find_calibration
+from tinsmith_export.options import AUTO, Options
+from tinsmith_export.progress import Progress
+from tinsmith_export.results import Exported
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.files import require_writable, write_whole

@@ -12,21 +12,31 @@ import numpy as np
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.convert import convert, convert_floats
-from tinsmith_export.divergence import first_difference
-from tinsmith_export.doors import prepared
-from tinsmith_export.doubts import doubt
-from tinsmith_export.entry import Entry, enter
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.exporting import AUTO, Exported, Options, Progress, Sensitivity
+from tinsmith_export.frontend.load import prepared
 from tinsmith_export.frontend.operators import read_graph
+from tinsmith_export.frontend.predict import run
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.golden import COUNT, choose_golden, nudged
+from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.entry import Entry, enter
+from tinsmith_export.inputs.samples import Samples
+from tinsmith_export.inputs.sources import from_calibration
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.measures import mcnemar_p, parity, top1
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.metrics import mcnemar_p, parity, top1
+from tinsmith_export.options import AUTO, Options
 from tinsmith_export.outputs import side_by_side
 from tinsmith_export.passes.rewrite import rewrite
-from tinsmith_export.proof import (
+from tinsmith_export.progress import Progress
+from tinsmith_export.quantize.qat import Lesson
+from tinsmith_export.quantize.recipe import Quantized, quantize
+from tinsmith_export.quantize.sensitivity import keep_fewest, measure
+from tinsmith_export.reference.rebuild import rebuild
+from tinsmith_export.results import Exported, Sensitivity
+from tinsmith_export.targets.convert import convert, convert_floats
+from tinsmith_export.verify.divergence import first_difference
+from tinsmith_export.verify.golden import COUNT, choose_golden, nudged
+from tinsmith_export.verify.proof import (
     activated,
     climb,
     hold_gates,
@@ -34,13 +44,6 @@ from tinsmith_export.proof import (
     require_no_saturation,
     run_batches,
 )
-from tinsmith_export.ranges import Range
-from tinsmith_export.recipe import Quantized, quantize
-from tinsmith_export.reference.rebuild import rebuild, run
-from tinsmith_export.samples import Samples
-from tinsmith_export.sensitivity import keep_fewest, measure
-from tinsmith_export.sources import from_calibration
-from tinsmith_export.tune import Lesson
 from tinsmith_runtime.backends import Backend, create_backend
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, rows
 from tinsmith_runtime.bundle import sha256, write_bundle
@@ -246,7 +249,7 @@ def compile_bundle(
 def measure_layers(
     model: Any, samples: Samples | str, options: Options, progress: Progress
 ) -> tuple[Sensitivity, ...]:
-    """See `tinsmith_export.sensitivity`."""
+    """See `tinsmith_export.quantize.sensitivity`."""
     return prepare(model, samples, options, progress).sensitivities
 
 
@@ -254,7 +257,7 @@ def _activations(graph: Graph) -> list[str]:
     return [node.activation for node in graph.outputs]
 
 
-def _reals(spans: Sequence[Range], codes: Arrays) -> Arrays:
+def _reals(spans: Sequence[QuantParams], codes: Arrays) -> Arrays:
     """What the codes of each output stand for."""
     return joined([span.reals(part) for span, part in zip(spans, parts(codes), strict=True)])
 

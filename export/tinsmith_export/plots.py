@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tinsmith_export.exporting import Exported, Sensitivity
-from tinsmith_export.measures import wilson
+from tinsmith_export.metrics import wilson
+from tinsmith_export.results import Exported, Sensitivity
 from tinsmith_export.summary import shortened
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Rung

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from html import escape as escape_html
 from importlib.resources import files
 
-from tinsmith_export.exporting import Exported
 from tinsmith_export.plots import Plot, plots
+from tinsmith_export.results import Exported
 from tinsmith_export.summary import decibels_text, ladder_cells, mcnemar
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Parity, Rung

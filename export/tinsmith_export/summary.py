@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tinsmith_export.exporting import Exported, Sensitivity
-from tinsmith_export.measures import wilson
+from tinsmith_export.metrics import wilson
+from tinsmith_export.results import Exported, Sensitivity
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Manifest, Parity, Rung
 

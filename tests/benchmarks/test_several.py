@@ -9,7 +9,7 @@ import pytest
 from tinsmith_bench import Options, bench
 from tinsmith_bench.html import html
 from tinsmith_bench.markdown import markdown
-from tinsmith_bench.report import parse_report
+from tinsmith_bench.reading import parse_report
 from tinsmith_runtime import InputError, UsageError
 from tinsmith_runtime.command import main
 

@@ -6,7 +6,7 @@ import onnx
 import pytest
 import tf_keras
 
-from tinsmith_export.baselines import (
+from tinsmith_export.competitors.baselines import (
     Baseline,
     naive,
     ort_ptq,
@@ -14,8 +14,8 @@ from tinsmith_export.baselines import (
     tflite_ptq,
     train_naively,
 )
+from tinsmith_export.competitors.tf_keras_copy import copy_to_tf_keras
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.tf_keras_copy import copy_to_tf_keras
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.backends.ort import optimized_model
 from tinsmith_runtime.errors import UsageError

@@ -15,9 +15,9 @@ import pytest
 import tf_keras
 
 from tinsmith_export import Options, Progress, compile_model, export
-from tinsmith_export.doubts import doubt
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.trace import trace
+from tinsmith_export.inputs.checks import doubt
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.command import main
 from tinsmith_runtime.errors import UsageError

@@ -15,11 +15,11 @@ import tf_keras
 from compiling import TOLERANCE, require_same_outputs, rewritten
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tinsmith_export.doors import load_keras, prepared
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend.load import load_keras, prepared
 from tinsmith_export.frontend.operators import read_graph
+from tinsmith_export.frontend.predict import run
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.reference.rebuild import run
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 SHAPE = (8, 8, 3)

@@ -13,7 +13,7 @@ import pytest
 from compiling import settle
 
 from tinsmith_export import Options, Progress, Samples, compile_model, export, from_dataset
-from tinsmith_export.doors import prepared
+from tinsmith_export.frontend.load import prepared
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.command import main
 from tinsmith_runtime.errors import TinsmithError

@@ -13,17 +13,18 @@ import pytest
 from compiling import Compiled, compiled, random_inputs, settle
 
 from tinsmith_export import Options, Progress, Samples, compile_model, pipeline
-from tinsmith_export.convert import Converted, convert
-from tinsmith_export.divergence import first_difference
 from tinsmith_export.errors import ConversionError, GateError
-from tinsmith_export.golden import nudged
-from tinsmith_export.measures import agreement, parity, sqnr_db
-from tinsmith_export.proof import require_integer_kernels, run_batches
-from tinsmith_export.reference.rebuild import rebuild, run
-from tinsmith_export.sensitivity import COUNT, keep_fewest, measure
-from tinsmith_export.switches import SwitchedModel
+from tinsmith_export.frontend.predict import run
+from tinsmith_export.metrics import agreement, parity, sqnr_db
+from tinsmith_export.quantize.partial import SwitchedModel
+from tinsmith_export.quantize.qat import Lesson
+from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
+from tinsmith_export.reference.rebuild import rebuild
+from tinsmith_export.targets.convert import Converted, convert
 from tinsmith_export.targets.onnx import to_int8_onnx, writer
-from tinsmith_export.tune import Lesson
+from tinsmith_export.verify.divergence import first_difference
+from tinsmith_export.verify.golden import nudged
+from tinsmith_export.verify.proof import require_integer_kernels, run_batches
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.command import main
 

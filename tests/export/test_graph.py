@@ -7,8 +7,9 @@ import pytest
 
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Concatenate, Conv2D, InputLayer, MaxPooling2D, Node, OutputLayer
+from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.passes.rewrite import part_outputs
-from tinsmith_export.ranges import Range, separate, share_ranges
+from tinsmith_export.quantize.ranges import separate, share_ranges
 
 
 def nested(depth: int) -> Graph:
@@ -32,7 +33,7 @@ def test_nested_concatenations_take_no_time() -> None:
     graph, start = nested(60), time.process_time()
     assert graph.sources("join59") == {"first"}
     assert separate(part_outputs(graph)) == graph
-    ranges = share_ranges(graph, {"first": (0.0, 1.0)}, {"input": Range(1.0, -128)})
+    ranges = share_ranges(graph, {"first": (0.0, 1.0)}, {"input": QuantParams(1.0, -128)})
     assert ranges["join59"] == ranges["first"] != ranges["input"]
     # Each way through the graph, one by one, would be 3^60 of them.
     assert time.process_time() - start < 5

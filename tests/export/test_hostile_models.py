@@ -19,8 +19,8 @@ from hostile_models import (
     write,
 )
 
-from tinsmith_export.doors import load_keras
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend.load import load_keras
 from tinsmith_export.frontend.trace import trace
 from tinsmith_runtime.errors import TinsmithError
 

@@ -21,7 +21,7 @@ import tf_keras
 from compiling import settle
 
 from tinsmith_export import Options, Samples, compile_model
-from tinsmith_export import tune as tuning
+from tinsmith_export.quantize import qat as tuning
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.command import main
 from tinsmith_runtime.errors import TinsmithError, UsageError

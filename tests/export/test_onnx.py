@@ -9,11 +9,12 @@ import onnxruntime
 import pytest
 from compiling import Compiled, random_inputs
 
-from tinsmith_export.baselines import to_onnx_naively
+from tinsmith_export.competitors.baselines import to_onnx_naively
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.measures import parity
-from tinsmith_export.proof import require_integer_kernels, run_batches
-from tinsmith_export.reference.rebuild import rebuild, run
+from tinsmith_export.frontend.predict import run
+from tinsmith_export.metrics import parity
+from tinsmith_export.reference.rebuild import rebuild
+from tinsmith_export.verify.proof import require_integer_kernels, run_batches
 from tinsmith_runtime.backends import create_backend
 
 LAYERS = ("conv1", "depth", "conv2", "hidden", "answer")

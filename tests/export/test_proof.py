@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tinsmith_export.errors import ConversionError, GateError
-from tinsmith_export.golden import COUNT, choose_golden
-from tinsmith_export.measures import cosine, drop_pp, mcnemar_p, parity, sqnr_db, wilson
-from tinsmith_export.proof import climb, hold_gates
+from tinsmith_export.metrics import cosine, drop_pp, mcnemar_p, parity, sqnr_db, wilson
+from tinsmith_export.verify.golden import COUNT, choose_golden
+from tinsmith_export.verify.proof import climb, hold_gates
 from tinsmith_runtime.manifest import Parity, Rung
 
 STAGES = ("float", "QAT", "TFLite", "ONNX")

@@ -12,14 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinsmith_export.calibration import calibrate
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Concatenate, Dense, InputLayer, Multiply
-from tinsmith_export.proof import require_no_saturation, run_batches
-from tinsmith_export.quantize import can_saturate, tuned_graph
-from tinsmith_export.ranges import Range, separate, share_ranges
-from tinsmith_export.tflite import Product, products
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.quantize.calibration import calibrate
+from tinsmith_export.quantize.fake_quantization import can_saturate, tuned_graph
+from tinsmith_export.quantize.ranges import separate, share_ranges
+from tinsmith_export.targets.tflite import Product, products
+from tinsmith_export.verify.proof import require_no_saturation, run_batches
 from tinsmith_runtime.backends import create_backend
 
 L = keras.layers
@@ -137,7 +138,7 @@ def test_a_dead_layer_gives_zero() -> None:
 )
 def test_a_range_covers_its_limits_and_zero_exactly(one: float, other: float) -> None:
     low, high = min(one, other), max(one, other)
-    span = Range.covering(low, high)
+    span = QuantParams.covering(low, high)
     # To half a code: the zero point is rounded.
     assert span.low <= min(low, 0.0) + span.scale / 2
     assert span.high >= max(high, 0.0) - span.scale / 2
@@ -162,13 +163,13 @@ def sum_graph(kind: type[Add | Multiply | Concatenate], relu: bool) -> Graph:
 
 def test_what_meets_in_a_sum_has_one_scale_and_in_a_concatenation_one_range() -> None:
     limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, 9.0)}
-    source = {"input": Range(1 / 255, -128)}
+    source = {"input": QuantParams(1 / 255, -128)}
     total = share_ranges(separate(sum_graph(Add, relu=True)), limits, source)
     assert total["a"].scale == total["b"].scale
     assert total["b"].zero_point == -128 != total["a"].zero_point
     del limits["meet"]
     joined = share_ranges(separate(sum_graph(Concatenate, relu=False)), limits, source)
-    assert joined["a"] == joined["b"] == joined["meet"] == Range.covering(-5.0, 3.0)
+    assert joined["a"] == joined["b"] == joined["meet"] == QuantParams.covering(-5.0, 3.0)
 
 
 def test_a_relu_that_meets_none_in_a_concatenation_is_rounded_anew() -> None:
@@ -194,7 +195,9 @@ def test_weights_come_back_from_the_fake_quantized_model(converted: Compiled) ->
 def test_no_product_of_two_codes_lies_between_two_codes_of_the_result(high: float) -> None:
     """There the engines round differently: to even before the zero point is added, or after."""
     limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0), "meet": (-4.0, high)}
-    ranges = share_ranges(sum_graph(Multiply, relu=False), limits, {"input": Range(1 / 255, -128)})
+    ranges = share_ranges(
+        sum_graph(Multiply, relu=False), limits, {"input": QuantParams(1 / 255, -128)}
+    )
     ratio = ranges["a"].scale * ranges["b"].scale / ranges["meet"].scale
     codes = np.arange(256)
     products = np.multiply.outer(codes, codes) * ratio

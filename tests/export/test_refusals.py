@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tf_keras
 
-from tinsmith_export.doors import load_keras, prepared
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend.load import load_keras, prepared
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.trace import trace
 from tinsmith_export.passes.rewrite import rewrite

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from compiling import compiled, require_same_outputs, rewritten, settle
 
-from tinsmith_export import recipe
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.passes import rewrite
+from tinsmith_export.quantize import recipe
 
 L = keras.layers
 SHAPE = (8, 8, 3)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinsmith_export.samples import Samples, kind_of
-from tinsmith_export.sources import find_calibration, from_calibration
+from tinsmith_export.inputs.samples import Samples, kind_of
+from tinsmith_export.inputs.sources import find_calibration, from_calibration
 from tinsmith_runtime.errors import UsageError
 
 RNG = np.random.default_rng(1)

@@ -15,17 +15,17 @@ import pytest
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from tinsmith_export.convert import convert
-from tinsmith_export.entry import enter
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.inputs.entry import enter
+from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Concatenate, Conv2D, InputLayer, Node, OutputLayer
-from tinsmith_export.quantize import fake_quantize, rounded_kernels, weight_scales
-from tinsmith_export.ranges import Range
-from tinsmith_export.recipe import Quantized
-from tinsmith_export.samples import Samples
-from tinsmith_export.scales import with_chosen_scales
-from tinsmith_export.tflite import packed, products, to_int8_tflite
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.quantize.fake_quantization import fake_quantize, rounded_kernels, weight_scales
+from tinsmith_export.quantize.recipe import Quantized
+from tinsmith_export.targets.convert import convert
+from tinsmith_export.targets.scales import with_chosen_scales
+from tinsmith_export.targets.tflite import packed, products, to_int8_tflite
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.manifest import Input
 
@@ -45,7 +45,7 @@ def ulp(one: NDArray[np.float32], other: NDArray[np.float32]) -> int:
     return int(np.abs(one.view(np.int32) - other.view(np.int32)).max())
 
 
-def quantized(nodes: list[Node], ranges: dict[str, Range]) -> Quantized:
+def quantized(nodes: list[Node], ranges: dict[str, QuantParams]) -> Quantized:
     graph = Graph(tuple(nodes))
     bits = {node.name: 8 for node in graph.weighted}
     ranges = ranges | {node.name: ranges[node.inputs[0]] for node in graph.outputs}
@@ -60,14 +60,14 @@ def chain(length: int, seed: int) -> Quantized:
     """A row of layers, each with ranges drawn at random, and every third without a bias."""
     rng, shape = np.random.default_rng(seed), (1, 1, CHANNELS)
     nodes: list[Node] = [InputLayer("input", (), shape)]
-    ranges = {"input": Range(1.0, -128)}
+    ranges = {"input": QuantParams(1.0, -128)}
     for number in range(length):
         kernel = rng.normal(size=(1, 1, CHANNELS, CHANNELS)).astype(np.float32)
         bias = rng.normal(size=CHANNELS).astype(np.float32) if number % 3 else None
         name = f"layer{number}"
         nodes.append(Conv2D(name, (nodes[-1].name,), shape, kernel=kernel, bias=bias))
         scale = float(np.float32(2 ** rng.uniform(-12, 2)))
-        ranges[name] = Range(scale, int(rng.integers(-128, 128)))
+        ranges[name] = QuantParams(scale, int(rng.integers(-128, 128)))
     return quantized([*nodes, output(nodes[-1])], ranges)
 
 
@@ -128,7 +128,7 @@ def test_no_mantissa_is_further_off_than_two_ulp(zero_point: int) -> None:
     assert ulp(derived(scale, zero_point), scale) <= 2
 
 
-def pixels(low: float, high: float) -> tuple[Input, Range]:
+def pixels(low: float, high: float) -> tuple[Input, QuantParams]:
     """What an image model's input becomes that takes so much for pixels 0 and 255."""
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
     graph = Graph((InputLayer("input", (), (1, 1, 1)),))
@@ -168,10 +168,10 @@ def test_pixel_ranges_are_converted() -> None:
             kernel = np.full((1, 1, 1, 1), number + 1, np.float32)
             name = f"conv{number}"
             nodes.append(Conv2D(name, (f"in{number}",), (1, 1, 1), kernel=kernel))
-            ranges[name] = Range(0.5, 0)
+            ranges[name] = QuantParams(0.5, 0)
         names = tuple(f"conv{number}" for number in range(len(ports)))
         nodes.append(Concatenate("all", names, (1, 1, len(ports))))
-        ranges["all"] = Range(0.5, 0)
+        ranges["all"] = QuantParams(0.5, 0)
         model = quantized([*nodes, output(nodes[-1])], ranges)
         sources = [replace(port, name=f"in{n}") for n, (port, _) in enumerate(ports)]
         files = convert(model, sources, (), classes=False).files
@@ -182,7 +182,7 @@ def test_pixel_ranges_are_converted() -> None:
 
 
 def changed(model: Quantized, name: str, scale: float, zero_point: int) -> Quantized:
-    return replace(model, ranges={**model.ranges, name: Range(scale, zero_point)})
+    return replace(model, ranges={**model.ranges, name: QuantParams(scale, zero_point)})
 
 
 def test_a_scale_that_the_converter_did_not_round_to_is_an_error(

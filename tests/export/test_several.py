@@ -18,15 +18,16 @@ from compiling import compiled, settle
 from onnx import numpy_helper
 
 from tinsmith_export import Exported, Options, Samples, compile_model
-from tinsmith_export.divergence import first_difference
-from tinsmith_export.doors import load_keras, prepared
-from tinsmith_export.doubts import doubt
+from tinsmith_export.frontend.load import load_keras, prepared
 from tinsmith_export.frontend.operators import read_graph
+from tinsmith_export.frontend.predict import run
 from tinsmith_export.frontend.trace import trace
+from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.sources import from_calibration
 from tinsmith_export.outputs import leveled
 from tinsmith_export.passes.rewrite import rewrite
-from tinsmith_export.reference.rebuild import rebuild, run
-from tinsmith_export.sources import from_calibration
+from tinsmith_export.reference.rebuild import rebuild
+from tinsmith_export.verify.divergence import first_difference
 from tinsmith_runtime import load, read_bundle
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.batch import Arrays, each, joined, parts

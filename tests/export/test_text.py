@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tinsmith_export.command import TerminalProgress
-from tinsmith_export.exporting import Checkpoint, Exported, Sensitivity
 from tinsmith_export.report import html
+from tinsmith_export.results import Checkpoint, Exported, Sensitivity
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime import read_bundle
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.graphdef import require_small_constants
-from tinsmith_export.savedmodel import SavedModel, scope_of
+from tinsmith_export.frontend.graphdef import require_small_constants
+from tinsmith_export.frontend.savedmodel import SavedModel, scope_of
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train.noise import silence
 

@@ -38,11 +38,10 @@ from tinsmith_export.ir.ops import (
     Weighted,
     ZeroPadding2D,
 )
-from tinsmith_runtime.batch import Arrays, joined
+from tinsmith_runtime.batch import Arrays
 
 L = tf_keras.layers
 Wrap = Callable[[Node, Any], Any]
-_BATCH_SIZE = 64
 
 
 def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model:
@@ -69,22 +68,6 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
     # Without a name of its own, how many models came before would stand in the files.
     outputs = [tensors[node.inputs[0]] for node in graph.outputs]
     return tf_keras.Model(sources, outputs, name="tinsmith")
-
-
-def run(model: Any, inputs: Arrays, batch_size: int = _BATCH_SIZE) -> Arrays:
-    """Runs a Keras model over inputs in batches.
-
-    Args:
-        model: of either Keras, or a `SavedModel`.
-        inputs: `float32 (N, …)`, as many as the model has.
-        batch_size: how many at a time.
-
-    Returns:
-        `float32 (N, …)`, as many as the model has outputs.
-    """
-    given = list(inputs) if isinstance(inputs, tuple) else inputs
-    found = model.predict(given, batch_size=batch_size, verbose=0)
-    return joined(found) if isinstance(found, list | tuple) else found
 
 
 def tensors(inputs: Arrays) -> Any:

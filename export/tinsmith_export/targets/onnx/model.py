@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ranges import Range
+from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.targets.onnx.operators import write
 from tinsmith_export.targets.onnx.writer import FloatWriter, IntegerWriter
-from tinsmith_export.tflite import Product
+from tinsmith_export.targets.tflite import Product
 from tinsmith_runtime.batch import numbered
 from tinsmith_runtime.manifest import Input, Output
 
@@ -23,7 +23,7 @@ def to_onnx(graph: Graph, inputs: Sequence[str]) -> bytes:
 
 def to_int8_onnx(
     graph: Graph,
-    ranges: Mapping[str, Range],
+    ranges: Mapping[str, QuantParams],
     products: Mapping[str, Product],
     sources: Sequence[Input],
     targets: Sequence[Output],

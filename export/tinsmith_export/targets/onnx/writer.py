@@ -24,8 +24,8 @@ from tinsmith_export.ir.ops import (
     Weigh,
     Weighted,
 )
-from tinsmith_export.ranges import Range
-from tinsmith_export.tflite import Product
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.targets.tflite import Product
 
 # ONNX Runtime has read both since 1.15 (2023).
 OPSET, IR_VERSION = 17, 8
@@ -222,7 +222,7 @@ class IntegerWriter(FloatWriter):
     dtype = TensorProto.UINT8
 
     def __init__(
-        self, graph: Graph, ranges: Mapping[str, Range], products: Mapping[str, Product]
+        self, graph: Graph, ranges: Mapping[str, QuantParams], products: Mapping[str, Product]
     ) -> None:
         super().__init__(graph)
         self._ranges, self._products = ranges, products

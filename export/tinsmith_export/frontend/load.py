@@ -14,11 +14,11 @@ import keras
 import tensorflow as tf
 import tf_keras
 
-from tinsmith_export.container import read_contents, require_small, weights_at_most
+from tinsmith_export.frontend.container import read_contents, require_small, weights_at_most
 from tinsmith_export.frontend.operators import READERS, ROUNDINGS
+from tinsmith_export.frontend.safety import QUANTIZED, already_quantized, check_configuration
+from tinsmith_export.frontend.savedmodel import FILE, SavedModel, load_saved_model
 from tinsmith_export.frontend.trace import PASS, output_names, parts
-from tinsmith_export.safety import QUANTIZED, already_quantized, check_configuration
-from tinsmith_export.savedmodel import FILE, SavedModel, load_saved_model
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 _SUFFIXES = (".keras", ".h5")

@@ -24,7 +24,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.samples import Samples, checked, checked_labels, from_dataset, made, split
+from tinsmith_export.inputs.samples import (
+    Samples,
+    checked,
+    checked_labels,
+    from_dataset,
+    made,
+    split,
+)
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_runtime.image import read_image

@@ -7,14 +7,20 @@ import numpy as np
 import tf_keras
 
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.floating import keep_float
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import OutputLayer, Weigh, Weighted
-from tinsmith_export.ranges import Range
-from tinsmith_export.recipe import Quantized
-from tinsmith_export.scales import with_chosen_scales
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.quantize.recipe import Quantized
+from tinsmith_export.targets.float_layers import keep_float
 from tinsmith_export.targets.onnx import to_int8_onnx, to_onnx
-from tinsmith_export.tflite import Product, products, to_float_tflite, to_int8_tflite, with_names
+from tinsmith_export.targets.scales import with_chosen_scales
+from tinsmith_export.targets.tflite import (
+    Product,
+    products,
+    to_float_tflite,
+    to_int8_tflite,
+    with_names,
+)
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.manifest import Input, Output
 
@@ -71,7 +77,7 @@ def convert(
     return Converted(files, targets, tuple(found.values()))
 
 
-def _output(node: OutputLayer, span: Range, labels: tuple[str, ...], classes: bool) -> Output:
+def _output(node: OutputLayer, span: QuantParams, labels: tuple[str, ...], classes: bool) -> Output:
     return Output(
         node.title,
         (None, *node.shape),
@@ -118,8 +124,8 @@ def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[s
         if not product.integer:
             continue
         for side, name, grid in (
-            ("input", node.inputs[0], Range(*product.input)),
-            ("output", node.name, Range(*product.output)),
+            ("input", node.inputs[0], QuantParams(*product.input)),
+            ("output", node.name, QuantParams(*product.output)),
         ):
             if grid != quantized.ranges[name]:
                 raise ConversionError(

@@ -5,11 +5,12 @@ from typing import Any
 
 import tensorflow as tf
 
+from tinsmith_export.frontend.predict import run
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Clip, InputLayer, Node
-from tinsmith_export.quantize import Rounding, rounded_kernels
-from tinsmith_export.ranges import Range
-from tinsmith_export.reference.rebuild import rebuild, run
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.quantize.fake_quantization import Rounding, rounded_kernels
+from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_runtime.batch import Arrays
 
 
@@ -22,7 +23,9 @@ class SwitchedModel:
         bits: of the weights of each layer that has some.
     """
 
-    def __init__(self, graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]) -> None:
+    def __init__(
+        self, graph: Graph, ranges: Mapping[str, QuantParams], bits: Mapping[str, int]
+    ) -> None:
         self._outputs: dict[str, _Switch] = {}
 
         def wrap(node: Node, layer: Any) -> Any:

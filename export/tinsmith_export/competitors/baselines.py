@@ -142,7 +142,7 @@ def train_naively(model: Any, inputs: Inputs, labels: NDArray[Any] | None) -> An
     import tensorflow_model_optimization as tfmot
     import tf_keras
 
-    from tinsmith_export.tf_keras_copy import copy_to_tf_keras
+    from tinsmith_export.competitors.tf_keras_copy import copy_to_tf_keras
 
     tf_keras.utils.set_random_seed(0)
     copied = copy_to_tf_keras(model)
@@ -181,7 +181,7 @@ def _load(model: Path | None) -> Any:
     if model is None:
         raise UsageError("the Keras model is needed, which no bundle holds: name it with --model")
     import_tensorflow()
-    from tinsmith_export.doors import load_keras
+    from tinsmith_export.frontend.load import load_keras
 
     return load_keras(model)
 

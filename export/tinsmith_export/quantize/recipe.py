@@ -5,14 +5,20 @@ from dataclasses import dataclass, replace
 
 import tf_keras
 
-from tinsmith_export.calibration import calibrate
-from tinsmith_export.exporting import Checkpoint
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
+from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.passes.convolutions import convolution_by_dense
-from tinsmith_export.quantize import FLOAT_BITS, choose_weight_bits, fake_quantize, tuned_graph
-from tinsmith_export.ranges import Range, separate, share_ranges
-from tinsmith_export.tune import Lesson, Report, tune
+from tinsmith_export.quantize.calibration import calibrate
+from tinsmith_export.quantize.fake_quantization import (
+    FLOAT_BITS,
+    choose_weight_bits,
+    fake_quantize,
+    tuned_graph,
+)
+from tinsmith_export.quantize.qat import Lesson, Report, tune
+from tinsmith_export.quantize.ranges import separate, share_ranges
+from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import rows
 from tinsmith_runtime.errors import UsageError
 
@@ -33,7 +39,7 @@ class Quantized:
 
     graph: Graph
     model: tf_keras.Model
-    ranges: Mapping[str, Range]
+    ranges: Mapping[str, QuantParams]
     weight_bits: Mapping[str, int]
     checkpoints: tuple[Checkpoint, ...]
 
@@ -52,7 +58,7 @@ class Quantized:
 
 def quantize(
     graph: Graph,
-    sources: Mapping[str, Range],
+    sources: Mapping[str, QuantParams],
     lesson: Lesson,
     held_back: Lesson,
     steps: int,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tinsmith_export.container import MAX_ELEMENTS
+from tinsmith_export.frontend.container import MAX_ELEMENTS
 from tinsmith_runtime.errors import TinsmithError
 
 _MAX_NODES = 200_000  # the largest model of keras.applications has about 20,000

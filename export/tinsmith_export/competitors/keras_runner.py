@@ -27,7 +27,7 @@ class KerasRunner:
         import keras
         import tensorflow as tf
 
-        from tinsmith_export.doors import load_keras
+        from tinsmith_export.frontend.load import load_keras
 
         try:
             tf.config.threading.set_intra_op_parallelism_threads(threads)

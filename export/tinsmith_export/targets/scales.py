@@ -15,10 +15,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.ops import Node, Weighted
-from tinsmith_export.quantize import weight_scales
-from tinsmith_export.ranges import Range
-from tinsmith_export.recipe import Quantized
-from tinsmith_export.tflite import PRODUCTS, layer_of, operator_name, packed
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.quantize.fake_quantization import weight_scales
+from tinsmith_export.quantize.recipe import Quantized
+from tinsmith_export.targets.tflite import PRODUCTS, layer_of, operator_name, packed
 
 # How far the converter's scale may be off: two ends are rounded, and their quotient.
 _MAX_ULP = 2
@@ -45,7 +45,7 @@ def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
     graph = model.subgraphs[0]
     biases = _Biases(model)
     spans = [ranges[node.name] for node in quantized.graph.inputs]
-    chosen: dict[int, Range] = dict(zip(graph.inputs, spans, strict=True))
+    chosen: dict[int, QuantParams] = dict(zip(graph.inputs, spans, strict=True))
     for operator in graph.operators:
         source, (target,) = operator.inputs[0], operator.outputs
         if graph.tensors[target].type != schema.TensorType.INT8:

@@ -9,10 +9,10 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.exporting import Checkpoint
-from tinsmith_export.measures import agreement
+from tinsmith_export.frontend.predict import run
+from tinsmith_export.metrics import agreement
 from tinsmith_export.outputs import leveled, spread
-from tinsmith_export.reference.rebuild import run
+from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, count, parts
 
 BATCH_SIZE = 128

@@ -8,17 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_export.inputs.samples import Samples, kind_of
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Affine, Node
-from tinsmith_export.ranges import Range
-from tinsmith_export.samples import Samples, kind_of
+from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_runtime.backends import signed
 from tinsmith_runtime.batch import Array, Arrays, joined, parts
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.features import quantize
 from tinsmith_runtime.manifest import Input
 
-_PIXELS = Range(1.0, -128)
+_PIXELS = QuantParams(1.0, -128)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _Port:
 
     name: str
     source: Input
-    span: Range
+    span: QuantParams
     pixel_range: tuple[float, float]
 
     @property
@@ -88,7 +88,7 @@ class Entry:
         return tuple(port.source for port in self.ports)
 
     @property
-    def spans(self) -> dict[str, Range]:
+    def spans(self) -> dict[str, QuantParams]:
         """The ranges of their int8 codes, by the names of their nodes."""
         return {port.name: port.span for port in self.ports}
 
@@ -153,7 +153,7 @@ def _port(
     kind = kind_of(inputs)
     if kind == "features":
         low, high = float(inputs.min()), float(inputs.max())
-        span = Range.covering(low, high)
+        span = QuantParams.covering(low, high)
         source = Input(
             name or kind,
             (None, *node.shape),
@@ -170,7 +170,7 @@ def _port(
     if not (high > low and math.isfinite(high - low)):
         raise UsageError(f"--input-range: expected LOW < HIGH, both finite, got {low:g} {high:g}")
     zero_point = -128 - low / ((high - low) / 255)
-    span = Range(float(np.float32((high - low) / 255)), round(zero_point))
+    span = QuantParams(float(np.float32((high - low) / 255)), round(zero_point))
     if not -128 <= span.zero_point <= 127 or abs(zero_point - span.zero_point) > 1e-6:
         # No pixel stands for zero, which a padding needs: the model begins with a scaling.
         span, low, high = _PIXELS, 0.0, 255.0

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from tinsmith_export import allowed
-from tinsmith_export.calls import CURE, SHAPES, require_order, require_tensors, unsupported
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend import allowed
+from tinsmith_export.frontend.calls import CURE, SHAPES, require_order, require_tensors, unsupported
 from tinsmith_runtime.errors import TinsmithError
 
 MAX_DEPTH = 128

@@ -8,7 +8,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import LayerNormalization, Node, Reshape
-from tinsmith_export.tflite import layer_of, packed
+from tinsmith_export.targets.tflite import layer_of, packed
 from tinsmith_runtime.backends import litert, ort, signed, unsigned
 from tinsmith_runtime.batch import Arrays, count, each, rows
 

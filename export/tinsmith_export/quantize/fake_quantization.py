@@ -25,7 +25,7 @@ from tinsmith_export.ir.ops import (
     Node,
     Weighted,
 )
-from tinsmith_export.ranges import Range
+from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.reference.rebuild import rebuild
 
 # int32, less what fine-tuning and the sum of products may add.
@@ -67,7 +67,7 @@ def can_saturate(codes: NDArray[Any]) -> bool:
 
 
 def fake_quantize(
-    graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
+    graph: Graph, ranges: Mapping[str, QuantParams], bits: Mapping[str, int]
 ) -> tf_keras.Model:
     """Builds the model that computes in float what the integer engines will compute.
 
@@ -108,7 +108,7 @@ def _unclipped(graph: Graph) -> Graph:
 
 
 def rounded_kernels(
-    graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
+    graph: Graph, ranges: Mapping[str, QuantParams], bits: Mapping[str, int]
 ) -> dict[str, NDArray[np.float32]]:
     """The kernels that integer engines multiply by, in Keras's layout, by the layer's name.
 
@@ -126,7 +126,7 @@ def rounded_kernels(
 
 
 def weight_scales(
-    graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
+    graph: Graph, ranges: Mapping[str, QuantParams], bits: Mapping[str, int]
 ) -> dict[str, NDArray[np.float32]]:
     """The scale of each output channel's weights, `float32 (channels,)`, by the layer's name.
 
@@ -144,7 +144,7 @@ def weight_scales(
 
 
 def _kernel_quantizers(
-    graph: Graph, ranges: Mapping[str, Range], bits: Mapping[str, int]
+    graph: Graph, ranges: Mapping[str, QuantParams], bits: Mapping[str, int]
 ) -> list[tuple[Weighted, "_Weights"]]:
     """Each layer whose weights are rounded, with what rounds its kernel."""
     kernels: Counter[bytes] = Counter()
@@ -159,7 +159,7 @@ def _kernel_quantizers(
     return found
 
 
-def _least_weights(node: Weighted, source: Range) -> NDArray[np.float64]:
+def _least_weights(node: Weighted, source: QuantParams) -> NDArray[np.float64]:
     """The weight that code 127 must at least stand for, a channel: its bias has to fit in int32.
 
     A bias is stored in steps of the input's scale times the weights' scale.
@@ -182,7 +182,7 @@ def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
 class Rounding(tf_keras.layers.Layer):  # type: ignore[misc]
     """Rounds a tensor to int8 codes over a fixed range."""
 
-    def __init__(self, span: Range, **kwargs: Any) -> None:
+    def __init__(self, span: QuantParams, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._quantizer = _fixed(span)
 
@@ -191,7 +191,7 @@ class Rounding(tf_keras.layers.Layer):  # type: ignore[misc]
         return self._quantizer(inputs, training, weights={})
 
 
-def _fixed(span: Range) -> Any:
+def _fixed(span: QuantParams) -> Any:
     return tfmot.quantization.keras.quantizers.FixedQuantizer(
         8, span.low, span.high, narrow_range=False
     )
@@ -245,7 +245,7 @@ def _straight_through(kernel: Any, largest: Any) -> Any:
 class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """What TensorFlow Model Optimization rounds in one layer: kernel, if any, and output."""
 
-    def __init__(self, node: Node, span: Range, weights: _Weights | None) -> None:
+    def __init__(self, node: Node, span: QuantParams, weights: _Weights | None) -> None:
         self._node, self._span, self._weights = node, span, weights
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:

@@ -1,18 +1,64 @@
-"""The fields of `Options`, checked in one place, before any work begins."""
+"""How to export: every field is checked before any work begins."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train.limits import MAX_SEED, is_real, is_whole, require, require_real, require_whole
 
-if TYPE_CHECKING:
-    from tinsmith_export.exporting import Options
+AUTO = "auto"
+"""In place of a layer to keep float: as few as the gate takes."""
 
 
-def check_options(options: "Options") -> None:
+@dataclass(frozen=True)
+class Options:
+    """How to export.
+
+    Attributes:
+        input_range: the real values that the model takes for pixels 0 and 255, in every image.
+        recipe: `ptq`, calibration alone, or `qat`, calibration and then fine-tuning.
+        qat_steps: steps of fine-tuning, a batch of up to 128 inputs each.
+        max_drop_pp: how many percentage points of accuracy int8 may lose; without labels, of
+            agreement with float.
+        seed: of everything random.
+        keep_float: layers whose weights are not rounded, by name; `auto` keeps as few more as
+            `max_drop_pp` takes on inputs held back.
+        layer_errors: whether to measure what quantizing does to each layer's output.
+        sensitivity: whether to measure too what quantizing each layer alone costs.
+        input_shape: without the batch, for a model with one input that takes several sizes or
+            none yet.
+        output: which one of several outputs to compile alone; all if `None`.
+        custom_objects: name to class or function, for a file with some of one's own.
+        release: of the bundle, 0 to 2147483647: `tinsmith install` refuses one that is lower than
+            what a folder has had.
+    """
+
+    input_range: tuple[float, float] = (0.0, 1.0)
+    recipe: str = "qat"
+    qat_steps: int = 800
+    max_drop_pp: float = 0.5
+    seed: int = 0
+    keep_float: tuple[str, ...] = ()
+    layer_errors: bool = False
+    sensitivity: bool = False
+    input_shape: tuple[int, ...] | None = None
+    output: str | None = None
+    custom_objects: Mapping[str, Any] = field(default_factory=dict)
+    release: int = 0
+
+    def __post_init__(self) -> None:
+        """Checks every field.
+
+        Raises:
+            UsageError: one cannot be; the message begins with its name.
+        """
+        check_options(self)
+
+
+def check_options(options: Options) -> None:
     """Checks every field.
 
     Raises:

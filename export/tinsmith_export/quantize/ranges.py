@@ -1,11 +1,7 @@
-"""The grid of int8 codes that a tensor is rounded to, and which tensors share one.
-
-The arithmetic is that of Jacob et al. 2018 (arXiv:1712.05877): `real = (int8 - zero_point) *
-scale`.
-"""
+"""The quantization parameters of every tensor, and which tensors share them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,11 +20,9 @@ from tinsmith_export.ir.ops import (
     Node,
     Reshape,
 )
+from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.passes.convolutions import as_image, identity
 
-# TensorFlow's converter takes a range narrower than 1e-6 for zero. So does this: what lies so
-# close to zero rounds to it.
-_MIN_SCALE = 2.0**-27
 # How close to the middle between two codes a sum or a product of two codes may come. The engines
 # compute in different arithmetic: XNNPACK adds in 21 bits, all else is float32, where a product of
 # 255 codes is off by at most three roundings, 255 * 3 * 2^-24. In the middle itself they round to
@@ -42,38 +36,6 @@ _PRODUCTS, _PRODUCT_MARGIN = (
 _AWAY = 1 + 2.0**-12
 # What TFLite's kernels give, whatever goes in.
 _FIXED = {"sigmoid": (2.0**-8, -128), "tanh": (2.0**-7, 0)}
-
-
-@dataclass(frozen=True)
-class Range:
-    """The real values that the int8 codes of a tensor stand for; zero is one of them.
-
-    The scale is a `float32`, as the files have it.
-    """
-
-    scale: float
-    zero_point: int
-
-    @classmethod
-    def covering(cls, low: float, high: float, scale: float = 0.0) -> "Range":
-        """The finest grid, though not finer than `scale`, on which `low` to `high` lie."""
-        low, high = min(low, 0.0), max(high, 0.0)
-        scale = float(np.float32(max(scale, (high - low) / 255, _MIN_SCALE)))
-        return cls(scale, min(127, max(-128, round(-128 - low / scale))))
-
-    @property
-    def low(self) -> float:
-        """The real value of code -128."""
-        return (-128 - self.zero_point) * self.scale
-
-    @property
-    def high(self) -> float:
-        """The real value of code 127."""
-        return (127 - self.zero_point) * self.scale
-
-    def reals(self, codes: NDArray[np.int8]) -> NDArray[np.float32]:
-        """What codes stand for."""
-        return (codes.astype(np.float32) - self.zero_point) * np.float32(self.scale)
 
 
 def separate(graph: Graph) -> Graph:
@@ -143,8 +105,8 @@ def _fixed(node: Node) -> tuple[float, int] | None:
 
 
 def share_ranges(
-    graph: Graph, limits: Mapping[str, tuple[float, float]], inputs: Mapping[str, Range]
-) -> dict[str, Range]:
+    graph: Graph, limits: Mapping[str, tuple[float, float]], inputs: Mapping[str, QuantParams]
+) -> dict[str, QuantParams]:
     """Chooses the range of every layer.
 
     Args:
@@ -169,7 +131,7 @@ def share_ranges(
         for name, group in whole.items()
     }
     scale = {
-        group: max(Range.covering(*spans[name]).scale for name in group)
+        group: max(QuantParams.covering(*spans[name]).scale for name in group)
         for group in set(scales.values())
     }
 
@@ -196,7 +158,9 @@ def share_ranges(
     ranges = dict(inputs)
     for name, span in spans.items():
         fixed = _fixed(graph.node(name))
-        ranges[name] = Range(*fixed) if fixed else Range.covering(*span, scale[scales[name]])
+        ranges[name] = (
+            QuantParams(*fixed) if fixed else QuantParams.covering(*span, scale[scales[name]])
+        )
     for node in graph.nodes:
         ranges.setdefault(node.name, ranges[min(graph.sources(node.name))])
     return ranges

@@ -1,0 +1,128 @@
+"""The export's face; imports TensorFlow when called, not before."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tinsmith_export.inputs.samples import Samples, from_dataset
+from tinsmith_export.options import Options
+from tinsmith_export.progress import Progress
+from tinsmith_export.results import Exported, Sensitivity
+from tinsmith_runtime.files import require_writable
+from tinsmith_train import Dataset
+from tinsmith_train.isolation import isolated
+from tinsmith_train.limits import require
+from tinsmith_train.noise import import_tensorflow
+
+
+def export(
+    path: Path,
+    samples: Dataset | Samples | str,
+    out: Path,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> Exported:
+    """Compiles a Keras model file to int8 TFLite and int8 ONNX, proves them, writes a bundle.
+
+    Args:
+        path: a `.keras` file of Keras 3 or tf_keras, an `.h5` file, or a SavedModel folder.
+        samples: to calibrate, fine-tune and prove on; or where to find them, as `--calibration`.
+        out: the `.tin` file to write.
+        options: the defaults of `Options` if `None`.
+        progress: hears how it goes.
+        verbose: let TensorFlow log.
+
+    Raises:
+        UsageError: model, samples and options do not fit each other, no layer has the name of
+            one to keep float, or nothing can be written to `out`.
+        UnsupportedLayerError: a layer cannot be compiled.
+        ConversionError: a step gave something else than what went in.
+        GateError: int8 loses too much, or the engines disagree; nothing is written.
+    """
+    options = options or Options()
+    require_writable(out)
+    with _isolated(options, verbose):
+        from tinsmith_export.frontend.load import load_keras
+
+        model = load_keras(Path(path), options.custom_objects)
+        return compile_model(model, samples, out, options, progress, verbose)
+
+
+def compile_model(
+    model: Any,
+    samples: Dataset | Samples | str,
+    out: Path,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> Exported:
+    """Compiles a Keras model to int8 TFLite and int8 ONNX, proves them, and writes a bundle.
+
+    Seeds, random numbers and settings of the caller's program are afterwards what they were; only
+    `TF_CPP_MIN_LOG_LEVEL` stays set, where TensorFlow was not imported before.
+
+    Args:
+        model: of Keras 3 or tf_keras.
+        samples: as `export`, like the other arguments and what is raised.
+        out: as `export`.
+        options: as `export`.
+        progress: as `export`.
+        verbose: as `export`.
+    """
+    options = options or Options()
+    require_writable(out)
+    samples = _samples(samples)
+    with _isolated(options, verbose):
+        from tinsmith_export.pipeline import compile_bundle
+
+        return compile_bundle(model, samples, out, options, progress or Progress())
+
+
+def sensitivity(
+    path: Path,
+    samples: Dataset | Samples | str,
+    options: Options | None = None,
+    progress: Progress | None = None,
+    verbose: bool = False,
+) -> tuple[Sensitivity, ...]:
+    """Quantizes a Keras model file and measures what that does to each layer; writes nothing.
+
+    Args:
+        path: as `export`, like the other arguments and what is raised.
+        samples: as `export`.
+        options: as `export`.
+        progress: as `export`.
+        verbose: as `export`.
+
+    Returns:
+        A row a layer, in the order of computation.
+    """
+    options = replace(options or Options(), sensitivity=True)
+    samples = _samples(samples)
+    with _isolated(options, verbose):
+        from tinsmith_export.frontend.load import load_keras
+        from tinsmith_export.pipeline import measure_layers
+
+        model = load_keras(Path(path), options.custom_objects)
+        return measure_layers(model, samples, options, progress or Progress())
+
+
+@contextmanager
+def _isolated(options: Options, verbose: bool) -> Iterator[None]:
+    """Leaves what is global in the caller's program as it was; see `isolated`."""
+    import_tensorflow(verbose)
+    import keras
+    import tf_keras
+
+    with isolated(options.seed, keras, tf_keras):
+        yield
+
+
+def _samples(samples: Dataset | Samples | str) -> Samples | str:
+    """Samples, or where to find them."""
+    fits = isinstance(samples, Dataset | Samples | str)
+    require(fits, "samples", "a Dataset, Samples, or what --calibration takes", samples)
+    return from_dataset(samples) if isinstance(samples, Dataset) else samples

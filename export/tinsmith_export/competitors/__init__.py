@@ -1,0 +1,1 @@
+"""The routes that others go, for `bench --against`."""

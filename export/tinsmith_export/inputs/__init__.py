@@ -1,0 +1,1 @@
+"""Calibration and evaluation data, and how they become a model's inputs."""

@@ -1,0 +1,1 @@
+"""Calibration, ranges, fake quantization, fine-tuning, and what each layer loses."""

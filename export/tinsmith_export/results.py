@@ -1,0 +1,76 @@
+"""What an export gives, as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tinsmith_runtime.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """How far the rounded model agrees with the float one on inputs held back.
+
+    Attributes:
+        step: of the fine-tuning.
+        agreement: how often both answer the same class (0..1); `None` for values.
+        mean_squared_error: of the outputs; of several the mean, each measured by its own spread.
+    """
+
+    step: int
+    agreement: float | None
+    mean_squared_error: float
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Larger is better: agreement of classes first, then the smaller error of the outputs."""
+        return self.agreement or 0.0, -self.mean_squared_error
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """What quantizing does to a layer, on inputs held back; where there is none, `None`.
+
+    Attributes:
+        layer: its name.
+        kind: `Conv2D` for example.
+        weight_bits: 7 or 8; 32 where it is kept float; `None` without weights.
+        output_range: the lowest and the highest output that its int8 codes stand for.
+        weight_range: its smallest and its largest weight before rounding.
+        clipped: the part of its outputs (0..1), in float, that lies outside.
+        sqnr_db: of its output, all layers quantized, against the same weights unrounded.
+        alone_drop_pp: percentage points of agreement with the unrounded model that are lost when
+            this layer alone is quantized; `None` for values, and if it was not measured.
+        alone_sqnr_db: of the model's output then.
+    """
+
+    layer: str
+    kind: str
+    weight_bits: int | None
+    output_range: tuple[float, float]
+    weight_range: tuple[float, float] | None
+    clipped: float
+    sqnr_db: float | None
+    alone_drop_pp: float | None
+    alone_sqnr_db: float | None
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export gave.
+
+    Attributes:
+        manifest: of the bundle that was written.
+        checkpoints: of the fine-tuning, the first without any.
+        kernels: the integer kernels of ONNX Runtime's own graph, counted.
+        sensitivities: what quantizing does to each layer, in the order of computation; empty if
+            neither `layer_errors` nor `sensitivity` asked for it.
+        warnings: what may be wrong with the inputs, a line each.
+        peak_memory_mb: the most that this process held so far, in 2**20 bytes.
+    """
+
+    manifest: Manifest
+    checkpoints: tuple[Checkpoint, ...]
+    kernels: Mapping[str, int]
+    sensitivities: tuple[Sensitivity, ...]
+    warnings: tuple[str, ...]
+    peak_memory_mb: float

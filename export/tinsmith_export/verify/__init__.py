@@ -1,0 +1,1 @@
+"""The proof: kernels, parity, gates, golden vectors."""

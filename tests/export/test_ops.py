@@ -1,0 +1,57 @@
+"""Every operator stands in every table, or it is said here why not."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tinsmith_export.ir import ops
+from tinsmith_export.ir.ops import Node
+from tinsmith_export.reference.rebuild import keras_layer
+from tinsmith_export.targets.onnx.operators import write
+
+# Classes that others share their fields by.
+BASES = ("Node", "Clipped", "Weighted", "Convolution", "Pooling2D", "Rearrangement")
+ENDS = {"InputLayer": "an end of the graph", "OutputLayer": "an end of the graph"}
+REWRITTEN = {
+    "Affine": "becomes part of a product",
+    "AveragePooling2D": "becomes a depthwise convolution",
+    "ChannelMean": "becomes part of a layer normalization",
+    "Dense": "becomes a convolution",
+    "LeakyReLU": "becomes a sum",
+    "SquaredSum": "becomes part of a layer normalization",
+}
+READ = {"SpaceToBatch": "becomes part of a dilated convolution"}
+# Table to the operators that it lacks, each with the reason.
+TABLES: dict[str, tuple[Any, dict[str, str]]] = {
+    "reference": (keras_layer, ENDS | READ),
+    "onnx": (write, ENDS | READ | REWRITTEN),
+}
+
+
+def operators() -> Iterator[type[Node]]:
+    for value in vars(ops).values():
+        if isinstance(value, type) and issubclass(value, Node) and value.__name__ not in BASES:
+            yield value
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_operator_is_in_the_table(table: str) -> None:
+    function, lacking = TABLES[table]
+    default: Callable[..., Any] = function.dispatch(object)
+    holes = {kind.__name__ for kind in operators() if function.dispatch(kind) is default}
+    assert holes == lacking.keys()
+
+
+@pytest.mark.parametrize("function", [keras_layer, lambda node: write(node, None)])
+def test_a_hole_is_an_error_that_names_the_operator(function: Callable[[Node], Any]) -> None:
+    with pytest.raises(TypeError, match="InputLayer has no "):
+        function(ops.InputLayer("x", (), (1,)))
+
+
+def test_traits() -> None:
+    """Codes that are not computed are moved; whatever moves them makes no new ones."""
+    for kind in operators():
+        assert not (kind.requantizes and kind.moves_codes), kind
+        assert kind.moves_codes or not kind.rearranges, kind
+        assert kind.moves_codes or not kind.monotone, kind
