@@ -1,4 +1,4 @@
-"""The doors: a Keras file, a SavedModel folder or a model object becomes one that can be traced.
+"""Loading: a Keras file, a SavedModel folder or a model object becomes one that can be traced.
 
 No code that a file carries is run. What a `.keras` or `.h5` file holds is looked at before Keras
 sees it (`container`, `safety`), a class that is not Keras's own must be given by name, and Keras

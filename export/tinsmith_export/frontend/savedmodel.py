@@ -1,4 +1,4 @@
-"""The SavedModel door: a folder's serving signature, read as data.
+"""SavedModel: a folder's serving signature, read as data.
 
 `tf.saved_model.load` runs whatever initializers and restore functions a folder carries. Here the
 graph is read first, and refused if it holds an operator that tinsmith does not know; then its

@@ -1,4 +1,4 @@
-"""Doubts: signs that a model is given other inputs than it was trained on.
+"""Signs that a model is given other inputs than it was trained on.
 
 None of them is proof, so none stops an export; each says what to look at.
 """
