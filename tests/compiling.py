@@ -26,10 +26,10 @@ from tinsmith_export.quantize.recipe import Quantized, quantize  # noqa: E402
 from tinsmith_export.reference.rebuild import rebuild  # noqa: E402
 from tinsmith_export.targets.convert import convert, convert_floats  # noqa: E402
 from tinsmith_export.targets.tflite import Product  # noqa: E402
+from tinsmith_export.verify.engines import run_batches  # noqa: E402
 from tinsmith_export.verify.proof import (  # noqa: E402
     require_integer_kernels,
     require_no_saturation,
-    run_batches,
 )
 from tinsmith_runtime.activation import ACTIVATIONS  # noqa: E402
 from tinsmith_runtime.backends import create_backend  # noqa: E402

@@ -76,7 +76,7 @@ def compile_model(
     require_writable(out)
     samples = _samples(samples)
     with _isolated(options, verbose):
-        from tinsmith_export.pipeline import compile_bundle
+        from tinsmith_export.pipeline.run import compile_bundle
 
         return compile_bundle(model, samples, out, options, progress or Progress())
 
@@ -104,7 +104,7 @@ def sensitivity(
     samples = _samples(samples)
     with _isolated(options, verbose):
         from tinsmith_export.frontend.load import load_keras
-        from tinsmith_export.pipeline import measure_layers
+        from tinsmith_export.pipeline.run import measure_layers
 
         model = load_keras(Path(path), options.custom_objects)
         return measure_layers(model, samples, options, progress or Progress())

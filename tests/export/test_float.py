@@ -22,9 +22,10 @@ from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.targets.convert import Converted, convert
 from tinsmith_export.targets.onnx import to_int8_onnx, writer
-from tinsmith_export.verify.divergence import first_difference
+from tinsmith_export.verify.engines import run_batches
 from tinsmith_export.verify.golden import nudged
-from tinsmith_export.verify.proof import require_integer_kernels, run_batches
+from tinsmith_export.verify.parity import first_difference
+from tinsmith_export.verify.proof import require_integer_kernels
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.command import main
 

@@ -14,7 +14,8 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.metrics import parity
 from tinsmith_export.reference.rebuild import rebuild
-from tinsmith_export.verify.proof import require_integer_kernels, run_batches
+from tinsmith_export.verify.engines import run_batches
+from tinsmith_export.verify.proof import require_integer_kernels
 from tinsmith_runtime.backends import create_backend
 
 LAYERS = ("conv1", "depth", "conv2", "hidden", "answer")

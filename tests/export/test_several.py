@@ -27,7 +27,7 @@ from tinsmith_export.inputs.sources import from_calibration
 from tinsmith_export.outputs import leveled
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.reference.rebuild import rebuild
-from tinsmith_export.verify.divergence import first_difference
+from tinsmith_export.verify.parity import first_difference
 from tinsmith_runtime import load, read_bundle
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.batch import Arrays, each, joined, parts

@@ -13,9 +13,8 @@ from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.quantize.fake_quantization import can_saturate
 from tinsmith_export.targets.tflite import Product
 from tinsmith_runtime.activation import ACTIVATIONS
-from tinsmith_runtime.backends import Backend
 from tinsmith_runtime.backends.ort import optimized_model
-from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, rows
+from tinsmith_runtime.batch import Arrays, count, joined, parts
 from tinsmith_runtime.manifest import Parity, Rung
 
 _INTEGER_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger")
@@ -28,7 +27,6 @@ FLOAT_KERNELS = (
     "FusedMatMul",
     "ConvTranspose",
 )
-_BATCH_SIZE = 64
 
 
 def require_integer_kernels(
@@ -85,21 +83,6 @@ def require_no_saturation(products: Sequence[Product]) -> None:
             and can_saturate(channels.reshape(-1, channels.shape[-1]))
         ):
             raise ConversionError(f"{product.layer}: int8 weights could saturate an x86 kernel")
-
-
-def run_batches(backend: Backend, inputs: Arrays) -> Arrays:
-    """Runs an engine over any number of inputs.
-
-    Args:
-        backend: int8 or float.
-        inputs: `(N, …)` of their dtypes, as many as it has.
-
-    Returns:
-        `(N, …)` of their dtypes, as many as it has outputs.
-    """
-    starts = range(0, count(inputs), _BATCH_SIZE)
-    pieces = (slice(start, start + _BATCH_SIZE) for start in starts)
-    return concatenate([backend.run(rows(inputs, piece)) for piece in pieces])
 
 
 def climb(

@@ -1,4 +1,7 @@
-"""Where two engines part: the first layer whose codes differ between TFLite and ONNX."""
+"""Parity: whether TFLite and ONNX give the same codes, and the first layer that does not."""
+
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -8,11 +11,54 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import LayerNormalization, Node, Reshape
+from tinsmith_export.metrics import parity
+from tinsmith_export.outputs import side_by_side
 from tinsmith_export.targets.tflite import layer_of, packed
+from tinsmith_export.verify.engines import run_batches, start_engine
 from tinsmith_runtime.backends import litert, ort, signed, unsigned
-from tinsmith_runtime.batch import Arrays, count, each, rows
+from tinsmith_runtime.batch import Arrays, count, each, joined, rows
+from tinsmith_runtime.manifest import Parity
 
 _COUNT = 16
+_RANDOM_COUNT = 64
+
+
+def compare(
+    files: Mapping[str, bytes],
+    graph: Graph,
+    codes: Arrays,
+    outputs: Mapping[str, Arrays],
+    classes: bool,
+) -> Parity:
+    """Compares the outputs of the two int8 files, and looks for where a difference enters.
+
+    Args:
+        files: name to bytes.
+        graph: what they were made of.
+        codes: inputs, `int8 (N, …)`, as many as the graph has.
+        outputs: name to what a file gave for them.
+        classes: whether the one output is logits of classes.
+    """
+    here, there = (side_by_side(outputs[f"model.int8.{form}"]) for form in ("onnx", "tflite"))
+    differ = (there != here).reshape(len(here), -1).any(axis=1)
+    pair = files["model.int8.tflite"], files["model.int8.onnx"]
+    layer, lsb = first_difference(*pair, graph, codes, differ)
+    return replace(parity(there, here, classes), enters_at=layer, enters_lsb=lsb)
+
+
+def compare_on_random_codes(
+    files: Mapping[str, bytes], graph: Graph, seed: int, classes: bool
+) -> Parity:
+    """Compares the two int8 files on codes that no image has; see `compare`."""
+    rng = np.random.default_rng(seed)
+    codes = joined(
+        [rng.integers(-128, 128, (_RANDOM_COUNT, *node.shape), np.int8) for node in graph.inputs]
+    )
+    outputs = {
+        file: run_batches(start_engine(file, files[file]), codes)
+        for file in ("model.int8.tflite", "model.int8.onnx")
+    }
+    return compare(files, graph, codes, outputs, classes)
 
 
 def first_difference(

@@ -1,0 +1,1 @@
+"""Five stages, each from one frozen dataclass to the next."""

@@ -1,0 +1,96 @@
+"""The second stage: the graph is quantized, and what that does to its layers is measured."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith_export.frontend.predict import run
+from tinsmith_export.options import AUTO, Options
+from tinsmith_export.pipeline.reading import ReadModel
+from tinsmith_export.progress import Progress
+from tinsmith_export.quantize.qat import Lesson
+from tinsmith_export.quantize.recipe import Quantized, quantize
+from tinsmith_export.quantize.sensitivity import keep_fewest, measure
+from tinsmith_export.results import Sensitivity
+from tinsmith_runtime.batch import concatenate, count, rows
+from tinsmith_runtime.errors import UsageError
+
+_MAX_HELD_BACK = 5000
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedModel:
+    """A model that was quantized and not yet converted.
+
+    Attributes:
+        read: the model as it was read.
+        steps: of fine-tuning.
+        quantized: what became of the graph.
+        sensitivities: what that did to each layer, if it was measured.
+    """
+
+    read: ReadModel
+    steps: int
+    quantized: Quantized
+    sensitivities: tuple[Sensitivity, ...]
+
+
+def quantize_model(read: ReadModel, options: Options, progress: Progress) -> QuantizedModel:
+    """Quantizes a model, keeps layers float where that is asked for, and measures the others.
+
+    Raises:
+        UsageError: the options do not fit the model.
+    """
+    graph = read.graph
+    lesson, held_back = _lessons(read, options.seed)
+    progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
+    steps = options.qat_steps if options.recipe == "qat" else 0
+    keep = [name for name in options.keep_float if name != AUTO]
+    quantized = quantize(
+        graph, read.entry.spans, lesson, held_back, steps, options.seed, progress.step, keep
+    )
+    # What tunes nothing has nothing to hold back.
+    fresh = held_back if steps else _joined(held_back, lesson)
+    if AUTO in options.keep_float:
+        if not read.classes:
+            raise UsageError(
+                f"--keep-float {AUTO} needs outputs of classes, whose losses --max-drop-pp limits; "
+                "for values, name the layers: --sensitivity shows which"
+            )
+        progress.stage("choosing the layers to keep float")
+        quantized = keep_fewest(quantized, fresh, options.max_drop_pp, progress.layer)
+    if options.sensitivity:
+        progress.stage(f"measuring {len(quantized.graph.requantized)} layers one by one")
+    sensitivities: tuple[Sensitivity, ...] = ()
+    if options.sensitivity or options.layer_errors:
+        sensitivities = measure(quantized, fresh, options.sensitivity, progress.layer)
+    return QuantizedModel(read, steps, quantized, sensitivities)
+
+
+def _lessons(read: ReadModel, seed: int) -> tuple[Lesson, Lesson]:
+    """Splits the inputs to tune on into those to learn from and those held back."""
+    samples = read.samples
+    order = np.random.default_rng(seed).permutation(count(samples.tuning))
+    if len(order) < 2:
+        raise UsageError(f"{samples.name}: expected at least 2 inputs to tune on, got {len(order)}")
+    held_back = max(1, min(_MAX_HELD_BACK, len(order) // 10))
+
+    def lesson(chosen: NDArray[np.intp]) -> Lesson:
+        inputs, labels = read.entry.reals(rows(samples.tuning, chosen)), samples.tuning_labels
+        told = labels[chosen] if read.classes and labels is not None else None
+        return Lesson(inputs, run(read.reference, inputs), told, read.classes)
+
+    return lesson(order[held_back:]), lesson(order[:held_back])
+
+
+def _joined(one: Lesson, other: Lesson) -> Lesson:
+    labels = None
+    if one.labels is not None and other.labels is not None:
+        labels = np.concatenate([one.labels, other.labels])
+    return Lesson(
+        concatenate([one.inputs, other.inputs]),
+        concatenate([one.outputs, other.outputs]),
+        labels,
+        one.classes,
+    )

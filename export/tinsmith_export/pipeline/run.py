@@ -1,0 +1,48 @@
+"""The export, stage by stage: Keras in, a proven bundle out."""
+
+import resource
+import sys
+from pathlib import Path
+from typing import Any
+
+from tinsmith_export.inputs.samples import Samples
+from tinsmith_export.options import Options
+from tinsmith_export.pipeline.bundling import write_model
+from tinsmith_export.pipeline.converting import convert_model
+from tinsmith_export.pipeline.quantizing import quantize_model
+from tinsmith_export.pipeline.reading import read_model
+from tinsmith_export.pipeline.verifying import verify_model
+from tinsmith_export.progress import Progress
+from tinsmith_export.results import Exported, Sensitivity
+
+
+def compile_bundle(
+    model: Any, samples: Samples | str, out: Path, options: Options, progress: Progress
+) -> Exported:
+    """See `tinsmith_export.compile_model`."""
+    read = read_model(model, samples, options, progress)
+    quantized = quantize_model(read, options, progress)
+    converted = convert_model(quantized, progress)
+    verified = verify_model(converted, options, progress)
+    manifest = write_model(verified, out, options)
+    return Exported(
+        manifest,
+        quantized.quantized.checkpoints,
+        converted.kernels,
+        quantized.sensitivities,
+        read.warnings,
+        _peak_memory_mb(),
+    )
+
+
+def measure_layers(
+    model: Any, samples: Samples | str, options: Options, progress: Progress
+) -> tuple[Sensitivity, ...]:
+    """See `tinsmith_export.sensitivity`."""
+    read = read_model(model, samples, options, progress)
+    return quantize_model(read, options, progress).sensitivities
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10))  # bytes there, kB here
