@@ -465,9 +465,9 @@ def test_samples_that_do_not_fit(tmp_path: Path) -> None:
     uneven = Samples("mine", "0" * 64, (PIXELS, VALUES[:9]), None, (PIXELS, VALUES), None, ())
     with pytest.raises(UsageError, match="mine: expected as many of each input, got 80, 9"):
         compile_model(both(keras), uneven, tmp_path / "a.tin", ANYTHING)
-    taught = Samples("mine", "0" * 64, (PIXELS, VALUES), np.arange(80), (PIXELS, VALUES), None, ())
+    told = Samples("mine", "0" * 64, (PIXELS, VALUES), None, (PIXELS, VALUES), np.arange(80), ())
     with pytest.raises(UsageError, match=r"2 outputs \(class, box\), labels are for one: give"):
-        compile_model(both(keras), taught, tmp_path / "a.tin", ANYTHING)
+        compile_model(both(keras), told, tmp_path / "a.tin", ANYTHING)
     alone = Samples("mine", "0" * 64, PIXELS, None, PIXELS, None, ())
     with pytest.raises(UsageError, match=r"has 2 inputs \(image, state\), mine gives 1"):
         compile_model(both(keras), alone, tmp_path / "a.tin", ANYTHING)

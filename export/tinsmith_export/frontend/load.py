@@ -77,9 +77,9 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
         return model
     except TinsmithError:
         raise
-    except OSError as error:
-        raise TinsmithError(f"{path}: {error.strerror or error}") from error
     except Exception as error:  # a damaged file may end in any error of Keras or TensorFlow
+        if isinstance(error, OSError) and error.strerror:
+            raise TinsmithError(f"{path}: {error.strerror}") from error
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise TinsmithError(f"{path}: Keras cannot load the model: {reason[0]}") from error
 
