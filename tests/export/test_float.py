@@ -12,10 +12,11 @@ import onnx
 import pytest
 from compiling import Compiled, compiled, random_inputs, settle
 
-from tinsmith_export import Options, Progress, Samples, compile_model, pipeline
+from tinsmith_export import Options, Progress, Samples, compile_model
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.metrics import agreement, parity, sqnr_db
+from tinsmith_export.pipeline import converting
 from tinsmith_export.quantize.partial import SwitchedModel
 from tinsmith_export.quantize.qat import Lesson
 from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
@@ -259,7 +260,7 @@ def test_the_gate_says_where_a_difference_enters(
         bad = altered(made.files["model.int8.onnx"], "first")
         return replace(made, files={**made.files, "model.int8.onnx": bad})
 
-    monkeypatch.setattr(pipeline, "convert", spoil)
+    monkeypatch.setattr(converting, "convert", spoil)
     options = Options(recipe="ptq", max_drop_pp=100.0)
     with pytest.raises(GateError, match=r"differ by \d+ LSB, more than 1, from layer `first"):
         compile_model(small, samples, tmp_path / "a.tin", options)
