@@ -8,7 +8,7 @@ that is made for it, can kill the process, never end, or ask for all memory ther
   CPU's time;
 - 1 GiB of address space, and 32 times the model's size and 256 times that of the golden vectors,
   where the system has such a limit (Linux; macOS does not keep to it, Windows has none);
-- no file written, no core left behind.
+- no core left behind.
 
 It reads a request and writes an answer, each a line of JSON that says how many bytes follow it. Its
 standard output, which native code may print to, points elsewhere meanwhile.
@@ -286,7 +286,6 @@ def confine(limits: Limits) -> None:
     wanted = {
         resource.RLIMIT_AS: limits.memory_bytes,
         resource.RLIMIT_CPU: limits.seconds,
-        resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
     }
     for kind, most in wanted.items():
