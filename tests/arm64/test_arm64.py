@@ -101,7 +101,7 @@ def runtime_tests(
         quiet = ("-W", "ignore:Passing:FutureWarning")
         words = ("-m", "pytest", "-q", *quiet, *settings, *plugins, *scratch, *files)
         run: Callable[..., CompletedProcess[str]] = emulators[board].run
-        return pool.submit(run, *words, timeout_s=600, PYTHONPATH=str(TESTS))
+        return pool.submit(run, *words, timeout_s=1500, PYTHONPATH=str(TESTS))
 
     return {board: begin(board, files) for board, files in RUNTIME_TESTS.items()}
 
