@@ -47,8 +47,8 @@ ENGINE_TESTS = ("model", "selftest", "subcommands", "threads")
 # What does not need both engines; hypothesis before tflite_runtime, which switches subnormal floats
 # off when it is imported.
 TESTS_32_BIT = (
-    "manifest", "activation", "archive", "bundle", "cpu", "errors", "golden", "image", "init",
-    "quiet", "record", "signature", "install",
+    "record", "manifest", "activation", "archive", "bundle", "cpu", "errors", "golden", "image",
+    "init", "quiet", "signature", "install",
 )  # fmt: skip
 RUNTIME_TESTS = {
     PI_4: [f for f in sorted(TESTS.glob("runtime/test_*.py")) if f.stem != "test_threads"],

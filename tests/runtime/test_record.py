@@ -114,7 +114,6 @@ def twice(text: str) -> str:
     return f"{ValueError}: {found[0]!r}: expected every key once" if found else ""
 
 
-@pytest.mark.not_on_a_board(reason="hypothesis cannot draw its floats on 32-bit Arm")
 @given(TREES.map(json.dumps) | st.text('0123456789.-+eE[]{}:,"\\u tfnrueNaIity\n'))
 def test_json_is_read_as_json_reads_it(text: str):
     expected = outcome(json.loads, text)
