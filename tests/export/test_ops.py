@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tinsmith_export.ir import ops
+from tinsmith_export.ir.interpret import compute
 from tinsmith_export.ir.ops import Node
 from tinsmith_export.reference.rebuild import keras_layer
 from tinsmith_export.targets.onnx.operators import write
@@ -24,6 +25,7 @@ REWRITTEN = {
 READ = {"SpaceToBatch": "becomes part of a dilated convolution"}
 # Table to the operators that it lacks, each with the reason.
 TABLES: dict[str, tuple[Any, dict[str, str]]] = {
+    "interpret": (compute, ENDS | READ | REWRITTEN),
     "reference": (keras_layer, ENDS | READ),
     "onnx": (write, ENDS | READ | REWRITTEN),
 }
@@ -43,7 +45,10 @@ def test_every_operator_is_in_the_table(table: str) -> None:
     assert holes == lacking.keys()
 
 
-@pytest.mark.parametrize("function", [keras_layer, lambda node: write(node, None)])
+@pytest.mark.parametrize(
+    "function",
+    [keras_layer, *(lambda node, table=table: table(node, None) for table in (compute, write))],
+)
 def test_a_hole_is_an_error_that_names_the_operator(function: Callable[[Node], Any]) -> None:
     with pytest.raises(TypeError, match="InputLayer has no "):
         function(ops.InputLayer("x", (), (1,)))
