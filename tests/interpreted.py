@@ -1,19 +1,13 @@
 """Compares the interpreter with LiteRT, layer by layer."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from compiling import Compiled
-from numpy.typing import NDArray
-from tensorflow.lite.python import schema_py_generated as schema
 
-from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import interpret, tolerance_lsb
 from tinsmith_export.ir.ops import Reshape, ZeroPadding2D
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.integers import quant_graph
-from tinsmith_export.targets.tflite import layer_of, packed
-from tinsmith_runtime.backends import litert
+from tinsmith_export.targets.tflite.target import TfliteTarget
 from tinsmith_runtime.batch import Arrays, concatenate, joined, parts
 
 RANDOM_COUNT = 32
@@ -29,7 +23,7 @@ def require_interpreted(made: Compiled) -> None:
         rng.integers(-128, 128, (RANDOM_COUNT, *array.shape[1:])).astype(np.int8)
         for array in parts(made.codes)
     ]
-    model = quant_graph(made.quantized, made.products)
+    model = quant_graph(made.integers)
     codes = concatenate([made.codes, joined(random)])
     require_same_codes(model, made.files["model.int8.tflite"], codes)
 
@@ -40,7 +34,7 @@ def require_same_codes(model: QuantGraph, data: bytes, codes: Arrays) -> None:
     Where a layer that is computed in float differs, what stands behind it is given other codes:
     the comparison ends there.
     """
-    found, there = interpret(model, codes), litert_layers(data, model.graph, codes)
+    found, there = interpret(model, codes), TfliteTarget().layer_outputs(data, model.graph, codes)
     for node in model.graph.layers:
         if node.name not in there:
             # The converter names a reshape after its neighbours, and makes a padding part of the
@@ -52,26 +46,3 @@ def require_same_codes(model: QuantGraph, data: bytes, codes: Arrays) -> None:
         assert lsb <= tolerance_lsb(node, model.weights.get(node.name)), node.name
         if lsb:
             return
-
-
-def litert_layers(data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, NDArray[np.int8]]:
-    """What LiteRT gives for each layer of an int8 file, `(N, …)`, by the layer's name."""
-    model = schema.ModelT.InitFromPackedBuf(data, 0)
-    (subgraph,) = model.subgraphs
-    known, last = {node.name for node in graph.nodes}, {}
-    for operator in subgraph.operators:
-        (target,) = operator.outputs
-        if subgraph.tensors[target].type != schema.TensorType.INT8:
-            continue
-        name = layer_of(subgraph.tensors[target].name.decode())
-        while name and name not in known:  # it goes on with a scope inside the layer
-            name = name.rpartition("/")[0]
-        last[name] = target  # of several operators of a layer the last
-    subgraph.outputs = sorted(set(last.values()))
-    model.signatureDefs = []
-    found = litert.run_outputs(packed(model, len(data)), codes)
-    return {
-        layer: found[subgraph.tensors[index].name.decode()]
-        for layer, index in last.items()
-        if layer
-    }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.ir.quantization import QuantParams
-from tinsmith_export.targets.tflite import packed
+from tinsmith_export.targets.tflite.convert import packed
 
 _TYPES = {"int8": schema.TensorType.INT8, "int32": schema.TensorType.INT32}
 

@@ -28,8 +28,9 @@ from tinsmith_export.ir.interpret.rounding import (
 )
 from tinsmith_export.ir.ops import FUNCTIONS, Conv2D, Function
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
-from tinsmith_export.targets.convert import convert
 from tinsmith_export.targets.integers import quant_graph
+from tinsmith_export.targets.lower import lower
+from tinsmith_export.targets.tflite.target import TfliteTarget
 from tinsmith_runtime.backends import create_backend, litert
 from tinsmith_train.models import build_model
 
@@ -230,14 +231,14 @@ def test_mlperf_tiny(name: str, enlarged: int) -> None:
 
 def test_layers_that_are_kept_float(converted: Compiled) -> None:
     quantized = converted.quantized.keeping(("depth", "conv2", "answer"))
-    found = convert(quantized, converted.entry.sources, tuple("abcde"), True)
-    model = quant_graph(quantized, found.products)
+    integers = lower(quantized, converted.entry.sources, tuple("abcde"), True)
+    model = quant_graph(integers)
     assert model.weights.keys() == {"conv1", "hidden"}
-    require_same_codes(model, found.files["model.int8.tflite"], converted.codes)
+    require_same_codes(model, TfliteTarget().emit(integers), converted.codes)
 
 
 def test_every_node_is_given(converted: Compiled) -> None:
-    model = quant_graph(converted.quantized, converted.products)
+    model = quant_graph(converted.integers)
     codes = converted.codes[:2]
     found = interpret(model, codes)
     assert found.keys() == {node.name for node in model.graph.nodes}
@@ -250,7 +251,7 @@ def test_every_node_is_given(converted: Compiled) -> None:
 
 def test_it_travels_by_pickle(converted: Compiled) -> None:
     """So a test may hand it to another process."""
-    model = quant_graph(converted.quantized, converted.products)
+    model = quant_graph(converted.integers)
     copied = pickle.loads(pickle.dumps(model))
     pairs = [interpret(one, converted.codes[:1]) for one in (model, copied)]
     for name, codes in pairs[0].items():

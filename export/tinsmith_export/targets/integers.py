@@ -1,34 +1,25 @@
-"""What the files hold of a quantized model, for everything that computes it without an engine."""
-
-from collections.abc import Sequence
+"""What decides a model's codes, taken out of what targets are given to write."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.ir.ops import Conv2D, Node
 from tinsmith_export.ir.quantization import QuantGraph, QuantWeights
-from tinsmith_export.quantize.recipe import Quantized
-from tinsmith_export.targets.tflite import Product
+from tinsmith_export.targets.target import IntegerModel, Product
 
 
-def quant_graph(quantized: Quantized, products: Sequence[Product]) -> QuantGraph:
-    """Puts the graph, its quantization parameters and the weights of the files together.
-
-    Args:
-        quantized: the model.
-        products: what the TFLite file holds of it, and the ONNX file with it.
-    """
-    weights = {}
-    for product in products:
+def quant_graph(model: IntegerModel) -> QuantGraph:
+    """The graph with its quantization parameters and integers, to be interpreted."""
+    graph, weights = model.quantized.graph, {}
+    for name, product in model.products.items():
         if product.integer:
-            node = quantized.graph.node(product.layer)
-            weights[node.name] = QuantWeights(
-                _kernel(node, product),
+            weights[name] = QuantWeights(
+                _kernel(graph.node(name), product),
                 product.weight_scale,
                 product.weight_zero_point,
                 product.bias,
             )
-    return QuantGraph(quantized.graph, quantized.ranges, weights)
+    return QuantGraph(graph, model.quantized.ranges, weights)
 
 
 def _kernel(node: Node, product: Product) -> NDArray[np.int8]:
