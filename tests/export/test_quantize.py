@@ -19,9 +19,10 @@ from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.calibration import calibrate
 from tinsmith_export.quantize.fake_quantization import can_saturate, tuned_graph
 from tinsmith_export.quantize.ranges import separate, share_ranges
-from tinsmith_export.targets.tflite import Product, products
+from tinsmith_export.targets.target import Product
+from tinsmith_export.targets.tflite.convert import products
 from tinsmith_export.verify.engines import run_batches
-from tinsmith_export.verify.proof import require_no_saturation
+from tinsmith_export.verify.gates import require_no_saturation
 from tinsmith_runtime.backends import create_backend
 
 L = keras.layers

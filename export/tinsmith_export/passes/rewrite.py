@@ -5,6 +5,7 @@ from dataclasses import replace
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import FUNCTIONS, Clip, Concatenate, Function, Reshape
+from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.passes.affine import (
     affine_by_convolution,
     fold_affine,
@@ -55,6 +56,7 @@ def rewrite(graph: Graph) -> Graph:
 
     Raises:
         UnsupportedLayerError: a layer stands where no rewrite can deal with it.
+        ConversionError: a rewrite made of a layer something else.
     """
     graph = join_reshapes(graph)
     graph = strip_output_activations(graph)
@@ -79,6 +81,7 @@ def rewrite(graph: Graph) -> Graph:
             )
     if not graph.weighted:
         raise UnsupportedLayerError("the model multiplies by no weights: nothing to quantize")
+    require_shapes(graph)
     return graph
 
 
