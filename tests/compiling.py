@@ -21,7 +21,7 @@ from tinsmith_export.ir.graph import Graph  # noqa: E402
 from tinsmith_export.metrics import parity  # noqa: E402
 from tinsmith_export.outputs import side_by_side  # noqa: E402
 from tinsmith_export.passes.rewrite import rewrite  # noqa: E402
-from tinsmith_export.quantize.qat import Lesson  # noqa: E402
+from tinsmith_export.quantize.qat import DistillationData  # noqa: E402
 from tinsmith_export.quantize.recipe import Quantized, quantize  # noqa: E402
 from tinsmith_export.reference.rebuild import rebuild  # noqa: E402
 from tinsmith_export.targets.lower import lower  # noqa: E402
@@ -161,8 +161,8 @@ def compiled(
     require_same_outputs(graph, model, reals)
     reference = rebuild(graph)
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
-    lesson = Lesson(reals, called(reference, reals), None, classes)
-    quantized = quantize(graph, entry.spans, lesson, lesson, 0, 0, lambda *_: None)
+    data = DistillationData(reals, called(reference, reals), None, classes)
+    quantized = quantize(graph, entry.spans, data, data, 0, 0, lambda *_: None)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, entry.sources, labels, classes)
     require_no_saturation(integers.products.values())

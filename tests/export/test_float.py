@@ -17,7 +17,7 @@ from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.metrics import agreement, parity, sqnr_db
 from tinsmith_export.quantize.partial import SwitchedModel
-from tinsmith_export.quantize.qat import Lesson
+from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.targets.lower import lower
@@ -121,7 +121,7 @@ def test_switches(converted) -> None:
 
 
 @pytest.fixture(scope="module")
-def spoiled() -> tuple[Compiled, Lesson]:
+def spoiled() -> tuple[Compiled, DistillationData]:
     """`coarse` has a huge weight for a channel that is always 0: rounding loses all the others."""
     model = settle(
         keras.Sequential(
@@ -147,13 +147,13 @@ def spoiled() -> tuple[Compiled, Lesson]:
     model.get_layer("answer").set_weights([kernel, bias])
     made = compiled(model, inputs=inputs)
     reals = made.entry.reals(made.inputs)
-    return made, Lesson(reals, run(rebuild(made.graph), reals), None, True)
+    return made, DistillationData(reals, run(rebuild(made.graph), reals), None, True)
 
 
 def test_sensitivity_finds_the_layer(spoiled) -> None:
-    made, lesson = spoiled
+    made, data = spoiled
     heard = []
-    rows = measure(made.quantized, lesson, True, lambda *step: heard.append(step))
+    rows = measure(made.quantized, data, True, lambda *step: heard.append(step))
     assert heard[-1] == (len(rows), len(rows))
     assert [row.layer for row in rows] == [node.name for node in made.quantized.graph.requantized]
     assert min(rows, key=lambda row: row.alone_sqnr_db).layer == "coarse"
@@ -162,13 +162,13 @@ def test_sensitivity_finds_the_layer(spoiled) -> None:
     assert first.clipped == 0.0  # these inputs are those of the calibration
     assert first.output_range[0] == 0.0
     # The last layer's output is the model's: what the whole fake-quantized model gives.
-    found = run(made.quantized.model, lesson.inputs[:COUNT])
-    assert last.sqnr_db == pytest.approx(sqnr_db(lesson.outputs[:COUNT], found), abs=1e-3)
+    found = run(made.quantized.model, data.inputs[:COUNT])
+    assert last.sqnr_db == pytest.approx(sqnr_db(data.outputs[:COUNT], found), abs=1e-3)
 
 
 def test_sensitivity_sees_what_a_range_clips(spoiled) -> None:
-    made, lesson = spoiled
-    twice = Lesson(2 * lesson.inputs, lesson.outputs, None, True)
+    made, data = spoiled
+    twice = DistillationData(2 * data.inputs, data.outputs, None, True)
     rows = measure(made.quantized, twice, False, silent)
     span = made.quantized.ranges["fine"]
     exact = rebuild(made.quantized.graph)
@@ -180,15 +180,15 @@ def test_sensitivity_sees_what_a_range_clips(spoiled) -> None:
 
 
 def test_the_fewest_layers_are_kept_float(spoiled) -> None:
-    made, lesson = spoiled
-    before = 1 - agreement(lesson.outputs, run(made.quantized.model, lesson.inputs))
+    made, data = spoiled
+    before = 1 - agreement(data.outputs, run(made.quantized.model, data.inputs))
     assert before > 0.2
-    assert keep_fewest(made.quantized, lesson, 100.0, silent) is made.quantized
-    kept = keep_fewest(made.quantized, lesson, 5.0, silent)
+    assert keep_fewest(made.quantized, data, 100.0, silent) is made.quantized
+    kept = keep_fewest(made.quantized, data, 5.0, silent)
     assert [node.name for node in kept.kept] == ["coarse"]
-    assert 1 - agreement(lesson.outputs, run(kept.model, lesson.inputs)) <= 0.05
+    assert 1 - agreement(data.outputs, run(kept.model, data.inputs)) <= 0.05
     with pytest.raises(GateError, match=r"every layer float.*--max-drop-pp -1"):
-        keep_fewest(made.quantized, lesson, -1.0, silent)
+        keep_fewest(made.quantized, data, -1.0, silent)
 
 
 def altered(data: bytes, layer: str) -> bytes:

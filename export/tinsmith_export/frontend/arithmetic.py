@@ -14,11 +14,10 @@ from tinsmith_export.ir.ops import (
     Clipping,
     Function,
     LayerNormalization,
-    LeakyReLU,
     Multiply,
     Node,
-    SquaredSum,
 )
+from tinsmith_export.ir.unrewritten import LeakyReLU, SquaredSum
 
 # Of two computed tensors; a difference is a sum with the second negated.
 _OF_TWO: dict[str, type[Add | Multiply | SquaredSum]] = {

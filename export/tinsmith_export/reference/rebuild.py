@@ -15,7 +15,6 @@ from tinsmith_export.ir.ops import (
     Add,
     Affine,
     AveragePooling2D,
-    ChannelMean,
     Clip,
     Clipped,
     Concatenate,
@@ -27,17 +26,16 @@ from tinsmith_export.ir.ops import (
     DepthwiseConv2D,
     Function,
     LayerNormalization,
-    LeakyReLU,
     MaxPooling2D,
     Multiply,
     Node,
     Reshape,
-    SquaredSum,
     UpSampling2D,
     Weigh,
     Weighted,
     ZeroPadding2D,
 )
+from tinsmith_export.ir.unrewritten import ChannelMean, LeakyReLU, SquaredSum
 from tinsmith_runtime.batch import Arrays
 
 L = tf_keras.layers
