@@ -155,6 +155,6 @@ def compiled(
         converted.outputs,
         converted.products,
         kernels,
-        parity(*map(side_by_side, outputs), classes),
+        parity(side_by_side(outputs[0]), side_by_side(outputs[1]), classes),
         inputs,
     )

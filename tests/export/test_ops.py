@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from tinsmith_export.ir import ops
+from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Node
 from tinsmith_export.reference.rebuild import keras_layer
 from tinsmith_export.targets.onnx.operators import write
+from tinsmith_export.targets.onnx.writer import FloatWriter
 
 # Classes that others share their fields by.
 BASES = ("Node", "Clipped", "Weighted", "Convolution", "Pooling2D", "Rearrangement")
@@ -43,7 +45,9 @@ def test_every_operator_is_in_the_table(table: str) -> None:
     assert holes == lacking.keys()
 
 
-@pytest.mark.parametrize("function", [keras_layer, lambda node: write(node, None)])
+@pytest.mark.parametrize(
+    "function", [keras_layer, lambda node: write(node, FloatWriter(Graph((node,))))]
+)
 def test_a_hole_is_an_error_that_names_the_operator(function: Callable[[Node], Any]) -> None:
     with pytest.raises(TypeError, match="InputLayer has no "):
         function(ops.InputLayer("x", (), (1,)))

@@ -101,8 +101,9 @@ def test_the_ladder_compares_with_float_and_with_labels() -> None:
     rungs = climb(logits, {"rewritten": logits, "ONNX": other}, ["none"], labels, True)
     assert rungs[:2] == (
         Rung("float", 4, 0.75, 1.0, None, 1.0),
-        Rung("rewritten", 4, 0.75, 1.0, None, pytest.approx(1.0)),
+        Rung("rewritten", 4, 0.75, 1.0, None, rungs[1].cosine),
     )
+    assert rungs[1].cosine == pytest.approx(1.0)
     assert (rungs[2].accuracy, rungs[2].agreement) == (0.5, 0.75)
     without = climb(logits, {"rewritten": logits}, ["none"], None, False)[1]
     assert (without.accuracy, without.agreement) == (None, None)
