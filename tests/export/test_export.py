@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from compiling import settle
+from narrow import some
 
 from tinsmith_data import Dataset
 from tinsmith_export import Options, Progress, Samples, compile_model, export, from_dataset
@@ -43,7 +45,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def options(**changes: object) -> Options:
+def options(**changes: Any) -> Options:
     return Options(**{"recipe": "ptq", "max_drop_pp": 100.0, **changes})
 
 
@@ -206,7 +208,7 @@ def nan() -> keras.Model:
     return sequential(L.Flatten(), dense)
 
 
-def plain(*layers: keras.Layer, classes: int = 10, **kwargs: object) -> Callable[[], keras.Model]:
+def plain(*layers: keras.Layer, classes: int = 10, **kwargs: Any) -> Callable[[], keras.Model]:
     return lambda: sequential(*layers, L.Flatten(), L.Dense(classes), **kwargs)
 
 

@@ -15,6 +15,7 @@ from compiling import Compiled, compiled, int8_files, model_file, random_inputs,
 from tinsmith_export import Options, Progress, Samples, compile_model
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.predict import run
+from tinsmith_export.ir import ops
 from tinsmith_export.metrics import agreement, parity, sqnr_db
 from tinsmith_export.quantize.partial import SwitchedModel
 from tinsmith_export.quantize.qat import DistillationData
@@ -42,7 +43,7 @@ def silent(layer: int, layers: int) -> None:
 
 def outputs(files: dict[str, bytes], codes: np.ndarray) -> list[np.ndarray]:
     return [
-        run_batches(create_backend(engine, files[f"model.int8.{form}"], 1), codes)
+        array(run_batches(create_backend(engine, files[f"model.int8.{form}"], 1), codes))
         for engine, form in (("litert", "tflite"), ("onnx", "onnx"))
     ]
 
@@ -62,7 +63,9 @@ def test_layers_kept_float_are_float_in_both_engines(converted, mixed: IntegerMo
     for product in mixed.products.values():
         assert product.integer == (product.layer not in KEPT)
         if product.layer in KEPT:
-            kernel = converted.quantized.graph.node(product.layer).channel_kernel
+            node = converted.quantized.graph.node(product.layer)
+            assert isinstance(node, ops.Weighted)
+            kernel = node.channel_kernel
             np.testing.assert_array_equal(np.sort(product.weights.ravel()), np.sort(kernel.ravel()))
     for name, data in files.items():
         target = model_file(name, data).target
@@ -78,7 +81,7 @@ def test_layers_kept_float_are_float_in_both_engines(converted, mixed: IntegerMo
     assert found.max_difference_lsb <= 1
     model = converted.quantized.keeping(KEPT).model
     rounded = run(model, converted.entry.reals(converted.inputs))
-    expected = np.round(rounded / mixed.outputs[0].scale) + mixed.outputs[0].zero_point
+    expected = np.round(array(rounded) / mixed.outputs[0].scale) + mixed.outputs[0].zero_point
     assert (np.abs(tflite - expected) <= 1).mean() >= 0.99
 
 
@@ -108,7 +111,7 @@ def test_a_float_layer_that_nobody_asked_for_fails_by_name(mixed: IntegerModel) 
         require_integer_kernels(OnnxTarget().emit(mixed), len(LAYERS), ["depth", "answer"])
 
 
-def test_switches(converted) -> None:
+def test_switches(converted: Compiled) -> None:
     quantized = converted.quantized
     model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
     reals = converted.entry.reals(converted.inputs[:64])
@@ -143,7 +146,7 @@ def spoiled() -> tuple[Compiled, DistillationData]:
     model.get_layer("coarse").set_weights([kernel, bias])
     inputs = random_inputs((8, 8, 1), 400)
     kernel, bias = model.get_layer("answer").get_weights()
-    bias -= run(model, inputs / np.float32(255)).mean(axis=0)  # so that no class always wins
+    bias -= array(run(model, inputs / np.float32(255))).mean(axis=0)  # so that no class always wins
     model.get_layer("answer").set_weights([kernel, bias])
     made = compiled(model, inputs=inputs)
     reals = made.entry.reals(made.inputs)
@@ -156,8 +159,8 @@ def test_sensitivity_finds_the_layer(spoiled) -> None:
     rows = measure(made.quantized, data, True, lambda *step: heard.append(step))
     assert heard[-1] == (len(rows), len(rows))
     assert [row.layer for row in rows] == [node.name for node in made.quantized.graph.requantized]
-    assert min(rows, key=lambda row: row.alone_sqnr_db).layer == "coarse"
-    assert max(rows, key=lambda row: row.alone_drop_pp).layer == "coarse"
+    assert min(rows, key=lambda row: some(row.alone_sqnr_db)).layer == "coarse"
+    assert max(rows, key=lambda row: some(row.alone_drop_pp)).layer == "coarse"
     first, last = rows[0], rows[-1]
     assert first.clipped == 0.0  # these inputs are those of the calibration
     assert first.output_range[0] == 0.0
@@ -173,7 +176,7 @@ def test_sensitivity_sees_what_a_range_clips(spoiled) -> None:
     span = made.quantized.ranges["fine"]
     exact = rebuild(made.quantized.graph)
     probe = type(exact)(exact.input, exact.get_layer("fine").output)
-    share = (run(probe, twice.inputs[:COUNT]) > span.high + span.scale / 2).mean()
+    share = (array(run(probe, array(twice.inputs)[:COUNT])) > span.high + span.scale / 2).mean()
     assert 0 < share < 1
     assert next(row for row in rows if row.layer == "fine").clipped == pytest.approx(share)
     assert rows[0].alone_sqnr_db is None
@@ -261,7 +264,7 @@ def small() -> keras.Model:
 
 
 def test_the_gate_says_where_a_difference_enters(
-    small, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: keras.Model, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emit = OnnxTarget.emit
     spoiled = lambda self, model: altered(emit(self, model), "first")  # noqa: E731
@@ -272,7 +275,7 @@ def test_the_gate_says_where_a_difference_enters(
     assert not list(tmp_path.iterdir())
 
 
-def test_options_of_layers(small, samples: Samples, tmp_path: Path) -> None:
+def test_options_of_layers(small: keras.Model, samples: Samples, tmp_path: Path) -> None:
     heard = []
 
     class Ear(Progress):
@@ -295,7 +298,9 @@ def test_options_of_layers(small, samples: Samples, tmp_path: Path) -> None:
         compile_model(small, samples, out, replace(options, keep_float=("nope",)))
 
 
-def test_the_command(small, samples: Samples, tmp_path: Path, capfd) -> None:
+def test_the_command(
+    small: keras.Model, samples: Samples, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     model, data = tmp_path / "small.keras", tmp_path / "x.npz"
     small.save(model)
     np.savez(data, x_train=samples.tuning, x_test=samples.proof)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from narrow import some
 
 from tinsmith_data import Dataset, load_dataset
 from tinsmith_export import Options, export

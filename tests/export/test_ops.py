@@ -15,6 +15,7 @@ from tinsmith_export.ir.shapes import output_shape, require_shapes
 from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.reference.rebuild import keras_layer
 from tinsmith_export.targets.onnx.operators import write
+from tinsmith_export.targets.onnx.writer import FloatWriter
 
 # Classes that others share their fields by.
 BASES = (
