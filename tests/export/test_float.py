@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 from compiling import Compiled, compiled, int8_files, model_file, random_inputs, settle
+from narrow import array, some
 
 from tinsmith_export import Options, Progress, Samples, compile_model
 from tinsmith_export.errors import ConversionError, GateError
@@ -52,13 +53,15 @@ KEPT = ("depth", "conv2", "answer")
 
 
 @pytest.fixture(scope="module")
-def mixed(converted) -> IntegerModel:
+def mixed(converted: Compiled) -> IntegerModel:
     """The CNN with three layers float, one of each kind."""
     quantized = converted.quantized.keeping(KEPT)
     return lower(quantized, converted.entry.sources, tuple("abcde"), True)
 
 
-def test_layers_kept_float_are_float_in_both_engines(converted, mixed: IntegerModel) -> None:
+def test_layers_kept_float_are_float_in_both_engines(
+    converted: Compiled, mixed: IntegerModel
+) -> None:
     files = int8_files(mixed)
     for product in mixed.products.values():
         assert product.integer == (product.layer not in KEPT)
@@ -74,7 +77,7 @@ def test_layers_kept_float_are_float_in_both_engines(converted, mixed: IntegerMo
         for kept, problem in ((KEPT[1:], "still multiplies in float"), (LAYERS, "rounds layers")):
             with pytest.raises(ConversionError, match=f"{problem}.*"):
                 target.integer_kernels(data, len(LAYERS), kept)
-    tflite, onnx_codes = outputs(files, converted.codes)
+    tflite, onnx_codes = outputs(files, array(converted.codes))
     found = parity(tflite, onnx_codes, True)
     assert found.equal >= 0.995 * found.compared
     # A code on the edge may flip in a float layer; it is 1 LSB there, and here.
@@ -85,13 +88,15 @@ def test_layers_kept_float_are_float_in_both_engines(converted, mixed: IntegerMo
     assert (np.abs(tflite - expected) <= 1).mean() >= 0.99
 
 
-def test_golden_vectors_survive_another_order_of_float_sums(converted, mixed: IntegerModel) -> None:
+def test_golden_vectors_survive_another_order_of_float_sums(
+    converted: Compiled, mixed: IntegerModel
+) -> None:
     assert list(nudged(converted.integers)) == []
     files = int8_files(mixed)
-    exact = outputs(files, converted.codes)[1]
+    exact = outputs(files, array(converted.codes))[1]
     for model in nudged(mixed):
         other = int8_files(model)
-        found = outputs(other, converted.codes)[1]
+        found = outputs(other, array(converted.codes))[1]
         same = (found == exact).all(axis=1).mean()
         assert other["model.int8.onnx"] != files["model.int8.onnx"]
         assert same > 0.5  # enough to choose from
@@ -153,7 +158,7 @@ def spoiled() -> tuple[Compiled, DistillationData]:
     return made, DistillationData(reals, run(rebuild(made.graph), reals), None, True)
 
 
-def test_sensitivity_finds_the_layer(spoiled) -> None:
+def test_sensitivity_finds_the_layer(spoiled: tuple[Compiled, DistillationData]) -> None:
     made, data = spoiled
     heard = []
     rows = measure(made.quantized, data, True, lambda *step: heard.append(step))
@@ -166,10 +171,12 @@ def test_sensitivity_finds_the_layer(spoiled) -> None:
     assert first.output_range[0] == 0.0
     # The last layer's output is the model's: what the whole fake-quantized model gives.
     found = run(made.quantized.model, data.inputs[:COUNT])
-    assert last.sqnr_db == pytest.approx(sqnr_db(data.outputs[:COUNT], found), abs=1e-3)
+    assert last.sqnr_db == pytest.approx(
+        sqnr_db(array(data.outputs[:COUNT]), array(found)), abs=1e-3
+    )
 
 
-def test_sensitivity_sees_what_a_range_clips(spoiled) -> None:
+def test_sensitivity_sees_what_a_range_clips(spoiled: tuple[Compiled, DistillationData]) -> None:
     made, data = spoiled
     twice = DistillationData(2 * data.inputs, data.outputs, None, True)
     rows = measure(made.quantized, twice, False, silent)
@@ -182,14 +189,14 @@ def test_sensitivity_sees_what_a_range_clips(spoiled) -> None:
     assert rows[0].alone_sqnr_db is None
 
 
-def test_the_fewest_layers_are_kept_float(spoiled) -> None:
+def test_the_fewest_layers_are_kept_float(spoiled: tuple[Compiled, DistillationData]) -> None:
     made, data = spoiled
-    before = 1 - agreement(data.outputs, run(made.quantized.model, data.inputs))
+    before = 1 - agreement(array(data.outputs), array(run(made.quantized.model, data.inputs)))
     assert before > 0.2
     assert keep_fewest(made.quantized, data, 100.0, silent) is made.quantized
     kept = keep_fewest(made.quantized, data, 5.0, silent)
     assert [node.name for node in kept.kept] == ["coarse"]
-    assert 1 - agreement(data.outputs, run(kept.model, data.inputs)) <= 0.05
+    assert 1 - agreement(array(data.outputs), array(run(kept.model, data.inputs))) <= 0.05
     with pytest.raises(GateError, match=r"every layer float.*--max-drop-pp -1"):
         keep_fewest(made.quantized, data, -1.0, silent)
 
@@ -205,11 +212,11 @@ def altered(data: bytes, layer: str) -> bytes:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_where_a_difference_enters(converted, layer: str) -> None:
+def test_where_a_difference_enters(converted: Compiled, layer: str) -> None:
     files = {**converted.files}
     files["model.int8.onnx"] = altered(files["model.int8.onnx"], layer)
     good, bad = (model_file(f"model.int8.{form}", files[f"model.int8.{form}"]) for form in FORMS)
-    tflite, onnx_codes = outputs(files, converted.codes)
+    tflite, onnx_codes = outputs(files, array(converted.codes))
     differ = (tflite != onnx_codes).any(axis=1)
     name, lsb = first_difference(good, bad, converted.quantized.graph, converted.codes, differ)
     assert name == layer

@@ -58,7 +58,10 @@ def test_every_operator_is_in_the_table(table: str) -> None:
 
 @pytest.mark.parametrize(
     "function",
-    [keras_layer, range_rule, lambda node: write(node, None), lambda node: output_shape(node, ())],
+    [
+        *(keras_layer, range_rule, lambda node: output_shape(node, ())),
+        lambda node: write(node, FloatWriter(Graph((node,)))),
+    ],
 )
 def test_a_hole_is_an_error_that_names_the_operator(function: Callable[[Node], Any]) -> None:
     with pytest.raises(TypeError, match="Node has no "):

@@ -15,6 +15,7 @@ import onnx
 import pytest
 import tf_keras
 from compiling import compiled, model_file, settle
+from narrow import some
 from onnx import numpy_helper
 
 from tinsmith_export import Exported, Options, Samples, compile_model

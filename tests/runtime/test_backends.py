@@ -346,7 +346,7 @@ def test_tflite_runtime_under_numpy_2(
         (ImportError("something else"), "something else: try pip install"),
     ],
 )
-def test_explain(error: Exception, words: str):
+def test_explain(error: Exception, words: str) -> None:
     message = explain("onnxruntime", "tinsmith-runtime[onnx]", error)
     kind = type(error).__name__
     assert message.startswith(f"onnxruntime is installed but does not import: {kind}: {error}: ")

@@ -369,7 +369,7 @@ def test_changed_after_it_was_written(bundle: Bundle) -> None:
             parse_manifest(changed)
 
 
-def test_version_1_goes_on_loading(bundle: Bundle, seal: Callable[[Any], bytes]):
+def test_version_1_goes_on_loading(bundle: Bundle, seal: Callable[[Any], bytes]) -> None:
     tree = json.loads(read_bundle(DATA / "version1" / "tiny.tin").files["manifest.json"])
     assert tree["format_version"] == 1
     manifest = parse_manifest(seal(tree))
@@ -386,7 +386,9 @@ def test_version_1_goes_on_loading(bundle: Bundle, seal: Callable[[Any], bytes])
 
 @patient
 @given(data=st.data())
-def test_any_field_of_version_1_with_any_value(data: st.DataObject, seal: Callable[[Any], bytes]):
+def test_any_field_of_version_1_with_any_value(
+    data: st.DataObject, seal: Callable[[Any], bytes]
+) -> None:
     """As `test_any_field_with_any_value`."""
     tree = json.loads(read_bundle(DATA / "version1" / "tiny.tin").files["manifest.json"])
     *parents, last = data.draw(st.sampled_from(_nodes(tree)))

@@ -13,7 +13,7 @@ import mutations
 import numpy as np
 import pytest
 
-from tinsmith_runtime import BackendError, BundleError, load, probe, read_bundle, selftest
+from tinsmith_runtime import BackendError, Bundle, BundleError, load, probe, read_bundle, selftest
 from tinsmith_runtime.backends import create_backend, find_backend
 from tinsmith_runtime.command import main
 
