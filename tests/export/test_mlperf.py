@@ -1,33 +1,19 @@
 """MLPerf Tiny's trained image models, compiled without fine-tuning and without labels."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from narrow import some
+from shared_files import MODELS, PHOTOGRAPHS, shared
 
 from tinsmith_data import Dataset, load_dataset
 from tinsmith_export import Options, export
 
-MODELS = Path("..", "models", "mlperf-tiny")
-
-
-def shared(*parts: str | Path) -> Path:
-    """A file in or beside the data folder, or the reason why there is none."""
-    root = os.environ.get("TINSMITH_DATA")
-    path = Path(root or "", *parts)
-    if root and path.is_file():
-        return path
-    reason = f"no {path}: TINSMITH_DATA must name a folder with it"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
 
 @pytest.fixture(scope="module")
 def cifar10() -> Dataset:
-    return load_dataset(str(shared("cifar10", "cifar10-jpeg-subset.npz")))
+    return load_dataset(str(shared(PHOTOGRAPHS)))
 
 
 def test_resnet8(cifar10: Dataset, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir import ops, unrewritten
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.interpret import compute
 from tinsmith_export.ir.ops import Node
 from tinsmith_export.ir.shapes import output_shape, require_shapes
 from tinsmith_export.quantize.rules import range_rule
@@ -37,6 +38,7 @@ TABLES: dict[str, tuple[Any, dict[str, str]]] = {
     "shapes": (output_shape, READ),
     # A dense layer has the rule of all products.
     "ranges": (range_rule, READ | {k: why for k, why in REWRITTEN.items() if k != "Dense"}),
+    "interpret": (compute, ENDS | READ | REWRITTEN),
     "reference": (keras_layer, ENDS | READ),
     "onnx": (write, ENDS | READ | REWRITTEN),
 }
@@ -59,8 +61,8 @@ def test_every_operator_is_in_the_table(table: str) -> None:
 @pytest.mark.parametrize(
     "function",
     [
-        *(keras_layer, range_rule, lambda node: output_shape(node, ())),
-        lambda node: write(node, FloatWriter(Graph((node,)))),
+        *(keras_layer, range_rule, lambda node: compute(node, Operands((), None, None))),
+        *(lambda node: write(node, FloatWriter(Graph((node,)))), lambda node: output_shape(node, ())),
     ],
 )
 def test_a_hole_is_an_error_that_names_the_operator(function: Callable[[Node], Any]) -> None:

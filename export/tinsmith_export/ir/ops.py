@@ -214,6 +214,11 @@ class Concatenate(Joined):
     """Channels behind each other."""
 
 
+@dataclass(frozen=True, eq=False)
+class Maximum(Joined, Pointwise):
+    """The larger of two tensors, place by place."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pooling2D(Node):
     """A window of `pool_size` that goes over an image."""

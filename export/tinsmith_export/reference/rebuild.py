@@ -26,6 +26,7 @@ from tinsmith_export.ir.ops import (
     DepthwiseConv2D,
     Function,
     LayerNormalization,
+    Maximum,
     MaxPooling2D,
     Multiply,
     Node,
@@ -148,6 +149,11 @@ def _(node: Add) -> Any:
 @keras_layer.register
 def _(node: Multiply) -> Any:
     return _computed(node, lambda x: x[0] * x[1])
+
+
+@keras_layer.register
+def _(node: Maximum) -> Any:
+    return _computed(node, lambda x: tf.maximum(x[0], x[1]))
 
 
 @keras_layer.register

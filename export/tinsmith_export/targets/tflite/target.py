@@ -44,9 +44,9 @@ class TfliteTarget(Target):
 
     def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
         """See `Target.layer_outputs`."""
-        owners = output_layers(graph)
-        found = litert.run_outputs(_with_all_outputs(data), codes)
-        return {owners.get(name, layer_of(name)): values for name, values in found.items()}
+        whole, tensors = _with_all_outputs(data, graph)
+        found = litert.run_outputs(whole, codes)
+        return {layer: found[name] for layer, name in tensors.items()}
 
 
 def _integer_kernels(data: bytes, expected: int, kept: Collection[str]) -> dict[str, int]:
@@ -64,15 +64,22 @@ def _integer_kernels(data: bytes, expected: int, kept: Collection[str]) -> dict[
     return dict(kernels)
 
 
-def _with_all_outputs(data: bytes) -> bytes:
-    """Makes each layer's codes an output, those of its last operator."""
+def _with_all_outputs(data: bytes, graph: Graph) -> tuple[bytes, dict[str, str]]:
+    """Makes each layer's codes an output, those of its last operator; names it by the layer."""
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    graph = model.subgraphs[0]
-    outputs = {}
-    for operator in graph.operators:
+    (subgraph,) = model.subgraphs
+    layers, owners = {node.name for node in graph.nodes}, output_layers(graph)
+    outputs, names = set(), {}
+    for operator in subgraph.operators:
         for index in operator.outputs:
-            if graph.tensors[index].type == schema.TensorType.INT8:
-                outputs[layer_of(graph.tensors[index].name.decode())] = index
-    graph.outputs = sorted({*graph.outputs, *outputs.values()})
+            if subgraph.tensors[index].type != schema.TensorType.INT8:
+                continue
+            name = subgraph.tensors[index].name.decode()
+            layer = owners.get(name) or layer_of(name)
+            while layer and layer not in layers:  # it goes on with a scope inside the layer
+                layer = layer.rpartition("/")[0]
+            outputs.add(index)
+            names[layer] = name
+    subgraph.outputs = sorted(outputs)
     model.signatureDefs = []
-    return packed(model, len(data))
+    return packed(model, len(data)), {layer: name for layer, name in names.items() if layer}
