@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_train.noise import import_tensorflow
+from tinsmith_data.quiet import import_tensorflow
 
 import_tensorflow()
 
@@ -21,7 +21,7 @@ from tinsmith_export.ir.graph import Graph  # noqa: E402
 from tinsmith_export.metrics import parity  # noqa: E402
 from tinsmith_export.outputs import side_by_side  # noqa: E402
 from tinsmith_export.passes.rewrite import rewrite  # noqa: E402
-from tinsmith_export.quantize.qat import Lesson  # noqa: E402
+from tinsmith_export.quantize.qat import DistillationData  # noqa: E402
 from tinsmith_export.quantize.recipe import Quantized, quantize  # noqa: E402
 from tinsmith_export.reference.rebuild import rebuild  # noqa: E402
 from tinsmith_export.targets.lower import lower  # noqa: E402
@@ -161,18 +161,18 @@ def compiled(
     require_same_outputs(graph, model, reals)
     reference = rebuild(graph)
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
-    lesson = Lesson(reals, called(reference, reals), None, classes)
-    quantized = quantize(graph, entry.spans, lesson, lesson, 0, 0, lambda *_: None)
+    data = DistillationData(reals, called(reference, reals), None, classes)
+    quantized = quantize(graph, entry.spans, data, data, 0, 0, lambda *_: None)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, entry.sources, labels, classes)
     require_no_saturation(integers.products.values())
     count = len(quantized.graph.weighted)
     codes = entry.codes(inputs)
     files, kernels, outputs = int8_files(integers), {}, []
-    for name, data in files.items():
-        file = model_file(name, data)
+    for name, content in files.items():
+        file = model_file(name, content)
         require_same_tensors(file, integers.inputs, integers.outputs)
-        kernels[file.target.name] = file.target.integer_kernels(data, count)
+        kernels[file.target.name] = file.target.integer_kernels(content, count)
         outputs.append(run_batches(start_engine(file), codes))
     if floats:
         exact = FloatModel(graph, reference, tuple(source.name for source in entry.sources))
@@ -184,6 +184,6 @@ def compiled(
         integers,
         files,
         kernels,
-        parity(*map(side_by_side, outputs), classes),
+        parity(side_by_side(outputs[0]), side_by_side(outputs[1]), classes),
         inputs,
     )

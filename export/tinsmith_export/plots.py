@@ -10,14 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
 from tinsmith_export.metrics import wilson
 from tinsmith_export.results import Exported, Sensitivity
 from tinsmith_export.summary import shortened
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Stage
 
-_COLORS = {8: "#1f5fa8", 7: "#8db8e8", 32: "#c4620f", None: "#8a94a0"}
-_BITS = {8: "8-bit weights", 7: "7-bit weights", 32: "float weights", None: "no weights"}
+_COLORS = {WEIGHT_BITS: "#1f5fa8", NARROW_BITS: "#8db8e8", FLOAT_BITS: "#c4620f", None: "#8a94a0"}
+_BITS: dict[int | None, str] = {
+    WEIGHT_BITS: f"{WEIGHT_BITS}-bit weights",
+    NARROW_BITS: f"{NARROW_BITS}-bit weights",
+    FLOAT_BITS: "float weights",
+    None: "no weights",
+}
 _WIDTH_IN, _ROW_IN = 4.7, 0.17
 _STYLE: Any = {
     "svg.fonttype": "none",

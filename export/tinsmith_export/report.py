@@ -7,8 +7,10 @@ from importlib.resources import files
 from tinsmith_export.plots import Plot, plots
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import (
+    bits_text,
     counted,
     decibels_text,
+    kept_float,
     mcnemar,
     parity_by_target,
     stage_cells,
@@ -88,7 +90,7 @@ def _verdict(exported: Exported) -> str:
             f"Fine-tuning: step {best.step:,} of {exported.checkpoints[-1].step:,} agreed best "
             "with float on inputs held back."
         )
-    kept = [layer.name for layer in exported.manifest.layers if layer.weight_bits == 32]
+    kept = kept_float(exported.manifest)
     names = escape(", ".join(kept))
     warning = f'<p class="warning">Kept float, weights not rounded: {names}</p>' if kept else ""
     where = f"every layer but {len(kept)}" if kept else "every layer"
@@ -151,14 +153,13 @@ def _parity_cells(exported: Exported) -> tuple[list[str], list[list[str]]]:
 def _layer_cells(exported: Exported) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in exported.sensitivities:
-        bits = {None: "-", 32: "float"}.get(row.weight_bits, str(row.weight_bits))
         low, high = row.output_range
         lost, alone = row.alone_drop_pp, row.alone_sqnr_db
         rows.append(
             [
                 row.layer,
                 row.kind,
-                bits,
+                bits_text(row.weight_bits),
                 f"{low:.4g} to {high:.4g}",
                 f"{row.clipped:.2%}",
                 decibels_text(row.sqnr_db),

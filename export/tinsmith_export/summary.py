@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
 from tinsmith_export.metrics import wilson
 from tinsmith_export.results import Exported, Sensitivity, Witness
 from tinsmith_runtime.errors import printable
@@ -14,11 +15,14 @@ _NAME_WIDTH = 32
 def summary(exported: Exported, out: Path) -> list[str]:
     """Says what an export gave: what it cost, where integers are, how far the engines agree."""
     manifest, quality = exported.manifest, exported.manifest.quality
-    seven = sum(layer.weight_bits == 7 for layer in manifest.layers)
-    kept = [layer.name for layer in manifest.layers if layer.weight_bits == 32]
+    narrow = sum(layer.weight_bits == NARROW_BITS for layer in manifest.layers)
+    kept = kept_float(manifest)
     lines = [*_stages(manifest), *_fine_tuning(exported)]
-    rest = len(manifest.layers) - seven - len(kept)
-    lines.append(f"weights  8 bits in {rest} layers, 7 in {seven}, float in {len(kept)}")
+    rest = len(manifest.layers) - narrow - len(kept)
+    lines.append(
+        f"weights  {WEIGHT_BITS} bits in {rest} layers, {NARROW_BITS} in {narrow}, "
+        f"float in {len(kept)}"
+    )
     lines += [f"float    {name}" for name in kept]
     lines += kernel_lines(exported)
     for pair, parities in parity_by_target(quality):
@@ -37,10 +41,20 @@ def target_titles(quality: Quality) -> dict[str, str]:
     return {stage.target: stage.name for stage in quality.stages if stage.target}
 
 
+def kept_float(manifest: Manifest) -> list[str]:
+    """The names of the layers that are kept float."""
+    return [layer.name for layer in manifest.layers if layer.weight_bits == FLOAT_BITS]
+
+
+def bits_text(bits: int | None) -> str:
+    """How many bits the weights of a layer have, if it has any."""
+    return {None: "-", FLOAT_BITS: "float"}.get(bits, str(bits))
+
+
 def kernel_lines(exported: Exported) -> list[str]:
     """Where integers are multiplied, a line a target."""
-    kept = sum(layer.weight_bits == 32 for layer in exported.manifest.layers)
-    where = f"every layer but {kept}" if kept else "every layer"
+    kept = kept_float(exported.manifest)
+    where = f"every layer but {len(kept)}" if kept else "every layer"
     titles = target_titles(exported.manifest.quality)
     return [
         f"kernels  {titles.get(target, target)}: integer in {where}: {counted(kernels)}"
@@ -83,7 +97,7 @@ def sensitivity_table(rows: Sequence[Sensitivity]) -> list[str]:
     cells = [
         [
             shortened(printable(row.layer)),
-            {None: "-", 32: "float"}.get(row.weight_bits, str(row.weight_bits)),
+            bits_text(row.weight_bits),
             *(f"{limit:.4g}" for limit in row.output_range),
             f"{row.clipped:.2%}",
             decibels_text(row.sqnr_db),

@@ -9,31 +9,23 @@ import numpy as np
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import (
-    Add,
-    Affine,
-    ChannelMean,
-    Clip,
     Concatenate,
     Convolution,
     Cropping2D,
     Dense,
     DepthToSpace,
-    Function,
     InputLayer,
-    LayerNormalization,
-    LeakyReLU,
-    Multiply,
     Node,
     OutputLayer,
     Padding,
     Pair,
+    Pointwise,
     Pooling2D,
     Reshape,
-    SquaredSum,
     UpSampling2D,
-    Weigh,
     ZeroPadding2D,
 )
+from tinsmith_export.ir.unrewritten import ChannelMean
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -67,16 +59,8 @@ def output_shape(node: Node, inputs: Sequence[Shape]) -> Shape:
     raise TypeError(f"{node.kind} has no rule for its shape")
 
 
-@output_shape.register(Add)
-@output_shape.register(Affine)
-@output_shape.register(Clip)
-@output_shape.register(Function)
-@output_shape.register(LayerNormalization)
-@output_shape.register(LeakyReLU)
-@output_shape.register(Multiply)
 @output_shape.register(OutputLayer)
-@output_shape.register(SquaredSum)
-@output_shape.register(Weigh)
+@output_shape.register(Pointwise)
 def _(node: Node, inputs: Sequence[Shape]) -> Shape:
     """Place by place; what has size 1 is taken for every place."""
     return np.broadcast_shapes(*inputs)

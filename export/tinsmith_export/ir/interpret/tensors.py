@@ -15,6 +15,7 @@ from tinsmith_export.ir.ops import (
     Concatenate,
     Function,
     LayerNormalization,
+    Maximum,
     Multiply,
     Node,
     Reshape,
@@ -98,6 +99,11 @@ def _(node: Clip, operands: Operands) -> Codes:
 @compute.register
 def _(node: Concatenate, operands: Operands) -> Codes:
     return np.concatenate(operands.codes, axis=-1)
+
+
+@compute.register
+def _(node: Maximum, operands: Operands) -> Codes:
+    return np.maximum(*operands.codes)
 
 
 @compute.register
