@@ -74,7 +74,7 @@ def witness_text(witness: Witness, quality: Quality) -> str:
         f"{titles.get(target, target)} by {difference:.1g}"
         for target, difference in witness.differences.items()
     )
-    return f"{witness.count:,} float outputs differ from tf2onnx's ONNX file: {found} at most"
+    return f"float outputs of {witness.count} inputs differ from tf2onnx's: {found} at most"
 
 
 def parity_by_target(quality: Quality) -> list[tuple[str, dict[str, Parity]]]:

@@ -120,7 +120,7 @@ def test_an_export_tells(tmp_path: Path) -> None:
     assert exported.witness.differences.keys() == {"tflite", "onnx"}
     assert max(exported.witness.differences.values()) <= CLOSE
     (line,) = (one for one in summary(exported, tmp_path) if one.startswith("witness"))
-    assert "8 float outputs differ from tf2onnx's ONNX file: TFLite by " in line
+    assert "float outputs of 8 inputs differ from tf2onnx's: TFLite by " in line
     assert len(line) <= 100
     assert line.removeprefix("witness").strip().replace("'", "&#x27;") in html(exported)
 
