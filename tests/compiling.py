@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_train.noise import import_tensorflow
+from tinsmith_data.quiet import import_tensorflow
 
 import_tensorflow()
 
@@ -169,10 +169,10 @@ def compiled(
     count = len(quantized.graph.weighted)
     codes = entry.codes(inputs)
     files, kernels, outputs = int8_files(integers), {}, []
-    for name, data in files.items():
-        file = model_file(name, data)
+    for name, content in files.items():
+        file = model_file(name, content)
         require_same_tensors(file, integers.inputs, integers.outputs)
-        kernels[file.target.name] = file.target.integer_kernels(data, count)
+        kernels[file.target.name] = file.target.integer_kernels(content, count)
         outputs.append(run_batches(start_engine(file), codes))
     if floats:
         exact = FloatModel(graph, reference, tuple(source.name for source in entry.sources))
@@ -184,6 +184,6 @@ def compiled(
         integers,
         files,
         kernels,
-        parity(*map(side_by_side, outputs), classes),
+        parity(side_by_side(outputs[0]), side_by_side(outputs[1]), classes),
         inputs,
     )

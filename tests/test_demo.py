@@ -12,10 +12,10 @@ from demonstration import demonstrate, require_everything
 from numpy.typing import NDArray
 from shell import tinsmith
 
+from tinsmith_data import Dataset
+from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime import Bundle, load, read_bundle
 from tinsmith_runtime.backends.ort import optimized_model
-from tinsmith_train import Dataset
-from tinsmith_train.noise import import_tensorflow
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
     import_tensorflow()
     from tinsmith_export.competitors.baselines import naive as go_naively
 
-    inputs, labels = mnist.x_train[:2000].astype(np.float32) / 255, mnist.y_train[:2000]
+    inputs, labels = mnist.x_train[:2000].astype(np.float32) / np.float32(255), mnist.y_train[:2000]
     naive = go_naively(model=demo / "runs/demo/model.keras", inputs=inputs, labels=labels).data
     graph = onnx.load_from_string(optimized_model(naive)).graph
     kinds = Counter(node.op_type for node in graph.node)

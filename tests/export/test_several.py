@@ -15,6 +15,7 @@ import onnx
 import pytest
 import tf_keras
 from compiling import compiled, model_file, settle
+from narrow import some
 from onnx import numpy_helper
 
 from tinsmith_export import Exported, Options, Samples, compile_model
@@ -204,7 +205,7 @@ def test_what_is_an_output_already_is_a_copy_of_it(made: Made) -> None:
         with load(out.with_suffix(".tin"), backend=engine) as loaded:
             found = loaded.predict((VALUES, PIXELS))
         np.testing.assert_array_equal(found["again"], found["hidden"])
-        seen = np.clip(VALUES, *exported.manifest.inputs[0].value_range)
+        seen = np.clip(VALUES, *some(exported.manifest.inputs[0].value_range))
         np.testing.assert_allclose(found["given"], seen, atol=0.03)
 
 
@@ -336,7 +337,7 @@ def test_through_each_door(library: Any, file: str, names: tuple[str, ...], tmp_
     expected = dict(zip(names, parts(run(model, (REALS, VALUES))), strict=True))
     loaded = prepared(load_keras(path), None, None)
     graph = rewrite(read_graph(trace(loaded)))
-    given = {"image": REALS, "state": VALUES}
+    given: dict[str, Any] = {"image": REALS, "state": VALUES}
     batch = tuple(given[node.name] for node in graph.inputs)
     for found in (run(loaded, batch), run(rebuild(graph), batch)):
         for node, values in zip(graph.outputs, parts(found), strict=True):
@@ -428,8 +429,8 @@ def test_a_function(function: str) -> None:
     samples = from_calibration(f"several_inputs:{function}", SHAPES, 0)
     for batch, size in ((samples.tuning, 32), (samples.proof, 8)):
         assert [(a.dtype, a.shape) for a in parts(batch)] == [
-            (np.uint8, (size, *IMAGE)),
-            (np.float32, (size, *FEATURES)),
+            (np.dtype(np.uint8), (size, *IMAGE)),
+            (np.dtype(np.float32), (size, *FEATURES)),
         ]
     assert (samples.proof_labels is not None) == (function in ("labelled", "named"))
 
