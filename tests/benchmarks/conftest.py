@@ -226,7 +226,6 @@ def bundle(tmp_path: Path) -> Path:
             len(data),
             sha256(data),
             None,
-            None,
         )
         for name, data in files.items()
     ]
@@ -240,7 +239,7 @@ def bundle(tmp_path: Path) -> Path:
         golden=m.Golden("golden.npz", len(golden.getvalue()), sha256(golden.getvalue()), 1),
         layers=(),
         training=m.Training("nosuchset", "0" * 64, "cnn", "ptq", 0, 0),
-        quality=m.Quality((), parity, parity, None),
+        quality=m.Quality((), "tflite", (m.TargetParity("onnx", parity, parity),), None),
     )
     path = tmp_path / "tiny.tin"
     write_bundle(path, manifest, files)
