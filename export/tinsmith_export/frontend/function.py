@@ -6,9 +6,9 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tinsmith_data.quiet import silence
 from tinsmith_export.frontend.savedmodel import SavedModel
 from tinsmith_runtime.errors import TinsmithError
-from tinsmith_train.noise import silence
 
 
 def as_function(model: Any, shapes: Sequence[tuple[int | None, ...]]) -> Any:

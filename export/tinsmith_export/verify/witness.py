@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinsmith_data.quiet import silence
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.function import as_function, frozen
 from tinsmith_export.results import Witness
@@ -17,7 +18,6 @@ from tinsmith_export.verify.engines import run_batches, start_engine
 from tinsmith_export.verify.stages import activated
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
-from tinsmith_train.noise import silence
 
 _OPSET = 17
 _COUNT = 256
