@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_bench.estimate import RESAMPLES, Estimate, wilson
+from tinsmith_bench.estimate import RESAMPLES, Estimate, share_of
 from tinsmith_bench.report import Accuracy, ClassAccuracy, Regression
 
 
@@ -39,8 +39,8 @@ def judge(
     pairs, counts = np.unique(np.stack([labels, classes], axis=1), axis=0, return_counts=True)
     return Accuracy(
         correct=int(right.sum()),
-        top1=wilson(int(right.sum()), len(labels)),
-        topk=wilson(int(_in_top_k(scores, labels, top_k).sum()), len(labels)),
+        top1=share_of(int(right.sum()), len(labels)),
+        topk=share_of(int(_in_top_k(scores, labels, top_k).sum()), len(labels)),
         wrong=tuple(int(index) for index in np.flatnonzero(~right)),
         classes=tuple(per_class),
         confusion=tuple(
@@ -59,29 +59,6 @@ def _in_top_k(
     ahead = (scores > own) | ((scores == own) & before)
     result: NDArray[np.bool_] = ahead.sum(axis=1) < top_k
     return result
-
-
-def mcnemar(lost: int, won: int) -> float:
-    """Two-sided p-value of McNemar's exact test, for two models on the same inputs.
-
-    Only inputs on which exactly one model is right carry information; if the models were equally
-    good, each such input would be a fair coin. Source: McNemar 1947, "Note on the sampling error
-    of the difference between correlated proportions", Psychometrika 12, in its binomial form.
-
-    Args:
-        lost: how many inputs only the baseline gets right.
-        won: how many inputs only the candidate gets right.
-
-    Returns:
-        The probability of a split at least this uneven by chance, 0 to 1.
-    """
-    flips = lost + won
-    ways = term = 1
-    for k in range(min(lost, won)):
-        term = term * (flips - k) // (k + 1)
-        ways += term
-    # Whole numbers all the way: beyond a thousand flips 2 ** flips fits no float.
-    return 1.0 if 2 * ways >= 1 << flips else 2 * ways / (1 << flips)
 
 
 def sample_errors(values: NDArray[np.float32], targets: NDArray[np.float32]) -> NDArray[np.float64]:

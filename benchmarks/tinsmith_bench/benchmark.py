@@ -25,7 +25,7 @@ from tinsmith_bench.operators import profile
 from tinsmith_bench.report import BundleInfo, Dataset, Method, Profile, Report, Variant
 from tinsmith_bench.results import Measured, compare, describe
 from tinsmith_bench.samples import Samples, find_samples
-from tinsmith_bench.verdict import verdict
+from tinsmith_bench.significance import judged
 from tinsmith_runtime import Bundle, TinsmithError, UsageError, installed_backends, read_bundle
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
 from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
@@ -126,12 +126,21 @@ def bench(
         UsageError: an argument is wrong, or the test set is missing or does not fit.
         TinsmithError: a bundle is damaged, or no engine for it is installed.
     """
-    if not paths or len({path.resolve() for path in paths}) < len(paths):
-        raise UsageError("expected one bundle or several different ones")
-    bundles = [read_bundle(path) for path in paths]
     if samples is None:
-        manifests = [bundle.manifest for bundle in bundles]
+        manifests = [bundle.manifest for bundle in _read_bundles(paths)]
         samples = find_samples(manifests, dataset, data, data_dir)
+    return judged(measure_bundles(paths, samples, options, rivals, watch))
+
+
+def measure_bundles(
+    paths: Sequence[Path],
+    samples: Samples,
+    options: Options,
+    rivals: Sequence[Candidate],
+    watch: Watch,
+) -> Report:
+    """Measures as `bench` does; the report lacks what `significance.judged` adds."""
+    bundles = _read_bundles(paths)
     method = _method(options, bundles)
     names = bundle_names(paths)
     candidates = [
@@ -168,9 +177,15 @@ def bench(
         comparisons=comparisons,
         warnings=(*warnings(machine), *_disturbances(variants)),
         notes=tuple(_notes(bundles, samples)),
-        verdict=verdict(variants, comparisons, [one.id for one in rivals]),
+        verdict=(),
         profiles=profiles,
     )
+
+
+def _read_bundles(paths: Sequence[Path]) -> list[Bundle]:
+    if not paths or len({path.resolve() for path in paths}) < len(paths):
+        raise UsageError("expected one bundle or several different ones")
+    return [read_bundle(path) for path in paths]
 
 
 def _method(options: Options, bundles: Sequence[Bundle]) -> Method:

@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from math import isfinite
 from pathlib import Path
-from typing import Any, TextIO
-
-from rich.console import Console
+from typing import Any
 
 from tinsmith_bench.benchmark import BATCHES, QUICK, Options, unwatched
 from tinsmith_bench.compare import METRICS, Move, moves, moves_table
@@ -19,7 +17,8 @@ from tinsmith_bench.measuring import configure_against, configure_host, measure
 from tinsmith_bench.output import check_writable, write_text
 from tinsmith_bench.reading import read_report
 from tinsmith_bench.report import Report
-from tinsmith_bench.terminal import WIDTH, print_report, print_titled, write_paragraphs
+from tinsmith_bench.terminal import open_terminal, print_report, print_table
+from tinsmith_report.terminal import Terminal
 from tinsmith_runtime import UsageError
 
 STDOUT = Path("-")
@@ -145,11 +144,11 @@ def run_bench(arguments: argparse.Namespace) -> int:
     if baseline is None and not gates:
         return 0
     # What a pipe reads as JSON must not be followed by a table.
-    console = _console(sys.stderr if arguments.json == STDOUT else sys.stdout)
+    terminal = open_terminal(sys.stderr if arguments.json == STDOUT else sys.stdout)
     if baseline is not None:
-        console.print()
-        _print_moves(gates, *moves(baseline, report), console)
-    return _judge(gates, baseline, report, console)
+        terminal.lines([""])
+        _print_moves(gates, *moves(baseline, report), terminal)
+    return _judge(gates, baseline, report, terminal)
 
 
 def run_compare(arguments: argparse.Namespace) -> int:
@@ -163,10 +162,10 @@ def run_compare(arguments: argparse.Namespace) -> int:
     found, notes = moves(old, new)
     if arguments.json:
         print(json.dumps({"moves": [_tree(move) for move in found], "notes": notes}, indent=1))
-        return _judge(gates, old, new, _console(sys.stderr))
-    console = _console(sys.stdout)
-    _print_moves(gates, found, notes, console)
-    return _judge(gates, old, new, console)
+        return _judge(gates, old, new, open_terminal(sys.stderr))
+    terminal = open_terminal(sys.stdout)
+    _print_moves(gates, found, notes, terminal)
+    return _judge(gates, old, new, terminal)
 
 
 def _tree(move: Move) -> dict[str, Any]:
@@ -176,15 +175,15 @@ def _tree(move: Move) -> dict[str, Any]:
 
 
 def _print_moves(
-    gates: Sequence[Gate], found: Sequence[Move], notes: Sequence[str], console: Console
+    gates: Sequence[Gate], found: Sequence[Move], notes: Sequence[str], terminal: Terminal
 ) -> None:
-    print_titled(moves_table(found, [gate.metric for gate in gates]), console)
-    write_paragraphs(notes, console)
+    print_table(moves_table(found, [gate.metric for gate in gates]), terminal)
+    terminal.paragraphs(notes)
     if not any(move.is_real for move in found):
-        write_paragraphs(["Nothing moved by more than chance explains."], console)
+        terminal.paragraphs(["Nothing moved by more than chance explains."])
 
 
-def _judge(gates: Sequence[Gate], old: Report | None, new: Report, console: Console) -> int:
+def _judge(gates: Sequence[Gate], old: Report | None, new: Report, terminal: Terminal) -> int:
     """Says which gates failed and which could not be tried; returns the exit status."""
     stopped, untried = judge(gates, old, new)
     lines = [
@@ -194,17 +193,17 @@ def _judge(gates: Sequence[Gate], old: Report | None, new: Report, console: Cons
     ]
     if gates and not lines:
         lines.append(f"No gate of {len(gates)} failed.")
-    write_paragraphs(lines, console)
+    terminal.paragraphs(lines)
     return 1 if stopped or untried else 0
 
 
 def _load_html() -> Callable[[Report], str]:
-    """The HTML report needs matplotlib, which nothing else here does."""
+    """The HTML report needs matplotlib and Jinja2, which nothing else here does."""
     try:
         from tinsmith_bench.html import html
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"--html: the plots need {error.name}: pip install 'tinsmith[html]' "
+            f"--html: it needs {error.name}: pip install 'tinsmith[html]' "
             "(everything else works without)"
         ) from error
     return html
@@ -235,14 +234,7 @@ def _print(report: Report, *, alone: bool) -> None:
     if alone:
         sys.stdout.write(report.to_json())
         return
-    print_report(report, _console(sys.stdout))
-
-
-def _console(file: TextIO) -> Console:
-    console = Console(file=file)
-    # What is piped away has no width of its own.
-    console.width = min(console.width, WIDTH) if console.is_terminal else WIDTH
-    return console
+    print_report(report, open_terminal(sys.stdout))
 
 
 def _show(what: str, done: int, total: int) -> None:

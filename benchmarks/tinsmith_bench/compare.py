@@ -8,7 +8,6 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_bench.accuracy import mcnemar
 from tinsmith_bench.difference import (
     MEMORY_MARGIN,
     SIGNIFICANT,
@@ -18,7 +17,8 @@ from tinsmith_bench.difference import (
 )
 from tinsmith_bench.estimate import Estimate, unpaired_ratio
 from tinsmith_bench.report import Latency, Method, Report, Variant
-from tinsmith_bench.tables import TextTable
+from tinsmith_report.statistics import mcnemar_p
+from tinsmith_report.tables import TextTable
 
 # Shown even where they did not move.
 _ALWAYS = ("latency_us_p50", "accuracy", "mae", "size_bytes")
@@ -204,7 +204,7 @@ def _accuracy(pair: _Pair) -> Moved | None:
         return None
     lost, won = len(set(mine.wrong) - set(its.wrong)), len(set(its.wrong) - set(mine.wrong))
     old, new = its.top1.value, mine.top1.value
-    return old, new, _exact(new, old), mcnemar(lost, won) < SIGNIFICANT
+    return old, new, _exact(new, old), mcnemar_p(lost, won) < SIGNIFICANT
 
 
 def _agreement(pair: _Pair) -> Moved | None:

@@ -34,14 +34,14 @@ _MOST = 2**53
 _ROUNDING = 1e-9
 
 
-def require_consistent(report: Report) -> None:
+def require_consistent(report: Report, is_judged: bool) -> None:
     """Refuses a report whose numbers contradict each other.
 
     Raises:
         ValueError: they do; the first three are named with their paths.
     """
     problems = []
-    for problem in _problems(report):
+    for problem in _problems(report, is_judged):
         problems.append(mismatch(*problem))
         if len(problems) == 3:
             break
@@ -53,9 +53,9 @@ Problems = Iterator[tuple[str, str, object]]
 """The path, what was expected there, and what came."""
 
 
-def _problems(report: Report) -> Problems:
+def _problems(report: Report, is_judged: bool) -> Problems:
     method, dataset = report.method, report.dataset
-    for name in ("bundles", "variants", "verdict"):
+    for name in ("bundles", "variants", *(["verdict"] if is_judged else [])):
         if not getattr(report, name):
             yield name, "at least one", ()
             return

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinsmith_bench.benchmark import Options, bench
+from tinsmith_bench.benchmark import Options, measure_bundles
 from tinsmith_bench.guest import say, words
 from tinsmith_bench.rivals import Rival, rival_candidate
 from tinsmith_bench.samples import Samples
@@ -39,13 +39,9 @@ def run_errand(request: dict[str, Any], channel: int) -> None:
         paths = [Path(name) for name in request["bundles"]]
         rivals = [Rival(**{**rival, "path": Path(rival["path"])}) for rival in request["rivals"]]
         manifest = read_bundle(paths[0]).manifest
-        report = bench(
-            paths,
-            samples=samples,
-            options=parse_record(Options, request["options"]),
-            rivals=[rival_candidate(rival, manifest) for rival in rivals],
-            watch=watch,
-        )
+        options = parse_record(Options, request["options"])
+        candidates = [rival_candidate(rival, manifest) for rival in rivals]
+        report = measure_bundles(paths, samples, options, candidates, watch)
         # As a part of another JSON text it may hold no line breaks.
         say("report", channel, json=report.to_json().replace("\n", " "))
     except TinsmithError as error:

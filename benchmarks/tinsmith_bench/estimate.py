@@ -36,27 +36,10 @@ class Estimate:
         return Estimate(1 / self.value, 1 / self.high, 1 / self.low)
 
 
-def wilson(correct: int, total: int) -> Estimate:
-    """A share with its Wilson score interval at 95 %.
-
-    Unlike the normal interval it stays inside 0..1 and holds near 100 %, where good classifiers
-    are. Source: Wilson 1927, "Probable inference, the law of succession, and statistical
-    inference", JASA 22.
-
-    Args:
-        correct: how many predictions were right.
-        total: how many there were, at least 1.
-
-    Returns:
-        The share as a fraction, 0 to 1.
-    """
-    share = correct / total
-    centre = share + Z95**2 / (2 * total)
-    spread = Z95 * sqrt(share * (1 - share) / total + Z95**2 / (4 * total**2))
-    scale = 1 + Z95**2 / total
-    # At 0 % and 100 % one end equals the value exactly; rounding must not carry it past.
-    low, high = (centre - spread) / scale, (centre + spread) / scale
-    return Estimate(share, min(share, max(0.0, low)), max(share, min(1.0, high)))
+def share_of(part: int, total: int) -> Estimate:
+    """A share, 0 to 1, whose interval has not been computed yet: see `significance`."""
+    share = part / total
+    return Estimate(share, share, share)
 
 
 def extremes(values: Sequence[float]) -> Estimate:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_bench.estimate import wilson
+from tinsmith_bench.estimate import share_of
 from tinsmith_bench.report import Closeness, Fidelity, Flip
+from tinsmith_report.statistics import mean_cosine, sqnr_db
 from tinsmith_runtime.batch import Array, Arrays, parts
 
 # So many pictures say what flips look like; the number of all is given besides.
@@ -28,8 +29,8 @@ def compare_outputs(
 ) -> Fidelity:
     """Compares a variant's outputs with the float model's.
 
-    SQNR is 10 log10 of the float outputs' power over the power of the difference. Several outputs
-    may be of any size, so each is compared by itself, and the one that is furthest off counts.
+    Several outputs may be of any size, so each is compared by itself, and the one that is furthest
+    off counts.
 
     Args:
         outputs: the variant's, `(N, ...)`.
@@ -48,7 +49,7 @@ def compare_outputs(
     flipped = np.flatnonzero(now != was) if classes else np.empty(0, np.intp)
     return Fidelity(
         baseline=baseline,
-        agreement=wilson(len(mine) - len(flipped), len(mine)) if classes else None,
+        agreement=share_of(len(mine) - len(flipped), len(mine)) if classes else None,
         flipped=len(flipped),
         flips=tuple(_flips(flipped, inputs, labels, was, now)),
         mae=worst.mae,
@@ -63,22 +64,12 @@ def _flat(outputs: Array) -> NDArray[np.float64]:
 
 
 def _closeness(name: str, mine: NDArray[np.float64], its: NDArray[np.float64]) -> Closeness:
-    noise, power = float(np.mean((mine - its) ** 2)), float(np.mean(its**2))
     return Closeness(
         name=name,
         mae=float(np.mean(np.abs(mine - its))),
-        sqnr_db=10 * float(np.log10(power / noise)) if noise and power else None,
-        cosine=_cosine(mine, its),
+        sqnr_db=sqnr_db(its, mine),
+        cosine=mean_cosine(its, mine),
     )
-
-
-def _cosine(mine: NDArray[np.float64], its: NDArray[np.float64]) -> float:
-    """Mean over the samples; a sample that is 0 on both sides is the same on both."""
-    lengths = np.linalg.norm(mine, axis=1) * np.linalg.norm(its, axis=1)
-    dots = np.sum(mine * its, axis=1)
-    both_zero = ~mine.any(axis=1) & ~its.any(axis=1)
-    cosines = np.where(lengths > 0, dots / np.where(lengths > 0, lengths, 1), both_zero)
-    return float(np.mean(cosines))
 
 
 def _flips(

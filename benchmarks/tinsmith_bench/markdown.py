@@ -9,7 +9,8 @@ from html import escape
 
 from tinsmith_bench.facts import facts
 from tinsmith_bench.report import Report
-from tinsmith_bench.tables import TextTable, tables
+from tinsmith_bench.tables import tables
+from tinsmith_report.tables import TextTable
 from tinsmith_runtime.errors import printable
 
 # What Markdown takes for more than itself: anywhere, as the end of a link's or a definition's text,

@@ -1,13 +1,6 @@
-"""The plots of the HTML report, as inline SVG; importing this module imports matplotlib.
+"""The plots of the HTML report, as inline SVG; importing this module imports matplotlib."""
 
-They are small, so that their text can be read on a phone, and transparent.
-"""
-
-import io
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -16,53 +9,32 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from tinsmith_bench.report import Report, Variant
+from tinsmith_report.plots import (
+    PAIRS,
+    STYLE,
+    WIDTH_IN,
+    Plot,
+    draw_confusion_matrix,
+    name_rows,
+    new_figure,
+    to_svg,
+)
 from tinsmith_runtime.errors import printable
 
-# Light for the float model, dark for the int8 one of the same engine, which follows it.
-_COLORS = (
-    *("#8db8e8", "#1f5fa8", "#f3b981", "#c4620f", "#9ed29a", "#2f7d32"),
-    *("#c9b3e6", "#6a3fa0", "#e8a5b8", "#a82d55", "#b9b9b9", "#5a5a5a"),
-)
 _PARTS = {
     "interpreter_ms": ("interpreter", "#c3ccd6"),
     "import_ms": ("import", "#8da2b8"),
     "load_ms": ("load", "#1f5fa8"),
     "first_ms": ("first call", "#c4620f"),
 }
-_WIDTH_IN = 4.7
 _MAX_NAME = 40
 # A matrix of more classes cannot be read.
 MAX_CONFUSION = 30
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tinsmith",
-    "text.parse_math": False,  # a dollar in a name is a dollar
-    "font.size": 9,
-    "axes.edgecolor": "#8a94a0",
-    "axes.labelcolor": "#3b4652",
-    "xtick.color": "#3b4652",
-    "ytick.color": "#3b4652",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e3e7ec",
-    "grid.linewidth": 0.7,
-    "axes.axisbelow": True,
-}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A picture: its title, what it shows, and its SVG."""
-
-    title: str
-    caption: str
-    svg: str
 
 
 def plots(report: Report) -> Iterator[Plot]:
     """The plots of a report."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         yield _latencies(report)
         yield _distributions(report)
         yield from _tradeoffs(report)
@@ -78,14 +50,14 @@ def confusions(report: Report) -> Iterator[Plot]:
     for one in report.variants:
         if one.accuracy:
             same.setdefault(one.accuracy.confusion, []).append(one.name)
-    with mpl.rc_context({**_STYLE, "axes.grid": False}):
+    with mpl.rc_context(STYLE):
         for confusion, names in same.items():
             yield _confusion(confusion, names, report.dataset.labels)
 
 
 def _latencies(report: Report) -> Plot:
     """Boxes by hand: the report holds percentiles, not every call."""
-    figure, axes = _figure(0.9 + 0.42 * len(report.variants))
+    figure, axes = new_figure(0.9 + 0.42 * len(report.variants))
     for row, (one, color) in enumerate(_colored(report)):
         latency = one.speed.latency_us
         q = latency.percentiles
@@ -101,7 +73,7 @@ def _latencies(report: Report) -> Plot:
             va="center",
             color="#222",
         )
-    _rows(axes, report)
+    _rows(axes, report.variants)
     axes.margins(x=0.12)
     _log_microseconds(axes)
     axes.set_xlabel("µs for one input, raw input to answer")
@@ -109,12 +81,12 @@ def _latencies(report: Report) -> Plot:
         "How long one input takes",
         "The dot is the median, printed at the end; the bar holds 80 % of the calls, the line "
         "98 %, the tick is the fastest.",
-        _svg(figure),
+        to_svg(figure),
     )
 
 
 def _distributions(report: Report) -> Plot:
-    figure, axes = _figure(3.1)
+    figure, axes = new_figure(3.1)
     for one, color in _colored(report):
         q = one.speed.latency_us.percentiles
         axes.plot(q[:100], range(100), color=color, linewidth=1.8, label=_label(one.name))
@@ -126,7 +98,7 @@ def _distributions(report: Report) -> Plot:
     return Plot(
         "Latency distributions",
         "A steep line is a steady engine; a tail to the right is what a user feels as a stutter.",
-        _svg(figure),
+        to_svg(figure),
     )
 
 
@@ -146,7 +118,7 @@ def _tradeoffs(report: Report) -> Iterator[Plot]:
         ),
         (f"{what.split(' in ')[0].capitalize()} against size", "file in kB", True),
     ):
-        figure, axes = _figure(3.1)
+        figure, axes = new_figure(3.1)
         for one, color in known:
             value, low, high = quality[one.id] or (0, 0, 0)
             x = one.size_bytes / 1e3 if size else one.speed.latency_us.p50
@@ -170,7 +142,7 @@ def _tradeoffs(report: Report) -> Iterator[Plot]:
             title,
             "Bars are 95 % intervals: where they overlap widely, only a paired test can tell two "
             "variants apart.",
-            _svg(figure),
+            to_svg(figure),
         )
 
 
@@ -188,7 +160,7 @@ def _quality(one: Variant) -> tuple[float, float, float] | None:
 
 def _cold_starts(report: Report) -> Plot:
     started = [one for one in report.variants if one.cold_start]
-    figure, axes = _figure(1.3 + 0.42 * len(started))
+    figure, axes = new_figure(1.3 + 0.42 * len(started))
     for row, one in enumerate(started):
         left = 0.0
         for field, (label, color) in _PARTS.items():
@@ -205,7 +177,7 @@ def _cold_starts(report: Report) -> Plot:
             va="center",
             color="#222",
         )
-    _rows(axes, report, started)
+    _rows(axes, started)
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.14)
     axes.set_xlabel("ms from starting the process to the first answer")
@@ -214,61 +186,32 @@ def _cold_starts(report: Report) -> Plot:
         "Cold start",
         "A fresh process each: the Python interpreter, importing the runtime, loading bundle and "
         "engine, the first call. Medians.",
-        _svg(figure),
+        to_svg(figure),
     )
 
 
 def _confusion(
     confusion: Sequence[tuple[int, int, int]], names: Sequence[str], labels: Sequence[str]
 ) -> Plot:
-    size = len(labels)
-    counts = np.zeros((size, size), np.int64)
+    counts = np.zeros((len(labels), len(labels)), np.int64)
     for label, guess, count in confusion:
         counts[label, guess] = count
-    mistakes = np.where(np.eye(size, dtype=bool), 0, counts)
-    figure, axes = _figure(_WIDTH_IN * 0.92)
-    axes.imshow(mistakes, cmap="Oranges", vmin=0, vmax=max(2, mistakes.max()) * 1.6)
-    font = 8 if size <= 12 else 5.5
-    for row, column in zip(*np.nonzero(counts), strict=True):
-        right = row == column
-        axes.text(
-            column,
-            row,
-            str(counts[row, column]),
-            ha="center",
-            va="center",
-            fontsize=font * (0.8 if right else 1),
-            color="#8a94a0" if right else "#111",
-        )
-    labels = list(map(_shortened, labels))
-    axes.set_xticks(range(size), labels, rotation=90 if max(map(len, labels)) > 2 else 0)
-    axes.set_yticks(range(size), labels)
-    axes.tick_params(length=0, labelsize=font + 0.5)
-    axes.set_xlabel("what the model says")
-    axes.set_ylabel("what it is")
+    figure, axes = new_figure(WIDTH_IN * 0.92)
+    mistakes = draw_confusion_matrix(axes, counts, list(map(_shortened, labels)))
     return Plot(
         ", ".join(names),
-        f"{mistakes.sum():,} mistakes in {counts.sum():,} samples; rows are the truth.",
-        _svg(figure),
+        f"{mistakes:,} mistakes in {counts.sum():,} samples; rows are the truth.",
+        to_svg(figure),
     )
-
-
-def _figure(height_in: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
-    return figure, figure.subplots()
 
 
 def _colored(report: Report) -> Iterator[tuple[Variant, str]]:
     for index, one in enumerate(report.variants):
-        yield one, _COLORS[index % len(_COLORS)]
+        yield one, PAIRS[index % len(PAIRS)]
 
 
-def _rows(axes: Axes, report: Report, shown: Sequence[Variant] | None = None) -> None:
-    """Names the rows, the first on top."""
-    variants = report.variants if shown is None else shown
-    axes.set_yticks(range(len(variants)), [_shortened(one.name) for one in variants])
-    axes.set_ylim(len(variants) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
+def _rows(axes: Axes, variants: Sequence[Variant]) -> None:
+    name_rows(axes, [_shortened(one.name) for one in variants])
 
 
 def _label(name: str) -> str:
@@ -296,13 +239,3 @@ def _legend(figure: Figure, axes: Axes) -> None:
     handles, _ = axes.get_legend_handles_labels()
     columns = 4 if len(handles) > 3 and sum(len(str(h.get_label())) for h in handles) < 45 else 2
     figure.legend(loc="outside upper left", ncols=columns, frameon=False, fontsize=8)
-
-
-def _svg(figure: Figure) -> str:
-    text = io.StringIO()
-    with warnings.catch_warnings():
-        # The text is drawn by the browser, which has the letters that matplotlib's font lacks.
-        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    # Inline SVG starts at its tag; size comes from the page.
-    return text.getvalue()[text.getvalue().index("<svg") :]

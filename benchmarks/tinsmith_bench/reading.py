@@ -12,12 +12,13 @@ from tinsmith_runtime.record import parse_record
 _MAX_REPORT_BYTES = 1 << 24  # one of three models on a board takes 62 kB
 
 
-def parse_report(text: str | bytes, source: str = "report") -> Report:
+def parse_report(text: str | bytes, source: str = "report", *, is_judged: bool = True) -> Report:
     """Reads what `Report.to_json` wrote.
 
     Args:
         text: the JSON.
         source: what to call it in an error.
+        is_judged: whether it has a verdict; that of a board has none yet.
 
     Raises:
         InputError: it is not JSON, of another version, a field is missing or of a wrong kind, or
@@ -33,7 +34,7 @@ def parse_report(text: str | bytes, source: str = "report") -> Report:
                 f"schema_version: expected {SCHEMA_VERSION}, got {version!r:.20}: measure again"
             )
         report = parse_record(Report, tree)
-        require_consistent(report)
+        require_consistent(report, is_judged)
         return report
     except ValueError as error:
         raise InputError(f"{source}: {error}") from error

@@ -20,6 +20,7 @@ from tinsmith_bench.reading import parse_report
 from tinsmith_bench.report import Report
 from tinsmith_bench.rivals import Rival
 from tinsmith_bench.samples import Samples
+from tinsmith_bench.significance import judged
 from tinsmith_runtime import BackendError, Bundle, TinsmithError, UsageError, read_bundle
 from tinsmith_runtime import archive as bundle_archive
 from tinsmith_runtime.batch import count, numbered, parts
@@ -54,7 +55,7 @@ def bench_there(
         greet: is told what was found on the other side, before anything is copied.
 
     Returns:
-        The report that the other side made.
+        The report of what the other side measured.
 
     Raises:
         UsageError: the request cannot work as it was made.
@@ -90,7 +91,7 @@ def bench_there(
             patience = Patience(options, variants, count(samples.inputs), size_bytes)
             report = _follow(host, connection, watch, patience)
     _require_what_was_asked_for(host, report, bundles, samples, options)
-    return report
+    return judged(report)
 
 
 def _arrays(samples: Samples) -> bytes:
@@ -181,7 +182,7 @@ def _follow(host: Host, connection: Connection, watch: Watch, patience: Patience
             error = UsageError if misuse else TinsmithError
             raise error(f"{host.destination}: {message.error}")
         elif isinstance(message, Found) and report is None:
-            report = parse_report(message.json, f"{host.destination}: report")
+            report = parse_report(message.json, f"{host.destination}: report", is_judged=False)
         else:
             kind = type(message).__name__.lower()
             raise connection.misunderstood(f"expected no `{kind}` any more")

@@ -1,11 +1,11 @@
 """The tables of a report, as text: the terminal, Markdown and HTML only lay them out."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from tinsmith_bench.difference import is_faster, is_slower, reference_of
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.report import Closeness, Profile, Report, SpeedRatio, Variant
+from tinsmith_report.tables import TextTable
 from tinsmith_runtime.errors import printable
 
 # A class by itself is shown where there are no more; a long list would hide the rest.
@@ -14,23 +14,6 @@ MAX_CLASSES = 20
 MAX_NAME = 48
 # Variants beside each other; of more, the float ones are left out, then the last.
 MAX_COLUMNS = 4
-
-
-@dataclass(frozen=True)
-class TextTable:
-    """A table of text.
-
-    Attributes:
-        title: what it shows.
-        headings: of the columns; a line break where a narrow page should break.
-        rows: the cells.
-        note: how to read it.
-    """
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str
 
 
 def tables(report: Report) -> Iterator[TextTable]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tinsmith_export.metrics import wilson
 from tinsmith_export.results import Exported, Sensitivity
+from tinsmith_report.statistics import wilson
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Manifest, Parity, Rung
 

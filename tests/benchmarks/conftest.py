@@ -12,8 +12,7 @@ import pytest
 from browser import Browser, find_browser
 from sklearn.datasets import load_digits
 
-from tinsmith_bench.accuracy import mcnemar
-from tinsmith_bench.estimate import Estimate, wilson
+from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.latency import summarize
 from tinsmith_bench.machine import Machine, State
 from tinsmith_bench.report import (
@@ -32,7 +31,9 @@ from tinsmith_bench.report import (
     Throughput,
     Variant,
 )
+from tinsmith_bench.significance import wilson_estimate
 from tinsmith_bench.verdict import verdict
+from tinsmith_report.statistics import mcnemar_p
 from tinsmith_runtime import manifest as m
 from tinsmith_runtime import write_bundle
 from tinsmith_runtime.bundle import sha256
@@ -100,7 +101,7 @@ def _accuracy(spec: Spec, best: int) -> Accuracy:
     )
     confusion = [(0, 0, counts[0] - wrong), (1, 1, third), (2, 2, third)]
     confusion += [(0, 1, wrong)] if wrong else []
-    share = wilson(spec.correct, SAMPLES)
+    share = wilson_estimate(spec.correct, SAMPLES)
     return Accuracy(spec.correct, share, share, tuple(range(wrong)), classes, tuple(confusion))
 
 
@@ -111,7 +112,7 @@ def _fidelity(spec: Spec, baseline: str, other: Spec) -> Fidelity:
         Flip(index, 0 if spec.labelled else None, 0, 1, (4, 4, 1), pixels)
         for index in range(min(flipped, 3))
     )
-    agreement = wilson(SAMPLES - flipped, SAMPLES)
+    agreement = wilson_estimate(SAMPLES - flipped, SAMPLES)
     return Fidelity(baseline, agreement, flipped, flips, 0.04, 31.5, 0.9997)
 
 
@@ -164,7 +165,7 @@ def _comparison(one: Spec, other: Spec, variants: tuple[Variant, Variant]) -> Co
         agreement=1 - abs(lost - won) / SAMPLES,
         lost=lost if labelled else None,
         won=won if labelled else None,
-        mcnemar_p=mcnemar(lost, won) if labelled else None,
+        mcnemar_p=mcnemar_p(lost, won) if labelled else None,
         mae_ratio=None,
     )
 

@@ -13,45 +13,11 @@ from tinsmith_bench.estimate import (
     extremes,
     paired_ratio,
     unpaired_ratio,
-    wilson,
 )
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-@pytest.mark.parametrize(
-    ("correct", "total", "low", "high"),
-    [
-        # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I,
-        # method 3, to the four digits that it prints.
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_wilson_matches_the_published_table(correct, total, low, high):
-    interval = wilson(correct, total)
-    assert interval.value == correct / total
-    assert interval.low == pytest.approx(low, abs=5e-5)
-    assert interval.high == pytest.approx(high, abs=5e-5)
-
-
-@given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_value_and_stays_inside_0_and_1(counts):
-    interval = wilson(*counts)
-    assert 0 <= interval.low <= interval.value <= interval.high <= 1
-    assert interval.low < interval.high
-
-
-@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_of_the_wrong_ones_is_the_mirror_image(counts):
-    right, total = counts
-    one, other = wilson(right, total), wilson(total - right, total)
-    # Both take a dozen roundings of double precision, each below 1e-16.
-    assert one.low == pytest.approx(1 - other.high, abs=1e-14)
 
 
 def test_runs_are_summarized_by_median_lowest_and_highest():

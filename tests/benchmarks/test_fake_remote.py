@@ -232,6 +232,8 @@ def test_junk_around_the_messages_and_prints_of_an_engine_are_passed_over(
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         "import os, sys, threading, time\n"
+        # What a board need not have.
+        "sys.modules.update(dict.fromkeys(['scipy', 'rich', 'jinja2', 'matplotlib']))\n"
         "def chat():\n"
         "    while True:\n"
         "        os.write(1, b'@tinsmith {\"ended\": \\xff no line ends here')\n"
@@ -251,6 +253,10 @@ def test_junk_around_the_messages_and_prints_of_an_engine_are_passed_over(
         greet=lambda _: None,
     )
     assert report.dataset.samples == 12
+    assert report.verdict[0].startswith("On this machine ship")
+    share = report.variants[0].accuracy.top1
+    assert share.low < share.value < share.high
+    assert all(0 <= pair.mcnemar_p <= 1 for pair in report.comparisons)
     assert ("speed", 2, 2) in stages
     assert not list(tmp_path.glob("tinsmith-*"))
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from tinsmith_bench.candidate import bundle_names
 from tinsmith_bench.compare import moves, moves_table
@@ -13,7 +12,8 @@ from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.markdown import markdown
 from tinsmith_bench.report import Regression
 from tinsmith_bench.tables import tables
-from tinsmith_bench.terminal import WIDTH, print_report, print_titled
+from tinsmith_bench.terminal import open_terminal, print_report, print_table
+from tinsmith_report.terminal import WIDTH
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def report(make_report, spec):
 
 
 def printed(report):
-    console = Console(file=io.StringIO(), width=WIDTH)
-    print_report(report, console)
-    return console.file.getvalue()
+    page = io.StringIO()
+    print_report(report, open_terminal(page))
+    return page.getvalue()
 
 
 def paced(report):
@@ -73,9 +73,9 @@ def test_the_terminal_report_fits_and_cuts_nothing_off(report, change):
 
 def test_a_table_of_moves_fits_too(report, make_report, spec):
     table = moves_table(moves(report, report)[0], ["start_ms", "peak_rss_bytes"])
-    console = Console(file=io.StringIO(), width=WIDTH)
-    print_titled(table, console)
-    text = console.file.getvalue()
+    page = io.StringIO()
+    print_table(table, open_terminal(page))
+    text = page.getvalue()
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "104,000,000" in text
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from tinsmith_export.errors import ConversionError, GateError
-from tinsmith_export.metrics import cosine, drop_pp, mcnemar_p, parity, sqnr_db, wilson
+from tinsmith_export.metrics import drop_pp, mcnemar_p, parity
 from tinsmith_export.verify.golden import COUNT, choose_golden
 from tinsmith_export.verify.proof import climb, hold_gates
+from tinsmith_report.statistics import cosine, sqnr_db, wilson
 from tinsmith_runtime.manifest import Parity, Rung
 
 STAGES = ("float", "QAT", "TFLite", "ONNX")

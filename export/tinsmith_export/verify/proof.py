@@ -8,10 +8,11 @@ import onnx
 from numpy.typing import NDArray
 
 from tinsmith_export.errors import ConversionError, GateError
-from tinsmith_export.metrics import agreement, cosine, sqnr_db, top1
+from tinsmith_export.metrics import agreement, top1
 from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.quantize.fake_quantization import can_saturate
 from tinsmith_export.targets.tflite import Product
+from tinsmith_report.statistics import cosine, sqnr_db
 from tinsmith_runtime.activation import ACTIVATIONS
 from tinsmith_runtime.backends.ort import optimized_model
 from tinsmith_runtime.batch import Arrays, count, joined, parts
