@@ -144,7 +144,7 @@ def write(path: Path, title: str, table: str, keys: int) -> None:
 
 def source(name: str) -> tuple[Any, Any, tuple[float, float]]:
     """A model, inputs for it, and the range of its pixels."""
-    from tinsmith_train.noise import import_tensorflow
+    from tinsmith_data.quiet import import_tensorflow
 
     import_tensorflow()
     if name == AUTOENCODER:

@@ -137,7 +137,7 @@ def _source(name: str) -> tuple[Any, Any, tuple[float, float]]:
     if "=" not in name:
         return source(name)
     path, low, high = name.partition("=")[2].rsplit(":", 2)
-    from tinsmith_train.noise import import_tensorflow
+    from tinsmith_data.quiet import import_tensorflow
 
     import_tensorflow()
     from tinsmith_export.frontend.load import load_keras

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_train.noise import import_tensorflow
+from tinsmith_data.quiet import import_tensorflow
 
 import_tensorflow()
 

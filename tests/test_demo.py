@@ -12,10 +12,10 @@ from demonstration import demonstrate, require_everything
 from numpy.typing import NDArray
 from shell import tinsmith
 
+from tinsmith_data import Dataset
+from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime import Bundle, load, read_bundle
 from tinsmith_runtime.backends.ort import optimized_model
-from tinsmith_train import Dataset
-from tinsmith_train.noise import import_tensorflow
 
 
 @pytest.fixture(scope="module")

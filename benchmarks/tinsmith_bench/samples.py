@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data import load_dataset
+from tinsmith_data.npz import MAX_BYTES
 from tinsmith_runtime import InputError, Manifest, UsageError
 from tinsmith_runtime.batch import Array, Arrays, joined, parts
 from tinsmith_runtime.checks import require_as_many
@@ -18,8 +20,6 @@ from tinsmith_runtime.files import open_regular, read_regular
 from tinsmith_runtime.image import MAX_FILE_BYTES, read_image
 from tinsmith_runtime.manifest import Input, Preprocessing
 from tinsmith_runtime.npz import read_npz
-from tinsmith_train import load_dataset
-from tinsmith_train.npz import MAX_BYTES
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 

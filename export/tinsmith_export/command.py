@@ -8,6 +8,9 @@ from typing import Any
 
 from rich.console import Console
 
+from tinsmith_data import load_dataset
+from tinsmith_data.named import import_named
+from tinsmith_data.quiet import import_tensorflow, results_alone
 from tinsmith_export.api import export, sensitivity
 from tinsmith_export.inputs.sources import find_calibration
 from tinsmith_export.options import AUTO, Options
@@ -17,9 +20,6 @@ from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_report.terminal import progress_bar
 from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.files import require_writable, write_whole
-from tinsmith_train import load_dataset
-from tinsmith_train.named import import_named
-from tinsmith_train.noise import import_tensorflow, results_alone
 
 
 def configure_export(parser: argparse.ArgumentParser) -> None:

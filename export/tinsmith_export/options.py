@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from tinsmith_data.limits import MAX_SEED, is_real, is_whole, require, require_real, require_whole
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train.limits import MAX_SEED, is_real, is_whole, require, require_real, require_whole
 
 AUTO = "auto"
 """In place of a layer to keep float: as few as the gate takes."""

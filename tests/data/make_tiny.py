@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from tinsmith_data import Dataset
 from tinsmith_export import Options, export
-from tinsmith_train import Dataset
 
 OUT = Path(__file__).with_name("tiny.tin")
 LABELS = ("zero", "one", "two")

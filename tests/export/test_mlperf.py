@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinsmith_data import Dataset, load_dataset
 from tinsmith_export import Options, export
-from tinsmith_train import Dataset, load_dataset
 
 MODELS = Path("..", "models", "mlperf-tiny")
 

@@ -14,6 +14,7 @@ FORBIDDEN = {
     "rich",
     "sklearn",
     "scipy",
+    "tinsmith_data",
     "tinsmith_train",
     "tinsmith_export",
     "tinsmith_bench",

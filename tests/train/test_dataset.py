@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinsmith_data import Dataset, DatasetError, load_dataset
+from tinsmith_data.digits import enlarge
+from tinsmith_data.idx import encode_idx
 from tinsmith_runtime.command import main
-from tinsmith_train import Dataset, DatasetError, load_dataset
-from tinsmith_train.digits import enlarge
-from tinsmith_train.idx import encode_idx
 
 MNIST_FILES = {
     "train-images-idx3-ubyte": (6, 28, 28),
@@ -226,7 +226,7 @@ def test_idx_that_unpacks_to_gigabytes(
 def test_npz_that_unpacks_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "own.npz"
     np.savez_compressed(path, **arrays(x_train=np.zeros((6, 1000, 1000), np.uint8)))
-    monkeypatch.setattr("tinsmith_train.npz.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("tinsmith_data.npz.MAX_BYTES", 1_000_000)
     with pytest.raises(DatasetError, match="expected at most 1000000 bytes of arrays, got 6"):
         load_dataset(str(path))
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from tinsmith_data import load_dataset
+from tinsmith_data.named import current_folder, import_named
 from tinsmith_runtime.command import main
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train import load_dataset
-from tinsmith_train.named import current_folder, import_named
 
 IMAGES = """
 import numpy as np

@@ -16,11 +16,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.graphdef import require_small_constants
 from tinsmith_export.frontend.savedmodel import SavedModel, scope_of
 from tinsmith_runtime.errors import TinsmithError, UsageError
-from tinsmith_train.noise import silence
 
 # Traced with a batch of this size, so that a dimension that mixes images shows.
 BATCH = 2

@@ -11,8 +11,8 @@ import tf_keras
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
+from tinsmith_data.quiet import silence
 from tinsmith_export.errors import ConversionError
-from tinsmith_train.noise import silence
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
 _FILE_IDENTIFIER = b"TFL3"
