@@ -17,7 +17,7 @@ FORMAT_VERSION = 2
 """What is written. Version 1, which knows no `release`, is read too."""
 
 MAX_TENSORS = 16
-ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}
+ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}  # until bench and export do without
 
 # The last field: no byte before it can change, and after it there is one way to go on.
 _SEAL = b',\n "manifest_sha256":'
@@ -51,11 +51,16 @@ def _is_plain(name: str) -> bool:
     return name[:1].isalnum() and rest.isalnum() and name.isascii() and len(name) <= 100
 
 
+def _is_word(text: str) -> bool:
+    return text.isalnum() and text.isascii() and text.islower() and len(text) <= 20
+
+
 Count: TypeAlias = Annotated[int, Rule("1 to 2147483647", lambda count: 0 < count < 1 << 31)]
 Digest: TypeAlias = Annotated[str, Rule("64 hex digits", _is_digest)]
 FileName: TypeAlias = Annotated[str, Rule("a plain file name", _is_plain)]
 Release: TypeAlias = Annotated[int, Rule("0 to 2147483647", lambda number: 0 <= number < 1 << 31)]
 Scale: TypeAlias = Annotated[float, Rule("a positive number", lambda scale: 0 < scale < 1e30)]
+Word: TypeAlias = Annotated[str, Rule("a word of a-z and 0-9", _is_word)]
 ZeroPoint: TypeAlias = Annotated[int, Rule("-128 to 127", lambda point: -128 <= point <= 127)]
 Shape: TypeAlias = Annotated[
     tuple[int | None, ...], Rule("[null, ...], sizes from 1 after it", _batch_first)
@@ -172,11 +177,14 @@ class Parity:
 
 @frozen_dataclass(frozen=True)
 class Variant:
-    """One model file. `accuracy` is top-1 on the test set; `parity` is against the TFLite file."""
+    """One model file. `accuracy` is top-1 on the test set; `parity` is against the TFLite file.
+
+    Its format may be one that no backend here runs: it is left alone then.
+    """
 
     id: str
     file: FileName
-    format: Annotated[str, _one_of(*ENGINE_OF_FORMAT)]
+    format: Word
     precision: Annotated[str, _one_of("int8", "float")]
     size_bytes: Count
     sha256: Digest

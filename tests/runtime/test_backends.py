@@ -205,7 +205,7 @@ def test_engine_that_kills_the_process(child, one_line, tiny, tmp_path, engine, 
     message = one_line(done.stderr)
     assert f"{NEEDS[engine]} kills the process that runs it ({name})" in message
     assert ("instructions that this CPU (" in message) == (name == "SIGILL")
-    assert f"install an older {NEEDS[engine].replace('_', '-')}, or the other engine: " in message
+    assert f"install an older {NEEDS[engine].replace('_', '-')}, or another engine: " in message
     (other,) = NEEDS.keys() - {engine}
     assert f"pip install 'tinsmith-runtime[{other}]'" in message
     assert not (tmp_path / "home").exists()
@@ -292,7 +292,7 @@ def test_tflite_runtime_under_numpy_2(child, one_line, tiny, tflite_runtime):
     ],
 )
 def test_explain(error: Exception, words: str):
-    message = explain("onnxruntime", "onnx", error)
+    message = explain("onnxruntime", "tinsmith-runtime[onnx]", error)
     kind = type(error).__name__
     assert message.startswith(f"onnxruntime is installed but does not import: {kind}: {error}: ")
     assert words in message

@@ -275,7 +275,7 @@ def test_any_field_with_any_value(
         ("variants.1.file", "a/b", "variants[1].file: expected a plain file name"),
         ("variants.1.file", "", "variants[1].file: expected a plain file name"),
         ("variants.1.id", "int8-tflite", "variants: expected ids that differ"),
-        ("variants.1.format", "pickle", "variants[1].format: expected tflite or onnx"),
+        ("variants.1.format", "../onnx", "variants[1].format: expected a word of a-z and 0-9"),
         ("variants.1.precision", "fp16", "variants[1].precision: expected int8 or float"),
         ("variants.1.sha256", "abc", "variants[1].sha256: expected 64 hex digits, got 'abc'"),
         ("variants.1.size_bytes", 0, "variants[1].size_bytes: expected 1 to 2147483647, got 0"),

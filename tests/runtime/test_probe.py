@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tinsmith_runtime import BackendError, BundleError, load, probe, read_bundle, selftest
-from tinsmith_runtime.backends import create_backend
+from tinsmith_runtime.backends import create_backend, find_backend
 from tinsmith_runtime.command import main
 
 onnx = pytest.importorskip("onnx", reason="makes models with the package onnx")
@@ -137,7 +137,7 @@ def test_the_time_of_the_cpu_is_limited_too(with_onnx, bundle, scales):
     files = {**bundle.files, "model.int8.onnx": _loop(scales)}
     other = read_bundle(with_onnx(files["model.int8.onnx"]))
     (variant,) = (v for v in other.manifest.variants if v.file == "model.int8.onnx")
-    request = probe.make_request(other, variant)
+    request = probe.make_request(spec := find_backend("onnx"), other, variant)
     limits = probe.Limits(2, 1 << 31)
     pid = os.fork()
     if pid == 0:
@@ -146,8 +146,9 @@ def test_the_time_of_the_cpu_is_limited_too(with_onnx, bundle, scales):
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert status == -signal.SIGXCPU
+    ended = probe.Ending(b"", status, False)
     with pytest.raises(BackendError, match="took more than 2 s"):
-        probe.read_answer(other.manifest, variant, probe.Ending(b"", status, False), limits)
+        probe.read_answer(spec, other.manifest, variant, ended, limits)
 
 
 def test_all_memory_there_is(with_onnx, scales):
