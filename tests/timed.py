@@ -1,14 +1,14 @@
-"""Candidates and methods to time, as short as a test can have them."""
+"""Targets and methods to time, as short as a test can have them."""
 
 from collections.abc import Callable
 from typing import Any
 
-from tinsmith_bench.candidate import Candidate, Runner
-from tinsmith_bench.report import Method
+from tinsmith_bench.report_data import Method
+from tinsmith_bench.target import Runner, Target
 
 
-def candidate(name: str, open_runner: Callable[[int], Runner]) -> Candidate:
-    return Candidate(name, "b", name, "litert", "int8", "f", 1, open_runner, None)
+def timed_target(name: str, open_runner: Callable[[int], Runner]) -> Target:
+    return Target(name, "b", name, "litert", "int8", "f", 1, open_runner, None)
 
 
 def method(**changes: Any) -> Method:

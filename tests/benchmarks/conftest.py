@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -12,27 +12,28 @@ import pytest
 from browser import Browser, find_browser
 from sklearn.datasets import load_digits
 
-from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.latency import summarize
-from tinsmith_bench.machine import Machine, State
-from tinsmith_bench.report import (
+from tinsmith_bench.gates.verdict import verdict
+from tinsmith_bench.report_data import (
     Accuracy,
     BundleInfo,
     ClassAccuracy,
     ColdStart,
     Comparison,
     Dataset,
+    Estimate,
     Fidelity,
     Flip,
+    Machine,
     Method,
     Report,
     Speed,
     SpeedRatio,
+    State,
     Throughput,
     Variant,
 )
-from tinsmith_bench.significance import wilson_estimate
-from tinsmith_bench.verdict import verdict
+from tinsmith_bench.stats.significance import wilson_estimate
+from tinsmith_bench.timing.latency import summarize
 from tinsmith_report.statistics import mcnemar_p
 from tinsmith_runtime import manifest as m
 from tinsmith_runtime import write_bundle
@@ -218,9 +219,10 @@ def _report(*specs: Spec, **changes: object) -> Report:
         "comparisons": comparisons,
         "warnings": ("The machine ran on battery.",),
         "notes": ("ONNX Runtime is not installed here.",),
-        "verdict": verdict(variants, comparisons),
+        "verdict": (),
     }
-    return Report(**{**fields, **changes})  # type: ignore[arg-type]
+    report = Report(**fields)  # type: ignore[arg-type]
+    return replace(report, verdict=verdict(report), **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinsmith_bench.accuracy import error_ratio, judge, judge_values, sample_errors
-from tinsmith_bench.fidelity import MAX_FLIPS, MAX_SIDE, compare_outputs
+from tinsmith_bench.stats.accuracy import error_ratio, judge, judge_values, sample_errors
+from tinsmith_bench.stats.fidelity import MAX_FLIPS, MAX_SIDE, compare_outputs
 
 SCORES = np.array(
     [[9, 1, 0], [5, 6, 0], [0, 3, 2], [0, 1, 7], [4, 4, 4]],

@@ -12,16 +12,9 @@ import numpy as np
 import pytest
 
 import tinsmith_bench
-from tinsmith_bench import (
-    Options,
-    bench,
-    benchmark,
-    candidate,
-    coldstart,
-    latency,
-    parse_report,
-)
-from tinsmith_bench.coldstart import Costs
+from tinsmith_bench import Options, bench, parse_report, session, target
+from tinsmith_bench.timing import coldstart, latency
+from tinsmith_bench.timing.coldstart import Costs
 from tinsmith_runtime import BackendError, TinsmithError, UsageError
 from tinsmith_runtime.command import main
 
@@ -70,7 +63,7 @@ def engines(monkeypatch):
     """Installs made-up engines; a test may set another list of them."""
 
     def install(*backends):
-        for module in (benchmark, candidate):
+        for module in (session, target):
             monkeypatch.setattr(module, "installed_backends", lambda: backends)
 
     def probe(path, backend, precision, threads, samples, limit_s):
@@ -79,12 +72,12 @@ def engines(monkeypatch):
         assert 120 < limit_s < 200
         return Costs(*[1.0 + (precision == "int8") + 2 * (backend == "onnx")] * 6)
 
-    def run_process(candidates, inputs, method, seed, limit_s):
+    def run_process(targets, inputs, method, seed, limit_s):
         assert 120 < limit_s < 600
-        return latency.measure_rounds(candidates, inputs, method, seed)
+        return latency.measure_rounds(targets, inputs, method, seed)
 
     install("litert", "onnx")
-    monkeypatch.setattr(candidate, "ModelRunner", FakeRunner)
+    monkeypatch.setattr(target, "ModelRunner", FakeRunner)
     monkeypatch.setattr(latency, "run_process", run_process)
     monkeypatch.setattr(coldstart, "run_probe", probe)
     return install
@@ -204,22 +197,22 @@ def test_several_bundles_are_measured_in_one_table(bundle, samples, tmp_path):
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_rival_is_measured_beside_the_bundle(bundle, samples):
-    rival = candidate.Candidate(
-        id="rival",
+def test_a_competitor_is_measured_beside_the_bundle(bundle, samples):
+    competitor = target.Target(
+        id="competitor",
         bundle="tiny",
-        name="a rival",
+        name="a competitor",
         engine="litert",
         precision="int8",
-        file="rival.tflite",
+        file="competitor.tflite",
         size_bytes=7,
         open=lambda threads: FakeRunner(bundle, "litert", "float", threads),
         probe=None,
     )
-    report = bench([bundle], data=samples, options=options(), rivals=[rival])
+    report = bench([bundle], data=samples, options=options(), competitors=[competitor])
     found = report.variants[-1]
-    assert (found.id, found.cold_start, found.accuracy.correct) == ("rival", None, 90)
-    assert report.compare("rival", "float-tflite").agreement == 1
+    assert (found.id, found.cold_start, found.accuracy.correct) == ("competitor", None, 90)
+    assert report.compare("competitor", "float-tflite").agreement == 1
     assert found.fidelity.baseline == "float-tflite"
 
 
@@ -233,7 +226,7 @@ def test_outputs_that_are_no_numbers_end_the_benchmark(bundle, samples, monkeypa
             scores[0] = np.nan
             return scores
 
-    monkeypatch.setattr(candidate, "ModelRunner", Broken)
+    monkeypatch.setattr(target, "ModelRunner", Broken)
     with pytest.raises(TinsmithError, match=r"float on LiteRT: .* NaN or infinity for 3 of 90"):
         bench([bundle], data=samples, options=options())
 
@@ -256,7 +249,7 @@ def test_without_an_engine_for_the_bundle_its_extras_are_named(bundle, samples, 
 
 @pytest.mark.usefixtures("engines")
 def test_a_disturbed_run_is_mentioned(bundle, samples, monkeypatch):
-    monkeypatch.setattr(benchmark, "DISTURBED", 0.5)
+    monkeypatch.setattr(session, "DISTURBED", 0.5)
     report = bench([bundle], data=samples, options=options())
     assert any("Something else disturbed the timings" in text for text in report.warnings)
 
@@ -310,10 +303,9 @@ def test_a_report_that_cannot_be_written_is_found_before_the_work(kind, path, ca
     assert "none.tin" not in said
 
 
-def test_rounds_are_shared_by_the_processes_and_none_is_left_out(bundle):
-    read = tinsmith_bench.benchmark.read_bundle(bundle)
+def test_rounds_are_shared_by_the_processes_and_none_is_left_out():
     for rounds, processes in ((7, 3), (2, 20), (200, 20), (48, 8)):
-        found = benchmark._method(Options(rounds=rounds, processes=processes), [read])
+        found = session.plan_method(Options(rounds=rounds, processes=processes), 3)
         assert found.rounds >= rounds
         assert found.rounds == found.processes * found.rounds_per_process
         assert 2 <= found.processes <= processes
@@ -457,7 +449,7 @@ def test_the_package_shows_the_function_and_its_result():
 
 
 def test_importing_the_benchmarks_loads_nothing_heavy():
-    code = "import sys, tinsmith_bench.command; print(*sys.modules)"
+    code = "import sys, tinsmith_bench.command.bench; print(*sys.modules)"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {
         "tensorflow",

@@ -5,15 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinsmith_bench import estimate
-from tinsmith_bench.estimate import (
-    BETWEEN_RUNS,
-    Estimate,
-    _expanded_z,
-    extremes,
-    paired_ratio,
-    unpaired_ratio,
-)
+from tinsmith_bench.report_data import Estimate, extremes
+from tinsmith_bench.stats import intervals
+from tinsmith_bench.stats.intervals import BETWEEN_RUNS, _expanded_z, paired_ratio, unpaired_ratio
 
 
 def rng(seed=0):
@@ -67,7 +61,7 @@ def coverage(draw, blocks):
 @pytest.mark.parametrize("blocks", [6, 8, 20])
 @pytest.mark.parametrize("paired", [True, False])
 def test_the_interval_covers_the_truth_nineteen_times_in_twenty(blocks, paired, monkeypatch):
-    monkeypatch.setattr(estimate, "BETWEEN_RUNS", 0)
+    monkeypatch.setattr(intervals, "BETWEEN_RUNS", 0)
     if paired:
         covered = coverage(lambda one, other, seed: paired_ratio(one, other, blocks, seed), blocks)
     else:

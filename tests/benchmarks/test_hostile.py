@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 
 from tinsmith_bench import parse_report
-from tinsmith_bench.compare import moves, moves_table
-from tinsmith_bench.html import html
-from tinsmith_bench.markdown import markdown, markdown_table
-from tinsmith_bench.report import Closeness, Failure, Operator, Profile
-from tinsmith_bench.terminal import print_report, print_table
+from tinsmith_bench.gates.compare import moves, moves_table
+from tinsmith_bench.rendering.html import html
+from tinsmith_bench.rendering.markdown import markdown, markdown_table
+from tinsmith_bench.rendering.terminal import print_report, print_table
+from tinsmith_bench.report_data import Closeness, Failure, Operator, Profile
 from tinsmith_report.terminal import WIDTH, Terminal
 from tinsmith_runtime.errors import printable
 

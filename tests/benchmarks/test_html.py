@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.html import html
-from tinsmith_bench.report import Regression
+from tinsmith_bench.rendering.html import html
+from tinsmith_bench.report_data import Estimate, Regression
 
 SECTIONS = ["verdict", "overview", "plots", "confusion", "flips"]
 

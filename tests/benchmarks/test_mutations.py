@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from tinsmith_bench import parse_report
-from tinsmith_bench.compare import moves, moves_table
-from tinsmith_bench.gate import judge, parse_gate
-from tinsmith_bench.markdown import markdown
-from tinsmith_bench.terminal import open_terminal, print_report, print_table
+from tinsmith_bench.gates.compare import moves, moves_table
+from tinsmith_bench.gates.gate import judge, parse_gate
+from tinsmith_bench.rendering.markdown import markdown
+from tinsmith_bench.rendering.terminal import open_terminal, print_report, print_table
 from tinsmith_runtime import InputError
 
 REPORT = Path(__file__).parents[2] / "docs" / "mnist.json"

@@ -6,9 +6,9 @@ import jsonschema
 import pytest
 
 from tinsmith_bench import parse_report, read_report
-from tinsmith_bench.output import check_writable, write_text
-from tinsmith_bench.report import SCHEMA_VERSION
-from tinsmith_bench.schema import report_schema
+from tinsmith_bench.command.output import check_writable, write_text
+from tinsmith_bench.report_data import SCHEMA_VERSION
+from tinsmith_bench.report_data.schema import report_schema
 from tinsmith_runtime import InputError, TinsmithError, UsageError
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "report.schema.json"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinsmith_bench.significance import wilson_estimate
+from tinsmith_bench.stats.significance import wilson_estimate
 from tinsmith_report.statistics import mcnemar_p
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith_bench.candidate import bundle_names
-from tinsmith_bench.compare import moves, moves_table
-from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.markdown import markdown
-from tinsmith_bench.report import Regression
-from tinsmith_bench.tables import tables
-from tinsmith_bench.terminal import open_terminal, print_report, print_table
+from tinsmith_bench.gates.compare import moves, moves_table
+from tinsmith_bench.rendering.markdown import markdown
+from tinsmith_bench.rendering.tables import tables
+from tinsmith_bench.rendering.terminal import open_terminal, print_report, print_table
+from tinsmith_bench.report_data import Estimate, Regression
+from tinsmith_bench.target import bundle_names
 from tinsmith_report.terminal import WIDTH
 
 

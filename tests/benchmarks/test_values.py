@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tinsmith_bench import Options, bench
-from tinsmith_bench.html import html
-from tinsmith_bench.markdown import markdown
+from tinsmith_bench.rendering.html import html
+from tinsmith_bench.rendering.markdown import markdown
 from tinsmith_runtime import Manifest, UsageError, read_bundle, write_bundle
 from tinsmith_runtime.bundle import sha256
 from tinsmith_runtime.record import parse_record
