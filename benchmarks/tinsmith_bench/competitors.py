@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_bench.report_data import Failure
-from tinsmith_bench.target import ENGINE_NAMES, ModelRunner, Runner, Target
+from tinsmith_bench.target import ModelRunner, Runner, Target
 from tinsmith_bench.timing.child import parse_answer, run_python, send_answer
 from tinsmith_bench.timing.latency import Watch
 from tinsmith_bench.timing.limits import making_limit_s
@@ -33,9 +33,9 @@ from tinsmith_runtime import (
     read_bundle,
     write_bundle,
 )
+from tinsmith_runtime.backends import BackendSpec, backends_of
 from tinsmith_runtime.bundle import sha256
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
 from tinsmith_runtime.record import Rule
 
 MAKERS, RUNNERS = "tinsmith.competitors", "tinsmith.runners"
@@ -67,7 +67,7 @@ class Competitor:
     @property
     def is_bundle(self) -> bool:
         """Whether the runtime has an engine for it."""
-        return self.form in ENGINE_OF_FORMAT
+        return bool(backends_of(self.form))
 
 
 @dataclass(frozen=True)
@@ -167,16 +167,20 @@ def _make(name: str, bundle: Bundle, material: Material, folder: Path) -> Compet
     if answer.reason:
         raise TinsmithError(answer.reason)
     form, codes = answer.form, answer.codes
-    engine = ENGINE_OF_FORMAT.get(form)
-    if engine is None:
+    able = backends_of(form)
+    if not able:
         file = folder / f"{name}.{form}"
         file.write_bytes(data)
-    elif engine not in installed_backends():
-        raise TinsmithError(f"its engine is missing: pip install 'tinsmith-runtime[{engine}]'")
+    elif _installed(able) is None:
+        raise TinsmithError(f"its engine is missing: pip install '{able[0].extra}'")
     else:
         file = folder / f"{name}.tin"
         _write(file, name, bundle, answer, data)
     return Competitor(name, form, answer.precision, len(data), file, codes is not None)
+
+
+def _installed(able: Sequence[BackendSpec]) -> BackendSpec | None:
+    return next((spec for spec in able if spec.name in installed_backends()), None)
 
 
 def _size_of(model: Path | None) -> int:
@@ -222,22 +226,15 @@ def competitor_target(competitor: Competitor, manifest: Manifest) -> Target:
         competitor: what was made.
         manifest: of the bundle that it is measured against.
     """
-    engine = ENGINE_OF_FORMAT.get(competitor.form, competitor.form)
     opener: Any
-    if competitor.is_bundle:
-        precision = "int8" if competitor.integer else "float"
-        label = f"{competitor.name} on {ENGINE_NAMES[engine]}"
-        opener, probe = (
-            partial(ModelRunner, competitor.path, engine, precision),
-            (
-                competitor.path,
-                engine,
-                precision,
-            ),
-        )
+    if able := backends_of(competitor.form):
+        spec = _installed(able) or able[0]
+        engine, precision = spec.name, "int8" if competitor.integer else "float"
+        label, probe = f"{competitor.name} on {spec.title}", (competitor.path, engine, precision)
+        opener = partial(ModelRunner, competitor.path, engine, precision)
     else:
         low, high = manifest.input.value_range or (0.0, 255.0)
-        label, probe = competitor.name, None
+        engine, label, probe = competitor.form, competitor.name, None
         opener = partial(_open, competitor.form, competitor.path, low, (high - low) / 255)
     return Target(
         id=competitor.name,

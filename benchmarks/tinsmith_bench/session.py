@@ -23,14 +23,15 @@ from tinsmith_bench.report_data import (
 )
 from tinsmith_bench.samples import Samples
 from tinsmith_bench.stats.results import Measured, compare, describe
-from tinsmith_bench.target import ENGINE_NAMES, Target, bundle_names, bundle_targets
+from tinsmith_bench.target import Target, bundle_names, bundle_targets
 from tinsmith_bench.timing.coldstart import measure_starts
 from tinsmith_bench.timing.latency import POOL, Watch, clock, measure
 from tinsmith_bench.timing.limits import timing_limit_s
 from tinsmith_bench.timing.operators import profile
 from tinsmith_runtime import Bundle, TinsmithError, UsageError, installed_backends, read_bundle
+from tinsmith_runtime.backends import known_backends
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
+from tinsmith_runtime.manifest import dump_manifest
 
 CLASSIFY_BATCH = 32
 # On a quiet machine the p50 was at most 1.06 times the fastest call, next to others up to 1.7.
@@ -210,19 +211,19 @@ def _disturbances(variants: Sequence[Variant]) -> Iterator[str]:
 
 def _notes(bundles: Sequence[Bundle], samples: Samples) -> Iterator[str]:
     """What a reader of the numbers must know besides."""
-    held = {
-        (ENGINE_OF_FORMAT[variant.format], variant.precision)
-        for bundle in bundles
-        for variant in bundle.manifest.variants
-    }
-    for engine, name in ENGINE_NAMES.items():
-        if engine not in installed_backends() and engine in {key[0] for key in held}:
+    held = {(v.format, v.precision) for bundle in bundles for v in bundle.manifest.variants}
+    for spec in known_backends():
+        precisions = {precision for form, precision in held if form in spec.formats}
+        if precisions and spec.name not in installed_backends():
             yield (
-                f"{name} is not installed here, so its variants were not measured: "
-                f"pip install 'tinsmith-runtime[{engine}]'."
+                f"{spec.title} is not installed here, so its variants were not measured: "
+                f"pip install '{spec.extra}'."
             )
-        elif (engine, "int8") in held and (engine, "float") not in held:
-            yield f"The bundle holds no float model for {name}, so int8 is compared with nothing."
+        elif "int8" in precisions and "float" not in precisions:
+            yield (
+                f"The bundle holds no float model for {spec.title}, so int8 is compared with "
+                "nothing."
+            )
     training = bundles[0].manifest.training
     if samples.name == training.dataset and samples.sha256 != training.dataset_sha256:
         yield f"This is not the {samples.name} that the bundle was made with: its hash differs."

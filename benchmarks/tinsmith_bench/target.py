@@ -19,11 +19,9 @@ from tinsmith_runtime import (
     installed_backends,
     load,
 )
-from tinsmith_runtime.backends import Operator
+from tinsmith_runtime.backends import BackendSpec, Operator, backends_of, known_backends
 from tinsmith_runtime.batch import Arrays, rows
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
 
-ENGINE_NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime"}
 PRECISIONS = ("float", "int8")
 # A longer name leaves no room for numbers in a table of 100 columns.
 _MAX_NAME = 14
@@ -111,31 +109,32 @@ def bundle_targets(name: str, path: Path, bundle: Bundle, prefix: str) -> Iterat
     Raises:
         BackendError: no engine is installed for which it holds a model.
     """
-    installed = installed_backends()
-    held = {(ENGINE_OF_FORMAT[v.format], v.precision): v for v in bundle.manifest.variants}
-    if not any(engine in installed for engine, _ in held):
-        needed = sorted({engine for engine, _ in held})
-        extras = " or ".join(f"'tinsmith-runtime[{engine}]'" for engine in needed)
+    installed, variants = installed_backends(), bundle.manifest.variants
+    able = [spec for spec in known_backends() if any(v.format in spec.formats for v in variants)]
+    if not any(spec.name in installed for spec in able):
+        extras = " or ".join(f"'{spec.extra}'" for spec in able)
         raise BackendError(f"no engine for this bundle is installed: pip install {extras}")
-    for engine in ENGINE_NAMES:
-        for precision in PRECISIONS:
-            if engine in installed and (engine, precision) in held:
-                variant = held[engine, precision]
-                yield _target(name, path, bundle, variant, prefix)
+    for spec in able:
+        for precision in PRECISIONS if spec.name in installed else ():
+            for variant in variants:
+                if variant.format in spec.formats and variant.precision == precision:
+                    yield _target(name, path, variant, spec, prefix)
 
 
-def _target(name: str, path: Path, bundle: Bundle, variant: Variant, prefix: str) -> Target:
-    engine, precision = ENGINE_OF_FORMAT[variant.format], variant.precision
+def _target(name: str, path: Path, variant: Variant, spec: BackendSpec, prefix: str) -> Target:
+    # A second backend for the same file has its name in the id.
+    is_first = backends_of(variant.format)[0] == spec
+    variant_id = variant.id if is_first else f"{variant.id}-{spec.name}"
     return Target(
-        id=f"{prefix}/{variant.id}" if prefix else variant.id,
+        id=f"{prefix}/{variant_id}" if prefix else variant_id,
         bundle=name,
-        name=f"{prefix}: {precision} on {ENGINE_NAMES[engine]}".removeprefix(": "),
-        engine=engine,
-        precision=precision,
+        name=f"{prefix}: {variant.precision} on {spec.title}".removeprefix(": "),
+        engine=spec.name,
+        precision=variant.precision,
         file=variant.file,
         size_bytes=variant.size_bytes,
-        open=partial(ModelRunner, path, engine, precision),
-        probe=(path, engine, precision),
+        open=partial(ModelRunner, path, spec.name, variant.precision),
+        probe=(path, spec.name, variant.precision),
     )
 
 

@@ -16,9 +16,10 @@ from tinsmith_bench import Options, bench, parse_report, session, target
 from tinsmith_bench.timing import coldstart, latency
 from tinsmith_bench.timing.coldstart import Costs
 from tinsmith_runtime import BackendError, TinsmithError, UsageError
+from tinsmith_runtime.backends import BackendSpec, known_backends
 from tinsmith_runtime.command import main
 
-NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0"}
+NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0", "third": "Third 1.0"}
 DELAYS_S = {"float": 1e-4, "int8": 2e-4}
 
 
@@ -101,7 +102,7 @@ def test_every_variant_is_measured_on_its_engine(bundle, samples):
     ]
     assert (report.dataset.name, report.dataset.samples) == ("test.npz", 90)
     assert report.dataset.targets == "labels"
-    assert report.machine.engines == NAMES
+    assert report.machine.engines == {name: NAMES[name] for name in ("litert", "onnx")}
     assert [info.file for info in report.bundles] == ["tiny.tin"]
     exact, coarse = report.variants[:2]
     assert (exact.accuracy.correct, exact.fidelity) == (90, None)
@@ -125,6 +126,20 @@ def test_every_variant_is_measured_on_its_engine(bundle, samples):
     assert {what for what, _, _ in stages} == {"accuracy", "speed", "cold start"}
     last = {what: (done, total) for what, done, total in stages}
     assert all(done == total for done, total in last.values())
+
+
+def test_a_third_backend_is_measured_by_its_spec_alone(bundle, samples, engines, monkeypatch):
+    third = BackendSpec("third", "Third", ("onnx",), ("third",), "third", "third:Third")
+    monkeypatch.setattr(target, "known_backends", lambda: (*known_backends(), third))
+    engines("onnx", "third")
+    report = bench([bundle], data=samples, options=options())
+    assert [(one.id, one.name) for one in report.variants] == [
+        ("float-onnx", "float on ONNX Runtime"),
+        ("int8-onnx", "int8 on ONNX Runtime"),
+        ("float-onnx-third", "float on Third"),
+        ("int8-onnx-third", "int8 on Third"),
+    ]
+    assert report.variants[3].fidelity.baseline == "float-onnx-third"
 
 
 @pytest.mark.usefixtures("engines")

@@ -1,7 +1,7 @@
 """What runs on the board while it is measured from the desk: it comes, works, leaves no trace.
 
 `remote.py` sends the text of this file through ssh to the Python that is there, so it imports the
-standard library alone.
+standard library alone. Its arguments are the distributions that the desk wants to know of.
 
 Standard input is the desk's hand on it: a line of JSON is an order, an empty line says that the
 desk is still there. When it ends, or is silent for too long, whatever was started is killed and the
@@ -31,7 +31,6 @@ from typing import IO, Any
 MARK = "@tinsmith "
 # The desk writes every 10 s; from a network cable that is pulled comes nothing, not even an end.
 SILENCE_S = 60
-PACKAGES = ("numpy", "ai-edge-litert", "tflite-runtime", "onnxruntime")
 # Of an error or a last line, in a message.
 LONGEST_WORDS = 2000
 # Of what a program prints: enough to know what ended it.
@@ -81,10 +80,10 @@ class Tail:
         os.close(self._descriptor)
 
 
-def facts(folder: Path) -> dict[str, Any]:
-    """What the desk must know before it copies anything."""
+def facts(folder: Path, distributions: list[str]) -> dict[str, Any]:
+    """What the desk must know before it copies anything; also which of these are installed."""
     versions = {}
-    for name in PACKAGES:
+    for name in distributions:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return {
@@ -172,7 +171,7 @@ def serve() -> None:
         say("agent_failed", error=words(f"no folder can be made there: {error}"))
         return
     try:
-        say("arrived", **facts(folder))
+        say("arrived", **facts(folder, sys.argv[1:]))
         threading.Thread(target=listen, args=(events,), daemon=True).start()
         while (event := events.get(timeout=SILENCE_S)) is not None:
             if isinstance(event, dict):

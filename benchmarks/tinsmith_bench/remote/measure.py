@@ -13,7 +13,14 @@ import numpy as np
 from tinsmith_bench.competitors import Competitor
 from tinsmith_bench.gates.verdict import judged
 from tinsmith_bench.options import Options
-from tinsmith_bench.remote.messages import Board, Ended, Failed, Found, Progress
+from tinsmith_bench.remote.messages import (
+    Board,
+    Ended,
+    Failed,
+    Found,
+    Progress,
+    engine_distributions,
+)
 from tinsmith_bench.remote.payload import CODE, REQUEST, pack
 from tinsmith_bench.remote.ssh import Connection, Host
 from tinsmith_bench.report_data import Report
@@ -23,12 +30,11 @@ from tinsmith_bench.timing.latency import Watch
 from tinsmith_bench.timing.limits import LONGEST_S, SLACK, start_limit_s, timing_limit_s
 from tinsmith_runtime import BackendError, Bundle, TinsmithError, UsageError, read_bundle
 from tinsmith_runtime import archive as bundle_archive
+from tinsmith_runtime.backends import known_backends
 from tinsmith_runtime.batch import count, numbered, parts
 from tinsmith_runtime.bundle import sha256
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
+from tinsmith_runtime.manifest import dump_manifest
 
-# The distributions that an engine may come from; the first is the one to install.
-_ENGINES = {"litert": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
 # What Python writes beside our code when it compiles it, and what engines write.
 _SPARE_BYTES = 4_000_000
 
@@ -231,10 +237,9 @@ def _require_what_was_asked_for(
 def _check(host: Host, board: Board, bundles: Sequence[Bundle]) -> None:
     """Refuses a machine on which the work cannot be done, and says what to install there."""
     missing = [] if "numpy" in board.packages else ["numpy"]
-    engines = {
-        ENGINE_OF_FORMAT[one.format] for bundle in bundles for one in bundle.manifest.variants
-    }
-    choices = [_ENGINES[engine] for engine in sorted(engines)]
+    formats = {one.format for bundle in bundles for one in bundle.manifest.variants}
+    able = [spec for spec in known_backends() if formats.intersection(spec.formats)]
+    choices = [engine_distributions(spec) for spec in able]
     if not any(set(names) & board.packages.keys() for names in choices):
         missing.append(" or ".join(names[0] for names in choices))
     if missing:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from tinsmith_bench.remote.agent import LONGEST_WORDS, PACKAGES
+from tinsmith_bench.remote.agent import LONGEST_WORDS
 from tinsmith_bench.strict import read_strict
+from tinsmith_runtime.backends import BackendSpec, known_backends
 from tinsmith_runtime.record import Rule, mismatch, parse_record
 
 STAGES = ("accuracy", "speed", "cold start", "profile")
@@ -19,6 +20,17 @@ _FOLDER = Rule(
 )
 
 Words = Annotated[str, _WORDS]
+
+
+def engine_distributions(spec: BackendSpec) -> tuple[str, ...]:
+    """The distributions that a backend's engine may come from; the first is the one to install."""
+    return tuple(package.replace("_", "-") for package in spec.packages)
+
+
+def distributions() -> tuple[str, ...]:
+    """What a board is asked about: numpy and every engine."""
+    found = (name for spec in known_backends() for name in engine_distributions(spec))
+    return tuple(dict.fromkeys(("numpy", *found)))
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,9 @@ class Board:
     architecture: Words
     packages: Annotated[
         dict[str, Words],
-        Rule(f"versions of {', '.join(PACKAGES)}", lambda found: found.keys() <= set(PACKAGES)),
+        Rule(
+            "versions of numpy and of engines", lambda found: found.keys() <= set(distributions())
+        ),
     ]
 
 

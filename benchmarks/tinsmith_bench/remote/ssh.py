@@ -16,7 +16,13 @@ from types import TracebackType
 from typing import Self
 
 from tinsmith_bench.remote import agent
-from tinsmith_bench.remote.messages import AgentFailed, Board, Message, parse_message
+from tinsmith_bench.remote.messages import (
+    AgentFailed,
+    Board,
+    Message,
+    distributions,
+    parse_message,
+)
 from tinsmith_runtime import TinsmithError, UsageError
 
 OLDEST_PYTHON = (3, 11)
@@ -104,7 +110,7 @@ class Connection:
         )
         # Commands start in the user's home; a quoted tilde would not be expanded.
         python = host.python.replace("~/", "./", 1) if host.python[:2] == "~/" else host.python
-        command = f"{shlex.quote(python)} -c {shlex.quote(boot)}"
+        command = shlex.join([python, "-c", boot, *distributions()])
         self._ssh = subprocess.Popen(
             ["ssh", *self._options, "-T", host.destination, command],
             stdin=subprocess.PIPE,

@@ -46,7 +46,7 @@ def run_probe(
 
     Args:
         bundle: the bundle's path.
-        backend: `litert` or `onnx`.
+        backend: its name.
         precision: `int8` or `float`.
         threads: that the engine may use.
         samples: for each input a `.npy` file of what it predicts from.

@@ -21,7 +21,7 @@ def probe(
 
     Args:
         bundle: its path.
-        backend: `litert` or `onnx`.
+        backend: its name.
         precision: `int8` or `float`.
         threads: that the engine may use.
         samples: for each input a `.npy` file of a real one.
