@@ -84,7 +84,7 @@ def test_engines_give_the_same_integers(codes: dict[str, NDArray[Any]], bundle: 
     assert difference.max() <= 1
     assert (difference == 0).mean() >= 0.999
     assert (codes["litert"].argmax(1) == codes["onnx"].argmax(1)).all()
-    parity = bundle.manifest.quality.parity
+    parity = bundle.manifest.quality.parity[0].evaluation
     assert (parity.compared, parity.equal) == (difference.size, (difference == 0).sum())
 
 
@@ -129,7 +129,7 @@ def test_the_other_models_go_the_whole_way(
             folder=tmp_path,
         )
     )
-    assert exported["quality"]["parity"]["max_difference_lsb"] <= 1
+    assert exported["quality"]["parity"][0]["evaluation"]["max_difference_lsb"] <= 1
     words = ("bench", "model.tin", "--quick", "--rounds", "10", "--json", "report.json")
     assert "dataset: digits" in tinsmith(*words, folder=tmp_path)
     variants = json.loads((tmp_path / "report.json").read_text())["variants"]

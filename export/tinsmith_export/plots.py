@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
 from tinsmith_export.results import Exported, Sensitivity
 from tinsmith_export.summary import shortened
 from tinsmith_report.plots import (
@@ -22,10 +23,15 @@ from tinsmith_report.plots import (
 )
 from tinsmith_report.statistics import wilson
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Rung
+from tinsmith_runtime.manifest import Stage
 
-_COLORS = {8: DARK, 7: LIGHT, 32: WARM, None: NEUTRAL}
-_BITS = {8: "8-bit weights", 7: "7-bit weights", 32: "float weights", None: "no weights"}
+_COLORS = {WEIGHT_BITS: DARK, NARROW_BITS: LIGHT, FLOAT_BITS: WARM, None: NEUTRAL}
+_BITS: dict[int | None, str] = {
+    WEIGHT_BITS: f"{WEIGHT_BITS}-bit weights",
+    NARROW_BITS: f"{NARROW_BITS}-bit weights",
+    FLOAT_BITS: "float weights",
+    None: "no weights",
+}
 _ROW_IN = 0.17
 
 
@@ -34,7 +40,7 @@ def plots(exported: Exported) -> Iterator[Plot]:
     rows = exported.sensitivities
     weighted = [row for row in rows if row.weight_range]
     with mpl.rc_context(STYLE):
-        yield _ladder(exported.manifest.quality.ladder)
+        yield _stages(exported.manifest.quality.stages)
         yield _bars(
             rows,
             [row.sqnr_db for row in rows],
@@ -65,21 +71,22 @@ def plots(exported: Exported) -> Iterator[Plot]:
         )
 
 
-def _ladder(ladder: Sequence[Rung]) -> Plot:
-    figure, axes = new_figure(0.9 + 0.3 * len(ladder))
-    for row, rung in enumerate(ladder):
-        if rung.accuracy is None:
+def _stages(stages: Sequence[Stage]) -> Plot:
+    figure, axes = new_figure(0.9 + 0.3 * len(stages))
+    for row, stage in enumerate(stages):
+        if stage.accuracy is None:
             continue
-        low, high = wilson(round(rung.accuracy * rung.count), rung.count)
+        low, high = wilson(round(stage.accuracy * stage.count), stage.count)
         axes.plot([100 * low, 100 * high], [row, row], color=LIGHT, linewidth=6)
-        axes.plot(100 * rung.accuracy, row, "o", color=DARK)
+        axes.plot(100 * stage.accuracy, row, "o", color=DARK)
     title, label = "Accuracy", "% of the answers are right; the bar is the 95 % interval"
-    caption = f"{ladder[0].count:,} inputs that nothing was tuned on."
-    if ladder[0].accuracy is None:
+    caption = f"{stages[0].count:,} inputs that nothing was tuned on."
+    if stages[0].accuracy is None:
         values = [
-            100 * rung.agreement if rung.agreement is not None else rung.sqnr_db for rung in ladder
+            100 * stage.agreement if stage.agreement is not None else stage.sqnr_db
+            for stage in stages
         ]
-        agreed = ladder[0].agreement is not None
+        agreed = stages[0].agreement is not None
         title = "Agreement with float" if agreed else "SQNR against float"
         label = "% of the answers are the float model's" if agreed else "dB"
         for row, value in enumerate(values):
@@ -87,7 +94,7 @@ def _ladder(ladder: Sequence[Rung]) -> Plot:
                 axes.plot(value, row, "o", color=DARK)
     axes.set_xlabel(label)
     axes.margins(x=0.1)
-    name_rows(axes, [rung.stage for rung in ladder])
+    name_rows(axes, [stage.name for stage in stages])
     axes.grid(axis="y", visible=False)
     return Plot(title, caption, to_svg(figure))
 

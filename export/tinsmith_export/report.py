@@ -4,11 +4,20 @@ from collections.abc import Iterator
 
 from tinsmith_export.plots import plots
 from tinsmith_export.results import Exported
-from tinsmith_export.summary import decibels_text, ladder_cells, mcnemar
+from tinsmith_export.summary import (
+    bits_text,
+    counted,
+    decibels_text,
+    kept_float,
+    mcnemar,
+    parity_by_target,
+    stage_cells,
+    target_titles,
+)
 from tinsmith_report.html import render
 from tinsmith_report.tables import TextTable
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Parity, Rung
+from tinsmith_runtime.manifest import Parity, Stage
 
 
 def html(exported: Exported) -> str:
@@ -18,11 +27,12 @@ def html(exported: Exported) -> str:
         exported: made with `layer_errors` or `sensitivity`, whose numbers the plots show.
     """
     manifest = exported.manifest
-    training, ladder = manifest.training, manifest.quality.ladder
+    training, quality = manifest.training, manifest.quality
     recipe = training.recipe.upper()
     if training.qat_steps:
         recipe += f", {training.qat_steps:,} steps of fine-tuning"
-    kept = _kept_float(exported)
+    reference = next(stage for stage in quality.stages if stage.target == quality.reference)
+    kept = kept_float(manifest)
     return render(
         "tinsmith_export",
         "export.html",
@@ -31,13 +41,13 @@ def html(exported: Exported) -> str:
         version=manifest.made_with["tinsmith"],
         title=training.model,
         subtitle=f"{recipe} · {training.dataset} · seed {training.seed}",
-        headline=_cost(ladder[0], ladder[-2]),
+        headline=_cost(quality.stages[0], reference),
         warnings=[f"Kept float, weights not rounded: {', '.join(kept)}"] if kept else [],
         cards=list(_cards(exported)),
-        ladder=_text_table("What each step cost", *ladder_cells(ladder)),
+        stages=_text_table("What each stage cost", *stage_cells(quality.stages)),
         plots=list(plots(exported)),
         tables=[
-            ("parity", _text_table("TFLite against ONNX", *_parity_cells(exported))),
+            ("parity", _text_table("Parity", *_parity_cells(exported))),
             ("layers", _text_table("Layers", *_layer_cells(exported))),
             ("files", _text_table("Files", *_file_cells(exported))),
         ],
@@ -45,14 +55,12 @@ def html(exported: Exported) -> str:
     )
 
 
-def _kept_float(exported: Exported) -> list[str]:
-    return [layer.name for layer in exported.manifest.layers if layer.weight_bits == 32]
-
-
 def _cards(exported: Exported) -> Iterator[str]:
     quality = exported.manifest.quality
-    yield f"Engines: {_parity_text(quality.parity)}."
-    yield f"Random inputs: {_parity_text(quality.parity_random)}."
+    titles = target_titles(quality)
+    for pair, parities in parity_by_target(quality):
+        yield f"Engines: {_parity_text(pair, parities['evaluation'])}."
+        yield f"Random inputs: {_parity_text(pair, parities['random'])}."
     if quality.mcnemar_p is not None:
         yield f"Float against int8: {mcnemar(quality.mcnemar_p)}."
     if len(exported.checkpoints) > 1:
@@ -61,17 +69,20 @@ def _cards(exported: Exported) -> Iterator[str]:
             f"Fine-tuning: step {best.step:,} of {exported.checkpoints[-1].step:,} agreed best "
             "with float on inputs held back."
         )
-    kept = _kept_float(exported)
-    kernels = ", ".join(f"{count} {name}" for name, count in exported.kernels.items())
+    kept = kept_float(exported.manifest)
     where = f"every layer but {len(kept)}" if kept else "every layer"
-    yield f"Kernels: integers in {where}; in ONNX Runtime {kernels or 'none'}."
+    kernels = "; ".join(
+        f"{titles.get(target, target)} {counted(found)}"
+        for target, found in exported.kernels.items()
+    )
+    yield f"Kernels: integers in {where}; {kernels}."
 
 
 def _text_table(title: str, headings: list[str], rows: list[list[str]]) -> TextTable:
     return TextTable(title, tuple(headings), tuple(map(tuple, rows)))
 
 
-def _cost(first: Rung, last: Rung) -> str:
+def _cost(first: Stage, last: Stage) -> str:
     if first.accuracy is not None and last.accuracy is not None:
         change_pp = 100 * (last.accuracy - first.accuracy)
         verb = "gains" if change_pp > 0 else "loses"
@@ -84,9 +95,9 @@ def _cost(first: Rung, last: Rung) -> str:
     return f"int8 outputs have an SQNR of {decibels_text(last.sqnr_db)} dB against float."
 
 
-def _parity_text(parity: Parity) -> str:
+def _parity_text(pair: str, parity: Parity) -> str:
     equal = "all" if parity.equal == parity.compared else f"{parity.equal:,}"
-    text = f"{equal} of {parity.compared:,} outputs of TFLite and ONNX are equal to the bit"
+    text = f"{equal} of {parity.compared:,} outputs of {pair} are equal to the bit"
     if parity.equal < parity.compared:
         text += f", the others at most {parity.max_difference_lsb} LSB apart"
     if parity.enters_at:
@@ -95,34 +106,35 @@ def _parity_text(parity: Parity) -> str:
 
 
 def _parity_cells(exported: Exported) -> tuple[list[str], list[list[str]]]:
-    quality = exported.manifest.quality
     rows = []
-    for name, parity in (("proof", quality.parity), ("random", quality.parity_random)):
-        agreed = parity.top1_agreement
-        rows.append(
-            [
-                name,
-                f"{parity.compared:,}",
-                f"{parity.equal:,}",
-                f"{parity.max_difference_lsb}",
-                "-" if agreed is None else f"{agreed:.2%}",
-                parity.enters_at or "-",
-            ]
-        )
-    return ["inputs", "outputs", "equal", "largest LSB", "top-1 the same", "enters at"], rows
+    for pair, parities in parity_by_target(exported.manifest.quality):
+        for data, parity in parities.items():
+            agreed = parity.top1_agreement
+            rows.append(
+                [
+                    pair,
+                    data,
+                    f"{parity.compared:,}",
+                    f"{parity.equal:,}",
+                    f"{parity.max_difference_lsb}",
+                    "-" if agreed is None else f"{agreed:.2%}",
+                    parity.enters_at or "-",
+                ]
+            )
+    headings = ["targets", "inputs", "outputs", "equal", "largest LSB", "top-1 the same"]
+    return [*headings, "enters at"], rows
 
 
 def _layer_cells(exported: Exported) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in exported.sensitivities:
-        bits = {None: "-", 32: "float"}.get(row.weight_bits, str(row.weight_bits))
         low, high = row.output_range
         lost, alone = row.alone_drop_pp, row.alone_sqnr_db
         rows.append(
             [
                 row.layer,
                 row.kind,
-                bits,
+                bits_text(row.weight_bits),
                 f"{low:.4g} to {high:.4g}",
                 f"{row.clipped:.2%}",
                 decibels_text(row.sqnr_db),

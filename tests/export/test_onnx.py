@@ -14,8 +14,8 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.metrics import parity
 from tinsmith_export.reference.rebuild import rebuild
+from tinsmith_export.targets.onnx.kernels import require_integer_kernels
 from tinsmith_export.verify.engines import run_batches
-from tinsmith_export.verify.proof import require_integer_kernels
 from tinsmith_runtime.backends import create_backend
 
 LAYERS = ("conv1", "depth", "conv2", "hidden", "answer")
@@ -61,7 +61,8 @@ def test_no_relu_is_left_that_the_range_of_the_codes_is(converted: Compiled) -> 
 
 
 def test_every_product_is_an_integer_kernel(converted: Compiled) -> None:
-    assert converted.kernels == {"QLinearConv": 3, "QGemm": 2}
+    assert converted.kernels["onnx"] == {"QLinearConv": 3, "QGemm": 2}
+    assert sum(converted.kernels["tflite"].values()) == len(LAYERS)
     with pytest.raises(ConversionError, match="expected 6 integer products"):
         require_integer_kernels(converted.files["model.int8.onnx"], len(LAYERS) + 1)
 

@@ -17,11 +17,12 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Concatenate, Dense, InputLayer, Multiply
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.calibration import calibrate
-from tinsmith_export.quantize.fake_quantization import can_saturate, tuned_graph
+from tinsmith_export.quantize.fake_quantization import can_saturate, trained_graph
 from tinsmith_export.quantize.ranges import separate, share_ranges
-from tinsmith_export.targets.tflite import Product, products
+from tinsmith_export.targets.target import Product
+from tinsmith_export.targets.tflite.convert import products
 from tinsmith_export.verify.engines import run_batches
-from tinsmith_export.verify.proof import require_no_saturation
+from tinsmith_export.verify.gates import require_no_saturation
 from tinsmith_runtime.backends import create_backend
 
 L = keras.layers
@@ -184,7 +185,7 @@ def test_a_relu_that_meets_none_in_a_concatenation_is_rounded_anew() -> None:
 
 def test_weights_come_back_from_the_fake_quantized_model(converted: Compiled) -> None:
     graph = converted.quantized.graph
-    back = tuned_graph(graph, converted.quantized.model)
+    back = trained_graph(graph, converted.quantized.model)
     for before, after in zip(graph.weighted, back.weighted, strict=True):
         np.testing.assert_array_equal(before.kernel, after.kernel)
         assert (before.bias is None) == (after.bias is None)

@@ -9,9 +9,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import compiling  # noqa: F401  # TensorFlow without its noise
 import numpy as np
 import pytest
+from compiling import int8_files
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
@@ -23,9 +23,9 @@ from tinsmith_export.ir.ops import Concatenate, Conv2D, InputLayer, Node, Output
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.fake_quantization import fake_quantize, rounded_kernels, weight_scales
 from tinsmith_export.quantize.recipe import Quantized
-from tinsmith_export.targets.convert import convert
-from tinsmith_export.targets.scales import with_chosen_scales
-from tinsmith_export.targets.tflite import packed, products, to_int8_tflite
+from tinsmith_export.targets.lower import lower
+from tinsmith_export.targets.tflite.convert import packed, products, to_int8_tflite
+from tinsmith_export.targets.tflite.scales import with_chosen_scales
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.manifest import Input
 
@@ -174,7 +174,7 @@ def test_pixel_ranges_are_converted() -> None:
         ranges["all"] = QuantParams(0.5, 0)
         model = quantized([*nodes, output(nodes[-1])], ranges)
         sources = [replace(port, name=f"in{n}") for n, (port, _) in enumerate(ports)]
-        files = convert(model, sources, (), classes=False).files
+        files = int8_files(lower(model, sources, (), classes=False))
         found = create_backend("litert", files["model.int8.tflite"], 1).inputs
         assert [one.scale for one in found] == [
             np.float32((high - low) / 255) for low, high in some

@@ -20,7 +20,8 @@ from tinsmith_runtime.manifest import (
     Parity,
     Preprocessing,
     Quality,
-    Rung,
+    Stage,
+    TargetParity,
     Training,
     Variant,
     dump_manifest,
@@ -72,7 +73,8 @@ value_range = st.tuples(number, number)
 sizes = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 layer = st.builds(Layer, text, text, st.sampled_from([7, 8, 32]))
 share = st.none() | number
-rung = st.builds(Rung, text, whole, share, share, share, share)
+stage = st.builds(Stage, text, st.none() | text, whole, share, share, share, share)
+target_parity = st.builds(TargetParity, text, parity, parity)
 
 
 @st.composite
@@ -124,7 +126,6 @@ def manifests(draw: st.DrawFn) -> Manifest:
                 draw(count),
                 draw(digest),
                 draw(share),
-                draw(st.none() | parity),
             )
             for index, name in enumerate(names[1:])
         ),
@@ -133,9 +134,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
         training=Training(draw(text), draw(digest), draw(text), draw(text), draw(whole), 0),
         release=draw(st.integers(0, 2**31 - 1)),
         quality=Quality(
-            tuple(draw(st.lists(rung, max_size=3))),
-            draw(parity),
-            draw(parity),
+            tuple(draw(st.lists(stage, max_size=3))),
+            draw(text),
+            tuple(draw(st.lists(target_parity, max_size=3))),
             draw(share),
         ),
     )
@@ -282,16 +283,20 @@ def test_any_field_with_any_value(
         ("variants.1.size_bytes", 1 << 62, "variants[1].size_bytes: expected 1 to 2147483647"),
         ("golden.count", 0, "golden.count: expected 1 to 2147483647, got 0"),
         ("golden.file", "..", "golden.file: expected a plain file name, got '..'"),
-        ("quality.parity.compared", "1", "quality.parity.compared: expected a whole number"),
         (
-            "quality.parity.enters_at",
-            "conv",
-            "quality.parity.enters_at: expected null, where all outputs are equal, got 'conv'",
+            "quality.parity.0.evaluation.compared",
+            "1",
+            "quality.parity[0].evaluation.compared: expected a whole number",
         ),
         (
-            "quality.parity_random.enters_lsb",
+            "quality.parity.0.evaluation.enters_at",
+            "conv",
+            "quality.parity[0].evaluation.enters_at: expected null, where all outputs are equal",
+        ),
+        (
+            "quality.parity.0.random.enters_lsb",
             1,
-            "quality.parity_random.enters_lsb: expected null exactly where enters_at is, got 1",
+            "quality.parity[0].random.enters_lsb: expected null exactly where enters_at is, got 1",
         ),
         ("release", -1, "release: expected 0 to 2147483647, got -1"),
         ("release", 1 << 31, "release: expected 0 to 2147483647, got 2147483648"),
@@ -363,15 +368,37 @@ def test_changed_after_it_was_written(bundle: Bundle):
 
 
 def test_version_1_goes_on_loading(bundle: Bundle, seal: Callable[[Any], bytes]):
-    tree = json.loads(bundle.files["manifest.json"])
-    assert (tree["format_version"], tree.pop("release")) == (2, 0)
-    assert parse_manifest(seal(tree)) == bundle.manifest
-    tree["format_version"] = 1
+    tree = json.loads(read_bundle(DATA / "version1" / "tiny.tin").files["manifest.json"])
+    assert tree["format_version"] == 1
     manifest = parse_manifest(seal(tree))
     assert manifest == replace(bundle.manifest, format_version=1)
     assert parse_manifest(dump_manifest(manifest)) == bundle.manifest
-    with pytest.raises(BundleError, match="'release': unknown field in format version 1"):
-        parse_manifest(seal({**tree, "release": 0}))
+    for more in ("release", "reference"):
+        with pytest.raises(BundleError, match=f"'{more}': unknown field"):
+            parse_manifest(seal({**tree, more: 0}))
+    new = json.loads(dump_manifest(manifest))
+    for wrong in ({"quality": new["quality"]}, {"variants": new["variants"]}, {"variants": None}):
+        with pytest.raises(BundleError, match="variants, quality: expected those of version 1"):
+            parse_manifest(seal({**tree, **wrong}))
+
+
+@patient
+@given(data=st.data())
+def test_any_field_of_version_1_with_any_value(data: st.DataObject, seal: Callable[[Any], bytes]):
+    """As `test_any_field_with_any_value`."""
+    tree = json.loads(read_bundle(DATA / "version1" / "tiny.tin").files["manifest.json"])
+    *parents, last = data.draw(st.sampled_from(_nodes(tree)))
+    place = tree
+    for key in parents:
+        place = place[key]
+    place[last] = data.draw(json_values)
+    message = ""
+    try:
+        assert isinstance(parse_manifest(seal(tree)), Manifest)
+    except BundleError as error:
+        message = str(error)
+    assert "\n" not in message
+    assert len(message) < 1000
 
 
 @pytest.mark.parametrize("name", ["tiny.tin", "pair.tin", "mixed.tin"])

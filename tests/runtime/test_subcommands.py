@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from tinsmith_runtime.command import main
-from tinsmith_runtime.manifest import Rung, parse_manifest
+from tinsmith_runtime.manifest import Stage, parse_manifest
 from tinsmith_runtime.subcommands import describe
 
 
@@ -39,8 +39,9 @@ def test_inspect(tiny, folder, capsys):
 def test_inspect_says_what_is_float_and_where_engines_part(bundle):
     manifest = bundle.manifest
     layers = tuple(replace(layer, weight_bits=32) for layer in manifest.layers[:1])
-    parity = replace(manifest.quality.parity, equal=299, enters_at="conv", enters_lsb=1)
-    quality = replace(manifest.quality, parity=parity)
+    (target,) = manifest.quality.parity
+    parity = replace(target.evaluation, equal=299, enters_at="conv", enters_lsb=1)
+    quality = replace(manifest.quality, parity=(replace(target, evaluation=parity),))
     told = describe(replace(manifest, layers=layers + manifest.layers[1:], quality=quality))
     assert f"float     {layers[0].name}: weights not rounded" in told
     assert "          different from layer conv on" in told
@@ -49,8 +50,8 @@ def test_inspect_says_what_is_float_and_where_engines_part(bundle):
 def test_inspect_of_a_model_without_labels(bundle):
     quality = bundle.manifest.quality
     for agreement, said in ((0.5, "agreement float 50.00%"), (None, "SQNR      float 9.0 dB")):
-        rung = Rung("float", 10, None, agreement, 9.0, 1.0)
-        manifest = replace(bundle.manifest, quality=replace(quality, ladder=(rung,)))
+        stage = Stage("float", None, 10, None, agreement, 9.0, 1.0)
+        manifest = replace(bundle.manifest, quality=replace(quality, stages=(stage,)))
         assert said in describe(manifest)
 
 
