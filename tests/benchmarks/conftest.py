@@ -235,7 +235,6 @@ def bundle(tmp_path: Path) -> Path:
     }
     golden = io.BytesIO()
     np.savez(golden, inputs=np.zeros((1, 4, 4, 1), np.uint8))
-    parity = m.Parity(3, 3, 0, 1.0)
     variants = [
         m.Variant(
             f"{name.split('.')[1]}-{name.split('.')[2]}",
@@ -244,7 +243,6 @@ def bundle(tmp_path: Path) -> Path:
             name.split(".")[1],
             len(data),
             sha256(data),
-            None,
             None,
         )
         for name, data in files.items()
@@ -259,7 +257,7 @@ def bundle(tmp_path: Path) -> Path:
         golden=m.Golden("golden.npz", len(golden.getvalue()), sha256(golden.getvalue()), 1),
         layers=(),
         training=m.Training("nosuchset", "0" * 64, "cnn", "ptq", 0, 0),
-        quality=m.Quality((), parity, parity, None),
+        quality=m.Quality((), "tflite", (), None),
     )
     path = tmp_path / "tiny.tin"
     write_bundle(path, manifest, files)
