@@ -162,17 +162,17 @@ def compiled(
     reference = rebuild(graph)
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
     data = DistillationData(reals, called(reference, reals), None, classes)
-    quantized = quantize(graph, entry.spans, data, data, 0, 0, lambda *_: None)
+    quantized = quantize(graph, entry.params, data, data, 0, 0, lambda *_: None)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, entry.sources, labels, classes)
     require_no_saturation(integers.products.values())
     count = len(quantized.graph.weighted)
     codes = entry.codes(inputs)
     files, kernels, outputs = int8_files(integers), {}, []
-    for name, data in files.items():
-        file = model_file(name, data)
+    for name, content in files.items():
+        file = model_file(name, content)
         require_same_tensors(file, integers.inputs, integers.outputs)
-        kernels[file.target.name] = file.target.integer_kernels(data, count)
+        kernels[file.target.name] = file.target.integer_kernels(content, count)
         outputs.append(run_batches(start_engine(file), codes))
     if floats:
         exact = FloatModel(graph, reference, tuple(source.name for source in entry.sources))
@@ -184,6 +184,6 @@ def compiled(
         integers,
         files,
         kernels,
-        parity(*map(side_by_side, outputs), classes),
+        parity(side_by_side(outputs[0]), side_by_side(outputs[1]), classes),
         inputs,
     )

@@ -34,7 +34,7 @@ class Tensor:
 
 def computed(shape: tuple[int, ...], params: QuantParams) -> Tensor:
     """An input or the output."""
-    return Tensor(shape, np.float32([params.scale]), params.zero_point)
+    return Tensor(shape, np.array([params.scale], np.float32), params.zero_point)
 
 
 def constant(values: NDArray[Any], scale: NDArray[np.float32]) -> Tensor:

@@ -102,7 +102,7 @@ def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
     import_tensorflow()
     from tinsmith_export.competitors.baselines import naive as go_naively
 
-    inputs, labels = mnist.x_train[:2000].astype(np.float32) / 255, mnist.y_train[:2000]
+    inputs, labels = mnist.x_train[:2000].astype(np.float32) / np.float32(255), mnist.y_train[:2000]
     naive = go_naively(model=demo / "runs/demo/model.keras", inputs=inputs, labels=labels).data
     graph = onnx.load_from_string(optimized_model(naive)).graph
     kinds = Counter(node.op_type for node in graph.node)
@@ -113,8 +113,8 @@ def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
     ("model", "training", "tuning"),
     [
         # The notebook's rate does not learn `digits`.
-        ("softmax", ("--learning-rate", "0.005"), ()),
-        ("mlp", (), ()),
+        ("softmax", ("--learning-rate", "0.005"), ("--qat-steps", "80")),
+        ("mlp", (), ("--qat-steps", "80")),
         ("lenet", ("--epochs", "4"), ("--qat-steps", "80")),
     ],
 )

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from browser import Browser, find_browser
 from sklearn.datasets import load_digits
+from spec import Spec
 
 from tinsmith_bench.gates.verdict import verdict
 from tinsmith_bench.report_data import (
@@ -23,6 +24,7 @@ from tinsmith_bench.report_data import (
     Estimate,
     Fidelity,
     Flip,
+    Latency,
     Machine,
     Method,
     Report,
@@ -46,23 +48,6 @@ LABELS = ("zero", "one", "two")
 PROCESSES, ROUNDS = 8, 48
 
 
-@dataclass(frozen=True)
-class Spec:
-    """One variant of a made-up report: what a test says of it."""
-
-    backend: str
-    precision: str
-    p50: float
-    correct: int = 9_940
-    size_bytes: int = 45_000
-    memory: float = 41e6
-    start_ms: float = 200
-    noise: float = 0.01
-    fastest: float | None = None
-    bundle: str = "digits"
-    labelled: bool = True
-
-
 @pytest.fixture
 def spec() -> type[Spec]:
     return Spec
@@ -77,7 +62,7 @@ def _fastest(spec: Spec) -> float:
     return spec.fastest or 0.9 * spec.p50
 
 
-def _latency(spec: Spec, seed: int):
+def _latency(spec: Spec, seed: int) -> Latency:
     """Timings around `p50` whose processes differ by a third of a percent."""
     rng = np.random.default_rng(seed)
     process = np.repeat(rng.normal(1, 0.003, PROCESSES), ROUNDS // PROCESSES)

@@ -169,7 +169,7 @@ def test_a_convolution_of_256_channels_each_with_a_scale_of_its_own(seed: int) -
     bias = rng.integers(-20_000, 20_000, channels).astype(np.int32)
     # How many output codes a step of the sums is: from next to nothing to far too much.
     steps = 2 ** rng.uniform(-14, 2, channels)
-    scale = np.float32(steps * output.scale / image.scale)
+    scale = (steps * output.scale / image.scale).astype(np.float32)
     options = schema.Conv2DOptionsT()
     options.padding, options.strideH, options.strideW = schema.Padding.VALID, 1, 1
     shape = (1, 48, 48, channels)

@@ -213,7 +213,7 @@ def test_one_input_is_too_few(tmp_path: Path) -> None:
         compile_model(model(), few, tmp_path / "a.tin", TUNED)
 
 
-class Broken(L.Layer):
+class Broken(keras.layers.Layer):
     """Raises once it is part of a model."""
 
     armed = False

@@ -11,12 +11,16 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir import ops, unrewritten
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import compute
+from tinsmith_export.ir.interpret.operands import Operands
 from tinsmith_export.ir.ops import Node
+from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.ir.shapes import output_shape, require_shapes
 from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.reference.rebuild import keras_layer
 from tinsmith_export.targets.onnx.operators import write
+from tinsmith_export.targets.onnx.writer import FloatWriter
 
+NOTHING = Operands((), (), QuantParams(1.0, 0), None)
 # Classes that others share their fields by.
 BASES = (
     *("Node", "Clipped", "Pointwise", "Joined", "Weighted", "Convolution", "Pooling2D"),
@@ -60,10 +64,11 @@ def test_every_operator_is_in_the_table(table: str) -> None:
 @pytest.mark.parametrize(
     "function",
     [
-        keras_layer,
-        range_rule,
-        *(lambda node, table=table: table(node, None) for table in (compute, write)),
-        lambda node: output_shape(node, ()),
+        *(keras_layer, range_rule, lambda node: compute(node, NOTHING)),
+        *(
+            lambda node: write(node, FloatWriter(Graph((node,)))),
+            lambda node: output_shape(node, ()),
+        ),
     ],
 )
 def test_a_hole_is_an_error_that_names_the_operator(function: Callable[[Node], Any]) -> None:

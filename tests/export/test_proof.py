@@ -108,8 +108,9 @@ def test_stages_are_compared_with_float_and_with_labels() -> None:
     )
     assert found[:2] == (
         Stage("float", None, 4, 0.75, 1.0, None, 1.0),
-        Stage("rewritten", None, 4, 0.75, 1.0, None, pytest.approx(1.0)),
+        Stage("rewritten", None, 4, 0.75, 1.0, None, found[1].cosine),
     )
+    assert found[1].cosine == pytest.approx(1.0)
     assert (found[2].target, found[2].accuracy, found[2].agreement) == ("onnx", 0.5, 0.75)
     without = accuracy_by_stage(logits, {"rewritten": logits}, {}, ["none"], None, False)[1]
     assert (without.accuracy, without.agreement) == (None, None)

@@ -123,8 +123,8 @@ def test_what_the_converter_makes_of_a_scale_is_known(converted: tuple[Quantized
 @pytest.mark.parametrize("zero_point", [-128, -127, -61, -1, 0, 1, 90, 127])
 def test_no_mantissa_is_further_off_than_two_ulp(zero_point: int) -> None:
     """All 8,388,608 of them; the exponent changes nothing."""
-    scale = np.arange(2**23, dtype=np.int32) + np.float32(1).view(np.int32)
-    scale = scale.view(np.float32)
+    bits = np.arange(2**23, dtype=np.int32) + np.float32(1).view(np.int32)
+    scale = bits.view(np.float32)
     assert ulp(derived(scale, zero_point), scale) <= 2
 
 
@@ -133,7 +133,7 @@ def pixels(low: float, high: float) -> tuple[Input, QuantParams]:
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
     graph = Graph((InputLayer("input", (), (1, 1, 1)),))
     entry = enter(graph, Samples("pixels", "0" * 64, images, None, images, None, ()), (low, high))
-    return entry.sources[0], entry.spans["input"]
+    return entry.sources[0], entry.params["input"]
 
 
 HUNDREDTHS = [(0.0, k / 100) for k in range(1, 1001)]

@@ -15,6 +15,7 @@ import onnx
 import pytest
 import tf_keras
 from compiling import compiled, model_file, settle
+from narrow import some
 from onnx import numpy_helper
 
 from tinsmith_export import Exported, Options, Samples, compile_model
@@ -22,7 +23,7 @@ from tinsmith_export.frontend.load import load_keras, prepared
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.sources import from_calibration
 from tinsmith_export.outputs import leveled
 from tinsmith_export.passes.rewrite import rewrite
@@ -204,7 +205,7 @@ def test_what_is_an_output_already_is_a_copy_of_it(made: Made) -> None:
         with load(out.with_suffix(".tin"), backend=engine) as loaded:
             found = loaded.predict((VALUES, PIXELS))
         np.testing.assert_array_equal(found["again"], found["hidden"])
-        seen = np.clip(VALUES, *exported.manifest.inputs[0].value_range)
+        seen = np.clip(VALUES, *some(exported.manifest.inputs[0].value_range))
         np.testing.assert_allclose(found["given"], seen, atol=0.03)
 
 
@@ -336,7 +337,7 @@ def test_through_each_door(library: Any, file: str, names: tuple[str, ...], tmp_
     expected = dict(zip(names, parts(run(model, (REALS, VALUES))), strict=True))
     loaded = prepared(load_keras(path), None, None)
     graph = rewrite(read_graph(trace(loaded)))
-    given = {"image": REALS, "state": VALUES}
+    given: dict[str, Any] = {"image": REALS, "state": VALUES}
     batch = tuple(given[node.name] for node in graph.inputs)
     for found in (run(loaded, batch), run(rebuild(graph), batch)):
         for node, values in zip(graph.outputs, parts(found), strict=True):
@@ -380,7 +381,7 @@ def test_one_size_is_not_for_several_inputs() -> None:
 
 
 @pytest.mark.parametrize("library", [keras, tf_keras])
-def test_doubts_about_one_of_the_inputs(library: Any) -> None:
+def test_warnings_about_one_of_the_inputs(library: Any) -> None:
     layers = library.layers
     image, features = library.Input(IMAGE, name="image"), library.Input(FEATURES, name="state")
     norm = layers.BatchNormalization(name="norm")
@@ -390,11 +391,11 @@ def test_doubts_about_one_of_the_inputs(library: Any) -> None:
     norm.set_weights([gamma, beta, mean, variance * 1e5])
     ready, batch = prepared(model, None, None), (REALS, VALUES)
     graph = read_graph(trace(ready))
-    scaled, other = doubt(ready, graph, batch, run(ready, batch), None)
+    scaled, other = input_warnings(ready, graph, batch, run(ready, batch), None)
     assert scaled.startswith("the model begins at input `image` with a scaling by 0.00392")
     assert other.startswith("layer `norm` was trained on values whose variance is")
     batch = (255 * REALS, VALUES)
-    assert len(list(doubt(ready, graph, batch, run(ready, batch), None))) == 1
+    assert len(list(input_warnings(ready, graph, batch, run(ready, batch), None))) == 1
 
 
 SHAPES = {"image": IMAGE, "state": FEATURES}
@@ -428,8 +429,8 @@ def test_a_function(function: str) -> None:
     samples = from_calibration(f"several_inputs:{function}", SHAPES, 0)
     for batch, size in ((samples.tuning, 32), (samples.proof, 8)):
         assert [(a.dtype, a.shape) for a in parts(batch)] == [
-            (np.uint8, (size, *IMAGE)),
-            (np.float32, (size, *FEATURES)),
+            (np.dtype(np.uint8), (size, *IMAGE)),
+            (np.dtype(np.float32), (size, *FEATURES)),
         ]
     assert (samples.proof_labels is not None) == (function in ("labelled", "named"))
 

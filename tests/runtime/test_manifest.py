@@ -84,8 +84,8 @@ def inputs(draw: st.DrawFn, name: str) -> Input:
         shape = (None, draw(size), draw(size), draw(size))
         head = (name, shape, "uint8", "NHWC", draw(value_range))
         return Input(*head, *tail, "image", draw(preprocessing))
-    head = (name, (None, *draw(sizes)), "float32", None, draw(st.none() | value_range))
-    return Input(*head, *tail, "features", None)
+    seen = draw(st.none() | value_range)
+    return Input(name, (None, *draw(sizes)), "float32", None, seen, *tail, "features", None)
 
 
 @st.composite
@@ -151,7 +151,7 @@ json_values = st.recursive(
 
 @patient
 @given(manifests())
-def test_round_trip(manifest: Manifest):
+def test_round_trip(manifest: Manifest) -> None:
     data = dump_manifest(manifest)
     assert parse_manifest(data) == manifest
     assert dump_manifest(parse_manifest(data)) == data
@@ -159,14 +159,14 @@ def test_round_trip(manifest: Manifest):
 
 @patient
 @given(json_values)
-def test_any_json_is_refused(value: Any):
+def test_any_json_is_refused(value: Any) -> None:
     with pytest.raises(BundleError, match=r"^manifest\.json: "):
         parse_manifest(json.dumps(value).encode())
 
 
 @patient
 @given(st.binary(max_size=100))
-def test_any_bytes_are_refused(data: bytes):
+def test_any_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(BundleError, match=r"^manifest\.json: "):
         parse_manifest(data)
 
@@ -185,7 +185,7 @@ def _nodes(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 @given(data=st.data())
 def test_any_field_with_any_value(
     data: st.DataObject, bundle: Bundle, seal: Callable[[Any], bytes]
-):
+) -> None:
     """A sealed manifest with one field replaced parses, or is refused in one line."""
     tree = json.loads(bundle.files["manifest.json"])
     *parents, last = data.draw(st.sampled_from(_nodes(tree)))
@@ -306,7 +306,7 @@ def test_any_field_with_any_value(
 )
 def test_wrong_value_is_named(
     bundle: Bundle, seal: Callable[[Any], bytes], path: str, value: object, message: str
-):
+) -> None:
     tree = json.loads(bundle.files["manifest.json"])
     *parents, last = (int(key) if key.isdecimal() else key for key in path.split("."))
     place = tree
@@ -318,7 +318,9 @@ def test_wrong_value_is_named(
     assert str(caught.value).startswith(f"manifest.json: {message}")
 
 
-def test_bundles_from_before_there_were_features(bundle: Bundle, seal: Callable[[Any], bytes]):
+def test_bundles_from_before_there_were_features(
+    bundle: Bundle, seal: Callable[[Any], bytes]
+) -> None:
     """They say nothing of kinds and preprocessing, and mean an image that is stretched."""
     tree = json.loads(bundle.files["manifest.json"])
     for field in ("kind", "preprocessing"):
@@ -333,7 +335,7 @@ def test_bundles_from_before_there_were_features(bundle: Bundle, seal: Callable[
 @pytest.mark.parametrize("version", [3, 99, 0, -1, "1", 1.0, True, None, [[]], 10**4000])
 def test_other_version_says_to_upgrade(
     bundle: Bundle, seal: Callable[[Any], bytes], version: object
-):
+) -> None:
     """A later format may differ in everything else, so the version is looked at first."""
     data = seal({"format_version": version, "novelty": 1})
     with pytest.raises(BundleError, match=r"format_version: .*pip install --upgrade") as caught:
@@ -354,20 +356,20 @@ def test_other_version_says_to_upgrade(
     ],
     ids=["lists", "objects", "version", "digits", "infinity", "utf-16", "byte order mark"],
 )
-def test_hostile_json(data: bytes):
+def test_hostile_json(data: bytes) -> None:
     with pytest.raises(BundleError, match=r"^manifest\.json: ") as caught:
         parse_manifest(data)
     assert len(str(caught.value)) < 500
 
 
-def test_changed_after_it_was_written(bundle: Bundle):
+def test_changed_after_it_was_written(bundle: Bundle) -> None:
     data = dump_manifest(bundle.manifest)
     for changed in (data.replace(b'"zero"', b'"nine"'), data + b" ", data.replace(b"\n", b"")):
         with pytest.raises(BundleError, match="the manifest was changed after it was written"):
             parse_manifest(changed)
 
 
-def test_version_1_goes_on_loading(bundle: Bundle, seal: Callable[[Any], bytes]):
+def test_version_1_goes_on_loading(bundle: Bundle, seal: Callable[[Any], bytes]) -> None:
     tree = json.loads(read_bundle(DATA / "version1" / "tiny.tin").files["manifest.json"])
     assert tree["format_version"] == 1
     manifest = parse_manifest(seal(tree))
@@ -384,7 +386,9 @@ def test_version_1_goes_on_loading(bundle: Bundle, seal: Callable[[Any], bytes])
 
 @patient
 @given(data=st.data())
-def test_any_field_of_version_1_with_any_value(data: st.DataObject, seal: Callable[[Any], bytes]):
+def test_any_field_of_version_1_with_any_value(
+    data: st.DataObject, seal: Callable[[Any], bytes]
+) -> None:
     """As `test_any_field_with_any_value`."""
     tree = json.loads(read_bundle(DATA / "version1" / "tiny.tin").files["manifest.json"])
     *parents, last = data.draw(st.sampled_from(_nodes(tree)))
@@ -402,7 +406,7 @@ def test_any_field_of_version_1_with_any_value(data: st.DataObject, seal: Callab
 
 
 @pytest.mark.parametrize("name", ["tiny.tin", "pair.tin", "mixed.tin"])
-def test_files_of_version_1(name: str):
+def test_files_of_version_1(name: str) -> None:
     old = read_bundle(DATA / "version1" / name)
     new = read_bundle(DATA / name)
     assert json.loads(old.files["manifest.json"])["format_version"] == 1
@@ -411,7 +415,7 @@ def test_files_of_version_1(name: str):
         assert all(not result.mismatch for result in model.selftest())
 
 
-def test_a_key_twice(bundle: Bundle, reseal: Callable[[bytes], bytes]):
+def test_a_key_twice(bundle: Bundle, reseal: Callable[[bytes], bytes]) -> None:
     """Of two values, another reader may take the other one."""
     data = dump_manifest(bundle.manifest)
     assert parse_manifest(reseal(data)) == bundle.manifest
@@ -422,14 +426,14 @@ def test_a_key_twice(bundle: Bundle, reseal: Callable[[bytes], bytes]):
             parse_manifest(reseal(data.replace(name, name + b"1, " + name, 1)))
 
 
-def test_a_second_seal(bundle: Bundle, reseal: Callable[[bytes], bytes]):
+def test_a_second_seal(bundle: Bundle, reseal: Callable[[bytes], bytes]) -> None:
     """The end of a sealed manifest, sealed again, would be two hashes, both of them right."""
     data = dump_manifest(bundle.manifest)
     with pytest.raises(BundleError, match="'manifest_sha256': expected every key once"):
         parse_manifest(reseal(data.removesuffix(b"\n}\n") + b',\n "manifest_sha256": ""\n}\n'))
 
 
-def test_dump_of_a_wrong_manifest_is_refused(bundle: Bundle):
+def test_dump_of_a_wrong_manifest_is_refused(bundle: Bundle) -> None:
     wrong = replace(bundle.manifest, variants=())
     with pytest.raises(BundleError, match="variants: expected at least one"):
         parse_manifest(dump_manifest(wrong))

@@ -34,7 +34,7 @@ def tables(report: Report) -> Iterator[TextTable]:
     if 0 < len(report.dataset.labels) <= MAX_CLASSES and report.dataset.targets == "labels":
         yield classes_table(report)
     for profile in report.profiles:
-        yield _operators(profile, report)
+        yield operators_table(profile, report)
 
 
 def _overview(report: Report) -> TextTable:
@@ -183,7 +183,8 @@ def _starts(report: Report) -> TextTable:
     )
 
 
-def _operators(profile: Profile, report: Report) -> TextTable:
+def operators_table(profile: Profile, report: Report) -> TextTable:
+    """Where a variant's time goes, operator by operator."""
     (one,) = (variant for variant in report.variants if variant.id == profile.variant)
     operators, shares = profile.operators, dict.fromkeys(("integer", "mixed", "float"), 0.0)
     for each in operators:

@@ -11,7 +11,7 @@ from tinsmith_export.frontend.load import prepared
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sources import from_calibration
@@ -87,7 +87,7 @@ def read_model(
     model_reals = entry.model_reals(samples.proof)
     expected = run(model, model_reals)
     scored = samples.proof_labels if classes else None
-    warnings = tuple(doubt(model, read, model_reals, expected, scored))
+    warnings = tuple(input_warnings(model, read, model_reals, expected, scored))
     for warning in warnings:
         progress.warn(warning)
     reference = rebuild(graph)
