@@ -20,6 +20,7 @@ from tinsmith_bench.output import check_writable, write_text
 from tinsmith_bench.reading import read_report
 from tinsmith_bench.report import Report
 from tinsmith_bench.terminal import WIDTH, print_report, print_titled, write_paragraphs
+from tinsmith_data.options import add_data
 from tinsmith_runtime import UsageError
 
 STDOUT = Path("-")
@@ -32,18 +33,12 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
         "bundles", nargs="+", type=Path, metavar="BUNDLE", help="what to measure, side by side"
     )
     data = parser.add_argument_group("what to test on")
-    tested = data.add_mutually_exclusive_group()
-    tested.add_argument(
-        "--dataset", metavar="NAME", help="a dataset (default: what the bundle was trained on)"
+    add_data(
+        data,
+        "what the bundle was trained on",
+        ": x_test and y_test, or x and y (for several inputs an array for each, by its name); "
+        "FOLDER/CLASS/*.png",
     )
-    tested.add_argument(
-        "--data",
-        type=Path,
-        metavar="PATH",
-        help="an .npz file with x_test and y_test (for several inputs an array for each, by its "
-        "name), or a folder of images PATH/LABEL/*.png",
-    )
-    data.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset's files are")
     data.add_argument(
         "--top-k", type=int, default=3, metavar="K", help="also count the first K guesses (3)"
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith_export.inputs.samples import Samples
+from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import Options
 from tinsmith_export.pipeline.bundling import write_model
 from tinsmith_export.pipeline.converting import convert_model
@@ -17,7 +18,7 @@ from tinsmith_export.results import Exported, Sensitivity
 
 
 def compile_bundle(
-    model: Any, samples: Samples | str, out: Path, options: Options, progress: Progress
+    model: Any, samples: Samples | Source, out: Path, options: Options, progress: Progress
 ) -> Exported:
     """See `tinsmith_export.compile_model`."""
     read = read_model(model, samples, options, progress)
@@ -36,7 +37,7 @@ def compile_bundle(
 
 
 def measure_layers(
-    model: Any, samples: Samples | str, options: Options, progress: Progress
+    model: Any, samples: Samples | Source, options: Options, progress: Progress
 ) -> tuple[Sensitivity, ...]:
     """See `tinsmith_export.sensitivity`."""
     read = read_model(model, samples, options, progress)
