@@ -31,6 +31,7 @@ import mutations
 import numpy as np
 
 from tinsmith_runtime import BackendError, Bundle, BundleError, probe, read_bundle
+from tinsmith_runtime.backends import backends_of
 from tinsmith_runtime.batch import parts
 from tinsmith_runtime.manifest import dump_manifest, parse_manifest
 
@@ -306,11 +307,12 @@ def judge(bundle: Bundle, form: str) -> tuple[str, str]:
     name = f"model.int8.{form}"
     (variant,) = (v for v in bundle.manifest.variants if v.file == name)
     limits = probe.Limits(SECONDS, probe.limits_of(bundle, variant).memory_bytes)
-    ended = fork_probe(probe.make_request(bundle, variant), limits)
+    (spec,) = backends_of(form)
+    ended = fork_probe(probe.make_request(spec, bundle, variant), limits)
     if ended.reply.startswith(b"TRACEBACK "):
         return "traceback", ended.reply.decode()
     try:
-        answer = probe.read_answer(bundle.manifest, variant, ended, limits)
+        answer = probe.read_answer(spec, bundle.manifest, variant, ended, limits)
     except (BundleError, BackendError) as error:
         said = str(error)
         if "\n" in said or not said.isprintable() or len(said) > 3000:
@@ -353,4 +355,4 @@ def main(path: str, form: str, first: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:]))
+    main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:]))

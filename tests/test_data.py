@@ -43,8 +43,15 @@ def make_data(folder: Path) -> None:
         image[3 * label : 3 * label + 2] += 180
     x = x[..., np.newaxis]
     np.savez(folder / "whole.npz", x=x, y=y, labels=CLASSES)
-    divided = {"x_train": x[:60], "y_train": y[:60], "x_test": x[60:], "y_test": y[60:]}
-    np.savez(folder / "split.npz", **divided, labels=CLASSES)
+    first, rest = slice(60), slice(60, None)
+    np.savez(
+        folder / "split.npz",
+        x_train=x[first],
+        y_train=y[first],
+        x_test=x[rest],
+        y_test=y[rest],
+        labels=CLASSES,
+    )
     np.save(folder / "inputs.npy", x)
     for number, (image, label) in enumerate(zip(x, y, strict=True)):
         path = folder / "photos" / CLASSES[label] / f"{number:02}.png"
@@ -96,7 +103,7 @@ def test_train(data: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> 
 def test_export(data: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "a.tin"
     assert main([*EXPORT, "--data", data, "--out", str(out), "--json"]) == 0
-    told = json.loads(capfd.readouterr().out)["quality"]["ladder"][0]
+    told = json.loads(capfd.readouterr().out)["quality"]["stages"][0]
     assert (told["accuracy"] is None) == (data == "inputs.npy")
     assert told["count"] == {"split.npz": 30, "kinds:pairs": 45}.get(data, 18)
     named = not (":" in data or data == "inputs.npy")
@@ -105,7 +112,7 @@ def test_export(data: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
 
 def test_train_and_export_test_on_the_same_images() -> None:
     trained = json.loads(Path("run/history.json").read_text())
-    exported = read_bundle(Path("run/model.tin")).manifest.quality.ladder[0]
+    exported = read_bundle(Path("run/model.tin")).manifest.quality.stages[0]
     assert exported.count == trained["dataset"]["test_images"] == 18
     assert exported.accuracy == pytest.approx(trained["test_accuracy"])
 
@@ -200,7 +207,7 @@ def test_older_options_say_what_to_write(
 def test_older_options_go_on_working(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([*EXPORT, "--calibration", "photos", "--out", str(tmp_path / "a.tin")]) == 0
     quality = read_bundle(tmp_path / "a.tin").manifest.quality
-    assert quality.ladder[0].accuracy is None, "folders are no classes"
+    assert quality.stages[0].accuracy is None, "folders are no classes"
     capfd.readouterr()
     assert main([*BENCH, "--dataset", "split.npz"]) == 0
     assert json.loads(capfd.readouterr().out)["dataset"]["name"] == "split"

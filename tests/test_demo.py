@@ -84,7 +84,7 @@ def test_engines_give_the_same_integers(codes: dict[str, NDArray[Any]], bundle: 
     assert difference.max() <= 1
     assert (difference == 0).mean() >= 0.999
     assert (codes["litert"].argmax(1) == codes["onnx"].argmax(1)).all()
-    parity = bundle.manifest.quality.parity
+    parity = bundle.manifest.quality.parity[0].evaluation
     assert (parity.compared, parity.equal) == (difference.size, (difference == 0).sum())
 
 
@@ -102,7 +102,7 @@ def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
     import_tensorflow()
     from tinsmith_export.competitors.baselines import naive as go_naively
 
-    inputs, labels = mnist.x_train[:2000].astype(np.float32) / 255, mnist.y_train[:2000]
+    inputs, labels = mnist.x_train[:2000].astype(np.float32) / np.float32(255), mnist.y_train[:2000]
     naive = go_naively(model=demo / "runs/demo/model.keras", inputs=inputs, labels=labels).data
     graph = onnx.load_from_string(optimized_model(naive)).graph
     kinds = Counter(node.op_type for node in graph.node)
@@ -129,7 +129,7 @@ def test_the_other_models_go_the_whole_way(
             folder=tmp_path,
         )
     )
-    assert exported["quality"]["parity"]["max_difference_lsb"] <= 1
+    assert exported["quality"]["parity"][0]["evaluation"]["max_difference_lsb"] <= 1
     words = ("bench", "model.tin", "--quick", "--rounds", "10", "--json", "report.json")
     assert "dataset: digits" in tinsmith(*words, folder=tmp_path)
     variants = json.loads((tmp_path / "report.json").read_text())["variants"]

@@ -1,4 +1,4 @@
-"""`tinsmith export`: arguments in, ladder and parity out."""
+"""`tinsmith export`: arguments in, accuracy by stage and parity out."""
 
 import argparse
 import json
@@ -278,7 +278,7 @@ def _as_json(exported: Exported, out: Path) -> str:
             "variants": [asdict(variant) for variant in manifest.variants],
             "layers": [asdict(layer) for layer in manifest.layers],
             "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
-            "onnxruntime_kernels": dict(exported.kernels),
+            "kernels": {name: dict(found) for name, found in exported.kernels.items()},
             "sensitivity": [asdict(row) for row in exported.sensitivities],
             "warnings": exported.warnings,
             "peak_memory_mb": round(exported.peak_memory_mb),

@@ -61,7 +61,7 @@ class Exported:
     Attributes:
         manifest: of the bundle that was written.
         checkpoints: of the fine-tuning, the first without any.
-        kernels: the integer kernels of ONNX Runtime's own graph, counted.
+        kernels: the integer kernels of each target's engine, counted, by the target's name.
         sensitivities: what quantizing does to each layer, in the order of computation; empty if
             neither `layer_errors` nor `sensitivity` asked for it.
         warnings: what may be wrong with the inputs, a line each.
@@ -70,7 +70,7 @@ class Exported:
 
     manifest: Manifest
     checkpoints: tuple[Checkpoint, ...]
-    kernels: Mapping[str, int]
+    kernels: Mapping[str, Mapping[str, int]]
     sensitivities: tuple[Sensitivity, ...]
     warnings: tuple[str, ...]
     peak_memory_mb: float

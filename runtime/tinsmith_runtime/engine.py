@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinsmith_runtime.backends import Backend, Operator, TensorInfo, create_backend, signed
+from tinsmith_runtime.backends import Backend, BackendSpec, Operator, TensorInfo, signed
 from tinsmith_runtime.batch import concatenate, each, joined, rows
 from tinsmith_runtime.errors import BundleError, UsageError
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Manifest, Variant
+from tinsmith_runtime.manifest import Input, Manifest, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,7 @@ class Engine:
             int8 variant, as the engine has them; `float32` from a float one.
 
     Args:
+        spec: of the engine.
         manifest: what the bundle says of its models.
         variant: the model file to run.
         data: its bytes.
@@ -44,23 +45,25 @@ class Engine:
         BundleError: its model is not what the manifest says.
     """
 
-    def __init__(self, manifest: Manifest, variant: Variant, data: bytes, threads: int) -> None:
+    def __init__(
+        self, spec: BackendSpec, manifest: Manifest, variant: Variant, data: bytes, threads: int
+    ) -> None:
+        self._spec, self.name = spec, spec.name
         self._manifest, self._variant, self._threads = manifest, variant, threads
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
         self._lock = allocate_lock()
         self._backend: Backend | None = None
         backend = self._start(data)
-        self.name, self.version, self.max_lsb = backend.name, backend.version, backend.max_lsb
+        self.version, self.max_lsb = backend.version, backend.max_lsb
         self.dtype = backend.code_dtype if self._integer else backend.outputs[0].dtype
         self._encoders = [_encoder(entry, self._integer, self.dtype) for entry in manifest.inputs]
         self._encode = self._encoders[0]
         _ALIVE.add(self)
 
     def _start(self, data: bytes) -> Backend:
-        name = ENGINE_OF_FORMAT[self._variant.format]
         try:
-            backend = create_backend(name, data, self._threads)
+            backend = self._spec.open(data, self._threads)
         except BundleError as error:
             raise BundleError(f"{self._variant.file}: {error}") from error
         _check(backend, self._manifest, self._variant)
@@ -117,7 +120,8 @@ class Engine:
         Raises:
             UsageError: the engine is closed.
         """
-        return Engine(self._manifest, self._variant, self.require_open(), self._threads)
+        data = self.require_open()
+        return Engine(self._spec, self._manifest, self._variant, data, self._threads)
 
     def require_open(self) -> bytes:
         """Gives the bytes that run.

@@ -6,7 +6,7 @@ Unknown fields are refused: a manifest says nothing that this version does not u
 import math
 import reprlib
 from collections.abc import Iterator
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from tinsmith_runtime.digest import sha256
 from tinsmith_runtime.errors import BundleError
@@ -14,10 +14,10 @@ from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.record import Rule, mismatch, parse_record, read_json
 
 FORMAT_VERSION = 2
-"""What is written. Version 1, which knows no `release`, is read too."""
+"""What is written. Version 1 is read too: see `_upgrade`."""
 
 MAX_TENSORS = 16
-ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}
+ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}  # until bench and export do without
 
 # The last field: no byte before it can change, and after it there is one way to go on.
 _SEAL = b',\n "manifest_sha256":'
@@ -51,11 +51,16 @@ def _is_plain(name: str) -> bool:
     return name[:1].isalnum() and rest.isalnum() and name.isascii() and len(name) <= 100
 
 
+def _is_word(text: str) -> bool:
+    return text.isalnum() and text.isascii() and text.islower() and len(text) <= 20
+
+
 Count: TypeAlias = Annotated[int, Rule("1 to 2147483647", lambda count: 0 < count < 1 << 31)]
 Digest: TypeAlias = Annotated[str, Rule("64 hex digits", _is_digest)]
 FileName: TypeAlias = Annotated[str, Rule("a plain file name", _is_plain)]
 Release: TypeAlias = Annotated[int, Rule("0 to 2147483647", lambda number: 0 <= number < 1 << 31)]
 Scale: TypeAlias = Annotated[float, Rule("a positive number", lambda scale: 0 < scale < 1e30)]
+Word: TypeAlias = Annotated[str, Rule("a word of a-z and 0-9", _is_word)]
 ZeroPoint: TypeAlias = Annotated[int, Rule("-128 to 127", lambda point: -128 <= point <= 127)]
 Shape: TypeAlias = Annotated[
     tuple[int | None, ...], Rule("[null, ...], sizes from 1 after it", _batch_first)
@@ -151,7 +156,7 @@ class Output:
 
 @frozen_dataclass(frozen=True)
 class Parity:
-    """How far two engines' int8 outputs agree.
+    """How far the int8 outputs of two targets agree.
 
     Attributes:
         compared: how many outputs.
@@ -172,16 +177,18 @@ class Parity:
 
 @frozen_dataclass(frozen=True)
 class Variant:
-    """One model file. `accuracy` is top-1 on the test set; `parity` is against the TFLite file."""
+    """One model file; `accuracy` is top-1 on the evaluation data.
+
+    Its format may be one that no backend here runs: it is left alone then.
+    """
 
     id: str
     file: FileName
-    format: Annotated[str, _one_of(*ENGINE_OF_FORMAT)]
+    format: Word
     precision: Annotated[str, _one_of("int8", "float")]
     size_bytes: Count
     sha256: Digest
     accuracy: float | None
-    parity: Parity | None
 
 
 @frozen_dataclass(frozen=True)
@@ -210,11 +217,12 @@ class Layer:
 
 
 @frozen_dataclass(frozen=True)
-class Rung:
-    """One step of the accuracy ladder, on `count` samples.
+class Stage:
+    """What became of the model at one stage of the export, on `count` samples.
 
     Attributes:
-        stage: `float` first, then what it became.
+        name: `float` first, then what it became.
+        target: whose int8 file it is, as `Variant.format`; `None` before there are files.
         count: how many samples.
         accuracy: top-1 (0..1); `None` without labels.
         agreement: how often the top-1 answer is the float model's (0..1); `None` for values.
@@ -223,7 +231,8 @@ class Rung:
         cosine: of the angle to the float model's outputs; `None` where one has no length.
     """
 
-    stage: str
+    name: str
+    target: str | None
     count: int
     accuracy: float | None
     agreement: float | None
@@ -232,20 +241,35 @@ class Rung:
 
 
 @frozen_dataclass(frozen=True)
-class Quality:
-    """The proof: what each step cost, and how far the two int8 files agree.
+class TargetParity:
+    """How far a target agrees with the reference.
 
     Attributes:
-        ladder: float, rewritten, fake-quantized, TFLite, ONNX.
-        parity: of the two int8 files on real inputs.
-        parity_random: the same on random int8 inputs.
+        target: as `Variant.format`.
+        evaluation: on the evaluation data.
+        random: on random int8 inputs.
+    """
+
+    target: str
+    evaluation: Parity
+    random: Parity
+
+
+@frozen_dataclass(frozen=True)
+class Quality:
+    """What each stage cost, and how far the int8 files agree.
+
+    Attributes:
+        stages: float, rewritten, fake-quantized, then each target.
+        reference: the target that the others are compared with, as `Variant.format`.
+        parity: of each of the others.
         mcnemar_p: how likely so uneven a change of right answers, float against int8, is by
             chance; `None` without labels.
     """
 
-    ladder: tuple[Rung, ...]
-    parity: Parity
-    parity_random: Parity
+    stages: tuple[Stage, ...]
+    reference: str
+    parity: tuple[TargetParity, ...]
     mcnemar_p: float | None
 
 
@@ -323,6 +347,8 @@ def parse_manifest(data: bytes) -> Manifest:
         tree = read_json(data.decode("utf-8"))
         _require_version(tree)
         tree.pop("manifest_sha256", None)
+        if tree["format_version"] == 1:
+            _upgrade(tree)
         manifest = parse_record(Manifest, tree)
         problems = list(_contradictions(manifest))
         if problems:
@@ -350,8 +376,23 @@ def _require_version(tree: object) -> None:
     if type(found) is not int or not 1 <= found <= FORMAT_VERSION:
         expected = mismatch("format_version", f"1 to {FORMAT_VERSION}", found)
         raise ValueError(f"{expected}: upgrade with: pip install --upgrade tinsmith-runtime")
-    if found == 1 and "release" in tree:
+
+
+def _upgrade(tree: Any) -> None:
+    """Says in version 2 what version 1 says: it knows two targets, and no `release`."""
+    if "release" in tree:
         raise ValueError("'release': unknown field in format version 1")
+    targets = {"TFLite": "tflite", "ONNX": "onnx"}
+    try:
+        for variant in tree["variants"]:
+            del variant["parity"]  # `quality` has it
+        quality = tree["quality"]
+        stages = [(stage.pop("stage"), stage) for stage in quality.pop("ladder")]
+        quality["stages"] = [{"name": n, "target": targets.get(n), **rest} for n, rest in stages]
+        pair = {"evaluation": quality["parity"], "random": quality.pop("parity_random")}
+        quality |= {"reference": "tflite", "parity": [{"target": "onnx", **pair}]}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"variants, quality: expected those of version 1: {error!r}") from error
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
@@ -366,14 +407,10 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     names += [output.name for output in manifest.outputs]
     if len(set(names)) < len(names):
         yield mismatch("inputs, outputs", "names that differ", names)
-    for name in ("parity", "parity_random"):
-        parity: Parity = getattr(manifest.quality, name)
-        if parity.enters_at is not None and parity.equal == parity.compared:
-            path = f"quality.{name}.enters_at"
-            yield mismatch(path, "null, where all outputs are equal", parity.enters_at)
-        if (parity.enters_at is None) != (parity.enters_lsb is None):
-            path = f"quality.{name}.enters_lsb"
-            yield mismatch(path, "null exactly where enters_at is", parity.enters_lsb)
+    for index, target in enumerate(manifest.quality.parity):
+        path = f"quality.parity[{index}]"
+        yield from _parity_contradictions(f"{path}.evaluation", target.evaluation)
+        yield from _parity_contradictions(f"{path}.random", target.random)
     if not variants:
         yield "variants: expected at least one, got none"
     ids = [variant.id for variant in variants]
@@ -382,6 +419,14 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     files = ["manifest.json", manifest.golden.file, *(variant.file for variant in variants)]
     if len(set(files)) < len(files):
         yield mismatch("variants", "files that differ", files)
+
+
+def _parity_contradictions(path: str, parity: Parity) -> Iterator[str]:
+    if parity.enters_at is not None and parity.equal == parity.compared:
+        wanted = "null, where all outputs are equal"
+        yield mismatch(f"{path}.enters_at", wanted, parity.enters_at)
+    if (parity.enters_at is None) != (parity.enters_lsb is None):
+        yield mismatch(f"{path}.enters_lsb", "null exactly where enters_at is", parity.enters_lsb)
 
 
 def _input_contradictions(path: str, entry: Input) -> Iterator[str]:

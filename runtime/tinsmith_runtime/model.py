@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
-from tinsmith_runtime.backends import Operator, installed_backends, require_known
+from tinsmith_runtime.backends import (
+    BackendSpec,
+    Operator,
+    backends_of,
+    find_backend,
+    iter_backends,
+    none_installed,
+)
 from tinsmith_runtime.batch import joined, parts
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.checks import batch_checker
 from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.frozen import frozen_dataclass
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output, Variant
+from tinsmith_runtime.manifest import Input, Output, Variant
 from tinsmith_runtime.selftest import SelfTest, require_passed, selftest_bundle
 
 # What not every program needs is imported where it is used: a start takes milliseconds.
@@ -61,8 +68,8 @@ def load(
 
     Args:
         path: a `.tin` file or a folder of the same content.
-        backend: `litert`, `onnx`, or `auto`: the first of the two that is installed and that the
-            bundle has a model for.
+        backend: its name, such as `litert` or `onnx`; or `auto`: the first that is installed and
+            that the bundle has a model for.
         threads: how many threads the engine may use, 1 to 256.
         precision: `int8`, or `float` where the bundle carries the float model too.
         trusted_keys: public keys, each the path of a `.pub` file or PEM bytes: a bundle that none
@@ -92,24 +99,34 @@ def open_model(
     """Loads a bundle that has been read already; see `load`."""
     if type(threads) is not int or not 1 <= threads <= _MAX_THREADS:
         raise UsageError(f"threads: expected 1 to {_MAX_THREADS}, got {threads!r}")
-    variant = _choose_variant(bundle.manifest.variants, backend, precision)
-    engine = Engine(bundle.manifest, variant, bundle.files[variant.file], threads)
+    spec, variant = _choose(bundle.manifest.variants, backend, precision)
+    engine = Engine(spec, bundle.manifest, variant, bundle.files[variant.file], threads)
     needed = [bundle.manifest.golden.file]
     needed += [v.file for v in bundle.manifest.variants if v.precision == "int8"]
     proof = Bundle(bundle.manifest, {file: bundle.files[file] for file in needed})
     return Model(variant, engine, proof)
 
 
-def _choose_variant(variants: tuple[Variant, ...], backend: str, precision: str) -> Variant:
-    if backend != "auto":
-        require_known(backend)
-    engines = installed_backends() if backend == "auto" else (backend,)
-    for engine in engines:
+def _choose(
+    variants: tuple[Variant, ...], backend: str, precision: str
+) -> tuple[BackendSpec, Variant]:
+    """The backend and the model file to run; no backend is looked for behind the one that fits."""
+    asked = []
+    for spec in iter_backends() if backend == "auto" else (find_backend(backend),):
+        if backend == "auto" and spec.package is None:
+            continue
+        asked.append(spec.name)
         for variant in variants:
-            if (ENGINE_OF_FORMAT[variant.format], variant.precision) == (engine, precision):
-                return variant
-    held = ", ".join(f"{v.precision} for {ENGINE_OF_FORMAT[v.format]}" for v in variants)
-    raise UsageError(f"the bundle holds {held}; asked for {precision} for {' or '.join(engines)}")
+            if variant.format in spec.formats and variant.precision == precision:
+                return spec, variant
+    if not asked:
+        raise none_installed()
+    held = ", ".join(f"{v.precision} for {_runners(v.format)}" for v in variants)
+    raise UsageError(f"the bundle holds {held}; asked for {precision} for {' or '.join(asked)}")
+
+
+def _runners(model_format: str) -> str:
+    return " or ".join(spec.name for spec in backends_of(model_format)) or model_format
 
 
 class Model:
@@ -121,7 +138,7 @@ class Model:
     Attributes:
         manifest: what the bundle says of itself.
         variant: the model file that runs.
-        backend: `litert` or `onnx`.
+        backend: its name, such as `litert`.
         engine_version: the engine and its version, for a person.
     """
 

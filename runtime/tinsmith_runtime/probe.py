@@ -27,20 +27,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinsmith_runtime.backends.registry import engine_package
+from tinsmith_runtime.backends import BackendSpec, find_backend, known_backends
 from tinsmith_runtime.batch import Array, parts
 from tinsmith_runtime.bundle import Bundle
 from tinsmith_runtime.cpu import read_cpu
 from tinsmith_runtime.engine import Engine, to_int8
 from tinsmith_runtime.errors import BackendError, BundleError, TinsmithError, printable
 from tinsmith_runtime.golden import read_golden
-from tinsmith_runtime.manifest import (
-    ENGINE_OF_FORMAT,
-    Manifest,
-    Variant,
-    dump_manifest,
-    parse_manifest,
-)
+from tinsmith_runtime.manifest import Manifest, Variant, dump_manifest, parse_manifest
 
 _MIB = 1 << 20
 _SECONDS, _SECONDS_A_VECTOR, _SECONDS_A_VECTOR_AND_MIB = 60, 2, 2
@@ -91,7 +85,7 @@ class Answer:
     outputs: tuple[Array, ...]
 
 
-def probe_variant(bundle: Bundle, variant: Variant) -> Answer:
+def probe_variant(spec: BackendSpec, bundle: Bundle, variant: Variant) -> Answer:
     """Has another process compute the golden vectors; this one where Python cannot start another.
 
     Raises:
@@ -99,10 +93,10 @@ def probe_variant(bundle: Bundle, variant: Variant) -> Answer:
         BackendError: the engine is missing, does not start, or the process came to a bad end.
     """
     manifest, limits = bundle.manifest, limits_of(bundle, variant)
-    ended = _ask(make_request(bundle, variant), limits, _answer_bytes(manifest))
+    ended = _ask(make_request(spec, bundle, variant), limits, _answer_bytes(manifest))
     if ended is None:
-        return compute(manifest, variant, *_files(bundle, variant))
-    return read_answer(manifest, variant, ended, limits)
+        return compute(spec, manifest, variant, *_files(bundle, variant))
+    return read_answer(spec, manifest, variant, ended, limits)
 
 
 def _files(bundle: Bundle, variant: Variant) -> tuple[bytes, bytes]:
@@ -120,10 +114,13 @@ def limits_of(bundle: Bundle, variant: Variant) -> Limits:
     )
 
 
-def compute(manifest: Manifest, variant: Variant, model: bytes, golden: bytes) -> Answer:
+def compute(
+    spec: BackendSpec, manifest: Manifest, variant: Variant, model: bytes, golden: bytes
+) -> Answer:
     """Computes the golden vectors in this process.
 
     Args:
+        spec: of the engine.
         manifest: of the bundle.
         variant: the model file.
         model: its bytes.
@@ -131,7 +128,7 @@ def compute(manifest: Manifest, variant: Variant, model: bytes, golden: bytes) -
     """
     inputs = read_golden(golden, manifest).inputs
     start = time.perf_counter()
-    engine = Engine(manifest, variant, model, threads=1)
+    engine = Engine(spec, manifest, variant, model, threads=1)
     outputs = parts(to_int8(engine.run(inputs)))
     engine.close()
     elapsed_ms = (time.perf_counter() - start) * 1e3
@@ -145,10 +142,11 @@ def compute(manifest: Manifest, variant: Variant, model: bytes, golden: bytes) -
     return Answer(engine.version, engine.max_lsb, elapsed_ms, outputs)
 
 
-def make_request(bundle: Bundle, variant: Variant) -> bytes:
+def make_request(spec: BackendSpec, bundle: Bundle, variant: Variant) -> bytes:
     """What the process is told, all of it data."""
     blobs = dump_manifest(bundle.manifest), *_files(bundle, variant)
-    head = {"file": variant.file, "sizes": [len(blob) for blob in blobs]}
+    sizes = [len(blob) for blob in blobs]
+    head = {"backend": spec.name, "file": variant.file, "sizes": sizes}
     return b"".join((json.dumps(head).encode(), b"\n", *blobs))
 
 
@@ -163,7 +161,7 @@ def answer_request(request: bytes) -> bytes:
     try:
         manifest = parse_manifest(blobs[0])
         (variant,) = (v for v in manifest.variants if v.file == told["file"])
-        found = compute(manifest, variant, *blobs[1:])
+        found = compute(find_backend(told["backend"]), manifest, variant, *blobs[1:])
     except TinsmithError as error:
         kind = "bundle" if isinstance(error, BundleError) else "engine"
         return _line(error=kind, message=str(error)[:_MAX_MESSAGE])
@@ -226,7 +224,9 @@ def _ask(request: bytes, limits: Limits, most_bytes: int) -> Ending | None:
     return Ending(reply.removeprefix(_READY), status, is_late)
 
 
-def read_answer(manifest: Manifest, variant: Variant, ended: Ending, limits: Limits) -> Answer:
+def read_answer(
+    spec: BackendSpec, manifest: Manifest, variant: Variant, ended: Ending, limits: Limits
+) -> Answer:
     """Makes sense of how the process ended.
 
     Raises:
@@ -252,12 +252,13 @@ def read_answer(manifest: Manifest, variant: Variant, ended: Ending, limits: Lim
         version, max_lsb = printable(str(said["version"])), int(said["max_lsb"])
         return Answer(version, max_lsb, float(said["elapsed_ms"]), tuple(outputs))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise BackendError(_bad_end(variant, ended, limits)) from error
+        raise BackendError(_bad_end(spec, manifest, variant, ended, limits)) from error
 
 
-def _bad_end(variant: Variant, ended: Ending, limits: Limits) -> str:
-    engine = ENGINE_OF_FORMAT[variant.format]
-    package = str(engine_package(engine))
+def _bad_end(
+    spec: BackendSpec, manifest: Manifest, variant: Variant, ended: Ending, limits: Limits
+) -> str:
+    package = spec.package or spec.packages[0]
     known = {int(one): one.name for one in signal.Signals}
     name = known.get(-ended.status, f"signal {-ended.status}") if ended.status < 0 else ""
     if ended.late or name == "SIGXCPU":
@@ -269,11 +270,12 @@ def _bad_end(variant: Variant, ended: Ending, limits: Limits) -> str:
         cause = f", for its wheel has instructions that this CPU ({read_cpu()}) does not have"
     elif name == "SIGKILL":
         cause = ", as a system does that is short of memory"
-    other = {"litert": "onnx", "onnx": "litert"}[engine]
+    formats = {other.format for other in manifest.variants}
+    others = [f"'{s.extra}'" for s in known_backends() if s != spec and formats & {*s.formats}]
+    instead = f", or another engine: pip install {' or '.join(others)}" if others else ""
     return (
         f"{variant.file}: {package} kills the process that runs it ({name}){cause}: {_CAUSE}: "
-        f"install an older {package.replace('_', '-')}, or the other engine: "
-        f"pip install 'tinsmith-runtime[{other}]'"
+        f"install an older {package.replace('_', '-')}{instead}"
     )
 
 

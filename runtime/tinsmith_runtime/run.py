@@ -58,7 +58,10 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
         help="print only classes of at least this probability, 0 to 1",
     )
     parser.add_argument(
-        "--backend", default="auto", help="litert, onnx or auto, the first installed (default)"
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="litert, onnx, another that is installed, or auto, the first installed (default)",
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
     add_trusted_key(parser)

@@ -4,12 +4,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinsmith_runtime.backends import installed_backends
+from tinsmith_runtime.backends import backends_of, find_backend, installed_backends
 from tinsmith_runtime.batch import Array, parts
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.errors import BackendError
 from tinsmith_runtime.frozen import frozen_dataclass
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,18 +57,21 @@ def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
     from tinsmith_runtime.probe import probe_variant
 
     golden = bundle.golden()
-    integer = {
-        ENGINE_OF_FORMAT[v.format]: v for v in bundle.manifest.variants if v.precision == "int8"
-    }
-    installed = [name for name in installed_backends() if name in integer]
-    if not installed:
-        held = ", ".join(sorted(integer)) or "no engine"
+    integer = [v for v in bundle.manifest.variants if v.precision == "int8"]
+    installed = [find_backend(name) for name in installed_backends()]
+    chosen = [
+        (spec, next(variant for variant in integer if variant.format in spec.formats))
+        for spec in installed
+        if any(variant.format in spec.formats for variant in integer)
+    ]
+    if not chosen:
+        runners = {spec.name for variant in integer for spec in backends_of(variant.format)}
+        held = ", ".join(sorted(runners)) or "no engine"
         raise BackendError(f"the bundle holds int8 for {held}: that is not installed")
     cpu = read_cpu()
     results = []
-    for name in installed:
-        variant = integer[name]
-        answer = probe_variant(bundle, variant)
+    for spec, variant in chosen:
+        answer = probe_variant(spec, bundle, variant)
         pairs = zip(answer.outputs, parts(golden.outputs_int8), strict=True)
         differences = [found.astype(np.int16) - expected for found, expected in pairs]
         names = [output.name for output in bundle.manifest.outputs]
@@ -80,7 +82,7 @@ def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
         together = np.abs(np.concatenate(rows, axis=1))
         results.append(
             SelfTest(
-                backend=name,
+                backend=spec.name,
                 engine_version=answer.version,
                 cpu=cpu,
                 vectors=vectors,

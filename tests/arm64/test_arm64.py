@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from arm64.emulator import (
     pinned,
     unpack_runtime,
 )
+from narrow import array
 
 from tinsmith_runtime import load, read_bundle
 
@@ -75,9 +77,9 @@ def emulators(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Boa
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Golden and random inputs, and what this machine's engines give for them."""
     golden = read_bundle(TINY).golden().inputs
-    shape = (RANDOM_VECTORS, *golden.shape[1:])
+    shape = (RANDOM_VECTORS, *array(golden).shape[1:])
     noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    arrays = {"inputs": np.concatenate([golden, noise])}
+    arrays: dict[str, Any] = {"inputs": np.concatenate([golden, noise])}
     for name in MAX_LSB:
         with load(TINY, name) as model:
             arrays[name] = model.predict_raw(arrays["inputs"])

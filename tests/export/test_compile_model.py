@@ -62,8 +62,8 @@ def test_an_object_and_its_file_give_the_same_bundle(folder: Path, tmp_path: Pat
     assert (tmp_path / "a.tin").read_bytes() == (tmp_path / "b.tin").read_bytes()
     manifest = read_bundle(tmp_path / "a.tin").manifest
     assert manifest == first.manifest
-    assert manifest.quality.parity.max_difference_lsb <= 1
-    assert manifest.quality.ladder[0].count == 12
+    assert manifest.quality.parity[0].evaluation.max_difference_lsb <= 1
+    assert manifest.quality.stages[0].count == 12
     assert 100 < first.peak_memory_mb < 16_000
 
 

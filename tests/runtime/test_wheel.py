@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from email.parser import Parser
 from pathlib import Path
 
@@ -36,14 +37,14 @@ def _install(*words: object) -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     _install("build", "--wheel", "--outdir", folder, ROOT / "runtime")
     (path,) = folder.iterdir()
     return path
 
 
-def test_wheel(wheel):
+def test_wheel(wheel: Path) -> None:
     assert wheel.stat().st_size <= 100_000
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -52,9 +53,9 @@ def test_wheel(wheel):
     assert {name.split("/")[0] for name in names} == {"tinsmith_runtime", info}
     assert "tinsmith_runtime/py.typed" in names
     assert f"{info}/licenses/LICENSE" in names
-    required = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
+    required = [r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r]
     assert required == ["numpy"]
-    assert set(metadata.get_all("Provides-Extra")) == {
+    assert set(metadata.get_all("Provides-Extra", [])) == {
         "litert",
         "onnx",
         "images",
@@ -65,7 +66,14 @@ def test_wheel(wheel):
 
 
 @pytest.mark.parametrize("engine", PACKAGES)
-def test_empty_environment(wheel, tmp_path, tiny, images, engine: str, one_line):
+def test_empty_environment(
+    wheel: Path,
+    tmp_path: Path,
+    tiny: Path,
+    images: Path,
+    engine: str,
+    one_line: Callable[[str], str],
+) -> None:
     home = tmp_path / "environment"
     # Without pip of its own: it is made in a second, and on a Debian without ensurepip too.
     _install("venv", "--without-pip", home)

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,9 +23,9 @@ MNIST_FILES = {
 }
 
 
-def arrays(**changes: object) -> dict[str, object]:
+def arrays(**changes: object) -> dict[str, Any]:
     """A good dataset of three classes, but for `changes`; `None` leaves an array out."""
-    good: dict[str, object] = {
+    good: dict[str, Any] = {
         "x_train": np.zeros((6, 5, 4), np.uint8),
         "y_train": np.array([0, 1, 2, 0, 1, 2], np.uint8),
         "x_test": np.zeros((3, 5, 4), np.uint8),

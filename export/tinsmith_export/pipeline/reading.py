@@ -20,7 +20,7 @@ from tinsmith_export.options import Options
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.progress import Progress
 from tinsmith_export.reference.rebuild import rebuild
-from tinsmith_export.verify.proof import activated
+from tinsmith_export.verify.stages import activated
 from tinsmith_runtime.batch import Arrays, parts
 from tinsmith_runtime.errors import UsageError
 

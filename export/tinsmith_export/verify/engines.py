@@ -1,21 +1,34 @@
 """Model files on their engines."""
 
+from collections.abc import Sequence
+
+from tinsmith_export.errors import ConversionError
+from tinsmith_export.targets.target import ModelFile
 from tinsmith_runtime.backends import Backend, create_backend
 from tinsmith_runtime.batch import Arrays, concatenate, count, rows
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
+from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output
 
 _BATCH_SIZE = 64
 
 
-def kind_of(file: str) -> tuple[str, str]:
-    """Precision and format, which a file's name says: `model.int8.onnx`."""
-    _, precision, form = file.split(".")
-    return precision, form
-
-
-def start_engine(file: str, data: bytes) -> Backend:
+def start_engine(file: ModelFile) -> Backend:
     """The engine that runs a file, on one thread."""
-    return create_backend(ENGINE_OF_FORMAT[kind_of(file)[1]], data, 1)
+    return create_backend(ENGINE_OF_FORMAT[file.target.name], file.data, 1)
+
+
+def require_same_tensors(
+    file: ModelFile, inputs: Sequence[Input], outputs: Sequence[Output]
+) -> None:
+    """Checks the quantization parameters that an engine finds in an int8 file.
+
+    Raises:
+        ConversionError: they are not those that were chosen.
+    """
+    engine = start_engine(file)
+    expected: list[Input | Output] = [*inputs, *outputs]
+    for tensor, wanted in zip((*engine.inputs, *engine.outputs), expected, strict=True):
+        if (tensor.scale, tensor.zero_point) != (wanted.scale, wanted.zero_point):
+            raise ConversionError(f"{file.target.title} has {tensor}, expected {wanted}")
 
 
 def run_batches(backend: Backend, inputs: Arrays) -> Arrays:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinsmith_runtime.backends.builtin import LITERT
 from tinsmith_runtime.backends.origin import raised_by
 from tinsmith_runtime.backends.protocol import (
     NO_BATCH,
@@ -18,7 +19,6 @@ from tinsmith_runtime.backends.protocol import (
     require_tensors,
     signed,
 )
-from tinsmith_runtime.backends.registry import engine_package
 from tinsmith_runtime.batch import parts
 from tinsmith_runtime.errors import BackendError, BundleError, printable
 from tinsmith_runtime.quiet import mute_stderr
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tinsmith_runtime.batch import Array, Arrays
 
 # A package that is there but broken is not passed over for the other: the error says so.
-if engine_package("litert") == "ai_edge_litert":
+if LITERT.package == "ai_edge_litert":
     from ai_edge_litert import __version__
     from ai_edge_litert.interpreter import Interpreter
 
@@ -39,7 +39,6 @@ else:
     # TFLite's older kernels, which round a sum in two steps where LiteRT's round it once.
     _VERSION, _MAX_LSB = printable(f"tflite_runtime {__version__}"), 1
 
-_PACKAGES = ("ai_edge_litert", "tflite_runtime")
 # Of shapes and the like, which say nothing of what an operator computes in.
 _INDICES = ("int32", "int64")
 
@@ -47,7 +46,6 @@ _INDICES = ("int32", "int64")
 class LiteRtBackend(Backend):
     """A TFLite file on LiteRT; a new batch size resizes the inputs once."""
 
-    name = "litert"
     code_dtype = np.dtype(np.int8)
     max_lsb = _MAX_LSB
 
@@ -62,7 +60,7 @@ class LiteRtBackend(Backend):
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
         except (RuntimeError, ValueError) as error:
-            if not raised_by(error, *_PACKAGES):
+            if not raised_by(error, *LITERT.packages):
                 raise
             raise BundleError(f"LiteRT refuses the model: {error}") from error
         require_tensors(len(inputs), len(outputs))
@@ -93,7 +91,7 @@ class LiteRtBackend(Backend):
                 return tuple(interpreter.get_tensor(index) for index in self._targets)
             result: Array = interpreter.get_tensor(self._targets[0])
         except (RuntimeError, ValueError) as error:
-            if not raised_by(error, *_PACKAGES):
+            if not raised_by(error, *LITERT.packages):
                 raise
             raise BackendError(f"LiteRT refuses the batch: {error}") from error
         return result

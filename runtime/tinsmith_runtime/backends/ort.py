@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
+from tinsmith_runtime.backends.builtin import ONNX
 from tinsmith_runtime.backends.origin import raised_by
 from tinsmith_runtime.backends.protocol import (
     NO_BATCH,
@@ -37,7 +38,6 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "tensor(uint8)": np.dtype(np.int8),
     "tensor(float)": np.dtype(np.float32),
 }
-_PACKAGE = "onnxruntime"
 # What a session may read: the bytes that it is given, as ONNX. Weights that a model has in other
 # files, which its hash does not cover, are looked for in a folder that cannot be.
 _CONFIG = {
@@ -68,7 +68,6 @@ _UNBOUND = _Bound(None, (), (), NO_BATCH, NO_BATCH)
 class OrtBackend(Backend):
     """An ONNX file on ONNX Runtime's CPU provider."""
 
-    name = "onnx"
     code_dtype = np.dtype(np.uint8)
     max_lsb = 0
 
@@ -105,7 +104,7 @@ class OrtBackend(Backend):
         except BackendError:
             raise
         except Exception as error:  # see `_open`
-            if not raised_by(error, _PACKAGE):
+            if not raised_by(error, *ONNX.packages):
                 raise
             raise BackendError(f"ONNX Runtime refuses the batch: {error}") from error
         if self._several:
@@ -203,7 +202,7 @@ def _open(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.Infe
         )
     # Its exceptions share no base class but Exception.
     except Exception as error:
-        if not raised_by(error, _PACKAGE):
+        if not raised_by(error, *ONNX.packages):
             raise
         raise BundleError(f"ONNX Runtime refuses the model: {error}") from error
 

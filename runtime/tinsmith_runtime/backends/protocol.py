@@ -94,7 +94,6 @@ class Backend:
     """One model file on one engine: the base of the classes that know an engine.
 
     Attributes:
-        name: `litert` or `onnx`.
         version: the engine and its version, for a person.
         inputs: what `run` takes, in the file's order.
         outputs: what `run` gives, likewise.
@@ -102,7 +101,6 @@ class Backend:
         max_lsb: how far its int8 outputs may be from a bundle's golden ones.
     """
 
-    name: str
     version: str
     max_lsb: int
     inputs: tuple[TensorInfo, ...]

@@ -22,14 +22,14 @@ def explain(package: str, extra: str, error: BaseException) -> str:
 
     Args:
         package: the import that failed, for example `tflite_runtime`.
-        extra: our extra that brings the engine: `litert` or `onnx`.
+        extra: what `pip install` takes to install the engine, as `BackendSpec.extra`.
         error: what the import raised.
 
     Returns:
         The package, the error, its cause where that is known, and what to type.
     """
     said = str(error).lower()
-    install = f"pip install 'tinsmith-runtime[{extra}]'"
+    install = f"pip install '{extra}'"
     cure = f"try {install} --force-reinstall"
     cause = ""
     if any(words in said for words in _OLD_NUMPY) and int(np.__version__.split(".")[0]) >= 2:

@@ -1,7 +1,6 @@
 """From tf_keras to a TFLite file, and a look inside one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
@@ -13,41 +12,13 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.targets.target import Product
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
 _FILE_IDENTIFIER = b"TFL3"
 _OPERATORS = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
-
-
-@dataclass(frozen=True)
-class Product:
-    """One operator that multiplies by a constant.
-
-    Attributes:
-        operator: `CONV_2D` for example.
-        layer: the name of the graph's layer.
-        integer: whether input, weights and output are int8.
-        exact: whether x86 kernels add its products in 32 bits, which cannot overflow.
-        weights: as stored, `int8` or `float32`, output channel first (depthwise: last).
-        weight_scale: `float32 (channels,)` or `(1,)`, empty in a float model.
-        weight_zero_point: 0, but for `MUL`.
-        bias: `int32` or `float32 (channels,)`, or none.
-        input: scale and zero point of what it reads.
-        output: scale and zero point of what it gives.
-    """
-
-    operator: str
-    layer: str
-    integer: bool
-    exact: bool
-    weights: NDArray[Any]
-    weight_scale: NDArray[np.float32]
-    weight_zero_point: int
-    bias: NDArray[Any] | None
-    input: tuple[float, int]
-    output: tuple[float, int]
 
 
 def to_int8_tflite(model: tf_keras.Model) -> bytes:

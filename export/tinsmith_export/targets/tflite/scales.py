@@ -18,7 +18,7 @@ from tinsmith_export.ir.ops import Node, Weighted
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.fake_quantization import weight_scales
 from tinsmith_export.quantize.recipe import Quantized
-from tinsmith_export.targets.tflite import PRODUCTS, layer_of, operator_name, packed
+from tinsmith_export.targets.tflite.convert import PRODUCTS, layer_of, operator_name, packed
 
 # How far the converter's scale may be off: two ends are rounded, and their quotient.
 _MAX_ULP = 2

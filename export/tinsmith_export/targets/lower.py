@@ -1,52 +1,27 @@
-"""From the quantized graph to the four model files."""
+"""From the quantized graph to the integers that every target carries.
+
+TensorFlow's converter rounds weights and biases: the integers are read from what it makes.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import tf_keras
 
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import OutputLayer, Weigh, Weighted
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.recipe import Quantized
-from tinsmith_export.targets.float_layers import keep_float
-from tinsmith_export.targets.onnx import to_int8_onnx, to_onnx
-from tinsmith_export.targets.scales import with_chosen_scales
-from tinsmith_export.targets.tflite import (
-    Product,
-    products,
-    to_float_tflite,
-    to_int8_tflite,
-    with_names,
-)
-from tinsmith_runtime.backends import create_backend
+from tinsmith_export.targets.target import IntegerModel, Product
+from tinsmith_export.targets.tflite.convert import products, to_int8_tflite
+from tinsmith_export.targets.tflite.float_layers import keep_float
+from tinsmith_export.targets.tflite.scales import with_chosen_scales
 from tinsmith_runtime.manifest import Input, Output
 
 
-@dataclass(frozen=True)
-class Converted:
-    """The int8 files.
-
-    Attributes:
-        files: name to bytes.
-        outputs: what the int8 files' outputs mean.
-        products: in both.
-    """
-
-    files: dict[str, bytes]
-    outputs: tuple[Output, ...]
-    products: tuple[Product, ...]
-
-
-def convert(
-    quantized: Quantized,
-    sources: Sequence[Input],
-    labels: Sequence[str],
-    classes: bool,
-) -> Converted:
-    """Makes the int8 files.
+def lower(
+    quantized: Quantized, sources: Sequence[Input], labels: Sequence[str], classes: bool
+) -> IntegerModel:
+    """Rounds the weights of a model.
 
     Args:
         quantized: the model.
@@ -57,24 +32,14 @@ def convert(
     Raises:
         ConversionError: TensorFlow's converter fails, or made of a layer something else.
     """
-    int8 = with_chosen_scales(to_int8_tflite(quantized.model), quantized)
-    int8 = keep_float(int8, quantized.kept)
-    found = _require_same_grid(quantized, products(int8))
-    graph, ranges = quantized.graph, quantized.ranges
-    targets = tuple(
-        _output(node, ranges[node.name], tuple(labels), classes) for node in graph.outputs
+    converted = with_chosen_scales(to_int8_tflite(quantized.model), quantized)
+    converted = keep_float(converted, quantized.kept)
+    found = _require_same_grid(quantized, products(converted))
+    outputs = tuple(
+        _output(node, quantized.ranges[node.name], tuple(labels), classes)
+        for node in quantized.graph.outputs
     )
-    int8 = with_names(int8, *_names(graph, sources))
-    engine = create_backend("litert", int8, 1)
-    expected: list[Input | Output] = [*sources, *targets]
-    for tensor, wanted in zip((*engine.inputs, *engine.outputs), expected, strict=True):
-        if (tensor.scale, tensor.zero_point) != (wanted.scale, wanted.zero_point):
-            raise ConversionError(f"TFLite has {tensor}, expected {wanted}")
-    files = {
-        "model.int8.tflite": int8,
-        "model.int8.onnx": to_int8_onnx(graph, ranges, found, sources, targets),
-    }
-    return Converted(files, targets, tuple(found.values()))
+    return IntegerModel(quantized, tuple(sources), outputs, found, converted)
 
 
 def _output(node: OutputLayer, span: QuantParams, labels: tuple[str, ...], classes: bool) -> Output:
@@ -87,22 +52,6 @@ def _output(node: OutputLayer, span: QuantParams, labels: tuple[str, ...], class
         node.activation,
         "logits" if classes else "values",
     )
-
-
-def convert_floats(
-    graph: Graph, reference: tf_keras.Model, sources: Sequence[Input]
-) -> dict[str, bytes]:
-    """Makes the float files, name to bytes, of a graph, the model that is the same, its inputs."""
-    names = _names(graph, sources)
-    return {
-        "model.float.tflite": with_names(to_float_tflite(reference), *names),
-        "model.float.onnx": to_onnx(graph, names[0]),
-    }
-
-
-def _names(graph: Graph, sources: Sequence[Input]) -> tuple[list[str], list[str]]:
-    """What the files call inputs and outputs."""
-    return [source.name for source in sources], [node.title for node in graph.outputs]
 
 
 def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[str, Product]:
