@@ -48,20 +48,14 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the bundle; default: NAME.tin beside the model"
     )
-    parser.add_argument(
-        "--recipe",
-        choices=("ptq", "qat"),
-        default="qat",
-        help="ptq: calibrate and round; qat: then fine-tune too, and keep it if it is better; "
-        "default: qat",
-    )
-    parser.add_argument(
-        "--qat-steps",
-        type=int,
-        default=Options.qat_steps,
-        metavar="N",
-        help=f"steps of fine-tuning, up to 128 inputs each; default: {Options.qat_steps}",
-    )
+    _add_reading(parser)
+    _add_quantization(parser)
+    _add_results(parser)
+    parser.set_defaults(run=_run)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    """What a model file does not say of itself."""
     parser.add_argument(
         "--input-range",
         type=float,
@@ -89,6 +83,24 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:NAME",
         help="a layer class or function of your own that the file needs; may be given again",
     )
+
+
+def _add_quantization(parser: argparse.ArgumentParser) -> None:
+    """How to quantize, and what that may cost."""
+    parser.add_argument(
+        "--recipe",
+        choices=("ptq", "qat"),
+        default="qat",
+        help="ptq: calibrate and round; qat: then fine-tune too, and keep it if it is better; "
+        "default: qat",
+    )
+    parser.add_argument(
+        "--qat-steps",
+        type=int,
+        default=Options.qat_steps,
+        metavar="N",
+        help=f"steps of fine-tuning, up to 128 inputs each; default: {Options.qat_steps}",
+    )
     parser.add_argument(
         "--max-drop-pp",
         type=float,
@@ -110,6 +122,16 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         help="measure what quantizing each layer costs, print a table and stop, unless --out or "
         "--report is given too",
     )
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    """What is written and printed."""
+    parser.add_argument(
+        "--verify-onnx",
+        action="store_true",
+        help="compare the float files with an ONNX file that tf2onnx makes of the model, "
+        "independently; fail if an output differs",
+    )
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the proof as an HTML page, with plots"
     )
@@ -126,7 +148,6 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("--quiet", action="store_true", help="no progress, only results")
     loudness.add_argument("--verbose", action="store_true", help="let TensorFlow log")
-    parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -141,6 +162,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
+        verify_onnx=arguments.verify_onnx,
         release=arguments.release,
     )
     model, report, verbose = arguments.model, arguments.report, arguments.verbose
@@ -280,6 +302,7 @@ def _as_json(exported: Exported, out: Path) -> str:
             "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
             "kernels": {name: dict(found) for name, found in exported.kernels.items()},
             "sensitivity": [asdict(row) for row in exported.sensitivities],
+            "witness": None if exported.witness is None else asdict(exported.witness),
             "warnings": exported.warnings,
             "peak_memory_mb": round(exported.peak_memory_mb),
         }
