@@ -1,4 +1,4 @@
-"""Whole exports of a tiny model: through files and objects, with doubts, and killed on the way."""
+"""Whole exports of a tiny model: through files and objects, with warnings, killed on the way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import tf_keras
 from tinsmith_export import Options, Progress, compile_model, export
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.command import main
 from tinsmith_runtime.errors import UsageError
@@ -73,7 +73,7 @@ def test_the_command_compiles_a_saved_model(
 ) -> None:
     classifier(keras).export(tmp_path / "colours", verbose=False)
     np.save(tmp_path / "pixels.npy", PIXELS)
-    words = ["--calibration", str(tmp_path / "pixels.npy"), "--recipe", "ptq", "--json"]
+    words = ["--data", str(tmp_path / "pixels.npy"), "--recipe", "ptq", "--json"]
     assert main(["export", str(tmp_path / "colours"), *words, "--max-drop-pp", "100"]) == 0
     said, told = capfd.readouterr()
     report = json.loads(said)
@@ -85,20 +85,20 @@ def test_the_command_compiles_a_saved_model(
     assert main(["selftest", str(tmp_path / "colours.tin")]) == 0
 
 
-def doubts(model: Any, reals: Any, labels: Any = None) -> list[str]:
+def warned(model: Any, reals: Any, labels: Any = None) -> list[str]:
     reals = np.asarray(reals, np.float32)
     expected = model.predict(reals, verbose=0)
-    return list(doubt(model, read_graph(trace(model)), reals, expected, labels))
+    return list(input_warnings(model, read_graph(trace(model)), reals, expected, labels))
 
 
 @pytest.mark.parametrize("library", [keras, tf_keras])
 def test_pixels_that_are_scaled_twice(library: Any) -> None:
     model = classifier(library, library.layers.Rescaling(1 / 255))
-    (said,) = doubts(model, PIXELS / 255)
+    (said,) = warned(model, PIXELS / 255)
     assert "begins with a scaling by 0.00392, but its inputs are already 0 to 1" in said
     assert "--input-range 0 255" in said
-    assert doubts(model, PIXELS) == []
-    assert doubts(classifier(library), PIXELS / 255) == []
+    assert warned(model, PIXELS) == []
+    assert warned(classifier(library), PIXELS / 255) == []
 
 
 @pytest.mark.parametrize("library", [keras, tf_keras])
@@ -108,9 +108,9 @@ def test_values_that_the_model_never_saw(library: Any) -> None:
     seen = probe.predict(PIXELS / np.float32(255), verbose=0)
     gamma, beta, *_ = model.get_layer("norm").get_weights()
     model.get_layer("norm").set_weights([gamma, beta, seen.mean((0, 1, 2)), seen.var((0, 1, 2))])
-    assert doubts(model, PIXELS / 255) == []
-    assert doubts(model, PIXELS / 127.5 - 1) == []  # another scaling of the kind: no proof
-    (said,) = doubts(model, PIXELS)
+    assert warned(model, PIXELS / 255) == []
+    assert warned(model, PIXELS / 127.5 - 1) == []  # another scaling of the kind: no proof
+    (said,) = warned(model, PIXELS)
     assert "layer `norm` was trained on values whose variance is" in said
     assert "check --input-range" in said
 
@@ -118,15 +118,15 @@ def test_values_that_the_model_never_saw(library: Any) -> None:
 def test_answers_no_better_than_guessing() -> None:
     model = classifier(keras)
     answers = model.predict(PIXELS.astype(np.float32), verbose=0).argmax(1)
-    assert doubts(model, PIXELS, answers) == []
-    (said,) = doubts(model, PIXELS, (answers + 1) % 3)
+    assert warned(model, PIXELS, answers) == []
+    (said,) = warned(model, PIXELS, (answers + 1) % 3)
     assert "the float model itself is right on 0.00% of the inputs, no better than" in said
 
 
-def test_a_doubt_is_told(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_told(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     classifier(keras, keras.layers.Rescaling(1 / 255)).save(tmp_path / "colours.keras")
     words = ["export", str(tmp_path / "colours.keras"), "--recipe", "ptq", "--max-drop-pp", "100"]
-    assert main([*words, "--calibration", str(folder / "pixels.npz")]) == 0
+    assert main([*words, "--data", str(folder / "pixels.npz")]) == 0
     said, told = capfd.readouterr()
     assert "\nwarning: the model begins with a scaling" in told
     assert "\nwarning  the model begins with a scaling" in said
@@ -145,7 +145,7 @@ def test_inputs_that_do_not_fit(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], inputs: Any, said: str
 ) -> None:
     np.save(tmp_path / "a.npy", inputs)
-    words = ["--calibration", str(tmp_path / "a.npy"), "--quiet", "--out", str(tmp_path / "a.tin")]
+    words = ["--data", str(tmp_path / "a.npy"), "--quiet", "--out", str(tmp_path / "a.tin")]
     assert main(["export", str(folder / "colours.keras"), *words]) == 2
     out, err = capfd.readouterr()
     assert said.replace("a.npz", "a") in err
@@ -162,10 +162,10 @@ def test_labels_that_the_model_has_no_outputs_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--calibration", "none.npz"], "--calibration: no file none.npz"),
+        (["--data", "none.npz"], "no file none.npz"),
         (["--custom-objects", "nowhere:Layer"], "`nowhere:Layer`: expected module:NAME: No module"),
-        (["--dataset", "digits", "--input-shape", "9", "9", "3"], "--input-shape: the model takes"),
-        (["--dataset", "digits", "--output", "second"], "--output second: the model's outputs are"),
+        (["--data", "digits", "--input-shape", "9", "9", "3"], "--input-shape: the model takes"),
+        (["--data", "digits", "--output", "second"], "--output second: the model's outputs are"),
     ],
 )
 def test_wrong_words(
@@ -178,10 +178,10 @@ def test_wrong_words(
 
 
 def test_one_source_of_inputs(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = ["--dataset", "digits", "--calibration", "digits"]
+    words = ["--data", "digits", "--calibration", "digits"]
     with pytest.raises(SystemExit, match="2"):
         main(["export", str(folder / "colours.keras"), *words])
-    assert "argument --calibration: not allowed with argument --dataset" in capfd.readouterr().err
+    assert "argument --calibration: not allowed with argument --data" in capfd.readouterr().err
 
 
 def test_a_killed_export_leaves_nothing_in_the_way(
@@ -193,7 +193,7 @@ def test_a_killed_export_leaves_nothing_in_the_way(
     (tmp_path / "out").mkdir()
     words = [
         *("export", str(folder / "colours.keras"), "--out", str(tmp_path / "out" / "colours.tin")),
-        *("--calibration", str(folder / "pixels.npz"), "--max-drop-pp", "100", "--qat-steps"),
+        *("--data", str(folder / "pixels.npz"), "--max-drop-pp", "100", "--qat-steps"),
     ]
     command = [sys.executable, "-m", "tinsmith_runtime", *words, "100000"]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -133,7 +133,7 @@ def pixels(low: float, high: float) -> tuple[Input, QuantParams]:
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
     graph = Graph((InputLayer("input", (), (1, 1, 1)),))
     entry = enter(graph, Samples("pixels", "0" * 64, images, None, images, None, ()), (low, high))
-    return entry.sources[0], entry.spans["input"]
+    return entry.sources[0], entry.params["input"]
 
 
 HUNDREDTHS = [(0.0, k / 100) for k in range(1, 1001)]

@@ -23,7 +23,7 @@ from tinsmith_export.frontend.load import load_keras, prepared
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.sources import from_calibration
 from tinsmith_export.outputs import leveled
 from tinsmith_export.passes.rewrite import rewrite
@@ -381,7 +381,7 @@ def test_one_size_is_not_for_several_inputs() -> None:
 
 
 @pytest.mark.parametrize("library", [keras, tf_keras])
-def test_doubts_about_one_of_the_inputs(library: Any) -> None:
+def test_warnings_about_one_of_the_inputs(library: Any) -> None:
     layers = library.layers
     image, features = library.Input(IMAGE, name="image"), library.Input(FEATURES, name="state")
     norm = layers.BatchNormalization(name="norm")
@@ -391,11 +391,11 @@ def test_doubts_about_one_of_the_inputs(library: Any) -> None:
     norm.set_weights([gamma, beta, mean, variance * 1e5])
     ready, batch = prepared(model, None, None), (REALS, VALUES)
     graph = read_graph(trace(ready))
-    scaled, other = doubt(ready, graph, batch, run(ready, batch), None)
+    scaled, other = input_warnings(ready, graph, batch, run(ready, batch), None)
     assert scaled.startswith("the model begins at input `image` with a scaling by 0.00392")
     assert other.startswith("layer `norm` was trained on values whose variance is")
     batch = (255 * REALS, VALUES)
-    assert len(list(doubt(ready, graph, batch, run(ready, batch), None))) == 1
+    assert len(list(input_warnings(ready, graph, batch, run(ready, batch), None))) == 1
 
 
 SHAPES = {"image": IMAGE, "state": FEATURES}

@@ -29,7 +29,7 @@ class QuantParams:
 
     @classmethod
     def covering(cls, low: float, high: float, scale: float = 0.0) -> "QuantParams":
-        """The finest grid, though not finer than `scale`, on which `low` to `high` lie."""
+        """The finest scale, though not finer than `scale`, that covers `low` to `high`."""
         low, high = min(low, 0.0), max(high, 0.0)
         scale = float(np.float32(max(scale, (high - low) / 255, _MIN_SCALE)))
         return cls(scale, min(127, max(-128, round(-128 - low / scale))))

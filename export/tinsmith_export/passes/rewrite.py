@@ -97,7 +97,7 @@ def strip_output_activations(graph: Graph) -> Graph:
 
 
 def part_outputs(graph: Graph) -> Graph:
-    """Rounds anew what is an output already, or an input: each output is a tensor of its own.
+    """Requantizes what is an output already, or an input: each output is a tensor of its own.
 
     And what a layer reads that computes in float: TensorFlow's converter takes the DEQUANTIZE away
     from that layer where it makes the output integer.

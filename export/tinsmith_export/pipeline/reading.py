@@ -11,10 +11,10 @@ from tinsmith_export.frontend.load import prepared
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
-from tinsmith_export.inputs.sources import from_calibration
+from tinsmith_export.inputs.sources import Source, from_source
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.options import Options
 from tinsmith_export.passes.rewrite import rewrite
@@ -63,7 +63,7 @@ class ReadModel:
 
 
 def read_model(
-    model: Any, samples: Samples | str, options: Options, progress: Progress
+    model: Any, samples: Samples | Source, options: Options, progress: Progress
 ) -> ReadModel:
     """Reads a model and rewrites it.
 
@@ -79,17 +79,19 @@ def read_model(
     model = prepared(model, options.input_shape, options.output)
     progress.stage(f"reading {model.name}")
     read = read_graph(trace(model, options.input_shape))
-    if isinstance(samples, str):
+    if isinstance(samples, Source):
         shapes = {node.name: node.shape for node in read.inputs}
         shape = shapes if len(shapes) > 1 else read.inputs[0].shape
-        samples = from_calibration(samples, shape, options.seed)
+        output = read.outputs[0].shape
+        outputs = output[0] if len(read.outputs) == len(output) == 1 else None
+        samples = from_source(samples, shape, options.seed, outputs)
     entry = enter(read, samples, options.input_range)
     graph = rewrite(entry.prepared(read))
     classes = _has_classes(graph, samples)
     model_reals = entry.model_reals(samples.proof)
     expected = run(model, model_reals)
     scored = samples.proof_labels if classes else None
-    warnings = tuple(doubt(model, read, model_reals, expected, scored))
+    warnings = tuple(input_warnings(model, read, model_reals, expected, scored))
     for warning in warnings:
         progress.warn(warning)
     reference = rebuild(graph)

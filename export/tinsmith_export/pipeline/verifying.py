@@ -85,8 +85,8 @@ def _stages(model: ConvertedModel, options: Options, int8: Sequence[Arrays]) -> 
 
 def _reals(quantized: Quantized, codes: Arrays) -> Arrays:
     """What the codes of each output stand for."""
-    spans = [quantized.ranges[node.name] for node in quantized.graph.outputs]
-    return joined([span.reals(part) for span, part in zip(spans, parts(codes), strict=True)])
+    ranges = [quantized.ranges[node.name] for node in quantized.graph.outputs]
+    return joined([params.reals(part) for params, part in zip(ranges, parts(codes), strict=True)])
 
 
 def _chance(read: ReadModel, codes: Arrays) -> float | None:

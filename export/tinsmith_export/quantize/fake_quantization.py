@@ -1,4 +1,4 @@
-"""The fake-quantized model: weights and activations on the grid that both engines use.
+"""The fake-quantized model: weights and activations rounded as in the int8 files.
 
 The arithmetic is that of Jacob et al. 2018 (arXiv:1712.05877): `real = (int8 - zero_point) *
 scale`, weights symmetric (zero point 0) with a scale for each output channel.
@@ -182,18 +182,18 @@ def trained_graph(graph: Graph, model: tf_keras.Model) -> Graph:
 class Rounding(tf_keras.layers.Layer):  # type: ignore[misc]
     """Rounds a tensor to int8 codes over a fixed range."""
 
-    def __init__(self, span: QuantParams, **kwargs: Any) -> None:
+    def __init__(self, params: QuantParams, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._quantizer = _fixed(span)
+        self._quantizer = _fixed(params)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """The tensor, rounded."""
         return self._quantizer(inputs, training, weights={})
 
 
-def _fixed(span: QuantParams) -> Any:
+def _fixed(params: QuantParams) -> Any:
     return tfmot.quantization.keras.quantizers.FixedQuantizer(
-        8, span.low, span.high, narrow_range=False
+        8, params.low, params.high, narrow_range=False
     )
 
 
@@ -246,8 +246,8 @@ def _straight_through(kernel: Any, largest: Any) -> Any:
 class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """What TensorFlow Model Optimization rounds in one layer: kernel, if any, and output."""
 
-    def __init__(self, node: Node, span: QuantParams, weights: _Weights | None) -> None:
-        self._node, self._span, self._weights = node, span, weights
+    def __init__(self, node: Node, params: QuantParams, weights: _Weights | None) -> None:
+        self._node, self._params, self._weights = node, params, weights
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
         if self._weights is None or not isinstance(self._node, Weighted):
@@ -265,7 +265,7 @@ class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[mis
         pass
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
-        return [_fixed(self._span)]
+        return [_fixed(self._params)]
 
     def get_config(self) -> dict[str, Any]:
         return {}

@@ -27,7 +27,7 @@ Observed = Mapping[str, tuple[float, float]]
 
 
 def separate(graph: Graph) -> Graph:
-    """Rounds anew what cannot take a range or a scale from what it meets.
+    """Requantizes what cannot take a range or a scale from what it meets.
 
     All parts of a concatenation have the same quantization parameters, both sides of a sum the same
     scale: so neither has anything to round that the engines could round differently.
@@ -35,10 +35,10 @@ def separate(graph: Graph) -> Graph:
     for name in [node.name for node in graph.nodes if range_rule(node).shares != "nothing"]:
         node = graph.node(name)
         sources = {edge: _ranged(graph, edge) for edge in node.inputs}
-        anew = any(_stuck(source) for found in sources.values() for source in found)
-        if anew and isinstance(node, Add) and len(node.shape) != 3:
+        stuck_any = any(_stuck(source) for found in sources.values() for source in found)
+        if stuck_any and isinstance(node, Add) and len(node.shape) != 3:
             # TensorFlow's converter fails on a sum right behind two reshapes of what is rounded
-            # anew: "op quantization parameters violate the same scale constraint".
+            # again: "op quantization parameters violate the same scale constraint".
             graph, node = _by_image(graph, node)
             name, sources = node.name, {edge: _ranged(graph, edge) for edge in node.inputs}
         clips = {_clip(source) == RELU for found in sources.values() for source in found}

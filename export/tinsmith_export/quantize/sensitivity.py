@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from tinsmith_export.errors import GateError
 from tinsmith_export.ir.ops import Weighted
-from tinsmith_export.metrics import agreement, decibels, drop_pp, sqnr_db
+from tinsmith_export.metrics import agreement, drop_pp
 from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.quantize.partial import SwitchedModel
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Quantized
 from tinsmith_export.reference.rebuild import rebuild, tensors
 from tinsmith_export.results import Sensitivity
+from tinsmith_report.statistics import decibels, sqnr_db
 from tinsmith_runtime.batch import Arrays, count, rows
 
 _BATCH_SIZE = 32
@@ -57,14 +58,14 @@ def measure(
             report(done, len(layers))
     table = []
     for node, (signal, noise, clipped) in zip(layers, errors, strict=True):
-        span = quantized.ranges[node.name]
+        params = quantized.ranges[node.name]
         lost, alone_db = costs.get(node.name, (None, None))
         table.append(
             Sensitivity(
                 layer=node.name,
                 kind=node.kind,
                 weight_bits=quantized.weight_bits.get(node.name),
-                output_range=(span.low, span.high),
+                output_range=(params.low, params.high),
                 weight_range=(
                     (float(node.kernel.min()), float(node.kernel.max()))
                     if isinstance(node, Weighted)
@@ -86,15 +87,15 @@ def _errors(quantized: Quantized, inputs: Arrays) -> list[tuple[float, float, fl
     for model, prefix in ((rebuild(quantized.graph), ""), (quantized.model, "quant_")):
         outputs = [model.get_layer(prefix + node.name).output for node in layers]
         pair.append(tf_keras.Model(model.input, outputs))
-    spans = [quantized.ranges[node.name] for node in layers]
+    ranges = [quantized.ranges[node.name] for node in layers]
 
     @tf.function  # type: ignore[untyped-decorator]
     def sums(batch: Any) -> tf.Tensor:
         exact, rounded = (tf.nest.flatten(model(batch, training=False)) for model in pair)
         found = []
-        for x, y, span in zip(exact, rounded, spans, strict=True):
+        for x, y, params in zip(exact, rounded, ranges, strict=True):
             # What lies within half a step of the range is rounded, not clipped.
-            low, high = span.low - span.scale / 2, span.high + span.scale / 2
+            low, high = params.low - params.scale / 2, params.high + params.scale / 2
             outside = tf.cast((x < low) | (x > high), tf.float32)
             squares = (tf.square(x), tf.square(x - y), outside)
             found.append([tf.reduce_sum(values) for values in squares])

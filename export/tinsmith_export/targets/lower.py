@@ -34,7 +34,7 @@ def lower(
     """
     converted = with_chosen_scales(to_int8_tflite(quantized.model), quantized)
     converted = keep_float(converted, quantized.kept)
-    found = _require_same_grid(quantized, products(converted))
+    found = _require_same_params(quantized, products(converted))
     outputs = tuple(
         _output(node, quantized.ranges[node.name], tuple(labels), classes)
         for node in quantized.graph.outputs
@@ -42,20 +42,22 @@ def lower(
     return IntegerModel(quantized, tuple(sources), outputs, found, converted)
 
 
-def _output(node: OutputLayer, span: QuantParams, labels: tuple[str, ...], classes: bool) -> Output:
+def _output(
+    node: OutputLayer, params: QuantParams, labels: tuple[str, ...], classes: bool
+) -> Output:
     return Output(
         node.title,
         (None, *node.shape),
-        span.scale,
-        span.zero_point,
+        params.scale,
+        params.zero_point,
         labels,
         node.activation,
         "logits" if classes else "values",
     )
 
 
-def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[str, Product]:
-    """Checks that the TFLite file has each layer once, on the grid that was chosen for it."""
+def _require_same_params(quantized: Quantized, found: Sequence[Product]) -> dict[str, Product]:
+    """Checks that the TFLite file has each layer once, with the parameters chosen for it."""
     named = {product.layer: product for product in found}
     graph = quantized.graph
     expected = [*(node for node in graph.nodes if isinstance(node, Weigh)), *graph.weighted]
@@ -72,13 +74,13 @@ def _require_same_grid(quantized: Quantized, found: Sequence[Product]) -> dict[s
             raise ConversionError(f"layer `{node.name}` is {is_now} in the TFLite file")
         if not product.integer:
             continue
-        for side, name, grid in (
+        for side, name, params in (
             ("input", node.inputs[0], QuantParams(*product.input)),
             ("output", node.name, QuantParams(*product.output)),
         ):
-            if grid != quantized.ranges[name]:
+            if params != quantized.ranges[name]:
                 raise ConversionError(
-                    f"layer `{node.name}`: TFLite's {side} has {grid}, expected "
+                    f"layer `{node.name}`: TFLite's {side} has {params}, expected "
                     f"{quantized.ranges[name]}"
                 )
         if isinstance(node, Weighted):

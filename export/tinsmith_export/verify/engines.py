@@ -4,16 +4,24 @@ from collections.abc import Sequence
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.targets.target import ModelFile
-from tinsmith_runtime.backends import Backend, create_backend
+from tinsmith_runtime.backends import Backend, backends_of
 from tinsmith_runtime.batch import Arrays, concatenate, count, rows
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, Input, Output
+from tinsmith_runtime.errors import BackendError
+from tinsmith_runtime.manifest import Input, Output
 
 _BATCH_SIZE = 64
 
 
 def start_engine(file: ModelFile) -> Backend:
-    """The engine that runs a file, on one thread."""
-    return create_backend(ENGINE_OF_FORMAT[file.target.name], file.data, 1)
+    """The engine that runs a file, on one thread: the first that is installed.
+
+    Raises:
+        BackendError: none is, or there is none for such files.
+    """
+    specs = backends_of(file.target.name)
+    if not specs:
+        raise BackendError(f"{file.name}: no backend runs files of the format {file.target.name}")
+    return next((spec for spec in specs if spec.package), specs[0]).open(file.data, 1)
 
 
 def require_same_tensors(

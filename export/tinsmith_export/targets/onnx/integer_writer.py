@@ -31,11 +31,11 @@ class IntegerWriter(FloatWriter):
         super().__init__(graph)
         self._ranges, self._products = ranges, products
 
-    def _grid(self, name: str) -> list[str]:
-        span = self._ranges[name]
+    def _params(self, name: str) -> list[str]:
+        params = self._ranges[name]
         return [
-            self.constant(f"{name}.output_scale", np.float32(span.scale)),
-            self.constant(f"{name}.output_zero_point", np.uint8(span.zero_point + 128)),
+            self.constant(f"{name}.output_scale", np.float32(params.scale)),
+            self.constant(f"{name}.output_zero_point", np.uint8(params.zero_point + 128)),
         ]
 
     def reals(self, node: Node, index: int = 0) -> str:
@@ -44,8 +44,8 @@ class IntegerWriter(FloatWriter):
         return self._reals(codes, name)
 
     def _reals(self, codes: str, name: str) -> str:
-        grid = self._grid(name)
-        return self.call("DequantizeLinear", [codes, *grid], f"{codes}.dequantized")
+        params = self._params(name)
+        return self.call("DequantizeLinear", [codes, *params], f"{codes}.dequantized")
 
     def flat(self, node: Node) -> str:
         """See `FloatWriter.flat`."""
@@ -101,8 +101,8 @@ class IntegerWriter(FloatWriter):
         if product is not None and not product.integer:
             inputs = [self._unchanged(inputs[0]), *inputs[1:]]
         inner = self.call(kind, inputs, f"{node.name}.unrounded", **attributes)
-        grid = self._grid(node.name)
-        return self.call("QuantizeLinear", [inner, *grid], f"{node.name}.output")
+        params = self._params(node.name)
+        return self.call("QuantizeLinear", [inner, *params], f"{node.name}.output")
 
     def _unchanged(self, tensor: str) -> str:
         """The same numbers out of an operator that ONNX Runtime does not see through.

@@ -127,7 +127,7 @@ def products(data: bytes) -> list[Product]:
         integer = all(t.type == schema.TensorType.INT8 for t in (source, weights, result))
         if name == "MUL" and not integer:
             continue  # part of a function between two roundings
-        grid = weights.quantization.scale if integer else []
+        params = weights.quantization.scale if integer else []
         found.append(
             Product(
                 operator=name,
@@ -135,11 +135,11 @@ def products(data: bytes) -> list[Product]:
                 integer=integer,
                 exact=name == "MUL" or getattr(operator.builtinOptions, "depthMultiplier", 0) == 1,
                 weights=values(weights),
-                weight_scale=np.asarray(grid, np.float32),
-                weight_zero_point=_grid(weights)[1],
+                weight_scale=np.asarray(params, np.float32),
+                weight_zero_point=_params(weights)[1],
                 bias=values(rest[0]) if rest else None,
-                input=_grid(source),
-                output=_grid(result),
+                input=_params(source),
+                output=_params(result),
             )
         )
     return found
@@ -160,8 +160,8 @@ def layer_of(name: str) -> str:
     return name.split(";")[0].partition("/")[2].rpartition("/")[0]
 
 
-def _grid(tensor: Any) -> tuple[float, int]:
-    grid = tensor.quantization
-    if grid is None or grid.scale is None:
+def _params(tensor: Any) -> tuple[float, int]:
+    params = tensor.quantization
+    if params is None or params.scale is None:
         return 0.0, 0
-    return float(grid.scale[0]), int(grid.zeroPoint[0])
+    return float(params.scale[0]), int(params.zeroPoint[0])
