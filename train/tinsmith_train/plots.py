@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
-from tinsmith_train.logbook import Epoch
+from tinsmith_train.history import Epoch
 
 _DPI = 120
 _TRAIN, _VAL, _BEST, _WRONG = "#3b6fb6", "#d9822b", "#8a8a8a", "#c0392b"

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from tinsmith_train.logbook import Epoch, Progress
+from tinsmith_train.history import Epoch, Progress
 
 
 class TerminalProgress(Progress):
