@@ -202,7 +202,7 @@ def _find_data(arguments: argparse.Namespace) -> Dataset | Source:
         return load_dataset(arguments.dataset or "mnist", arguments.data_dir, divided=True)
     if kind_of(named) is Kind.DATASET and not arguments.calibration:
         return load_dataset(named)
-    return Source(named, taught=not arguments.calibration)
+    return Source(named, learn_labels=not arguments.calibration)
 
 
 def _beside(model: Path) -> Path:

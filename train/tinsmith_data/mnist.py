@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import socket
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,7 +119,7 @@ def _download() -> str:
         said = (
             str(error).partition("\n")[0].rpartition(" -- ")[2]
         )  # "URL fetch failure on … -- why"
-        return said.strip() or type(error).__name__
+        return textwrap.shorten(said, 80, placeholder=" …") or type(error).__name__
     return ""
 
 

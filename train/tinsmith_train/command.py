@@ -9,7 +9,7 @@ from tinsmith_data import load_dataset
 from tinsmith_data.options import add_data
 from tinsmith_data.quiet import results_alone
 from tinsmith_train.demo import demo
-from tinsmith_train.logbook import Progress
+from tinsmith_train.history import Progress
 from tinsmith_train.recipe import RECIPES, find_recipe
 from tinsmith_train.runfolder import TrainResult, check_writable, describe
 from tinsmith_train.terminal import TerminalProgress

@@ -36,17 +36,17 @@ class Source:
 
     Attributes:
         place: a dataset, a folder, a file or `module:function`, as `--data`.
-        taught: whether the labels of calibration data are learned from, and the folders of images
-            are classes.
+        learn_labels: whether the labels of calibration data are learned from, and the folders of
+            images are classes.
     """
 
     place: str
-    taught: bool = True
+    learn_labels: bool = True
 
 
 def from_calibration(source: str, shape: Shape | Shapes, seed: int) -> Samples:
     """Reads inputs from where a user says, without labels to learn from; see `from_source`."""
-    return from_source(Source(source, taught=False), shape, seed)
+    return from_source(Source(source, learn_labels=False), shape, seed)
 
 
 def from_source(
@@ -70,15 +70,15 @@ def from_source(
     names = tuple(shape) if isinstance(shape, Mapping) else ()
     kind = kind_of(source.place)
     data = read_data(source.place, shape=None if several else shapes[0], names=names)
-    if kind is Kind.FOLDER and not (source.taught and len(data.classes) == outputs):
+    if kind is Kind.FOLDER and not (source.learn_labels and len(data.classes) == outputs):
         data = replace(data, test=replace(data.test, labels=None), classes=())
     if data.train is None:
         found = split(data.name, data.test.inputs, data.test.labels, seed, shapes)
         return replace(found, classes=data.classes)
-    if _is_dataset(data, shapes[0]) and (source.taught or kind is Kind.DATASET):
+    if _is_dataset(data, shapes[0]) and (source.learn_labels or kind is Kind.DATASET):
         samples = from_dataset(make_dataset(data))
-        return samples if source.taught else replace(samples, tuning_labels=None)
-    return _divided(data, data.train, shapes, source.taught)
+        return samples if source.learn_labels else replace(samples, tuning_labels=None)
+    return _divided(data, data.train, shapes, source.learn_labels)
 
 
 def _is_dataset(data: Data, shape: Shape) -> bool:
@@ -91,9 +91,9 @@ def _is_dataset(data: Data, shape: Shape) -> bool:
     return inputs.ndim == 4 or (*inputs.shape[1:], 1) == shape
 
 
-def _divided(data: Data, train: Part, shapes: tuple[Shape, ...], taught: bool) -> Samples:
+def _divided(data: Data, train: Part, shapes: tuple[Shape, ...], learn: bool) -> Samples:
     """Samples of data that its source divides."""
     tuning, proof = (checked(data.name, part.inputs, shapes) for part in (train, data.test))
     labels = checked_labels(data.name, data.test.labels, count(proof))
-    taught_labels = checked_labels(data.name, train.labels, count(tuning)) if taught else None
-    return made(data.name, tuning, proof, labels, data.classes, taught_labels)
+    learned = checked_labels(data.name, train.labels, count(tuning)) if learn else None
+    return made(data.name, tuning, proof, labels, data.classes, learned)

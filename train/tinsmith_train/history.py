@@ -56,8 +56,8 @@ class Progress:
         """Training is over, one way or another; may be called twice."""
 
 
-class Logbook:
-    """Takes down each epoch and keeps the weights of the best one.
+class History:
+    """Records each epoch, and keeps the weights of the best one.
 
     Attributes:
         epochs: those that are over.
@@ -83,7 +83,7 @@ class Logbook:
         val_loss: float | None = None,
         val_accuracy: float | None = None,
     ) -> None:
-        """Takes down an epoch; the arguments are those of `Epoch`, and the weights after it."""
+        """Records an epoch; the arguments are those of `Epoch`, and the weights after it."""
         now = time.perf_counter()
         number = len(self.epochs) + 1
         epoch = Epoch(number, loss, accuracy, val_loss, val_accuracy, now - self._since)
