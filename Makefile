@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-UNIT_TESTS := tests/runtime tests/benchmarks tests/train/test_idx.py tests/train/test_dataset.py
+UNIT_TESTS := tests/runtime tests/benchmarks tests/train/test_idx.py tests/train/test_dataset.py tests/test_contributing.py
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

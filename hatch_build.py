@@ -1,4 +1,4 @@
-"""What the build works out for itself: which runtime `tinsmith` needs, that of its own version."""
+"""What the build works out: `tinsmith` needs the runtime of its own version."""
 
 from typing import Any
 
@@ -10,5 +10,4 @@ class Dependencies(MetadataHookInterface):
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Adds the dependencies."""
-        runtime = f"tinsmith-runtime=={metadata['version']}"
-        metadata["dependencies"] = [runtime, "numpy", "rich", "scipy"]
+        metadata["dependencies"] = [f"tinsmith-runtime=={metadata['version']}", "numpy", "rich"]

@@ -174,6 +174,7 @@ class Page(HTMLParser):
 
 
 # Drawing plots takes a second: several at once.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["".join(HOSTILE), "_hidden $\\frac{1}{$ $x_$ $"], indirect=True, ids=["all", "math"]
 )
