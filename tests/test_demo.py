@@ -113,8 +113,8 @@ def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
     ("model", "training", "tuning"),
     [
         # The notebook's rate does not learn `digits`.
-        ("softmax", ("--learning-rate", "0.005"), ()),
-        ("mlp", (), ()),
+        ("softmax", ("--learning-rate", "0.005"), ("--qat-steps", "80")),
+        ("mlp", (), ("--qat-steps", "80")),
         ("lenet", ("--epochs", "4"), ("--qat-steps", "80")),
     ],
 )

@@ -136,6 +136,12 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
 def _add_results(parser: argparse.ArgumentParser) -> None:
     """What is written and printed."""
     parser.add_argument(
+        "--verify-onnx",
+        action="store_true",
+        help="compare the float files with an ONNX file that tf2onnx makes of the model, "
+        "independently; fail if an output differs",
+    )
+    parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the proof as an HTML page, with plots"
     )
     parser.add_argument(
@@ -165,6 +171,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
+        verify_onnx=arguments.verify_onnx,
         release=arguments.release,
     )
     model, report, verbose = arguments.model, arguments.report, arguments.verbose
@@ -298,6 +305,7 @@ def _as_json(exported: Exported, out: Path) -> str:
             "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
             "kernels": {name: dict(found) for name, found in exported.kernels.items()},
             "sensitivity": [asdict(row) for row in exported.sensitivities],
+            "witness": None if exported.witness is None else asdict(exported.witness),
             "warnings": exported.warnings,
             "peak_memory_mb": round(exported.peak_memory_mb),
         }

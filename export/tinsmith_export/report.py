@@ -15,6 +15,7 @@ from tinsmith_export.summary import (
     parity_by_target,
     stage_cells,
     target_titles,
+    witness_text,
 )
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Parity, Stage
@@ -79,6 +80,8 @@ def _verdict(exported: Exported) -> str:
     for pair, parities in parity_by_target(quality):
         cards.append(f"Engines: {_parity_text(pair, parities['evaluation'])}.")
         cards.append(f"Random inputs: {_parity_text(pair, parities['random'])}.")
+    if exported.witness is not None:
+        cards.append(f"Witness: {witness_text(exported.witness, quality)}.")
     if quality.mcnemar_p is not None:
         cards.append(f"Float against int8: {mcnemar(quality.mcnemar_p)}.")
     if len(exported.checkpoints) > 1:

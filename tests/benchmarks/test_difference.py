@@ -134,6 +134,7 @@ def trust(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     del sys.modules["trust"]
 
 
+@pytest.mark.slow
 def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(
     trust: ModuleType, tiny: Path, tiny_samples: Path
 ) -> None:

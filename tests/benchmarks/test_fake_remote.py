@@ -25,6 +25,8 @@ from tinsmith_bench.remote import Patience, bench_there
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_runtime import TinsmithError, UsageError, read_bundle
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
 QUICK = Options(rounds=2, processes=2, cold_starts=1, batches=(1,))
 # The last argument is the command; the rest are options and the host.

@@ -17,6 +17,8 @@ from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.html import html
 from tinsmith_bench.report import Regression, Report
 
+pytestmark = pytest.mark.slow
+
 SECTIONS = ["verdict", "overview", "plots", "confusion", "flips"]
 
 

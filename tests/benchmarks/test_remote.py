@@ -18,6 +18,8 @@ from tinsmith_bench import guest
 from tinsmith_bench.connection import Host
 from tinsmith_runtime import UsageError, read_bundle
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
 TINSMITH = str(Path(sys.executable).with_name("tinsmith"))
 

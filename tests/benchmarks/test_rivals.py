@@ -14,6 +14,8 @@ from tinsmith_bench.benchmark import Options, bench
 from tinsmith_bench.rivals import Material, as_floats, check_names, make_rivals, rival_candidate
 from tinsmith_runtime import UsageError, read_bundle
 
+pytestmark = pytest.mark.slow
+
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
 TINSMITH = str(Path(sys.executable).with_name("tinsmith"))
 # A distribution as pip would have installed it.

@@ -17,6 +17,8 @@ from tinsmith_bench.report import Report
 from tinsmith_runtime import InputError, UsageError
 from tinsmith_runtime.command import main
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parents[1] / "data"
 PAIR, MIXED = DATA / "pair.tin", DATA / "mixed.tin"
 QUICK = Options(rounds=4, processes=2, cold_starts=1, batches=(1, 8), rate_hz=1000, profile_calls=5)

@@ -18,6 +18,8 @@ from tinsmith_runtime import Manifest, UsageError, read_bundle, write_bundle
 from tinsmith_runtime.bundle import sha256
 from tinsmith_runtime.record import parse_record
 
+pytestmark = pytest.mark.slow
+
 QUICK = Options(rounds=4, processes=2, cold_starts=1, batches=(1,))
 
 

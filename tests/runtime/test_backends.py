@@ -190,6 +190,7 @@ def test_no_engine(
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
 @pytest.mark.parametrize("error", ["ImportError", "OSError", "AttributeError", "SystemError"])
 def test_engine_that_does_not_import(
@@ -216,6 +217,7 @@ def test_engine_that_does_not_import(
     assert f"{NEEDS[engine]} is installed but does not import" in one_line(done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
 @pytest.mark.parametrize("name", ["SIGILL", "SIGSEGV"])
 @pytest.mark.parametrize("words", [["selftest"], ["install", "home"]], ids=" ".join)

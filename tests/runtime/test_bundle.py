@@ -90,6 +90,7 @@ def test_killed_while_writing_leaves_the_old_one(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there: 17,000 bundles")
 def test_every_flipped_byte_is_refused(tiny: Path, tmp_path: Path) -> None:
     data, random_bit = bytearray(tiny.read_bytes()), random.Random(0)

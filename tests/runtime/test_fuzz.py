@@ -14,6 +14,8 @@ from narrow import array
 
 from tinsmith_runtime import Bundle, BundleError, load, read_bundle
 
+pytestmark = pytest.mark.slow
+
 MUTATIONS = 10_000
 # The largest input that is not refused by its size alone is a manifest of 1 MiB; as lists in lists
 # it becomes some 25 MB of objects, more than once. What is promised of a bomb is a gigabyte.

@@ -292,6 +292,7 @@ sys.exit(main(["install", {str(tiny)!r}, {str(parent / "digits")!r}]))"""
     assert "no permission" in one_line(done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there: 30 processes are killed")
 @pytest.mark.usefixtures("without_selftest")
 @pytest.mark.parametrize("what", ["first install", "install"])
@@ -327,6 +328,7 @@ def test_killed_at_every_step(
     assert seen == {state for state in (old, new) if state}
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
 def test_at_the_same_time(make: Callable[[int], Path], home: Path) -> None:
     bundles = [make(seed) for seed in range(4)]

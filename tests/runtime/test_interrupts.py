@@ -20,6 +20,8 @@ from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.batch import Arrays, each, rows
 from tinsmith_runtime.engine import to_int8
 
+pytestmark = pytest.mark.slow
+
 BACKENDS = str(Path(tinsmith_runtime.__file__).parent / "backends")
 FORMATS = {"litert": "tflite", "onnx": "onnx"}
 ROUNDS = 400

@@ -14,7 +14,7 @@ from tinsmith_runtime.manifest import dump_manifest
 
 MUTATIONS, AS_A_USER = 200, 5
 
-pytestmark = pytest.mark.not_on_a_board(reason="starts hundreds of processes")
+pytestmark = [pytest.mark.slow, pytest.mark.not_on_a_board(reason="starts hundreds of processes")]
 
 
 @pytest.mark.parametrize("form", ["tflite", "onnx"])

@@ -15,6 +15,8 @@ from tinsmith_runtime.installation import RECORD, Installation, read_installatio
 from tinsmith_runtime.signature import generate_key, sign_bundle
 from tinsmith_runtime.trial import boot
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 
 

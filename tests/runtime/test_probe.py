@@ -20,7 +20,10 @@ from tinsmith_runtime.command import main
 onnx = pytest.importorskip("onnx", reason="makes models with the package onnx")
 from onnx import TensorProto, helper  # noqa: E402
 
-pytestmark = pytest.mark.not_on_a_board(reason="Python cannot start another there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.not_on_a_board(reason="Python cannot start another there"),
+]
 
 SHAPE, CLASSES = [1, 8, 8, 1], 3
 

@@ -188,6 +188,8 @@ def test_signature_of_the_bare_manifest(
     assert "a signature that is not theirs" in _refusal(path, keys / "ours.pub")
 
 
+@pytest.mark.slow
+@pytest.mark.not_on_a_board(reason="takes half a minute there: 512 signatures")
 def test_every_flipped_bit_of_the_signature(
     signed_folder: Path, keys: Path, zipped: Callable[..., bytes], tmp_path: Path
 ) -> None:
@@ -202,6 +204,7 @@ def test_every_flipped_bit_of_the_signature(
         assert "a signature that is not theirs" in _refusal(path, keys / "ours.pub")
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there: thousands of bundles")
 def test_every_flipped_byte_of_the_file(signed: Path, tmp_path: Path) -> None:
     """In the last file and the zip's bookkeeping, even where no key is asked for."""

@@ -181,6 +181,7 @@ def test_links_that_lead_in_circles(
     assert "notes.txt: expected a PNG or JPEG" in captured.err
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_folders_too_deep(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = tmp_path
@@ -285,6 +286,7 @@ def test_a_large_array_is_mapped(
     assert "expected shape (N, 8, 8, 1)" in said_of(["run", features, path], capsys)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_archives_that_unpack_to_gigabytes(
     features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -310,6 +312,7 @@ def test_archives_that_unpack_to_gigabytes(
     assert "liar.npz: expected an .npz file of plain arrays: " in lines[1]
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_an_archive_of_very_many_entries(
     features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -386,6 +389,7 @@ def test_the_kinds_that_are_read_and_refused(
         assert main(["run", str(tiny), str(path)]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_five_hundred_broken_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A share of what `mutate.py` does; seed 870 met an assertion of Pillow's."""
@@ -399,6 +403,7 @@ def test_five_hundred_broken_images(tmp_path: Path, capsys: pytest.CaptureFixtur
 STEERING = "\x1b[2J\x07\r\n\u202e[red]"
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
 def test_what_reaches_a_terminal(
     forge: Callable[..., Path], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

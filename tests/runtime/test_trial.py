@@ -14,6 +14,8 @@ from tinsmith_runtime.install import install, rollback
 from tinsmith_runtime.installation import Installation, Trial, read_installation
 from tinsmith_runtime.trial import boot, confirm
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 
 
