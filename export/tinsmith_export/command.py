@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from tinsmith_data import load_dataset
 from tinsmith_data.named import import_named
@@ -19,6 +17,7 @@ from tinsmith_export.options import AUTO, Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import sensitivity_table, summary
+from tinsmith_report.terminal import progress_bar
 from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.files import require_writable, write_whole
 
@@ -253,16 +252,8 @@ class TerminalProgress(Progress):
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}{task.fields[note]}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+        figures = "{task.completed:,.0f}/{task.total:,.0f}{task.fields[note]}"
+        self._bar = progress_bar(self._console, figures)
 
     def stage(self, text: str) -> None:
         """Prints a line."""
