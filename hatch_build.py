@@ -1,4 +1,4 @@
-"""What the build works out for itself: the version of the runtime that tinsmith needs, its own."""
+"""What the build works out for itself: which runtime `tinsmith` needs, that of its own version."""
 
 from typing import Any
 

@@ -468,8 +468,8 @@ def test_a_terminal_sees_progress_in_place(
     [
         (["none.tin"], "none.tin: no such bundle"),
         (["{bundle}"], "trained on nosuchset"),
-        (["{bundle}", "--dataset", "another"], "unknown dataset `another`"),
-        (["{bundle}", "--data", "none.npz"], "none.npz: there is no such file or folder"),
+        (["{bundle}", "--data", "another"], "--data another: expected mnist, digits, a FOLDER"),
+        (["{bundle}", "--data", "none.npz"], "no file none.npz"),
         (["{bundle}", "--data", "{bundle}"], "expected an array x_test or x"),
         (
             ["{bundle}", "--data", "{samples}", "--rounds", "0"],

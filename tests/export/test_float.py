@@ -312,7 +312,7 @@ def test_the_command(
     model, data = tmp_path / "small.keras", tmp_path / "x.npz"
     small.save(model)
     np.savez(data, x_train=samples.tuning, x_test=samples.proof)
-    words = ["export", str(model), "--calibration", str(data), "--recipe", "ptq"]
+    words = ["export", str(model), "--data", str(data), "--recipe", "ptq"]
     words += ["--max-drop-pp", "100", "--quiet"]
     assert main([*words, "--sensitivity"]) == 0
     table = capfd.readouterr().out.splitlines()
