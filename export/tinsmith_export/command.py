@@ -6,8 +6,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from tinsmith_data import Dataset, load_dataset
 from tinsmith_data.named import import_named
 from tinsmith_data.options import WHAT, add_older
@@ -19,8 +17,8 @@ from tinsmith_export.options import AUTO, Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import sensitivity_table, summary
-from tinsmith_report.terminal import progress_bar
-from tinsmith_runtime.errors import UsageError, printable
+from tinsmith_export.terminal import TerminalProgress
+from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.files import require_writable, write_whole
 
 
@@ -242,44 +240,6 @@ def _page(exported: Exported) -> bytes:
     from tinsmith_export.report import html  # it imports matplotlib
 
     return html(exported).encode()
-
-
-class TerminalProgress(Progress):
-    """Tells a person on standard error: a line a stage, a bar for long ones on a terminal."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-        figures = "{task.completed:,.0f}/{task.total:,.0f}{task.fields[note]}"
-        self._bar = progress_bar(self._console, figures)
-
-    def stage(self, text: str) -> None:
-        """Prints a line."""
-        self.stop()
-        self._console.print(printable(text), markup=False)
-
-    def warn(self, text: str) -> None:
-        """Prints a line."""
-        self.stage(f"warning: {text}")
-
-    def step(self, step: int, steps: int, loss: float) -> None:
-        """Moves the bar on."""
-        self._move("fine-tuning", step, steps, f"  loss {loss:.4f}")
-
-    def layer(self, layer: int, layers: int) -> None:
-        """Moves the bar on."""
-        self._move("measuring layers", layer, layers, "")
-
-    def _move(self, what: str, done: int, total: int, note: str) -> None:
-        if not self._bar.tasks:
-            self._bar.add_task(what, total=total, note=note)
-            self._bar.start()
-        self._bar.update(self._bar.tasks[0].id, completed=done, note=note)
-
-    def stop(self) -> None:
-        """Takes the bar away."""
-        self._bar.stop()
-        for task in self._bar.task_ids:
-            self._bar.remove_task(task)
 
 
 def _as_json(exported: Exported, out: Path) -> str:
