@@ -31,10 +31,10 @@ from tinsmith_export.verify.proof import (  # noqa: E402
     require_integer_kernels,
     require_no_saturation,
 )
-from tinsmith_runtime.activation import ACTIVATIONS  # noqa: E402
 from tinsmith_runtime.backends import create_backend  # noqa: E402
 from tinsmith_runtime.batch import Arrays, joined, parts  # noqa: E402
-from tinsmith_runtime.manifest import Output, Parity  # noqa: E402
+from tinsmith_runtime.bundle import Output, Parity  # noqa: E402
+from tinsmith_runtime.executor import ACTIVATIONS  # noqa: E402
 
 # Outputs that two Kerases compute in a different order, of a size of about 1.
 TOLERANCE = 1e-4

@@ -21,7 +21,7 @@ from tinsmith_runtime import (
 )
 from tinsmith_runtime.backends import Operator
 from tinsmith_runtime.batch import Arrays, rows
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
+from tinsmith_runtime.bundle import ENGINE_OF_FORMAT
 
 ENGINE_NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime"}
 PRECISIONS = ("float", "int8")

@@ -21,10 +21,9 @@ from tinsmith_bench.report import Report
 from tinsmith_bench.rivals import Rival
 from tinsmith_bench.samples import Samples
 from tinsmith_runtime import BackendError, Bundle, TinsmithError, UsageError, read_bundle
-from tinsmith_runtime import archive as bundle_archive
 from tinsmith_runtime.batch import count, numbered, parts
-from tinsmith_runtime.bundle import sha256
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT, dump_manifest
+from tinsmith_runtime.bundle import ENGINE_OF_FORMAT, dump_manifest, sha256
+from tinsmith_runtime.bundle import pack as pack_bundle
 
 # The distributions that an engine may come from; the first is the one to install.
 _ENGINES = {"litert": ("ai-edge-litert", "tflite-runtime"), "onnx": ("onnxruntime",)}
@@ -69,7 +68,7 @@ def bench_there(
     }
     # A folder each: two bundles may have the same name.
     contents = {
-        f"{number}/{path.name}": bundle_archive.pack(bundle.files)
+        f"{number}/{path.name}": pack_bundle(bundle.files)
         for number, (path, bundle) in enumerate(zip(paths, bundles, strict=True))
     }
     request = {

@@ -34,8 +34,7 @@ from tinsmith_runtime import (
     read_bundle,
     write_bundle,
 )
-from tinsmith_runtime.bundle import sha256
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
+from tinsmith_runtime.bundle import ENGINE_OF_FORMAT, sha256
 from tinsmith_runtime.record import Rule
 
 MAKERS, RUNNERS = "tinsmith.baselines", "tinsmith.runners"

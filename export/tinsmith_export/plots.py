@@ -13,8 +13,8 @@ from matplotlib.patches import Patch
 from tinsmith_export.metrics import wilson
 from tinsmith_export.results import Exported, Sensitivity
 from tinsmith_export.summary import shortened
+from tinsmith_runtime.bundle import Rung
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Rung
 
 _COLORS = {8: "#1f5fa8", 7: "#8db8e8", 32: "#c4620f", None: "#8a94a0"}
 _BITS = {8: "8-bit weights", 7: "7-bit weights", 32: "float weights", None: "no weights"}

@@ -7,8 +7,8 @@ from importlib.resources import files
 from tinsmith_export.plots import Plot, plots
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import decibels_text, ladder_cells, mcnemar
+from tinsmith_runtime.bundle import Parity, Rung
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Parity, Rung
 
 
 def escape(text: str) -> str:

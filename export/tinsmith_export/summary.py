@@ -5,8 +5,8 @@ from pathlib import Path
 
 from tinsmith_export.metrics import wilson
 from tinsmith_export.results import Exported, Sensitivity
+from tinsmith_runtime.bundle import Manifest, Parity, Rung
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Manifest, Parity, Rung
 
 _NAME_WIDTH = 32
 

@@ -33,7 +33,7 @@ from tinsmith_bench.report import (
     Variant,
 )
 from tinsmith_bench.verdict import verdict
-from tinsmith_runtime import manifest as m
+from tinsmith_runtime import bundle as m
 from tinsmith_runtime import write_bundle
 from tinsmith_runtime.bundle import sha256
 

@@ -23,7 +23,7 @@ from tinsmith_bench import (
 )
 from tinsmith_bench.coldstart import Costs
 from tinsmith_runtime import BackendError, TinsmithError, UsageError
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0"}
 DELAYS_S = {"float": 1e-4, "int8": 2e-4}

@@ -12,7 +12,7 @@ from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.gate import failures, parse_gate
 from tinsmith_bench.report import Regression
 from tinsmith_runtime import UsageError
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tinsmith_bench.html import html
 from tinsmith_bench.markdown import markdown
 from tinsmith_bench.reading import parse_report
 from tinsmith_runtime import InputError, UsageError
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 DATA = Path(__file__).parents[1] / "data"
 PAIR, MIXED = DATA / "pair.tin", DATA / "mixed.tin"

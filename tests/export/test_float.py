@@ -28,7 +28,7 @@ from tinsmith_export.verify.golden import nudged
 from tinsmith_export.verify.parity import first_difference
 from tinsmith_export.verify.proof import require_integer_kernels
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 L = keras.layers
 LAYERS = ("conv1", "depth", "conv2", "hidden", "answer")

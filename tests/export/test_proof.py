@@ -10,7 +10,7 @@ from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.metrics import cosine, drop_pp, mcnemar_p, parity, sqnr_db, wilson
 from tinsmith_export.verify.golden import COUNT, choose_golden
 from tinsmith_export.verify.proof import climb, hold_gates
-from tinsmith_runtime.manifest import Parity, Rung
+from tinsmith_runtime.bundle import Parity, Rung
 
 STAGES = ("float", "QAT", "TFLite", "ONNX")
 SAME = Parity(100, 100, 0, 1.0)

@@ -7,7 +7,7 @@ import pytest
 
 from tinsmith_runtime import BundleError, TinsmithError, UsageError, read_bundle, write_bundle
 from tinsmith_runtime.bundle import sha256
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 FILES = [
     "manifest.json",

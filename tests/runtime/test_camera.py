@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from tinsmith_runtime import TinsmithError, UsageError
-from tinsmith_runtime.camera import camera_frames
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.inputs.camera import camera_frames
 
 # No emulated board has it: on a Pi the camera is picamera2's.
 cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
@@ -116,7 +116,7 @@ def test_picamera2(child, tiny, bundle, pixels, tmp_path, monkeypatch):
     Image.fromarray(pixels[0, ..., 0]).save("frame.png")
     script = """
 import sys
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 status = main(sys.argv[1:])
 print(status, "cv2" in sys.modules)
 """

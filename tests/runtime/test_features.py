@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from tinsmith_runtime import BundleError, InputError, UsageError, load, read_bundle
-from tinsmith_runtime.command import main
-from tinsmith_runtime.features import quantize, read_features
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.inputs.features import quantize, read_features
 
 
 @given(

@@ -4,7 +4,7 @@ from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
 
 import pytest
 
-from tinsmith_runtime.frozen import frozen_dataclass
+from tinsmith_runtime.record import frozen_dataclass
 
 
 def _make(decorate):

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from tinsmith_runtime import InputError, TinsmithError, UsageError
-from tinsmith_runtime.image import read_image
-from tinsmith_runtime.manifest import Preprocessing
+from tinsmith_runtime.bundle import Preprocessing
+from tinsmith_runtime.inputs.image import read_image
 
 GREY = (8, 8, 1)
 RGB = (8, 8, 3)

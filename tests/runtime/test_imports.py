@@ -42,10 +42,9 @@ COSTLY = {
     "importlib.metadata",
     "numpy.typing",
     "pathlib",
-    "threading",
-    "tinsmith_runtime.camera",
-    "tinsmith_runtime.image",
-    "tinsmith_runtime.signature",
+    "tinsmith_runtime.inputs.camera",
+    "tinsmith_runtime.inputs.image",
+    "tinsmith_runtime.bundle.signature",
     "zipfile",
 }
 
@@ -89,7 +88,7 @@ with load({str(tiny)!r}, {engine!r}) as model:
 def test_command(child, tiny, images, words):
     words = [word.format(tiny=tiny, png=images / "a.png") for word in words]
     script = f"""
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 try:
     assert main({words!r}) == 0
 except SystemExit as done:

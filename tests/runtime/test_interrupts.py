@@ -12,7 +12,7 @@ import tinsmith_runtime
 from tinsmith_runtime import BackendError, open_model, read_bundle
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.batch import each, rows
-from tinsmith_runtime.engine import to_int8
+from tinsmith_runtime.executor import to_int8
 
 BACKENDS = str(Path(tinsmith_runtime.__file__).parent / "backends")
 FORMATS = {"litert": "tflite", "onnx": "onnx"}

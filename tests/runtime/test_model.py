@@ -14,7 +14,7 @@ from tinsmith_runtime import (
     open_model,
     read_bundle,
 )
-from tinsmith_runtime import engine as engine_module
+from tinsmith_runtime.executor import engine as engine_module
 
 
 @pytest.fixture(params=["int8", "float"])

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from tinsmith_runtime import BundleError, TinsmithError, UsageError, load
-from tinsmith_runtime.command import main
-from tinsmith_runtime.install import install, rollback
-from tinsmith_runtime.installation import RECORD, Installation, read_installation
-from tinsmith_runtime.signature import generate_key, sign_bundle
-from tinsmith_runtime.trial import boot
+from tinsmith_runtime.bundle.installation import RECORD, Installation, read_installation
+from tinsmith_runtime.bundle.signature import generate_key, sign_bundle
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.deploy.install import install, rollback
+from tinsmith_runtime.deploy.trial import boot
 
 Make = Callable[..., Path]
 
@@ -145,7 +145,7 @@ def test_what_was_installed_meanwhile_is_asked_too(make, home, monkeypatch):
         if path == older:
             install(newer, home)
 
-    monkeypatch.setattr("tinsmith_runtime.install._require_selftest", selftest)
+    monkeypatch.setattr("tinsmith_runtime.deploy.install._require_selftest", selftest)
     with pytest.raises(BundleError, match="expected release 2"):
         install(older, home)
     assert _seed(home) == 1
@@ -160,7 +160,7 @@ def test_a_rollback_that_another_install_overtakes(make, home, monkeypatch):
         if path != third:
             install(third, home)
 
-    monkeypatch.setattr("tinsmith_runtime.install._require_selftest", selftest)
+    monkeypatch.setattr("tinsmith_runtime.deploy.install._require_selftest", selftest)
     with pytest.raises(TinsmithError, match="changed by another install meanwhile: try again"):
         rollback(home)
     assert _seed(home) == 3
@@ -239,7 +239,7 @@ def test_a_record_that_is_none(make, home, capsys, one_line, kind: str):
 
 def test_all_that_may_be_remembered_is_read_again(home):
     """The largest record there may be is smaller than what is read of one."""
-    from tinsmith_runtime.installation import MAX_FAILED, MAX_KEYS, Trial, dump_installation
+    from tinsmith_runtime.bundle.installation import MAX_FAILED, MAX_KEYS, Trial, dump_installation
 
     digest = "a" * 64
     largest = Installation(

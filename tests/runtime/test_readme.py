@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith_runtime.command import main
-from tinsmith_runtime.manifest import FORMAT_VERSION
+from tinsmith_runtime.bundle import FORMAT_VERSION
+from tinsmith_runtime.cli import main
 
 README = (Path(__file__).parents[2] / "runtime" / "README.md").read_text(encoding="utf-8")
 

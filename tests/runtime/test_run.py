@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 
 def test_run(tiny, images, bundle, capsys, engine):

@@ -17,7 +17,7 @@ from tinsmith_runtime import (
     selftest,
 )
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 FORMATS = {"litert": "tflite", "onnx": "onnx"}
 NAMES = ("shares", "place")

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from tinsmith_runtime import BundleError, UsageError, load, read_bundle, write_bundle
 from tinsmith_runtime.bundle import sha256
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 README = Path(__file__).parents[2] / "runtime" / "README.md"
 
@@ -420,7 +420,7 @@ def test_without_cryptography(signed, keys, tmp_path, monkeypatch, capsys, one_l
 def test_cryptography_stays_away_until_it_is_needed(child, signed):
     script = f"""
 import sys
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 assert main(["selftest", {str(signed)!r}]) == 0
 assert "cryptography" not in sys.modules
 """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tinsmith_runtime import UsageError, load
-from tinsmith_runtime.activation import ACTIVATIONS
+from tinsmith_runtime.executor import ACTIVATIONS
 
 
 @pytest.mark.parametrize("precision", ["int8", "float"])

@@ -3,9 +3,9 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from tinsmith_runtime.command import main
-from tinsmith_runtime.manifest import Rung, parse_manifest
-from tinsmith_runtime.subcommands import describe
+from tinsmith_runtime.bundle import Rung, parse_manifest
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.cli.subcommands import describe
 
 
 @pytest.mark.parametrize("command", ["run", "inspect", "selftest"])

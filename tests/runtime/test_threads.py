@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinsmith_runtime import UsageError, load, open_model
-from tinsmith_runtime.engine import Engine, to_int8
+from tinsmith_runtime.executor import Engine, to_int8
 
 THREADS = 8
 PREDICTIONS = 2_000

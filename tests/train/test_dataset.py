@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_train import Dataset, DatasetError, load_dataset
 from tinsmith_train.digits import enlarge
 from tinsmith_train.idx import encode_idx

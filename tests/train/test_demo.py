@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_train import Dataset
 
 

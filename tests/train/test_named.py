@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train import load_dataset
 from tinsmith_train.named import current_folder, import_named

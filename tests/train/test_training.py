@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train import Dataset, Progress, RunFolderError, TrainResult, train
 from tinsmith_train.noise import import_tensorflow

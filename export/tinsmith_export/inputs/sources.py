@@ -34,7 +34,7 @@ from tinsmith_export.inputs.samples import (
 )
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
-from tinsmith_runtime.image import read_image
+from tinsmith_runtime.inputs.image import read_image
 from tinsmith_runtime.npy import read_npy
 from tinsmith_train import load_dataset
 from tinsmith_train.named import current_folder, import_named

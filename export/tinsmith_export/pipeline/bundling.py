@@ -13,8 +13,7 @@ from tinsmith_export.outputs import side_by_side
 from tinsmith_export.pipeline.verifying import VerifiedModel
 from tinsmith_export.verify.engines import kind_of
 from tinsmith_runtime.batch import Arrays
-from tinsmith_runtime.bundle import sha256, write_bundle
-from tinsmith_runtime.manifest import (
+from tinsmith_runtime.bundle import (
     FORMAT_VERSION,
     Golden,
     Layer,
@@ -22,6 +21,8 @@ from tinsmith_runtime.manifest import (
     Parity,
     Training,
     Variant,
+    sha256,
+    write_bundle,
 )
 
 _MADE_WITH = (

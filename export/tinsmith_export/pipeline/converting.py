@@ -7,7 +7,7 @@ from tinsmith_export.pipeline.quantizing import QuantizedModel
 from tinsmith_export.progress import Progress
 from tinsmith_export.targets.convert import convert, convert_floats
 from tinsmith_export.verify.proof import require_integer_kernels, require_no_saturation
-from tinsmith_runtime.manifest import Output
+from tinsmith_runtime.bundle import Output
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from tinsmith_export.verify.golden import COUNT, choose_golden, nudged
 from tinsmith_export.verify.parity import compare, compare_on_random_codes
 from tinsmith_export.verify.proof import climb, hold_gates
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
-from tinsmith_runtime.manifest import Quality
+from tinsmith_runtime.bundle import Quality
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,7 @@ from tinsmith_export.targets.tflite import (
     with_names,
 )
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.manifest import Input, Output
+from tinsmith_runtime.bundle import Input, Output
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from tinsmith_runtime.backends import Backend, create_backend
 from tinsmith_runtime.batch import Arrays, concatenate, count, rows
-from tinsmith_runtime.manifest import ENGINE_OF_FORMAT
+from tinsmith_runtime.bundle import ENGINE_OF_FORMAT
 
 _BATCH_SIZE = 64
 

@@ -17,7 +17,7 @@ from tinsmith_export.targets.tflite import layer_of, packed
 from tinsmith_export.verify.engines import run_batches, start_engine
 from tinsmith_runtime.backends import litert, ort, signed, unsigned
 from tinsmith_runtime.batch import Arrays, count, each, joined, rows
-from tinsmith_runtime.manifest import Parity
+from tinsmith_runtime.bundle import Parity
 
 _COUNT = 16
 _RANDOM_COUNT = 64

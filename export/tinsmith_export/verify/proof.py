@@ -12,10 +12,10 @@ from tinsmith_export.metrics import agreement, cosine, sqnr_db, top1
 from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.quantize.fake_quantization import can_saturate
 from tinsmith_export.targets.tflite import Product
-from tinsmith_runtime.activation import ACTIVATIONS
 from tinsmith_runtime.backends.ort import optimized_model
 from tinsmith_runtime.batch import Arrays, count, joined, parts
-from tinsmith_runtime.manifest import Parity, Rung
+from tinsmith_runtime.bundle import Parity, Rung
+from tinsmith_runtime.executor import ACTIVATIONS
 
 _INTEGER_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger")
 FLOAT_KERNELS = (

@@ -8,11 +8,10 @@ that is all a switch is.
 import os
 from typing import TYPE_CHECKING, Annotated
 
+from tinsmith_runtime.bundle.fields import Digest, Release
 from tinsmith_runtime.errors import BundleError
 from tinsmith_runtime.files import read_regular
-from tinsmith_runtime.frozen import frozen_dataclass
-from tinsmith_runtime.manifest import Digest, Release
-from tinsmith_runtime.record import Rule, mismatch, parse_record, read_json
+from tinsmith_runtime.record import Rule, frozen_dataclass, mismatch, parse_record, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinsmith_runtime.batch import Array, Arrays, joined, numbered, parts
+from tinsmith_runtime.bundle.schema import Manifest
 from tinsmith_runtime.errors import BundleError
-from tinsmith_runtime.manifest import Manifest
 from tinsmith_runtime.npy import parse_header
 from tinsmith_runtime.npz import open_archive, read_entry
 

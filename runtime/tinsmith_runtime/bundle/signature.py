@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinsmith_runtime.archive import pack
-from tinsmith_runtime.bundle import MANIFEST, SIGNATURE, Bundle, read_bundle, sha256
+from tinsmith_runtime.bundle.archive import pack, sha256
+from tinsmith_runtime.bundle.container import MANIFEST, SIGNATURE, Bundle, read_bundle
 from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.files import file_errors, read_regular, write_whole
 
@@ -110,16 +110,7 @@ def verify_bundle(path: str | Path, trusted_keys: Sequence[str | Path | bytes]) 
 
 
 def read_trusted(path: str | Path, trusted_keys: Sequence[str | Path | bytes] | None) -> Bundle:
-    """Reads a bundle, and gives it only if a trusted key signed it.
-
-    Args:
-        path: a `.tin` file or a folder of the same content, or an installed one.
-        trusted_keys: as `verify_bundle` takes them; `None` takes any bundle, signed or not.
-
-    Raises:
-        UsageError: as `verify_bundle` does.
-        BundleError: as `verify_bundle` does.
-    """
+    """Reads a bundle that `verify_bundle` accepts; any where `trusted_keys` is `None`."""
     return read_bundle(path) if trusted_keys is None else _verify(path, trusted_keys)[0]
 
 
@@ -147,7 +138,7 @@ def require_signed(path: str | Path, bundle: Bundle, keys: Mapping[str, str]) ->
 
     Args:
         path: of the bundle, for the error.
-        bundle: all of it.
+        bundle: the bundle.
         keys: as `public_keys` gives them.
 
     Raises:
