@@ -2,19 +2,30 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+UNIT_TESTS := tests/runtime tests/benchmarks tests/train/test_idx.py tests/train/test_dataset.py
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test test-arm64 readme format clean
+define STATIC_CHECKS
+$(BIN)/ruff format --check --quiet .
+$(BIN)/ruff check --quiet .
+$(BIN)/mypy
+$(BIN)/lint-imports
+endef
+
+.PHONY: demo check test test-arm64 readme format clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinsmith demo
 
+# Under two minutes, to type while one works: no TensorFlow, and none of the tests marked `slow`.
+check: $(VENV)/installed
+	$(STATIC_CHECKS)
+	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist worksteal --durations=5 $(UNIT_TESTS)
+
+# All of it.
 test: $(VENV)/installed
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(STATIC_CHECKS)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # The runtime's wheel and its tests on emulated Raspberry Pis; downloads are kept in $TINSMITH_CACHE.

@@ -144,7 +144,7 @@ def write(path: Path, title: str, table: str, keys: int) -> None:
 
 def source(name: str) -> tuple[Any, Any, tuple[float, float]]:
     """A model, inputs for it, and the range of its pixels."""
-    from tinsmith_train.noise import import_tensorflow
+    from tinsmith_data.quiet import import_tensorflow
 
     import_tensorflow()
     if name == AUTOENCODER:
@@ -254,14 +254,14 @@ def measure(family: str, recipe: str) -> dict[str, Any]:
         "equal": float((difference == 0).mean()),
         "within_1": float((difference <= 1).mean()),
         "max_difference_lsb": int(difference.max()),
-        "sqnr_db": quality.ladder[-1].sqnr_db,
+        "sqnr_db": quality.stages[-1].sqnr_db,
         "size_kb": sizes["int8-tflite"] / 1000,
         "float_share": sizes["int8-tflite"] / sizes["float-tflite"],
         "litert_us": latencies["litert"],
         "onnx_us": latencies["onnx"],
         "export_s": export_s,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "kernels": dict(exported.kernels),
+        "kernels": {name: dict(found) for name, found in exported.kernels.items()},
         "steps": [checkpoint.mean_squared_error for checkpoint in exported.checkpoints],
     }
 

@@ -137,7 +137,7 @@ def _source(name: str) -> tuple[Any, Any, tuple[float, float]]:
     if "=" not in name:
         return source(name)
     path, low, high = name.partition("=")[2].rsplit(":", 2)
-    from tinsmith_train.noise import import_tensorflow
+    from tinsmith_data.quiet import import_tensorflow
 
     import_tensorflow()
     from tinsmith_export.frontend.load import load_keras
@@ -162,7 +162,7 @@ def _timed(files: dict[str, bytes], reasons: dict[str, str]) -> dict[str, Any]:
 
     from tinsmith_bench.estimate import paired_ratio
     from tinsmith_bench.latency import interleave, time_calls, warm_up
-    from tinsmith_export.verify.proof import FLOAT_KERNELS
+    from tinsmith_export.targets.onnx.kernels import FLOAT_KERNELS
     from tinsmith_runtime.backends.ort import optimized_model
 
     rng = np.random.default_rng(0)

@@ -11,6 +11,7 @@ or 5 % of the bare call where that is more.
 import argparse
 import gc
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 from typing import Any
 
@@ -116,7 +117,7 @@ def main() -> None:
     for name in installed_backends():
         with load(arguments.bundle, name) as model:
             bare = bare_call(model, bundle.files[model.variant.file], batch)
-            times = time_in_turn(bare, lambda model=model: model.predict(batch), arguments.calls)
+            times = time_in_turn(bare, partial(model.predict, batch), arguments.calls)
             bare_us, predict_us = np.median(times, axis=0) / 1e3
             # Of the pairs: what slows the machine down for a while slows both of a pair.
             overhead_us = np.median(times[:, 1] - times[:, 0]) / 1e3

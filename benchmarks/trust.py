@@ -42,7 +42,7 @@ class SlowedRunner:
         self._factor = factor
         self.engine_version = runner.engine_version
         self.encode, self.decode = runner.encode, runner.decode
-        self.predict, self.close = runner.predict, runner.close
+        self.predict, self.profile, self.close = runner.predict, runner.profile, runner.close
 
     def run(self, encoded: Any) -> Any:
         """See `Runner.run`."""

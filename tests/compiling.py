@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_train.noise import import_tensorflow
+from tinsmith_data.quiet import import_tensorflow
 
 import_tensorflow()
 
@@ -21,17 +21,23 @@ from tinsmith_export.ir.graph import Graph  # noqa: E402
 from tinsmith_export.metrics import parity  # noqa: E402
 from tinsmith_export.outputs import side_by_side  # noqa: E402
 from tinsmith_export.passes.rewrite import rewrite  # noqa: E402
-from tinsmith_export.quantize.qat import Lesson  # noqa: E402
+from tinsmith_export.quantize.qat import DistillationData  # noqa: E402
 from tinsmith_export.quantize.recipe import Quantized, quantize  # noqa: E402
 from tinsmith_export.reference.rebuild import rebuild  # noqa: E402
-from tinsmith_export.targets.convert import convert, convert_floats  # noqa: E402
-from tinsmith_export.targets.tflite import Product  # noqa: E402
-from tinsmith_export.verify.engines import run_batches  # noqa: E402
-from tinsmith_export.verify.proof import (  # noqa: E402
-    require_integer_kernels,
-    require_no_saturation,
+from tinsmith_export.targets.lower import lower  # noqa: E402
+from tinsmith_export.targets.registry import TARGETS  # noqa: E402
+from tinsmith_export.targets.target import (  # noqa: E402
+    FloatModel,
+    IntegerModel,
+    ModelFile,
+    Product,
 )
-from tinsmith_runtime.backends import create_backend  # noqa: E402
+from tinsmith_export.verify.engines import (  # noqa: E402
+    require_same_tensors,
+    run_batches,
+    start_engine,
+)
+from tinsmith_export.verify.gates import require_no_saturation  # noqa: E402
 from tinsmith_runtime.batch import Arrays, joined, parts  # noqa: E402
 from tinsmith_runtime.bundle import Output, Parity  # noqa: E402
 from tinsmith_runtime.executor import ACTIVATIONS  # noqa: E402
@@ -47,12 +53,21 @@ class Compiled:
     graph: Graph
     entry: Entry
     quantized: Quantized
+    integers: IntegerModel
     files: Mapping[str, bytes]
-    outputs: tuple[Output, ...]
-    products: tuple[Product, ...]
-    kernels: Mapping[str, int]
+    kernels: Mapping[str, Mapping[str, int]]
     parity: Parity
     inputs: Arrays
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What the int8 files give."""
+        return self.integers.outputs
+
+    @property
+    def products(self) -> tuple[Product, ...]:
+        """What the layers multiply by."""
+        return tuple(self.integers.products.values())
 
     @property
     def output(self) -> Output:
@@ -64,6 +79,17 @@ class Compiled:
     def codes(self) -> Arrays:
         """The inputs as the int8 files take them."""
         return self.entry.codes(self.inputs)
+
+
+def int8_files(model: IntegerModel) -> dict[str, bytes]:
+    """The int8 file of each target, by its name."""
+    files = [ModelFile(target, "int8", target.emit(model)) for target in TARGETS]
+    return {file.name: file.data for file in files}
+
+
+def model_file(name: str, data: bytes) -> ModelFile:
+    """An int8 file of that name."""
+    return next(file for t in TARGETS if (file := ModelFile(t, "int8", data)).name == name)
 
 
 def settle(model: Any, seed: int = 5) -> Any:
@@ -135,26 +161,29 @@ def compiled(
     require_same_outputs(graph, model, reals)
     reference = rebuild(graph)
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
-    lesson = Lesson(reals, called(reference, reals), None, classes)
-    quantized = quantize(graph, entry.spans, lesson, lesson, 0, 0, lambda *_: None)
+    data = DistillationData(reals, called(reference, reals), None, classes)
+    quantized = quantize(graph, entry.params, data, data, 0, 0, lambda *_: None)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
-    converted = convert(quantized, entry.sources, labels, classes)
+    integers = lower(quantized, entry.sources, labels, classes)
+    require_no_saturation(integers.products.values())
     count = len(quantized.graph.weighted)
-    kernels = require_integer_kernels(converted.files["model.int8.onnx"], count)
-    require_no_saturation(converted.products)
     codes = entry.codes(inputs)
-    outputs = [
-        run_batches(create_backend(engine, converted.files[f"model.int8.{form}"], 1), codes)
-        for engine, form in (("litert", "tflite"), ("onnx", "onnx"))
-    ]
+    files, kernels, outputs = int8_files(integers), {}, []
+    for name, content in files.items():
+        file = model_file(name, content)
+        require_same_tensors(file, integers.inputs, integers.outputs)
+        kernels[file.target.name] = file.target.integer_kernels(content, count)
+        outputs.append(run_batches(start_engine(file), codes))
+    if floats:
+        exact = FloatModel(graph, reference, tuple(source.name for source in entry.sources))
+        files |= {f"model.float.{t.name}": t.emit_float(exact) for t in TARGETS}
     return Compiled(
         graph,
         entry,
         quantized,
-        converted.files | (convert_floats(graph, reference, entry.sources) if floats else {}),
-        converted.outputs,
-        converted.products,
+        integers,
+        files,
         kernels,
-        parity(*map(side_by_side, outputs), classes),
+        parity(side_by_side(outputs[0]), side_by_side(outputs[1]), classes),
         inputs,
     )

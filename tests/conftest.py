@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tinsmith_train import Dataset, load_dataset
+from tinsmith_data import Dataset, load_dataset
 
 # A machine that others use too may be slow for a moment: that is no failure.
 settings.register_profile("shared machine", deadline=None)

@@ -23,6 +23,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -75,14 +76,14 @@ class Fault:
 
     def stream(self, stream: Any) -> Any:
         class Stream:
-            def __getattr__(_, name: str) -> Any:  # noqa: N805
+            def __getattr__(_: Any, name: str) -> Any:  # noqa: N805
                 found = getattr(stream, name)
                 return self.call(name, found) if name in STREAM_CALLS else found
 
             def __enter__(self) -> Any:
                 return self
 
-            def __exit__(_, *error: object) -> None:  # noqa: N805
+            def __exit__(_: Any, *error: object) -> None:  # noqa: N805
                 stream.close()
                 self.strike("close")
 
@@ -133,7 +134,7 @@ def make_bundles(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def look_at(place: Path) -> object:
+def look_at(place: Path) -> Any:
     """The record of an installed folder, and the seed of the bundle that loads."""
     home = place / "home"
     record = read_installation(home)
@@ -195,13 +196,18 @@ def tasks(folder: Path) -> dict[str, Task]:
     def names(place: Path) -> list[str]:
         return sorted(path.name for path in place.iterdir())
 
+    def anew(place: Path) -> None:
+        for path in place.iterdir():
+            path.unlink()
+        generate_key(place / "k")
+
     other = read_bundle(bundles[1])
     files = {name: data for name, data in other.files.items() if name != MANIFEST}
     keys = Task(
         lambda place: None,
         lambda place: generate_key(place / "k"),
         names,
-        lambda place: [path.unlink() for path in place.iterdir()] and generate_key(place / "k"),
+        anew,
         tidy=True,
     )
     return {
@@ -283,7 +289,7 @@ def run_task(task: Task, work: Path, errors: tuple[int | None, ...]) -> tuple[in
             shutil.copytree(ready, place, dirs_exist_ok=True)
             fault = Fault(number, error)
             with fault.armed():
-                ended = outcome(lambda place=place: task.act(place))
+                ended = outcome(partial(task.act, place))
             if not fault.struck:
                 break
             count += 1

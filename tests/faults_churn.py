@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from faults import Fault, look_at, make_bundles, outcome, without_engines
 
@@ -41,9 +42,11 @@ def churn(work: Path, rounds: int, seed: int, workers: int = 2) -> tuple[dict[st
         children.append(child)
     counts, wrong = {"rounds": 0, "killed": 0, "changed": 0}, []
     for number in range(rounds):
-        options = {"confirm": rng.random() < 0.7, "allow_downgrade": True, "allow_failed": True}
-        put = functools.partial(install, rng.choice(bundles), **options)
-        act = rng.choice([put, put, boot, boot, confirm, rollback])
+        allowed: dict[str, Any] = {"allow_downgrade": True, "allow_failed": True}
+        bundle, confirmed = rng.choice(bundles), rng.random() < 0.7
+        put = functools.partial(install, bundle, confirm=confirmed, **allowed)
+        acts: list[Callable[[Path], object]] = [put, put, boot, boot, confirm, rollback]
+        act = rng.choice(acts)
         shutil.rmtree(twin, ignore_errors=True)
         before = look_at(work)
         shutil.copytree(home, twin)
@@ -89,7 +92,7 @@ def _in_child(act: Callable[[], object], number: int | None) -> int:
     """Acts in a child, which is killed before its call of that number; gives its exit status."""
     if not (child := os.fork()):
         fault = Fault(1 << 30 if number is None else number, None)
-        fault.strike = _kill_at(fault)  # type: ignore[method-assign]
+        fault.strike = _kill_at(fault)  # type: ignore[method-assign, assignment]
         with fault.armed():
             ended = outcome(act)
         os._exit({"done": 0, "warned": 0, "told": 1}.get(ended, 2))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from faults import Task, judge, outcome, parse_errors, report, states, tasks, without_engines
@@ -35,9 +36,9 @@ def run_under_strace(
     def act(*options: str) -> tuple[Path, int, str]:
         place, log = Path(tempfile.mkdtemp(dir=work)), work / "log"
         shutil.copytree(ready, place, dirs_exist_ok=True)
-        words = ["strace", "-f", "-qq", "-o", log, *options, sys.executable, __file__]
+        words = ["strace", "-f", "-qq", "-o", str(log), *options, sys.executable, __file__]
         done = subprocess.run(
-            [*words, "--act", name, work.parent, place],
+            [*words, "--act", name, str(work.parent), str(place)],
             env={**os.environ, "PYTHONHASHSEED": "0"},
             capture_output=True,
         )
@@ -98,7 +99,7 @@ def main() -> int:
         with without_engines():
             return act_once(sys.argv[2], Path(sys.argv[3]), Path(sys.argv[4]))
     errors, only = parse_errors(argparse.ArgumentParser(description="when a system call fails"))
-    return report(lambda *words: run_under_strace(*words, errors), only)
+    return report(partial(run_under_strace, errors=errors), only)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -175,9 +176,12 @@ def _loop(config: Any, folder: Path) -> None:
 
 def _many_calls(config: Any, folder: Path) -> None:
     """Models in models, each called twice by the one around: 2^24 calls."""
-    layer = {"class_name": "ReLU", "config": {"name": "relu"}, "name": "relu"}
+    layer: dict[str, Any] = {"class_name": "ReLU", "config": {"name": "relu"}, "name": "relu"}
     layer["inbound_nodes"] = [[["x", 0, 0, {}]]]
-    source = {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, 4]}}
+    source: dict[str, Any] = {
+        "class_name": "InputLayer",
+        "config": {"name": "x", "batch_input_shape": [None, 4]},
+    }
     source |= {"name": "x", "inbound_nodes": []}
     first = 0
     for depth in range(24):
@@ -397,6 +401,10 @@ def write(model: Any, path: Path, edit: Callable[[Any], None]) -> None:
             new.writestr(name, changed(data) if name == "config.json" else data)
 
 
+def _edited(hostile: Hostile, folder: Path, config: Any) -> None:
+    hostile.edit(config, folder)
+
+
 def configurations(folder: Path) -> Iterator[tuple[Hostile, Path]]:
     """Writes every model whose configuration is hostile."""
     import keras
@@ -410,23 +418,21 @@ def configurations(folder: Path) -> Iterator[tuple[Hostile, Path]]:
         for suffix in hostile.suffixes:
             path = folder / hostile.library / f"{number}{suffix}"
             path.parent.mkdir(exist_ok=True)
-            write(
-                models[hostile.library], path, lambda config, one=hostile: one.edit(config, folder)
-            )
+            write(models[hostile.library], path, partial(_edited, hostile, folder))
             yield hostile, path
 
 
-def _weights(path: Path, edit: Callable[[Any], None]) -> None:
+def _weights(path: Path, edit: Callable[[Any, Path], None], elsewhere: Path) -> None:
     """Changes the weights of a file, wherever they are in it."""
     if path.suffix == ".h5":
         with h5py.File(path, "r+") as file:
-            edit(file)
+            edit(file, elsewhere)
         return
     with zipfile.ZipFile(path) as old:
         parts = {name: old.read(name) for name in old.namelist()}
     data = BytesIO(parts["model.weights.h5"])
     with h5py.File(data, "r+") as file:
-        edit(file)
+        edit(file, elsewhere)
     parts["model.weights.h5"] = data.getvalue()
     with zipfile.ZipFile(path, "w") as new:
         for name, content in parts.items():
@@ -511,7 +517,7 @@ def damaged(folder: Path) -> Iterator[tuple[str, Path, str]]:
             for name, (edit, said) in WEIGHTS.items():
                 path = folder / f"{library.__name__} {name}{suffix}"
                 shutil.copy(plain, path)
-                _weights(path, lambda file, edit=edit: edit(file, elsewhere))
+                _weights(path, edit, elsewhere)
                 yield name, path, said
     plain = folder / "keras.keras"
     with zipfile.ZipFile(plain) as archive:
@@ -643,11 +649,11 @@ FOLDERS: dict[str, tuple[Callable[[Any, Path], None], str]] = {
     "runs Python": (_graph(_operation("PyFunc", "x")), "`evil`.*PyFunc"),
     "loops": (_graph(_operation("While", 1)), "`evil`.*While"),
     "64 GiB filled": (
-        _graph(_operation("Fill", np.int64([1 << 17, 1 << 17]), np.float32(1))),
+        _graph(_operation("Fill", np.array([1 << 17, 1 << 17]), np.float32(1))),
         "`evil/operator`.*asks for",
     ),
     "64 GiB tiled": (
-        _graph(_operation("Tile", np.float32([1]), np.int64([1 << 34]))),
+        _graph(_operation("Tile", np.array([1], np.float32), np.array([1 << 34]))),
         "`evil/operator`.*asks for",
     ),
     "64 GiB in a row": (

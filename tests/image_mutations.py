@@ -290,7 +290,7 @@ def judge(path: Path, entry: Input) -> dict[str, Any]:
         clear = said.startswith(f"{path}: ") and said.isprintable() and len(said) < 1500
         return {"outcome": "refused" if clear else "unclear", "said": said}
     assert isinstance(found, np.ndarray)
-    right = (found.shape, found.dtype) == (entry.sample_shape, np.uint8)
+    right = (found.shape, found.dtype) == (entry.sample_shape, np.dtype(np.uint8))
     return {"outcome": "read" if right else "unclear", "said": f"{found.shape} {found.dtype}"}
 
 

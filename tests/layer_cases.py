@@ -173,7 +173,8 @@ CASES = (
     Case("`x - y`, Subtract", lambda module, x: x - module.layers.Conv2D(4, 1)(x)),
     Case("`x * y`, Multiply", lambda module, x: x * module.layers.Conv2D(4, 1)(x)),
     Case("Average", _merged("Average")),
-    Case("Maximum, Minimum", _merged("Maximum"), "Maximum"),
+    Case("Maximum", _merged("Maximum")),
+    Case("Minimum", _merged("Minimum"), "Minimum"),
     Case("Dot", _in_a_row(_layer("Flatten"), lambda m, x: m.layers.Dot(1)([x, x])), "two computed"),
     Case("Concatenate of channels", _merged("Concatenate")),
     Case(

@@ -30,7 +30,7 @@ from tinsmith_runtime import Bundle, BundleError, open_model, read_bundle
 Contents = dict[str, bytes]
 
 # Values that a field is given instead of its own; a field that takes one keeps its meaning's type.
-STRANGE = (
+STRANGE: tuple[object, ...] = (
     *(
         None,
         True,
@@ -165,13 +165,13 @@ def zip_bomb(contents: Contents, rng: random.Random) -> bytes:
     entries = list(contents.items())
     name = rng.choice(list(contents))
     if rng.random() < 0.5:  # compressed: the headers' sizes are honest, the content is not there
-        packed = bytearray(zipped([*((n, d) for n, d in entries if n != name), (name, b"")]))
+        emptied = bytearray(zipped([*((n, d) for n, d in entries if n != name), (name, b"")]))
         method, method_size = rng.choice((8, 12, 14, 0)), struct.Struct("<II")
         for magic, at in ((b"PK\3\4", 8), (b"PK\1\2", 10)):
-            place = bytes(packed).rindex(magic)
-            packed[place + at : place + at + 2] = method.to_bytes(2, "little")
-            method_size.pack_into(packed, place + at + 10, 1 << 20, BOMB_BYTES)
-        return bytes(packed)
+            place = bytes(emptied).rindex(magic)
+            emptied[place + at : place + at + 2] = method.to_bytes(2, "little")
+            method_size.pack_into(emptied, place + at + 10, 1 << 20, BOMB_BYTES)
+        return bytes(emptied)
     packed = zipped(entries)
     directory = packed.index(b"PK\1\2")
     copies = packed[directory:-22] * rng.choice((2, 50, 400))
@@ -249,9 +249,8 @@ def honest_field(contents: Contents, rng: random.Random) -> tuple[bytes, str]:
     holder, key, path = rng.choice(
         [place for place in fields_of(tree) if not place[2].startswith("made_with")]
     )
-    holder[key] = rng.choice(
-        [v for v in ("\x00", [[]], {"": {}}) if type(v) is not type(holder[key])]
-    )
+    wrong: tuple[object, ...] = ("\x00", [[]], {"": {}})
+    holder[key] = rng.choice([v for v in wrong if type(v) is not type(holder[key])])
     return seal(tree), path
 
 
@@ -346,10 +345,14 @@ def swapped_model(contents: Contents, rng: random.Random) -> Contents:
 Mutation = Callable[[Contents, random.Random, Path], str]
 
 
+def _named(made: Any) -> tuple[Any, str]:
+    """What was made, and what the error must name; nothing where the maker does not say."""
+    return made if isinstance(made, tuple) else (made, "")
+
+
 def _as_zip(make: Callable[[Contents, random.Random], Any]) -> Mutation:
     def mutate(contents: Contents, rng: random.Random, path: Path) -> str:
-        made = make(contents, rng)
-        data, named = made if isinstance(made, tuple) else (made, "")
+        data, named = _named(make(contents, rng))
         path.write_bytes(data)
         return named
 
@@ -360,8 +363,7 @@ def _in_either_form(make: Callable[[Contents, random.Random], Any]) -> Mutation:
     """What `make` gives is a new manifest, or all files; it is written as a zip or as a folder."""
 
     def mutate(contents: Contents, rng: random.Random, path: Path) -> str:
-        made = make(contents, rng)
-        made, named = made if isinstance(made, tuple) else (made, "")
+        made, named = _named(make(contents, rng))
         files = made if isinstance(made, dict) else {**contents, "manifest.json": made}
         write = rng.choice((write_folder, lambda p, f: p.write_bytes(zipped(list(f.items())))))
         write(path, files)
@@ -487,7 +489,7 @@ def run_seeds(
         rng = random.Random(seed)
         (kind,) = rng.choices(list(kinds), list(kinds.values()))
         print(f"{seed}\t{kind}", end="\t", flush=True)
-        faulthandler.dump_traceback_later(WATCHDOG_S, exit=True, file=sys.__stderr__)
+        faulthandler.dump_traceback_later(WATCHDOG_S, exit=True, file=2)
         try:
             found = attempt(kind, rng, path)
         except Exception as error:  # whatever is not tinsmith's is what this is looking for
@@ -516,4 +518,4 @@ def main(bundle: str, folder: str, first: int, count: int, kinds: list[str]) -> 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3], *map(int, sys.argv[3:5]), sys.argv[5:])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5:])

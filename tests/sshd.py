@@ -43,7 +43,7 @@ class Server:
     folder: Path
     far: Path
     port: int
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
 
     def words(self, **changes: str) -> list[str]:
         """What a client types to log in, with nothing of the user's own configuration."""

@@ -26,10 +26,10 @@ from tinsmith_bench.report import BundleInfo, Dataset, Method, Profile, Report, 
 from tinsmith_bench.results import Measured, compare, describe
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_bench.verdict import verdict
+from tinsmith_data.limits import MAX_SEED, MOST, is_whole, require, require_real, require_whole
 from tinsmith_runtime import Bundle, TinsmithError, UsageError, installed_backends, read_bundle
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
 from tinsmith_runtime.bundle import ENGINE_OF_FORMAT, dump_manifest
-from tinsmith_train.limits import MAX_SEED, MOST, is_whole, require, require_real, require_whole
 
 BATCHES = (1, 8, 32)
 CLASSIFY_BATCH = 32

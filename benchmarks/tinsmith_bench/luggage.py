@@ -10,7 +10,7 @@ from typing import Any
 
 CODE = "code"
 REQUEST = "request.json"
-_PACKAGES = ("tinsmith_runtime", "tinsmith_bench", "tinsmith_train")
+_PACKAGES = ("tinsmith_runtime", "tinsmith_bench", "tinsmith_data")
 _DISTRIBUTIONS = ("tinsmith", "tinsmith-runtime")
 
 

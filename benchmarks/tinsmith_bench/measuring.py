@@ -19,9 +19,9 @@ from tinsmith_bench.remote import bench_there
 from tinsmith_bench.report import Failure, Report
 from tinsmith_bench.rivals import Material, Rival, check_names, make_rivals, rival_candidate
 from tinsmith_bench.samples import find_samples
+from tinsmith_data import DatasetError, load_dataset
 from tinsmith_runtime import Manifest, UsageError, read_bundle
 from tinsmith_runtime.errors import printable
-from tinsmith_train import DatasetError, load_dataset
 
 # As many as the routes take: more would only be sent to their processes.
 TRAINING_INPUTS = 5000

@@ -200,7 +200,6 @@ def _write(path: Path, name: str, bundle: Bundle, answer: Answer, data: bytes) -
         size_bytes=len(data),
         sha256=sha256(data),
         accuracy=None,
-        parity=None,
     )
     output = manifest.output
     if codes is not None:

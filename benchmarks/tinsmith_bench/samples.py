@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data import load_dataset
+from tinsmith_data.npz import MAX_BYTES
 from tinsmith_runtime import InputError, Manifest, UsageError
 from tinsmith_runtime.batch import Array, Arrays, joined, parts, require_as_many
 from tinsmith_runtime.bundle import Input, Preprocessing
 from tinsmith_runtime.files import open_regular, read_regular
 from tinsmith_runtime.inputs.image import MAX_FILE_BYTES, read_image
 from tinsmith_runtime.npz import read_npz
-from tinsmith_train import load_dataset
-from tinsmith_train.npz import MAX_BYTES
 
 _IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
 

@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tinsmith_data import Dataset
+from tinsmith_data.isolation import isolated
+from tinsmith_data.limits import require
+from tinsmith_data.quiet import import_tensorflow
 from tinsmith_export.inputs.samples import Samples, from_dataset
 from tinsmith_export.options import Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported, Sensitivity
 from tinsmith_runtime.files import require_writable
-from tinsmith_train import Dataset
-from tinsmith_train.isolation import isolated
-from tinsmith_train.limits import require
-from tinsmith_train.noise import import_tensorflow
 
 
 def export(

@@ -1,4 +1,4 @@
-"""`tinsmith export`: arguments in, ladder and parity out."""
+"""`tinsmith export`: arguments in, accuracy by stage and parity out."""
 
 import argparse
 import json
@@ -10,6 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from tinsmith_data import load_dataset
+from tinsmith_data.named import import_named
+from tinsmith_data.quiet import import_tensorflow, results_alone
 from tinsmith_export.api import export, sensitivity
 from tinsmith_export.inputs.sources import find_calibration
 from tinsmith_export.options import AUTO, Options
@@ -18,9 +21,6 @@ from tinsmith_export.results import Exported
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.files import require_writable, write_whole
-from tinsmith_train import load_dataset
-from tinsmith_train.named import import_named
-from tinsmith_train.noise import import_tensorflow, results_alone
 
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
@@ -57,20 +57,14 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the bundle; default: NAME.tin beside the model"
     )
-    parser.add_argument(
-        "--recipe",
-        choices=("ptq", "qat"),
-        default="qat",
-        help="ptq: calibrate and round; qat: then fine-tune too, and keep it if it is better; "
-        "default: qat",
-    )
-    parser.add_argument(
-        "--qat-steps",
-        type=int,
-        default=Options.qat_steps,
-        metavar="N",
-        help=f"steps of fine-tuning, up to 128 inputs each; default: {Options.qat_steps}",
-    )
+    _add_reading(parser)
+    _add_quantization(parser)
+    _add_results(parser)
+    parser.set_defaults(run=_run)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    """What a model file does not say of itself."""
     parser.add_argument(
         "--input-range",
         type=float,
@@ -98,6 +92,24 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE:NAME",
         help="a layer class or function of your own that the file needs; may be given again",
     )
+
+
+def _add_quantization(parser: argparse.ArgumentParser) -> None:
+    """How to quantize, and what that may cost."""
+    parser.add_argument(
+        "--recipe",
+        choices=("ptq", "qat"),
+        default="qat",
+        help="ptq: calibrate and round; qat: then fine-tune too, and keep it if it is better; "
+        "default: qat",
+    )
+    parser.add_argument(
+        "--qat-steps",
+        type=int,
+        default=Options.qat_steps,
+        metavar="N",
+        help=f"steps of fine-tuning, up to 128 inputs each; default: {Options.qat_steps}",
+    )
     parser.add_argument(
         "--max-drop-pp",
         type=float,
@@ -119,6 +131,16 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         help="measure what quantizing each layer costs, print a table and stop, unless --out or "
         "--report is given too",
     )
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    """What is written and printed."""
+    parser.add_argument(
+        "--verify-onnx",
+        action="store_true",
+        help="compare the float files with an ONNX file that tf2onnx makes of the model, "
+        "independently; fail if an output differs",
+    )
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the proof as an HTML page, with plots"
     )
@@ -135,7 +157,6 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("--quiet", action="store_true", help="no progress, only results")
     loudness.add_argument("--verbose", action="store_true", help="let TensorFlow log")
-    parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -150,6 +171,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
+        verify_onnx=arguments.verify_onnx,
         release=arguments.release,
     )
     model, report, verbose = arguments.model, arguments.report, arguments.verbose
@@ -281,8 +303,9 @@ def _as_json(exported: Exported, out: Path) -> str:
             "variants": [asdict(variant) for variant in manifest.variants],
             "layers": [asdict(layer) for layer in manifest.layers],
             "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
-            "onnxruntime_kernels": dict(exported.kernels),
+            "kernels": {name: dict(found) for name, found in exported.kernels.items()},
             "sensitivity": [asdict(row) for row in exported.sensitivities],
+            "witness": None if exported.witness is None else asdict(exported.witness),
             "warnings": exported.warnings,
             "peak_memory_mb": round(exported.peak_memory_mb),
         }

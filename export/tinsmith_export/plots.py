@@ -10,14 +10,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
 from tinsmith_export.metrics import wilson
 from tinsmith_export.results import Exported, Sensitivity
 from tinsmith_export.summary import shortened
-from tinsmith_runtime.bundle import Rung
+from tinsmith_runtime.bundle import Stage
 from tinsmith_runtime.errors import printable
 
-_COLORS = {8: "#1f5fa8", 7: "#8db8e8", 32: "#c4620f", None: "#8a94a0"}
-_BITS = {8: "8-bit weights", 7: "7-bit weights", 32: "float weights", None: "no weights"}
+_COLORS = {WEIGHT_BITS: "#1f5fa8", NARROW_BITS: "#8db8e8", FLOAT_BITS: "#c4620f", None: "#8a94a0"}
+_BITS: dict[int | None, str] = {
+    WEIGHT_BITS: f"{WEIGHT_BITS}-bit weights",
+    NARROW_BITS: f"{NARROW_BITS}-bit weights",
+    FLOAT_BITS: "float weights",
+    None: "no weights",
+}
 _WIDTH_IN, _ROW_IN = 4.7, 0.17
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -50,7 +56,7 @@ def plots(exported: Exported) -> Iterator[Plot]:
     rows = exported.sensitivities
     weighted = [row for row in rows if row.weight_range]
     with mpl.rc_context(_STYLE):
-        yield _ladder(exported.manifest.quality.ladder)
+        yield _stages(exported.manifest.quality.stages)
         yield _bars(
             rows,
             [row.sqnr_db for row in rows],
@@ -81,21 +87,22 @@ def plots(exported: Exported) -> Iterator[Plot]:
         )
 
 
-def _ladder(ladder: Sequence[Rung]) -> Plot:
-    figure, axes = _figure(0.9 + 0.3 * len(ladder))
-    for row, rung in enumerate(ladder):
-        if rung.accuracy is None:
+def _stages(stages: Sequence[Stage]) -> Plot:
+    figure, axes = _figure(0.9 + 0.3 * len(stages))
+    for row, stage in enumerate(stages):
+        if stage.accuracy is None:
             continue
-        low, high = wilson(round(rung.accuracy * rung.count), rung.count)
+        low, high = wilson(round(stage.accuracy * stage.count), stage.count)
         axes.plot([100 * low, 100 * high], [row, row], color="#8db8e8", linewidth=6)
-        axes.plot(100 * rung.accuracy, row, "o", color="#1f5fa8")
+        axes.plot(100 * stage.accuracy, row, "o", color="#1f5fa8")
     title, label = "Accuracy", "% of the answers are right; the bar is the 95 % interval"
-    caption = f"{ladder[0].count:,} inputs that nothing was tuned on."
-    if ladder[0].accuracy is None:
+    caption = f"{stages[0].count:,} inputs that nothing was tuned on."
+    if stages[0].accuracy is None:
         values = [
-            100 * rung.agreement if rung.agreement is not None else rung.sqnr_db for rung in ladder
+            100 * stage.agreement if stage.agreement is not None else stage.sqnr_db
+            for stage in stages
         ]
-        agreed = ladder[0].agreement is not None
+        agreed = stages[0].agreement is not None
         title = "Agreement with float" if agreed else "SQNR against float"
         label = "% of the answers are the float model's" if agreed else "dB"
         for row, value in enumerate(values):
@@ -103,7 +110,7 @@ def _ladder(ladder: Sequence[Rung]) -> Plot:
                 axes.plot(value, row, "o", color="#1f5fa8")
     axes.set_xlabel(label)
     axes.margins(x=0.1)
-    _name_rows(axes, [rung.stage for rung in ladder])
+    _name_rows(axes, [stage.name for stage in stages])
     return Plot(title, caption, _svg(figure))
 
 

@@ -6,8 +6,18 @@ from importlib.resources import files
 
 from tinsmith_export.plots import Plot, plots
 from tinsmith_export.results import Exported
-from tinsmith_export.summary import decibels_text, ladder_cells, mcnemar
-from tinsmith_runtime.bundle import Parity, Rung
+from tinsmith_export.summary import (
+    bits_text,
+    counted,
+    decibels_text,
+    kept_float,
+    mcnemar,
+    parity_by_target,
+    stage_cells,
+    target_titles,
+    witness_text,
+)
+from tinsmith_runtime.bundle import Parity, Stage
 from tinsmith_runtime.errors import printable
 
 
@@ -32,9 +42,9 @@ def html(exported: Exported) -> str:
         recipe += f", {training.qat_steps:,} steps of fine-tuning"
     subtitle = f"{recipe} · {training.dataset} · seed {training.seed}"
     sections = [
-        _section("ladder", "What each step cost", _table(*ladder_cells(quality.ladder))),
+        _section("stages", "What each stage cost", _table(*stage_cells(quality.stages))),
         _section("plots", "Layer by layer", _figures(plots(exported))),
-        _section("parity", "TFLite against ONNX", _table(*_parity_cells(exported))),
+        _section("parity", "Parity", _table(*_parity_cells(exported))),
         _section("layers", "Layers", _table(*_layer_cells(exported))),
         _section("files", "Files", _table(*_file_cells(exported))),
     ]
@@ -64,9 +74,14 @@ def html(exported: Exported) -> str:
 
 def _verdict(exported: Exported) -> str:
     quality = exported.manifest.quality
-    first, last = quality.ladder[0], quality.ladder[-2]
-    cards = [f"Engines: {_parity_text(quality.parity)}."]
-    cards.append(f"Random inputs: {_parity_text(quality.parity_random)}.")
+    titles = target_titles(quality)
+    reference = next(stage for stage in quality.stages if stage.target == quality.reference)
+    cards = []
+    for pair, parities in parity_by_target(quality):
+        cards.append(f"Engines: {_parity_text(pair, parities['evaluation'])}.")
+        cards.append(f"Random inputs: {_parity_text(pair, parities['random'])}.")
+    if exported.witness is not None:
+        cards.append(f"Witness: {witness_text(exported.witness, quality)}.")
     if quality.mcnemar_p is not None:
         cards.append(f"Float against int8: {mcnemar(quality.mcnemar_p)}.")
     if len(exported.checkpoints) > 1:
@@ -75,20 +90,24 @@ def _verdict(exported: Exported) -> str:
             f"Fine-tuning: step {best.step:,} of {exported.checkpoints[-1].step:,} agreed best "
             "with float on inputs held back."
         )
-    kept = [layer.name for layer in exported.manifest.layers if layer.weight_bits == 32]
+    kept = kept_float(exported.manifest)
     names = escape(", ".join(kept))
     warning = f'<p class="warning">Kept float, weights not rounded: {names}</p>' if kept else ""
-    kernels = ", ".join(f"{count} {name}" for name, count in exported.kernels.items())
     where = f"every layer but {len(kept)}" if kept else "every layer"
-    cards.append(f"Kernels: integers in {where}; in ONNX Runtime {kernels or 'none'}.")
+    kernels = "; ".join(
+        f"{titles.get(target, target)} {counted(found)}"
+        for target, found in exported.kernels.items()
+    )
+    cards.append(f"Kernels: integers in {where}; {kernels}.")
     items = "".join(f"<li>{_emphasized(card)}</li>" for card in cards)
+    cost = escape(_cost(quality.stages[0], reference))
     return (
-        f'<section id="verdict"><h2>Verdict</h2><p class="headline">{escape(_cost(first, last))}'
-        f'</p>{warning}<ul class="cards">{items}</ul></section>\n'
+        f'<section id="verdict"><h2>Verdict</h2><p class="headline">{cost}</p>'
+        f'{warning}<ul class="cards">{items}</ul></section>\n'
     )
 
 
-def _cost(first: Rung, last: Rung) -> str:
+def _cost(first: Stage, last: Stage) -> str:
     if first.accuracy is not None and last.accuracy is not None:
         change_pp = 100 * (last.accuracy - first.accuracy)
         verb = "gains" if change_pp > 0 else "loses"
@@ -101,9 +120,9 @@ def _cost(first: Rung, last: Rung) -> str:
     return f"int8 outputs have an SQNR of {decibels_text(last.sqnr_db)} dB against float."
 
 
-def _parity_text(parity: Parity) -> str:
+def _parity_text(pair: str, parity: Parity) -> str:
     equal = "all" if parity.equal == parity.compared else f"{parity.equal:,}"
-    text = f"{equal} of {parity.compared:,} outputs of TFLite and ONNX are equal to the bit"
+    text = f"{equal} of {parity.compared:,} outputs of {pair} are equal to the bit"
     if parity.equal < parity.compared:
         text += f", the others at most {parity.max_difference_lsb} LSB apart"
     if parity.enters_at:
@@ -112,34 +131,35 @@ def _parity_text(parity: Parity) -> str:
 
 
 def _parity_cells(exported: Exported) -> tuple[list[str], list[list[str]]]:
-    quality = exported.manifest.quality
     rows = []
-    for name, parity in (("proof", quality.parity), ("random", quality.parity_random)):
-        agreed = parity.top1_agreement
-        rows.append(
-            [
-                name,
-                f"{parity.compared:,}",
-                f"{parity.equal:,}",
-                f"{parity.max_difference_lsb}",
-                "-" if agreed is None else f"{agreed:.2%}",
-                parity.enters_at or "-",
-            ]
-        )
-    return ["inputs", "outputs", "equal", "largest LSB", "top-1 the same", "enters at"], rows
+    for pair, parities in parity_by_target(exported.manifest.quality):
+        for data, parity in parities.items():
+            agreed = parity.top1_agreement
+            rows.append(
+                [
+                    pair,
+                    data,
+                    f"{parity.compared:,}",
+                    f"{parity.equal:,}",
+                    f"{parity.max_difference_lsb}",
+                    "-" if agreed is None else f"{agreed:.2%}",
+                    parity.enters_at or "-",
+                ]
+            )
+    headings = ["targets", "inputs", "outputs", "equal", "largest LSB", "top-1 the same"]
+    return [*headings, "enters at"], rows
 
 
 def _layer_cells(exported: Exported) -> tuple[list[str], list[list[str]]]:
     rows = []
     for row in exported.sensitivities:
-        bits = {None: "-", 32: "float"}.get(row.weight_bits, str(row.weight_bits))
         low, high = row.output_range
         lost, alone = row.alone_drop_pp, row.alone_sqnr_db
         rows.append(
             [
                 row.layer,
                 row.kind,
-                bits,
+                bits_text(row.weight_bits),
                 f"{low:.4g} to {high:.4g}",
                 f"{row.clipped:.2%}",
                 decibels_text(row.sqnr_db),

@@ -1,11 +1,12 @@
 """What an export says on a terminal: lines of at most 100 characters."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
 from tinsmith_export.metrics import wilson
-from tinsmith_export.results import Exported, Sensitivity
-from tinsmith_runtime.bundle import Manifest, Parity, Rung
+from tinsmith_export.results import Exported, Sensitivity, Witness
+from tinsmith_runtime.bundle import Manifest, Parity, Quality, Stage
 from tinsmith_runtime.errors import printable
 
 _NAME_WIDTH = 32
@@ -14,23 +15,79 @@ _NAME_WIDTH = 32
 def summary(exported: Exported, out: Path) -> list[str]:
     """Says what an export gave: what it cost, where integers are, how far the engines agree."""
     manifest, quality = exported.manifest, exported.manifest.quality
-    seven = sum(layer.weight_bits == 7 for layer in manifest.layers)
-    kept = [layer.name for layer in manifest.layers if layer.weight_bits == 32]
-    kernels = ", ".join(f"{count} {name}" for name, count in exported.kernels.items())
-    lines = [*_ladder(manifest), *_tuning(exported)]
-    rest = len(manifest.layers) - seven - len(kept)
-    lines.append(f"weights  8 bits in {rest} layers, 7 in {seven}, float in {len(kept)}")
+    narrow = sum(layer.weight_bits == NARROW_BITS for layer in manifest.layers)
+    kept = kept_float(manifest)
+    lines = [*_stages(manifest), *_fine_tuning(exported)]
+    rest = len(manifest.layers) - narrow - len(kept)
+    lines.append(
+        f"weights  {WEIGHT_BITS} bits in {rest} layers, {NARROW_BITS} in {narrow}, "
+        f"float in {len(kept)}"
+    )
     lines += [f"float    {name}" for name in kept]
-    where = f"every layer but {len(kept)}" if kept else "every layer"
-    lines += [
-        f"kernels  integer in {where}: {kernels or 'none'} in ONNX Runtime",
-        *_parity("parity", quality.parity),
-        *_parity("random", quality.parity_random),
-    ]
+    lines += kernel_lines(exported)
+    for pair, parities in parity_by_target(quality):
+        for data, parity in parities.items():
+            lines += _parity(data, pair, parity)
+    if exported.witness is not None:
+        lines.append(f"witness  {witness_text(exported.witness, quality)}")
     lines += [f"file     {v.file:<18} {v.size_bytes:>11,} bytes" for v in manifest.variants]
     lines += [f"warning  {warning}" for warning in exported.warnings]
     lines += [f"memory   {exported.peak_memory_mb:,.0f} MB at most", f"written  {out}"]
     return [printable(line) for line in lines]
+
+
+def target_titles(quality: Quality) -> dict[str, str]:
+    """Each target's name to its title, the reference first."""
+    return {stage.target: stage.name for stage in quality.stages if stage.target}
+
+
+def kept_float(manifest: Manifest) -> list[str]:
+    """The names of the layers that are kept float."""
+    return [layer.name for layer in manifest.layers if layer.weight_bits == FLOAT_BITS]
+
+
+def bits_text(bits: int | None) -> str:
+    """How many bits the weights of a layer have, if it has any."""
+    return {None: "-", FLOAT_BITS: "float"}.get(bits, str(bits))
+
+
+def kernel_lines(exported: Exported) -> list[str]:
+    """Where integers are multiplied, a line a target."""
+    kept = kept_float(exported.manifest)
+    where = f"every layer but {len(kept)}" if kept else "every layer"
+    titles = target_titles(exported.manifest.quality)
+    return [
+        f"kernels  {titles.get(target, target)}: integer in {where}: {counted(kernels)}"
+        for target, kernels in exported.kernels.items()
+    ]
+
+
+def counted(kernels: Mapping[str, int]) -> str:
+    """How many kernels there are of each kind, in words."""
+    return ", ".join(f"{count} {name}" for name, count in kernels.items()) or "none"
+
+
+def witness_text(witness: Witness, quality: Quality) -> str:
+    """How far the float files are from what tf2onnx makes of the model, in words."""
+    titles = target_titles(quality)
+    found = ", ".join(
+        f"{titles.get(target, target)} by {difference:.1g}"
+        for target, difference in witness.differences.items()
+    )
+    return f"{witness.count:,} float outputs differ from tf2onnx's ONNX file: {found} at most"
+
+
+def parity_by_target(quality: Quality) -> list[tuple[str, dict[str, Parity]]]:
+    """Whose outputs are compared, in words, and their parity by the data's name."""
+    titles = target_titles(quality)
+    reference = titles[quality.reference]
+    return [
+        (
+            f"{reference} and {titles[found.target]}",
+            {"evaluation": found.evaluation, "random": found.random},
+        )
+        for found in quality.parity
+    ]
 
 
 def sensitivity_table(rows: Sequence[Sensitivity]) -> list[str]:
@@ -40,7 +97,7 @@ def sensitivity_table(rows: Sequence[Sensitivity]) -> list[str]:
     cells = [
         [
             shortened(printable(row.layer)),
-            {None: "-", 32: "float"}.get(row.weight_bits, str(row.weight_bits)),
+            bits_text(row.weight_bits),
             *(f"{limit:.4g}" for limit in row.output_range),
             f"{row.clipped:.2%}",
             decibels_text(row.sqnr_db),
@@ -82,42 +139,42 @@ def mcnemar(p: float) -> str:
     return f"the change {chance} (McNemar p = {p:.2g})"
 
 
-def ladder_cells(ladder: Sequence[Rung]) -> tuple[list[str], list[list[str]]]:
-    """The accuracy ladder as headings and rows; columns without a number are left out."""
-    first = ladder[0]
-    headings, columns = ["stage"], [[rung.stage for rung in ladder]]
+def stage_cells(stages: Sequence[Stage]) -> tuple[list[str], list[list[str]]]:
+    """Accuracy by stage as headings and rows; columns without a number are left out."""
+    first = stages[0]
+    headings, columns = ["stage"], [[stage.name for stage in stages]]
     if first.accuracy is not None:
         intervals = [
-            wilson(round((rung.accuracy or 0) * rung.count), rung.count) for rung in ladder
+            wilson(round((stage.accuracy or 0) * stage.count), stage.count) for stage in stages
         ]
         headings += ["accuracy", "95 % interval", "change pp"]
         columns += [
-            [f"{rung.accuracy:.2%}" for rung in ladder],
+            [f"{stage.accuracy:.2%}" for stage in stages],
             [f"{100 * low:.2f} to {100 * high:.2f}" for low, high in intervals],
-            ["", *(f"{100 * ((r.accuracy or 0) - first.accuracy):+.2f}" for r in ladder[1:])],
+            ["", *(f"{100 * ((s.accuracy or 0) - first.accuracy):+.2f}" for s in stages[1:])],
         ]
     if first.agreement is not None:
         headings.append("as float")
-        columns.append(["", *(f"{rung.agreement:.2%}" for rung in ladder[1:])])
+        columns.append(["", *(f"{stage.agreement:.2%}" for stage in stages[1:])])
     headings += ["SQNR dB", "cosine"]
     columns += [
-        ["", *(decibels_text(rung.sqnr_db) for rung in ladder[1:])],
-        ["", *("-" if r.cosine is None else f"{r.cosine:.6f}" for r in ladder[1:])],
+        ["", *(decibels_text(stage.sqnr_db) for stage in stages[1:])],
+        ["", *("-" if s.cosine is None else f"{s.cosine:.6f}" for s in stages[1:])],
     ]
     return headings, [list(row) for row in zip(*columns, strict=True)]
 
 
-def _ladder(manifest: Manifest) -> list[str]:
+def _stages(manifest: Manifest) -> list[str]:
     quality = manifest.quality
-    lines = _columns(*ladder_cells(quality.ladder))
-    count, dataset = quality.ladder[0].count, manifest.training.dataset
+    lines = _columns(*stage_cells(quality.stages))
+    count, dataset = quality.stages[0].count, manifest.training.dataset
     lines.append(f"         on {count:,} inputs of {dataset}")
     if quality.mcnemar_p is not None:
         lines[-1] += f"; {mcnemar(quality.mcnemar_p)}"
     return lines
 
 
-def _tuning(exported: Exported) -> list[str]:
+def _fine_tuning(exported: Exported) -> list[str]:
     if len(exported.checkpoints) == 1:
         return []
     best = max(exported.checkpoints, key=lambda checkpoint: checkpoint.rank)
@@ -128,10 +185,11 @@ def _tuning(exported: Exported) -> list[str]:
     ]
 
 
-def _parity(name: str, parity: Parity) -> list[str]:
+def _parity(data: str, pair: str, parity: Parity) -> list[str]:
     equal = "all" if parity.equal == parity.compared else f"{parity.equal:,}"
     agreed = parity.top1_agreement
-    lines = [f"{name:<8} {equal} of {parity.compared:,} TFLite and ONNX outputs equal to the bit"]
+    name = "parity" if data == "evaluation" else data
+    lines = [f"{name:<8} {equal} of {parity.compared:,} {pair} outputs equal to the bit"]
     if parity.equal < parity.compared:
         lines[0] += f", at most {parity.max_difference_lsb} LSB apart"
         same = [] if agreed is None else [f"top-1 the same on {agreed:.2%}"]

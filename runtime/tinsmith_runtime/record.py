@@ -2,8 +2,7 @@
 
 A field may be a `str`, `bool`, `int`, `float`, another dataclass, `tuple[X, ...]`, `dict[str, X]`
 or `X | None`; `Annotated[X, Rule(...)]` says what its value must satisfy besides. A field that has
-a default may be missing. The dataclass's module must not postpone its annotations, which would make
-text of them.
+a default may be missing. The dataclass's module must not postpone its annotations.
 """
 
 import re

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from _pytest.outcomes import Failed
 
 PROJECT = Path(__file__).parents[2]
 CONSTRAINTS = PROJECT / "constraints.txt"
@@ -42,7 +42,7 @@ TOOLS_ARM64 = ("hypothesis", "pillow", "cryptography", "cffi", "pycparser")
 TOOLS_ARMHF = ("hypothesis==6.112.0",)
 
 
-class MissingError(pytest.fail.Exception):
+class MissingError(Failed):
     """What the emulator needs and this machine does not have: a test that fails in one line."""
 
     def __init__(self, what: str) -> None:

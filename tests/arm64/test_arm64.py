@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from arm64.emulator import (
     pinned,
     unpack_runtime,
 )
+from narrow import array
 
 from tinsmith_runtime import load, read_bundle
 
@@ -50,13 +52,25 @@ TESTS_32_BIT = (
     "record", "manifest", "activation", "archive", "bundle", "cpu", "errors", "golden", "image",
     "init", "quiet", "signature", "install",
 )  # fmt: skip
+# These do the same whatever engine, CPU, numpy or Pillow there is: records of an installed folder,
+# locks, names of files, mutated bytes. All of them run on this machine.
+NOT_ON_A_BOARD = (
+    "faults", "fuzz", "lock", "mutated_models", "policy", "probe", "spec", "strange_files",
+    "threads", "trial", "wheel",
+)  # fmt: skip
 RUNTIME_TESTS = {
-    PI_4: [f for f in sorted(TESTS.glob("runtime/test_*.py")) if f.stem != "test_threads"],
+    PI_4: [
+        file
+        for file in sorted(TESTS.glob("runtime/test_*.py"))
+        if file.stem.removeprefix("test_") not in NOT_ON_A_BOARD
+    ],
     PI_5: [TESTS / "runtime" / f"test_{name}.py" for name in ENGINE_TESTS],
     PI_32_BIT: [TESTS / "runtime" / f"test_{name}.py" for name in TESTS_32_BIT],
 }
 # Somewhat fewer than there are: the number is there to see that they ran.
-LEAST_PASSED = {PI_4: 450, PI_5: 120, PI_32_BIT: 250}
+LEAST_PASSED = {PI_4: 400, PI_5: 120, PI_32_BIT: 250}
+# The first board has most to do: two emulators share its files, so that no CPU waits for the other.
+SHARES = {PI_4: 2, PI_5: 1, PI_32_BIT: 1}
 
 every_board = pytest.mark.parametrize("board", BOARDS, ids=str)
 
@@ -75,9 +89,9 @@ def emulators(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Boa
 def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Golden and random inputs, and what this machine's engines give for them."""
     golden = read_bundle(TINY).golden().inputs
-    shape = (RANDOM_VECTORS, *golden.shape[1:])
+    shape = (RANDOM_VECTORS, *array(golden).shape[1:])
     noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    arrays = {"inputs": np.concatenate([golden, noise])}
+    arrays: dict[str, Any] = {"inputs": np.concatenate([golden, noise])}
     for name in MAX_LSB:
         with load(TINY, name) as model:
             arrays[name] = model.predict_raw(arrays["inputs"])
@@ -86,11 +100,14 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def runtime_tests(
     emulators: dict[Board, Emulator], tmp_path_factory: pytest.TempPathFactory
-) -> dict[Board, Future[CompletedProcess[str]]]:
-    """The runtime's own tests, begun on as many boards at once as there are CPUs."""
+) -> dict[Board, list[Future[CompletedProcess[str]]]]:
+    """The runtime's own tests, on as many emulators at once as there are CPUs.
+
+    They begin before all else, and what else there is to test runs beside them.
+    """
     pool = ThreadPoolExecutor(os.cpu_count())
     settings = ("-c", PROJECT / "pyproject.toml", "--confcutdir", TESTS / "runtime")
     plugins = ("-p", "arm64.board", "-p", "no:cacheprovider")
@@ -103,7 +120,10 @@ def runtime_tests(
         run: Callable[..., CompletedProcess[str]] = emulators[board].run
         return pool.submit(run, *words, timeout_s=1500, PYTHONPATH=str(TESTS))
 
-    return {board: begin(board, files) for board, files in RUNTIME_TESTS.items()}
+    return {
+        board: [begin(board, files[first :: SHARES[board]]) for first in range(SHARES[board])]
+        for board, files in RUNTIME_TESTS.items()
+    }
 
 
 @every_board
@@ -146,15 +166,18 @@ def test_same_integers_as_here(
 @pytest.mark.parametrize("board", RUNTIME_TESTS, ids=str)
 def test_runtime_tests(
     board: Board,
-    runtime_tests: dict[Board, Future[CompletedProcess[str]]],
+    runtime_tests: dict[Board, list[Future[CompletedProcess[str]]]],
     say: Callable[[str], None],
 ) -> None:
-    done = runtime_tests[board].result()
-    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
-    summary = done.stdout.splitlines()[-1]
-    say(f"{board}: {summary}")
-    for line in re.findall(r"^SKIPPED.*$", done.stdout, re.MULTILINE):
-        say(f"  {line}")
-    passed = re.search(r"(\d+) passed", summary)
-    assert passed
-    assert int(passed[1]) >= LEAST_PASSED[board]
+    total = 0
+    for share in runtime_tests[board]:
+        done = share.result()
+        assert done.returncode == 0, done.stdout[-20_000:] + done.stderr
+        summary = done.stdout.splitlines()[-1]
+        say(f"{board}: {summary}")
+        for line in re.findall(r"^SKIPPED.*$", done.stdout, re.MULTILINE):
+            say(f"  {line}")
+        passed = re.search(r"(\d+) passed", summary)
+        assert passed
+        total += int(passed[1])
+    assert total >= LEAST_PASSED[board]

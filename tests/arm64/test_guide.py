@@ -27,6 +27,7 @@ from arm64.emulator import (
     Emulator,
     pip_options,
 )
+from narrow import array
 from PIL import Image
 
 from tinsmith_runtime import read_bundle
@@ -216,7 +217,7 @@ def test_model_camera_and_folder(usual: Pi) -> None:
     script.write_text(usual.place(FILES["classify.sh"]))
     pixels = read_bundle(TINY).golden().inputs
     for number in range(2):
-        Image.fromarray(pixels[number, ..., 0]).save(folder / "inbox" / f"{number}.png")
+        Image.fromarray(array(pixels)[number, ..., 0]).save(folder / "inbox" / f"{number}.png")
     done = usual.types("/bin/sh /srv/tinsmith/classify.sh")
     assert done.returncode == 0, done.stderr
     np.save(folder / "inbox" / "2.npy", pixels[2])

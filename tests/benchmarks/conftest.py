@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from browser import Browser, find_browser
 from sklearn.datasets import load_digits
+from spec import Spec
 
 from tinsmith_bench.accuracy import mcnemar
 from tinsmith_bench.estimate import Estimate, wilson
@@ -25,6 +25,7 @@ from tinsmith_bench.report import (
     Dataset,
     Fidelity,
     Flip,
+    Latency,
     Method,
     Report,
     Speed,
@@ -44,23 +45,6 @@ LABELS = ("zero", "one", "two")
 PROCESSES, ROUNDS = 8, 48
 
 
-@dataclass(frozen=True)
-class Spec:
-    """One variant of a made-up report: what a test says of it."""
-
-    backend: str
-    precision: str
-    p50: float
-    correct: int = 9_940
-    size_bytes: int = 45_000
-    memory: float = 41e6
-    start_ms: float = 200
-    noise: float = 0.01
-    fastest: float | None = None
-    bundle: str = "digits"
-    labelled: bool = True
-
-
 @pytest.fixture
 def spec() -> type[Spec]:
     return Spec
@@ -75,7 +59,7 @@ def _fastest(spec: Spec) -> float:
     return spec.fastest or 0.9 * spec.p50
 
 
-def _latency(spec: Spec, seed: int):
+def _latency(spec: Spec, seed: int) -> Latency:
     """Timings around `p50` whose processes differ by a third of a percent."""
     rng = np.random.default_rng(seed)
     process = np.repeat(rng.normal(1, 0.003, PROCESSES), ROUNDS // PROCESSES)
@@ -242,7 +226,6 @@ def bundle(tmp_path: Path) -> Path:
             len(data),
             sha256(data),
             None,
-            None,
         )
         for name, data in files.items()
     ]
@@ -256,7 +239,7 @@ def bundle(tmp_path: Path) -> Path:
         golden=m.Golden("golden.npz", len(golden.getvalue()), sha256(golden.getvalue()), 1),
         layers=(),
         training=m.Training("nosuchset", "0" * 64, "cnn", "ptq", 0, 0),
-        quality=m.Quality((), parity, parity, None),
+        quality=m.Quality((), "tflite", (m.TargetParity("onnx", parity, parity),), None),
     )
     path = tmp_path / "tiny.tin"
     write_bundle(path, manifest, files)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from narrow import some
 
 from tinsmith_bench.accuracy import error_ratio, judge, judge_values, mcnemar, sample_errors
 from tinsmith_bench.fidelity import MAX_FLIPS, MAX_SIDE, compare_outputs
@@ -18,17 +19,17 @@ from tinsmith_bench.fidelity import MAX_FLIPS, MAX_SIDE, compare_outputs
         (8, 2, 2 * (1 + 10 + 45) / 1024),
     ],
 )
-def test_mcnemar_is_the_two_sided_binomial_test(lost, won, p_value):
+def test_mcnemar_is_the_two_sided_binomial_test(lost: int, won: int, p_value: float) -> None:
     assert mcnemar(lost, won) == p_value
 
 
 @given(st.integers(0, 2000), st.integers(0, 2000))
-def test_mcnemar_is_a_probability_and_symmetric(lost, won):
+def test_mcnemar_is_a_probability_and_symmetric(lost: int, won: int) -> None:
     assert 0 <= mcnemar(lost, won) == mcnemar(won, lost) <= 1
 
 
 @given(st.integers(0, 500), st.integers(0, 500))
-def test_mcnemar_falls_as_the_split_grows_uneven(lost, won):
+def test_mcnemar_falls_as_the_split_grows_uneven(lost: int, won: int) -> None:
     worse = max(lost, won)
     assert mcnemar(worse + 1, min(lost, won)) <= mcnemar(worse, min(lost, won))
 
@@ -40,7 +41,7 @@ SCORES = np.array(
 LABELS = np.array([0, 0, 1, 2, 1])
 
 
-def test_a_classifier_is_held_against_its_labels():
+def test_a_classifier_is_held_against_its_labels() -> None:
     reference = np.array([[9, 1, 0], [7, 6, 0], [3, 0, 2], [0, 1, 7], [0, 4, 0]], np.float32)
     found = judge(SCORES, LABELS, ("a", "b", "c"), 2, reference)
     assert found.correct == 3
@@ -58,7 +59,7 @@ def test_a_classifier_is_held_against_its_labels():
 
 
 @given(st.integers(2, 12), st.integers(0, 2**32 - 1))
-def test_top_1_is_accuracy_and_top_all_is_everything(classes, seed):
+def test_top_1_is_accuracy_and_top_all_is_everything(classes: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 4, (30, classes)).astype(np.float32)  # many ties
     labels = rng.integers(0, classes, 30)
@@ -70,7 +71,7 @@ def test_top_1_is_accuracy_and_top_all_is_everything(classes, seed):
     assert found.correct + len(found.wrong) == 30
 
 
-def test_values_are_held_against_their_targets():
+def test_values_are_held_against_their_targets() -> None:
     values = np.array([[1.0, 2.0], [3.0, 4.0]], np.float32)
     targets = np.array([[1.0, 2.0], [4.0, 6.0]], np.float32)
     found = judge_values(values, targets, np.random.default_rng(0))
@@ -80,24 +81,24 @@ def test_values_are_held_against_their_targets():
     np.testing.assert_allclose(sample_errors(values, targets), [0, 1.5])
 
 
-def test_errors_are_compared_sample_by_sample():
+def test_errors_are_compared_sample_by_sample() -> None:
     rng = np.random.default_rng(0)
     hard = rng.exponential(1, 500)
     ratio = error_ratio(1.02 * hard, hard, np.random.default_rng(0))
     # The samples' own difficulty cancels out, though it varies by far more than 2 %.
-    assert (ratio.low, ratio.high) == pytest.approx((1.02, 1.02))
+    assert (some(ratio).low, some(ratio).high) == pytest.approx((1.02, 1.02))
     assert error_ratio(np.zeros(5), hard[:5], np.random.default_rng(0)) is None
 
 
 IMAGES = np.arange(4 * 200 * 120 * 3, dtype=np.uint32).astype(np.uint8).reshape(4, 200, 120, 3)
 
 
-def test_outputs_are_compared_with_float():
+def test_outputs_are_compared_with_float() -> None:
     mine = np.array([[1, 0], [0, 1], [1, 0], [0.5, 0.5]], np.float32)
     its = np.array([[1, 0], [0, 1], [0, 1], [0.5, 0.5]], np.float32)
     found = compare_outputs(mine, its, "float-x", IMAGES, np.array([0, 1, 0, 0]), classes=True)
     assert found.baseline == "float-x"
-    assert found.agreement.value == 0.75
+    assert some(found.agreement).value == 0.75
     assert found.flipped == 1
     assert found.mae == 0.25
     assert found.sqnr_db == pytest.approx(10 * np.log10((3 + 0.5) / 2))
@@ -109,14 +110,14 @@ def test_outputs_are_compared_with_float():
     assert max(flip.shape) <= MAX_SIDE
 
 
-def test_equal_outputs_have_no_noise_and_zeros_are_like_zeros():
+def test_equal_outputs_have_no_noise_and_zeros_are_like_zeros() -> None:
     same = np.zeros((2, 3), np.float32)
     found = compare_outputs(same, same, "f", np.zeros((2, 5), np.float32), None, classes=False)
     assert (found.mae, found.sqnr_db, found.cosine) == (0, None, 1)
     assert (found.agreement, found.flipped, found.flips) == (None, 0, ())
 
 
-def test_flips_of_features_have_no_picture_and_are_not_all_kept():
+def test_flips_of_features_have_no_picture_and_are_not_all_kept() -> None:
     mine, its = np.tile([1, 0], (50, 1)), np.tile([0, 1], (50, 1))
     features = np.zeros((50, 4), np.float32)
     found = compare_outputs(

@@ -6,10 +6,15 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, Never
 
 import numpy as np
 import pytest
+from narrow import some
+from numpy.typing import NDArray
 
 import tinsmith_bench
 from tinsmith_bench import (
@@ -21,8 +26,11 @@ from tinsmith_bench import (
     latency,
     parse_report,
 )
+from tinsmith_bench.candidate import Candidate
 from tinsmith_bench.coldstart import Costs
-from tinsmith_runtime import BackendError, TinsmithError, UsageError
+from tinsmith_bench.report import Method
+from tinsmith_bench.timings import Timings
+from tinsmith_runtime import BackendError, TinsmithError, UsageError, read_bundle
 from tinsmith_runtime.cli import main
 
 NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0"}
@@ -32,18 +40,18 @@ DELAYS_S = {"float": 1e-4, "int8": 2e-4}
 class FakeRunner:
     """Tells the brightest pixel of the top row; `int8` takes class 2 for 1 and twice the time."""
 
-    def __init__(self, path, backend, precision, threads):
+    def __init__(self, path: Path, backend: str, precision: str, threads: int) -> None:
         assert path.exists()
         assert threads >= 1
         self.precision = precision
         self.engine_version = NAMES[backend]
         self.closed = False
 
-    def encode(self, inputs):
+    def encode(self, inputs: NDArray[np.uint8]) -> NDArray[np.uint8]:
         assert inputs.dtype == np.uint8
         return inputs
 
-    def run(self, encoded):
+    def run(self, encoded: NDArray[np.uint8]) -> NDArray[np.float32]:
         assert not self.closed
         time.sleep(DELAYS_S[self.precision] / 2)
         scores = encoded[:, 0, :3, 0].astype(np.float32)
@@ -51,35 +59,48 @@ class FakeRunner:
             scores[:, 1] += scores[:, 2]
         return scores
 
-    def decode(self, outputs):
+    def decode(self, outputs: NDArray[np.float32]) -> NDArray[np.float32]:
         return outputs
 
-    def predict(self, inputs):
+    def predict(self, inputs: NDArray[np.uint8]) -> NDArray[np.float32]:
         time.sleep(DELAYS_S[self.precision] / 2)
         return self.run(inputs)
 
-    def answer(self, sample):
+    def answer(self, sample: NDArray[np.uint8]) -> object:
         return self.predict(sample[np.newaxis]).argmax()
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
 
 
 @pytest.fixture
-def engines(monkeypatch):
+def engines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Installs made-up engines; a test may set another list of them."""
 
-    def install(*backends):
+    def install(*backends: str) -> None:
         for module in (benchmark, candidate):
             monkeypatch.setattr(module, "installed_backends", lambda: backends)
 
-    def probe(path, backend, precision, threads, samples, limit_s):
+    def probe(
+        path: Path,
+        backend: str,
+        precision: str,
+        threads: int,
+        samples: Sequence[Path],
+        limit_s: float,
+    ) -> Costs:
         assert path.exists()
         assert [np.load(sample).shape for sample in samples] == [(4, 4, 1)]
         assert 120 < limit_s < 200
         return Costs(*[1.0 + (precision == "int8") + 2 * (backend == "onnx")] * 6)
 
-    def run_process(candidates, inputs, method, seed, limit_s):
+    def run_process(
+        candidates: list[Candidate],
+        inputs: NDArray[np.uint8],
+        method: Method,
+        seed: tuple[int, ...],
+        limit_s: float,
+    ) -> dict[tuple[str, int], Timings]:
         assert 120 < limit_s < 600
         return latency.measure_rounds(candidates, inputs, method, seed)
 
@@ -90,12 +111,12 @@ def engines(monkeypatch):
     return install
 
 
-def options(**changes):
+def options(**changes: Any) -> Options:
     return Options(**{"rounds": 4, "processes": 2, "cold_starts": 2, **changes})
 
 
 @pytest.mark.usefixtures("engines")
-def test_every_variant_is_measured_on_its_engine(bundle, samples):
+def test_every_variant_is_measured_on_its_engine(bundle: Path, samples: Path) -> None:
     stages = []
     report = bench(
         [bundle], data=samples, options=options(), watch=lambda *told: stages.append(told)
@@ -111,12 +132,14 @@ def test_every_variant_is_measured_on_its_engine(bundle, samples):
     assert report.machine.engines == NAMES
     assert [info.file for info in report.bundles] == ["tiny.tin"]
     exact, coarse = report.variants[:2]
-    assert (exact.accuracy.correct, exact.fidelity) == (90, None)
-    assert coarse.accuracy.correct == 60
-    assert coarse.accuracy.topk.value == 1
-    assert coarse.fidelity.baseline == exact.id
-    assert (coarse.fidelity.agreement.value, coarse.fidelity.flipped) == (pytest.approx(2 / 3), 30)
-    assert {(flip.was, flip.now, flip.shape) for flip in coarse.fidelity.flips} == {
+    assert (some(exact.accuracy).correct, exact.fidelity) == (90, None)
+    assert some(coarse.accuracy).correct == 60
+    assert some(coarse.accuracy).topk.value == 1
+    assert some(coarse.fidelity).baseline == exact.id
+    fidelity = some(coarse.fidelity)
+    assert some(fidelity.agreement).value == pytest.approx(2 / 3)
+    assert fidelity.flipped == 30
+    assert {(flip.was, flip.now, flip.shape) for flip in some(coarse.fidelity).flips} == {
         (2, 1, (4, 4, 1))
     }
     assert exact.size_bytes == len(b"float tflite")
@@ -128,19 +151,19 @@ def test_every_variant_is_measured_on_its_engine(bundle, samples):
     assert len(fast.latency_us.rounds_p50) == 4
     assert [rate.batch for rate in fast.throughput] == [1, 8, 32]
     assert fast.throughput[2].samples_per_s < 32 / 1e-4
-    assert [one.cold_start.load_ms.value for one in report.variants] == [1, 2, 3, 4]
+    assert [some(one.cold_start).load_ms.value for one in report.variants] == [1, 2, 3, 4]
     assert {what for what, _, _ in stages} == {"accuracy", "speed", "cold start"}
     last = {what: (done, total) for what, done, total in stages}
     assert all(done == total for done, total in last.values())
 
 
 @pytest.mark.usefixtures("engines")
-def test_every_two_variants_are_compared(bundle, samples):
+def test_every_two_variants_are_compared(bundle: Path, samples: Path) -> None:
     report = bench([bundle], data=samples, options=options())
     assert len(report.comparisons) == 4 * 3 / 2
     there = report.compare("int8-tflite", "float-tflite")
     assert (there.lost, there.won) == (30, 0)
-    assert there.mcnemar_p < 1e-6
+    assert some(there.mcnemar_p) < 1e-6
     assert there.agreement == pytest.approx(2 / 3)
     assert there.speed.latency.value > 1.2
     assert there.speed.engine.value > 1.2
@@ -150,7 +173,7 @@ def test_every_two_variants_are_compared(bundle, samples):
 
 
 @pytest.mark.usefixtures("engines")
-def test_threads_batches_and_a_rate_are_measured_as_asked(bundle, samples):
+def test_threads_batches_and_a_rate_are_measured_as_asked(bundle: Path, samples: Path) -> None:
     report = bench(
         [bundle],
         data=samples,
@@ -160,26 +183,30 @@ def test_threads_batches_and_a_rate_are_measured_as_asked(bundle, samples):
     for one in report.variants:
         assert [speed.threads for speed in one.speeds] == [1, 2]
         assert [rate.batch for rate in one.speed.throughput] == [4]
-        assert one.speed.paced_us.calls == 2 * latency.PACED_CALLS
-        assert 0 <= one.speed.late <= 1
+        assert some(one.speed.paced_us).calls == 2 * latency.PACED_CALLS
+        assert 0 <= some(one.speed.late) <= 1
     assert [ratio.threads for ratio in report.comparisons[0].speeds] == [1, 2]
 
 
 @pytest.mark.usefixtures("engines")
-def test_without_labels_agreement_is_told_and_said_to_be_all(bundle, tmp_path, samples):
+def test_without_labels_agreement_is_told_and_said_to_be_all(
+    bundle: Path, tmp_path: Path, samples: Path
+) -> None:
     unlabelled = tmp_path / "unlabelled.npz"
     np.savez(unlabelled, x=np.load(samples)["x_test"])
     report = bench([bundle], data=unlabelled, options=options())
     assert report.dataset.targets == "none"
     assert all(one.accuracy is None for one in report.variants)
-    assert report.variants[1].fidelity.agreement.value == pytest.approx(2 / 3)
-    assert report.variants[1].fidelity.flips[0].label is None
+    assert some(some(report.variants[1].fidelity).agreement).value == pytest.approx(2 / 3)
+    assert some(report.variants[1].fidelity).flips[0].label is None
     assert any("only how close a variant is to float" in note for note in report.notes)
     assert "Without labels only agreement can be told" in report.verdict[1]
 
 
 @pytest.mark.usefixtures("engines")
-def test_several_bundles_are_measured_in_one_table(bundle, samples, tmp_path):
+def test_several_bundles_are_measured_in_one_table(
+    bundle: Path, samples: Path, tmp_path: Path
+) -> None:
     other = tmp_path / "other.tin"
     other.write_bytes(bundle.read_bytes())
     report = bench([bundle, other], data=samples, options=options())
@@ -187,7 +214,7 @@ def test_several_bundles_are_measured_in_one_table(bundle, samples, tmp_path):
         *("tiny/float-tflite", "tiny/int8-tflite", "tiny/float-onnx", "tiny/int8-onnx"),
         "other/float-tflite",
     ]
-    assert report.variants[5].fidelity.baseline == "other/float-tflite"
+    assert some(report.variants[5].fidelity).baseline == "other/float-tflite"
     assert len(report.comparisons) == 8 * 7 / 2
     with pytest.raises(UsageError, match="several different ones"):
         bench([bundle, bundle], data=samples, options=options())
@@ -204,7 +231,10 @@ def test_several_bundles_are_measured_in_one_table(bundle, samples, tmp_path):
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_rival_is_measured_beside_the_bundle(bundle, samples):
+def test_a_rival_is_measured_beside_the_bundle(bundle: Path, samples: Path) -> None:
+    def open_runner(threads: int) -> Any:
+        return FakeRunner(bundle, "litert", "float", threads)
+
     rival = candidate.Candidate(
         id="rival",
         bundle="tiny",
@@ -213,22 +243,24 @@ def test_a_rival_is_measured_beside_the_bundle(bundle, samples):
         precision="int8",
         file="rival.tflite",
         size_bytes=7,
-        open=lambda threads: FakeRunner(bundle, "litert", "float", threads),
+        open=open_runner,
         probe=None,
     )
     report = bench([bundle], data=samples, options=options(), rivals=[rival])
     found = report.variants[-1]
-    assert (found.id, found.cold_start, found.accuracy.correct) == ("rival", None, 90)
+    assert (found.id, found.cold_start, some(found.accuracy).correct) == ("rival", None, 90)
     assert report.compare("rival", "float-tflite").agreement == 1
-    assert found.fidelity.baseline == "float-tflite"
+    assert some(found.fidelity).baseline == "float-tflite"
 
 
 @pytest.mark.usefixtures("engines")
-def test_outputs_that_are_no_numbers_end_the_benchmark(bundle, samples, monkeypatch):
+def test_outputs_that_are_no_numbers_end_the_benchmark(
+    bundle: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else a mean of them would pass every gate."""
 
     class Broken(FakeRunner):
-        def run(self, encoded):
+        def run(self, encoded: NDArray[np.uint8]) -> NDArray[np.float32]:
             scores = super().run(encoded)
             scores[0] = np.nan
             return scores
@@ -238,7 +270,9 @@ def test_outputs_that_are_no_numbers_end_the_benchmark(bundle, samples, monkeypa
         bench([bundle], data=samples, options=options())
 
 
-def test_an_engine_that_is_missing_is_named_and_the_rest_is_measured(bundle, samples, engines):
+def test_an_engine_that_is_missing_is_named_and_the_rest_is_measured(
+    bundle: Path, samples: Path, engines: Callable[..., None]
+) -> None:
     engines("onnx")
     report = bench([bundle], data=samples, options=options())
     assert {one.engine for one in report.variants} == {"onnx"}
@@ -248,20 +282,26 @@ def test_an_engine_that_is_missing_is_named_and_the_rest_is_measured(bundle, sam
     )
 
 
-def test_without_an_engine_for_the_bundle_its_extras_are_named(bundle, samples, engines):
+def test_without_an_engine_for_the_bundle_its_extras_are_named(
+    bundle: Path, samples: Path, engines: Callable[..., None]
+) -> None:
     engines()
     with pytest.raises(BackendError, match=r"tinsmith-runtime\[litert\].*tinsmith-runtime\[onnx\]"):
         bench([bundle], data=samples)
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_disturbed_run_is_mentioned(bundle, samples, monkeypatch):
+def test_a_disturbed_run_is_mentioned(
+    bundle: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(benchmark, "DISTURBED", 0.5)
     report = bench([bundle], data=samples, options=options())
     assert any("Something else disturbed the timings" in text for text in report.warnings)
 
 
-def test_data_other_than_the_bundle_was_made_with_is_mentioned(bundle, monkeypatch, engines):
+def test_data_other_than_the_bundle_was_made_with_is_mentioned(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, engines: Callable[..., None]
+) -> None:
     engines("litert")
     images = np.zeros((6, 4, 4, 1), np.uint8)
     found = SimpleNamespace(
@@ -296,22 +336,24 @@ def test_data_other_than_the_bundle_was_made_with_is_mentioned(bundle, monkeypat
         ({"rate_hz": "30"}, "rate_hz: expected a number"),
     ],
 )
-def test_numbers_out_of_range_are_refused(wrong, message):
+def test_numbers_out_of_range_are_refused(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         Options(**wrong)
 
 
 @pytest.mark.parametrize("path", ["/dev/null", "/sys/report", "r" * 300, "nowhere/report"])
 @pytest.mark.parametrize("kind", ["--json", "--markdown", "--html"])
-def test_a_report_that_cannot_be_written_is_found_before_the_work(kind, path, capsys):
+def test_a_report_that_cannot_be_written_is_found_before_the_work(
+    kind: str, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["bench", "none.tin", kind, path]) == 2
     said = capsys.readouterr().err
     assert path in said
     assert "none.tin" not in said
 
 
-def test_rounds_are_shared_by_the_processes_and_none_is_left_out(bundle):
-    read = tinsmith_bench.benchmark.read_bundle(bundle)
+def test_rounds_are_shared_by_the_processes_and_none_is_left_out(bundle: Path) -> None:
+    read = read_bundle(bundle)
     for rounds, processes in ((7, 3), (2, 20), (200, 20), (48, 8)):
         found = benchmark._method(Options(rounds=rounds, processes=processes), [read])
         assert found.rounds >= rounds
@@ -320,7 +362,9 @@ def test_rounds_are_shared_by_the_processes_and_none_is_left_out(bundle):
 
 
 @pytest.mark.usefixtures("engines")
-def test_the_command_prints_and_writes_the_report(bundle, samples, tmp_path, capsys):
+def test_the_command_prints_and_writes_the_report(
+    bundle: Path, samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2"]
     files = ["--json", str(tmp_path / "r.json"), "--markdown", str(tmp_path / "r.md")]
     assert main([*words, *files]) == 0
@@ -340,7 +384,9 @@ def test_the_command_prints_and_writes_the_report(bundle, samples, tmp_path, cap
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_script_gets_json_alone(bundle, samples, capsys):
+def test_a_script_gets_json_alone(
+    bundle: Path, samples: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2", "--quiet"]
     assert main([*words, "--json", "-", "--top-k", "2"]) == 0
     report = parse_report(capsys.readouterr().out)
@@ -352,7 +398,9 @@ def test_a_script_gets_json_alone(bundle, samples, capsys):
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_baseline_is_compared_with_and_gates_decide_the_status(bundle, samples, tmp_path, capsys):
+def test_a_baseline_is_compared_with_and_gates_decide_the_status(
+    bundle: Path, samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     old = tmp_path / "old.json"
     words = ["bench", str(bundle), "--data", str(samples), "--rounds", "8", "--quiet"]
     assert main([*words, "--json", str(old)]) == 0
@@ -376,11 +424,15 @@ def test_a_baseline_is_compared_with_and_gates_decide_the_status(bundle, samples
 
 @pytest.mark.usefixtures("engines")
 def test_a_file_that_cannot_be_written_does_not_cost_the_report(
-    bundle, samples, tmp_path, capsys, monkeypatch
-):
+    bundle: Path,
+    samples: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     words = ["bench", str(bundle), "--data", str(samples), "--rounds", "2", "--quiet"]
 
-    def fail(*_):
+    def fail(*_: object) -> Never:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
@@ -393,7 +445,9 @@ def test_a_file_that_cannot_be_written_does_not_cost_the_report(
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_terminal_sees_progress_in_place(bundle, samples, capsys, monkeypatch):
+def test_a_terminal_sees_progress_in_place(
+    bundle: Path, samples: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     assert main(["bench", str(bundle), "--data", str(samples), "--rounds", "2"]) == 0
     assert "\rspeed  50 %\r" in capsys.readouterr().err
@@ -421,7 +475,14 @@ def test_a_terminal_sees_progress_in_place(bundle, samples, capsys, monkeypatch)
         (["{bundle}", "--data", "{samples}", "--markdown", "{folder}"], "got a folder"),
     ],
 )
-def test_mistakes_are_one_line_and_status_2(bundle, samples, tmp_path, capsys, words, message):
+def test_mistakes_are_one_line_and_status_2(
+    bundle: Path,
+    samples: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    message: str,
+) -> None:
     names = {"bundle": bundle, "samples": samples, "folder": tmp_path}
     assert main(["bench", *(word.format(**names) for word in words)]) == 2
     out, err = capsys.readouterr()
@@ -430,7 +491,9 @@ def test_mistakes_are_one_line_and_status_2(bundle, samples, tmp_path, capsys, w
     assert message in err
 
 
-def test_a_damaged_bundle_is_one_line_and_status_1(bundle, capsys):
+def test_a_damaged_bundle_is_one_line_and_status_1(
+    bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = bytearray(bundle.read_bytes())
     data[len(data) // 2] ^= 1
     bundle.write_bytes(data)
@@ -438,7 +501,7 @@ def test_a_damaged_bundle_is_one_line_and_status_1(bundle, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_help_explains_every_option(capsys):
+def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["bench", "--help"])
     assert stop.value.code == 0
@@ -450,13 +513,13 @@ def test_help_explains_every_option(capsys):
         assert f"--{option}" in text
 
 
-def test_the_package_shows_the_function_and_its_result():
+def test_the_package_shows_the_function_and_its_result() -> None:
     assert tinsmith_bench.__all__ == [
         *("Options", "Report", "bench", "parse_report", "read_report"),
     ]
 
 
-def test_importing_the_benchmarks_loads_nothing_heavy():
+def test_importing_the_benchmarks_loads_nothing_heavy() -> None:
     code = "import sys, tinsmith_bench.command; print(*sys.modules)"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {

@@ -1,7 +1,9 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,13 +23,13 @@ from tinsmith_runtime import TinsmithError
 COSTS = ("interpreter_ms", "import_ms", "load_ms", "first_ms", "start_ms", "peak_rss_bytes")
 
 
-def test_runs_are_summarized_by_median_lowest_and_highest():
+def test_runs_are_summarized_by_median_lowest_and_highest() -> None:
     start = summarize_runs([Costs(*[float(value)] * 6) for value in (7, 1, 2)])
     assert (start.load_ms.value, start.load_ms.low, start.load_ms.high) == (2, 1, 7)
     assert start.runs == 3
 
 
-def test_a_child_that_fails_is_quoted_in_one_line(tmp_path):
+def test_a_child_that_fails_is_quoted_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(
         TinsmithError, match=r"int8 on litert ended with status 1: .*no such bundle"
     ):
@@ -35,10 +37,10 @@ def test_a_child_that_fails_is_quoted_in_one_line(tmp_path):
 
 
 @pytest.fixture
-def probe(tmp_path, monkeypatch):
+def probe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Costs]:
     """Runs a child that answers as it is told, and gets five words besides its channel."""
 
-    def run(*lines, limit_s=60):
+    def run(*lines: str, limit_s: float = 60) -> Costs:
         path = tmp_path / "probe.py"
         path.write_text("import os, sys\nchannel = int(sys.argv[-1])\n" + "\n".join(lines))
         monkeypatch.setattr(coldstart, "PROBE", path)
@@ -51,13 +53,15 @@ def probe(tmp_path, monkeypatch):
 ANSWER = json.dumps(dict.fromkeys(COSTS, 1.5)).encode()
 
 
-def test_a_child_gets_the_arguments_and_what_it_prints_is_no_answer(probe, tmp_path):
+def test_a_child_gets_the_arguments_and_what_it_prints_is_no_answer(
+    probe: Callable[..., Costs], tmp_path: Path
+) -> None:
     expected = [str(tmp_path / "a b.tin"), "onnx", "float", "2", str(tmp_path / "x.npy")]
     costs = probe(
         f"assert sys.argv[1:-2] == {expected}",
         "print('{}')",
         "os.write(1, b'{\\x1b[2J' * 100_000)",  # as an engine's printf
-        f"os.write(channel, {ANSWER})",
+        f"os.write(channel, {ANSWER!r})",
         "os.write(1, b'more')",
         "os.write(2, b'and more')",
     )
@@ -80,14 +84,16 @@ def test_a_child_gets_the_arguments_and_what_it_prints_is_no_answer(probe, tmp_p
         (b"9" * 5000, "expected whole numbers up to 2"),
     ],
 )
-def test_an_answer_that_makes_no_sense_is_one_line(probe, answer, message):
+def test_an_answer_that_makes_no_sense_is_one_line(
+    probe: Callable[..., Costs], answer: bytes, message: str
+) -> None:
     with pytest.raises(TinsmithError, match=message) as caught:
-        probe(f"os.write(channel, {answer})")
+        probe(f"os.write(channel, {answer!r})")
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 500
 
 
-def test_a_child_that_hangs_is_given_up_and_the_limit_is_named(probe):
+def test_a_child_that_hangs_is_given_up_and_the_limit_is_named(probe: Callable[..., Costs]) -> None:
     # Whoever inherits what it prints to may go on: nobody waits for that.
     lines = ["import subprocess, time", "subprocess.Popen(['sleep', '20'])", "time.sleep(60)"]
     begin = time.monotonic()
@@ -96,7 +102,7 @@ def test_a_child_that_hangs_is_given_up_and_the_limit_is_named(probe):
     assert time.monotonic() - begin < 10
 
 
-def test_the_limits_grow_with_the_model_and_with_the_work():
+def test_the_limits_grow_with_the_model_and_with_the_work() -> None:
     plan = Options()
     least = timing_limit_s(plan, 4, 0, 0.0)
     assert START_S < least < 600
@@ -112,7 +118,7 @@ def test_the_limits_grow_with_the_model_and_with_the_work():
     assert making_limit_s(2_000_000) == 610
 
 
-def test_a_real_start_is_split_into_its_parts(tiny, tmp_path):
+def test_a_real_start_is_split_into_its_parts(tiny: Path, tmp_path: Path) -> None:
     sample = tmp_path / "sample.npy"
     np.save(sample, np.zeros((8, 8, 1), np.uint8))
     costs = asdict(run_probe(tiny, "onnx", "int8", 1, [sample], 60))
@@ -126,7 +132,7 @@ def test_a_real_start_is_split_into_its_parts(tiny, tmp_path):
     assert costs["peak_rss_bytes"] > 20e6
 
 
-def test_peak_memory_is_that_of_this_process_in_bytes():
+def test_peak_memory_is_that_of_this_process_in_bytes() -> None:
     before = peak_rss_bytes()
     block = bytearray(64 << 20)
     # The allocation is resident once written to; other allocations come and go meanwhile.
@@ -136,7 +142,9 @@ def test_peak_memory_is_that_of_this_process_in_bytes():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is Linux's")
-def test_a_child_is_not_charged_for_its_parent(tmp_path, monkeypatch):
+def test_a_child_is_not_charged_for_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     source = coldstart.PROBE.read_text().partition("if __name__")[0]
     probe = tmp_path / "probe.py"
     answer = f"answer = dict.fromkeys({COSTS}, peak_rss_bytes())\n"

@@ -2,11 +2,17 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Never
 
 import numpy as np
 import pytest
+from narrow import some
+from numpy.typing import NDArray
+from spec import Spec
 from timed import candidate, method
 
 from tinsmith_bench import Options, bench
@@ -14,7 +20,7 @@ from tinsmith_bench.compare import moves
 from tinsmith_bench.difference import are_apart, differences, is_faster, is_slower
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.gate import failures, parse_gate
-from tinsmith_bench.report import SpeedRatio
+from tinsmith_bench.report import Comparison, Method, Report, SpeedRatio, Variant
 from tinsmith_bench.results import Measured, compare
 from tinsmith_bench.samples import Samples
 from tinsmith_bench.timings import Timings
@@ -22,7 +28,7 @@ from tinsmith_bench.timings import Timings
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-def ratio(value, low, high, fastest):
+def ratio(value: float, low: float, high: float, fastest: float) -> SpeedRatio:
     interval = Estimate(value, low, high)
     return SpeedRatio(1, interval, interval, fastest)
 
@@ -38,12 +44,14 @@ def ratio(value, low, high, fastest):
         (ratio(1.2, 1.1, 1.3, 0.99), False, False),
     ],
 )
-def test_a_difference_in_speed_is_more_than_noise(speed, faster, slower):
+def test_a_difference_in_speed_is_more_than_noise(
+    speed: SpeedRatio, faster: bool, slower: bool
+) -> None:
     assert (is_faster(speed), is_slower(speed)) == (faster, slower)
     assert (is_slower(speed.inverse()), is_faster(speed.inverse())) == (faster, slower)
 
 
-def test_ranges_are_apart_by_a_margin():
+def test_ranges_are_apart_by_a_margin() -> None:
     low, high = Estimate(100, 99, 101), Estimate(104, 103, 105)
     assert are_apart(low, high, 0.01)
     assert are_apart(high, low, 0.01)
@@ -51,7 +59,13 @@ def test_ranges_are_apart_by_a_margin():
     assert not are_apart(low, low, 0)
 
 
-def noisy(rng, processes, rounds, level_ns, load):
+def noisy(
+    rng: np.random.Generator,
+    processes: int,
+    rounds: int,
+    level_ns: float,
+    load: NDArray[np.float64],
+) -> list[NDArray[np.int64]]:
     """Timings as a shared machine gives them: processes that differ, tails, slow spells."""
     blocks = []
     for process in range(processes):
@@ -64,11 +78,13 @@ def noisy(rng, processes, rounds, level_ns, load):
     return blocks
 
 
-def open_nothing(threads):
+def open_nothing(threads: int) -> Never:
     raise AssertionError("nothing is run here")
 
 
-def measured(name, rng, chosen, level_ns, load):
+def measured(
+    name: str, rng: np.random.Generator, chosen: Method, level_ns: float, load: NDArray[np.float64]
+) -> Measured:
     sizes = (chosen.processes, chosen.rounds_per_process)
     timings = Timings(
         latency=noisy(rng, *sizes, level_ns, load), engine=noisy(rng, *sizes, level_ns, load)
@@ -77,7 +93,7 @@ def measured(name, rng, chosen, level_ns, load):
     return Measured(candidate(name, open_nothing), "Engine 1", outputs, (timings,), None)
 
 
-def compared(seed, factor, processes):
+def compared(seed: int, factor: float, processes: int) -> SpeedRatio:
     """The speed of a variant against another that is `factor` times as fast, on a busy machine."""
     rng = np.random.default_rng(seed)
     chosen = method(rounds=processes * 6, processes=processes)
@@ -91,7 +107,7 @@ def compared(seed, factor, processes):
 
 
 @pytest.mark.parametrize("processes", [8, 20])
-def test_a_model_against_itself_is_no_difference_ten_times_of_ten(processes):
+def test_a_model_against_itself_is_no_difference_ten_times_of_ten(processes: int) -> None:
     for seed in range(10):
         for pair in range(4):  # as many as a bundle has variants
             speed = compared(1000 * pair + seed, 1, processes)
@@ -100,7 +116,7 @@ def test_a_model_against_itself_is_no_difference_ten_times_of_ten(processes):
 
 
 @pytest.mark.parametrize("processes", [8, 20])
-def test_a_real_difference_is_found_under_the_same_noise(processes):
+def test_a_real_difference_is_found_under_the_same_noise(processes: int) -> None:
     for seed in range(10):
         assert is_slower(compared(seed, 1.15, processes))
         assert is_faster(compared(seed, 1 / 1.15, processes))
@@ -108,7 +124,7 @@ def test_a_real_difference_is_found_under_the_same_noise(processes):
 
 
 @pytest.fixture
-def trust(monkeypatch):
+def trust(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """`benchmarks/trust.py`, for this process and those that it starts."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     monkeypatch.setenv("PYTHONPATH", str(BENCHMARKS), prepend=os.pathsep)
@@ -118,7 +134,10 @@ def trust(monkeypatch):
     del sys.modules["trust"]
 
 
-def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(trust, tiny, tiny_samples):
+@pytest.mark.slow
+def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(
+    trust: ModuleType, tiny: Path, tiny_samples: Path
+) -> None:
     """All are timed in the same rounds, so that a busy machine does not decide the test.
 
     A spell that slowed some variants and not others widens an interval all the same: then it is
@@ -136,7 +155,7 @@ def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(trust, tin
         )
         *real, plain, by_1, by_15 = report.variants
 
-        def beside(rival, report=report, real=real):
+        def beside(rival: Variant, report: Report = report, real: list[Variant] = real) -> Report:
             return replace(report, variants=(*real, replace(rival, id="engine")))
 
         for rival in (by_1, by_15):
@@ -150,7 +169,7 @@ def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(trust, tin
     assert caught["by-15"] == (["engine"], True), found
 
 
-def test_differences_are_put_in_words(make_report, spec):
+def test_differences_are_put_in_words(make_report: Callable[..., Report], spec: type[Spec]) -> None:
     report = make_report(
         spec("litert", "float", 100, size_bytes=140_000, memory=60e6, start_ms=300),
         spec("litert", "int8", 50, correct=9_900),
@@ -162,11 +181,11 @@ def test_differences_are_put_in_words(make_report, spec):
         *(("memory", True), ("start", True)),
     ]
     assert differences(int8, int8, replace_ratio(report)) == ()
-    quick = replace(int8, cold_start=replace(int8.cold_start, runs=3))
+    quick = replace(int8, cold_start=replace(some(int8.cold_start), runs=3))
     found = differences(quick, float_, report.compare(int8.id, float_.id))
     assert "start" not in {difference.metric for difference in found}
 
 
-def replace_ratio(report):
+def replace_ratio(report: Report) -> Comparison:
     (pair,) = report.comparisons
     return replace(pair, speeds=(ratio(1.0, 0.99, 1.01, 1.0),), lost=0, won=0, mcnemar_p=1.0)

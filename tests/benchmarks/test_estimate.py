@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
@@ -17,7 +18,7 @@ from tinsmith_bench.estimate import (
 )
 
 
-def rng(seed=0):
+def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
@@ -32,7 +33,9 @@ def rng(seed=0):
         (1, 29, 0.0061, 0.1718),
     ],
 )
-def test_wilson_matches_the_published_table(correct, total, low, high):
+def test_wilson_matches_the_published_table(
+    correct: int, total: int, low: float, high: float
+) -> None:
     interval = wilson(correct, total)
     assert interval.value == correct / total
     assert interval.low == pytest.approx(low, abs=5e-5)
@@ -40,34 +43,34 @@ def test_wilson_matches_the_published_table(correct, total, low, high):
 
 
 @given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_value_and_stays_inside_0_and_1(counts):
+def test_wilson_holds_the_value_and_stays_inside_0_and_1(counts: tuple[int, int]) -> None:
     interval = wilson(*counts)
     assert 0 <= interval.low <= interval.value <= interval.high <= 1
     assert interval.low < interval.high
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_of_the_wrong_ones_is_the_mirror_image(counts):
+def test_wilson_of_the_wrong_ones_is_the_mirror_image(counts: tuple[int, int]) -> None:
     right, total = counts
     one, other = wilson(right, total), wilson(total - right, total)
     # Both take a dozen roundings of double precision, each below 1e-16.
     assert one.low == pytest.approx(1 - other.high, abs=1e-14)
 
 
-def test_runs_are_summarized_by_median_lowest_and_highest():
+def test_runs_are_summarized_by_median_lowest_and_highest() -> None:
     assert extremes([7, 1, 2]) == Estimate(2, 1, 7)
 
 
-def test_the_ratio_of_exact_timings_is_exact():
+def test_the_ratio_of_exact_timings_is_exact() -> None:
     ratio = paired_ratio(np.full(12, 300.0), np.full(12, 200.0), 4, rng())
     low, high = 1.5 * np.exp([-BETWEEN_RUNS, BETWEEN_RUNS])
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((1.5, low, high))
 
 
 @given(st.lists(st.floats(1, 1e6), min_size=12, max_size=12), st.integers(0, 99))
-def test_one_ratio_is_the_inverse_of_the_other(values, seed):
+def test_one_ratio_is_the_inverse_of_the_other(values: list[float], seed: int) -> None:
     one, other = np.array(values), np.arange(100.0, 112.0)
-    there, back = (paired_ratio(*pair, 6, rng(seed)) for pair in ((one, other), (other, one)))
+    there, back = (paired_ratio(a, b, 6, rng(seed)) for a, b in ((one, other), (other, one)))
     inverse = back.inverse()
     assert (there.value, there.low, there.high) == pytest.approx(
         (inverse.value, inverse.low, inverse.high)
@@ -75,7 +78,7 @@ def test_one_ratio_is_the_inverse_of_the_other(values, seed):
     assert there.low < there.value < there.high
 
 
-def test_noise_that_slows_whole_rounds_leaves_the_ratio_alone():
+def test_noise_that_slows_whole_rounds_leaves_the_ratio_alone() -> None:
     noise = rng()
     load = noise.choice([1.0, 3.0], size=60)
     one = 200 * load * noise.normal(1, 0.01, 60)
@@ -85,7 +88,7 @@ def test_noise_that_slows_whole_rounds_leaves_the_ratio_alone():
     assert 1.97 < ratio.low < ratio.value < ratio.high < 2.03
 
 
-def coverage(draw, blocks):
+def coverage(draw: Callable[..., Estimate], blocks: int) -> float:
     """How often in 200 runs the interval holds 1.1, where processes and rounds both vary."""
     noise, covered = rng(1), 0
     for seed in range(200):
@@ -100,7 +103,9 @@ def coverage(draw, blocks):
 
 @pytest.mark.parametrize("blocks", [6, 8, 20])
 @pytest.mark.parametrize("paired", [True, False])
-def test_the_interval_covers_the_truth_nineteen_times_in_twenty(blocks, paired, monkeypatch):
+def test_the_interval_covers_the_truth_nineteen_times_in_twenty(
+    blocks: int, paired: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(estimate, "BETWEEN_RUNS", 0)
     if paired:
         covered = coverage(lambda one, other, seed: paired_ratio(one, other, blocks, seed), blocks)
@@ -113,7 +118,7 @@ def test_the_interval_covers_the_truth_nineteen_times_in_twenty(blocks, paired, 
     assert covered >= 0.91
 
 
-def test_rounds_of_a_process_are_not_taken_for_independent():
+def test_rounds_of_a_process_are_not_taken_for_independent() -> None:
     """Processes that differ make the interval wide, however many rounds each of them has."""
     noise = rng()
     one = np.repeat(100 * np.exp(noise.normal(0, 0.02, 10)), 50)
@@ -122,7 +127,7 @@ def test_rounds_of_a_process_are_not_taken_for_independent():
 
 
 @pytest.mark.parametrize(("count", "t"), [(6, 2.5706), (8, 2.3646), (20, 2.0930), (1000, 1.9623)])
-def test_few_blocks_take_students_t(count, t):
+def test_few_blocks_take_students_t(count: int, t: float) -> None:
     # Student's t at 97.5 %, from any printed table; the expansion is good to a few thousandths.
     assert _expanded_z(count) == pytest.approx(t * (count / (count - 1)) ** 0.5, abs=0.012)
     assert _expanded_z(10**6) == pytest.approx(NormalDist().inv_cdf(0.975), abs=1e-4)

@@ -10,7 +10,9 @@ import shlex
 import sys
 import time
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +20,12 @@ import pytest
 from tinsmith_bench import bench, connection, guest
 from tinsmith_bench.benchmark import Options
 from tinsmith_bench.connection import Connection, Host
-from tinsmith_bench.messages import Progress, parse_message
+from tinsmith_bench.messages import Board, Progress, parse_message
 from tinsmith_bench.remote import Patience, bench_there
-from tinsmith_bench.samples import find_samples
+from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_runtime import TinsmithError, UsageError, read_bundle
+
+pytestmark = pytest.mark.slow
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
 QUICK = Options(rounds=2, processes=2, cold_starts=1, batches=(1,))
@@ -36,9 +40,11 @@ BOARD = {
     "packages": {"numpy": "2.0", "onnxruntime": "1.2", "ai-edge-litert": "2.1"},
 }
 
+BAD_PACKAGES: tuple[object, ...] = ({"evil": "1"}, {"numpy": 1}, [], {"numpy": "\x1b"})
+
 
 @pytest.fixture
-def programs(tmp_path, monkeypatch):
+def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Puts `ssh` and `scp` of these lines before the real ones."""
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -46,7 +52,7 @@ def programs(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(connection, "_PARTING_S", 3)
 
-    def install(ssh, scp="sys.exit(0)"):
+    def install(ssh: str, scp: str = "sys.exit(0)") -> None:
         for name, lines in (("ssh", ssh), ("scp", scp)):
             path = folder / name
             path.write_text(SHELL + lines + "\n")
@@ -56,33 +62,33 @@ def programs(tmp_path, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def samples(tmp_path_factory):
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
     tmp_path = tmp_path_factory.mktemp("data")
     manifest = read_bundle(TINY).manifest
-    images = np.random.default_rng(0).integers(0, 256, (12, *manifest.input.shape[1:]), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (12, *manifest.input.sample_shape), np.uint8)
     np.savez(tmp_path / "test.npz", x_test=images, y_test=np.arange(12) % 3)
     return find_samples([manifest], None, tmp_path / "test.npz", None)
 
 
 @pytest.fixture(scope="module")
-def honest(samples):
+def honest(samples: Samples) -> str:
     """The JSON of a report as it should be."""
     return bench([TINY], samples=samples, options=QUICK).to_json()
 
 
-def said(kind, **fields):
+def said(kind: str, **fields: object) -> bytes:
     return f"{guest.MARK}{json.dumps({kind: fields})}\n".encode()
 
 
 ARRIVED = said("arrived", **BOARD)
 
 
-def saying(*pieces, then="sys.stdin.read()"):
+def saying(*pieces: bytes, then: str = "sys.stdin.read()") -> str:
     """An ssh that says this, whatever it is asked to do."""
     return f"for piece in {pieces!r}: out.write(piece)\nout.flush()\n{then}"
 
 
-def fails(samples, kind=TinsmithError):
+def fails(samples: Samples, kind: type[TinsmithError] = TinsmithError) -> str:
     """Measures there, which must fail within seconds, in a short line that names the machine."""
     begin = time.monotonic()
     with pytest.raises(kind) as caught:
@@ -117,7 +123,9 @@ def fails(samples, kind=TinsmithError):
         (ARRIVED[len(guest.MARK) : -20], "no sense"),
     ],
 )
-def test_what_is_no_message_is_one_line(programs, samples, line, message):
+def test_what_is_no_message_is_one_line(
+    programs: Callable[..., None], samples: Samples, line: bytes, message: str
+) -> None:
     programs(saying(guest.MARK.encode(), line, b"\n"))
     assert message in fails(samples)
 
@@ -129,17 +137,19 @@ def test_what_is_no_message_is_one_line(programs, samples, line, message):
         *(("folder", bad) for bad in ("tmp", "", "/tmp/../etc", "/tmp/`id`", "/tmp/;id", "/tmp/é")),
         *(("folder", bad) for bad in ("/" + "x" * 5000, None, 7, ["/tmp"], "//", "/tmp/x:y")),
         *(("free_bytes", bad) for bad in (-1, 1.5, "much", None, True)),
-        *(("packages", bad) for bad in ({"evil": "1"}, {"numpy": 1}, [], {"numpy": "\x1b"})),
+        *(("packages", bad) for bad in BAD_PACKAGES),
         *(("python", bad) for bad in (3, "\x1b[31m", "x" * 3000)),
         ("extra", 1),
     ],
 )
-def test_a_board_that_describes_itself_wrongly_is_refused(programs, samples, field, value):
+def test_a_board_that_describes_itself_wrongly_is_refused(
+    programs: Callable[..., None], samples: Samples, field: str, value: object
+) -> None:
     programs(saying(said("arrived", **{**BOARD, field: value})), "raise SystemExit('copied')")
     assert f"while connecting: {field}" in fails(samples).replace("'extra'", "extra")
 
 
-def progress(what, done, total):
+def progress(what: str, done: object, total: int) -> bytes:
     return said("progress", what=what, done=done, total=total)
 
 
@@ -167,7 +177,9 @@ ENDED = said("ended", status=0, last_words="")
         ([said("progress", what="speed", done=1, total=2)[:-30]], "the connection broke"),
     ],
 )
-def test_what_comes_while_measuring_is_checked_too(programs, samples, pieces, message):
+def test_what_comes_while_measuring_is_checked_too(
+    programs: Callable[..., None], samples: Samples, pieces: list[bytes], message: str
+) -> None:
     order = "line = ' '\nwhile 'errand' not in line: line = sys.stdin.readline()"
     end = "" if "broke" in message else "sys.stdin.read()"
     programs(saying(ARRIVED, then=f"{order}\n{saying(*pieces, then=end)}"))
@@ -184,26 +196,36 @@ def test_what_comes_while_measuring_is_checked_too(programs, samples, pieces, me
     ],
     ids=["silence", "junk", "errors"],
 )
-def test_whoever_says_nothing_is_given_up(programs, samples, monkeypatch, stage, noise):
+def test_whoever_says_nothing_is_given_up(
+    programs: Callable[..., None],
+    samples: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    noise: str,
+) -> None:
     monkeypatch.setattr(connection, "CONNECTING_S", 2)
     monkeypatch.setattr(Patience, "limit_s", lambda self: 2.0)
     programs(saying(*([ARRIVED] if stage == "measuring" else []), then=noise))
     assert f"expected a message within 2 s while {stage}" in fails(samples)
 
 
-def test_a_line_without_an_end_is_given_up(programs, samples, monkeypatch):
+def test_a_line_without_an_end_is_given_up(
+    programs: Callable[..., None], samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "LONGEST_LINE", 1_000_000)
     programs("while True: out.write(b'x' * 10_000)")
     assert "expected lines of at most 1,000,000 bytes" in fails(samples)
 
 
-def test_a_flood_of_errors_is_not_kept(programs, samples):
+def test_a_flood_of_errors_is_not_kept(programs: Callable[..., None], samples: Samples) -> None:
     programs("for _ in range(5000): sys.stderr.write('x' * 9999 + '\\n')\nsys.exit(255)")
     text = fails(samples)
     assert "x" * 100 in text
 
 
-def test_a_copy_has_a_limit_and_its_errors_are_bounded(programs, samples, monkeypatch):
+def test_a_copy_has_a_limit_and_its_errors_are_bounded(
+    programs: Callable[..., None], samples: Samples, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(connection, "_COPY_BYTES_PER_S", 1e9)
     programs(
         saying(ARRIVED), "sys.stderr.write('junk' * 10**6 + '\\n\\x1b[2Jno room')\nsys.exit(1)"
@@ -212,7 +234,7 @@ def test_a_copy_has_a_limit_and_its_errors_are_bounded(programs, samples, monkey
     programs(saying(ARRIVED), "time.sleep(60)")
     copying = Connection.copy
 
-    def copy(self, path):
+    def copy(self: Connection, path: Path) -> None:
         monkeypatch.setattr(connection, "CONNECTING_S", 1)
         copying(self, path)
 
@@ -225,8 +247,8 @@ SCP = "import shutil\nshutil.copy(sys.argv[-2], sys.argv[-1].partition(':')[2])"
 
 
 def test_junk_around_the_messages_and_prints_of_an_engine_are_passed_over(
-    programs, samples, tmp_path, monkeypatch
-):
+    programs: Callable[..., None], samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A login shell that greets, and an engine that prints to descriptor 1 as it loads and runs."""
     site = tmp_path / "site"
     site.mkdir()
@@ -265,7 +287,13 @@ def test_junk_around_the_messages_and_prints_of_an_engine_are_passed_over(
         (lambda tree: tree["variants"][0]["accuracy"].update(correct=12), "accuracy.correct"),
     ],
 )
-def test_a_report_that_lies_is_refused(programs, samples, honest, change, message):
+def test_a_report_that_lies_is_refused(
+    programs: Callable[..., None],
+    samples: Samples,
+    honest: str,
+    change: Callable[[Any], None],
+    message: str,
+) -> None:
     tree = json.loads(honest)
     change(tree)
     text = json.dumps(tree)
@@ -275,7 +303,9 @@ def test_a_report_that_lies_is_refused(programs, samples, honest, change, messag
     assert message in fails(samples, kind)
 
 
-def test_nothing_of_the_command_line_is_a_shells(programs, samples, tmp_path):
+def test_nothing_of_the_command_line_is_a_shells(
+    programs: Callable[..., None], samples: Samples, tmp_path: Path
+) -> None:
     marker = tmp_path / "marker"
     for python in (f"python3; touch {marker}", f"$(touch {marker})", f"~/x' ; touch {marker} #"):
         programs(REALLY)
@@ -291,7 +321,7 @@ def test_nothing_of_the_command_line_is_a_shells(programs, samples, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "a\\..\\x"])
-def test_what_is_unpacked_stays_in_the_folder(tmp_path, name):
+def test_what_is_unpacked_stays_in_the_folder(tmp_path: Path, name: str) -> None:
     luggage = tmp_path / "luggage.zip"
     with zipfile.ZipFile(luggage, "w") as archive:
         archive.writestr(name, b"x")
@@ -300,7 +330,7 @@ def test_what_is_unpacked_stays_in_the_folder(tmp_path, name):
     assert list(tmp_path.iterdir()) == [luggage]
 
 
-def test_patience_grows_with_what_was_seen(monkeypatch):
+def test_patience_grows_with_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     monkeypatch.setattr("tinsmith_bench.remote.monotonic", lambda: now[0])
     patience = Patience(Options(), 4, 100, 1_000_000)
@@ -318,6 +348,8 @@ def test_patience_grows_with_what_was_seen(monkeypatch):
     assert patience.limit_s() == 6 * 3600
 
 
-def test_every_message_of_the_guest_is_one():
-    assert parse_message(ARRIVED[len(guest.MARK) :]).folder == BOARD["folder"]
+def test_every_message_of_the_guest_is_one() -> None:
+    arrived = parse_message(ARRIVED[len(guest.MARK) :])
+    assert isinstance(arrived, Board)
+    assert arrived.folder == BOARD["folder"]
     assert guest.words("a\x1b[31m\nb\u202e" + "x" * 3000).isprintable()

@@ -3,17 +3,20 @@
 import io
 import json
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from printed import printed as written
 from rich.console import Console
+from spec import Spec
 
 from tinsmith_bench import parse_report
 from tinsmith_bench.compare import moves, moves_table
 from tinsmith_bench.html import html
 from tinsmith_bench.markdown import markdown, markdown_table
-from tinsmith_bench.report import Closeness, Failure, Operator, Profile
+from tinsmith_bench.report import Closeness, Failure, Operator, Profile, Report
 from tinsmith_bench.terminal import WIDTH, print_report, print_titled, write_paragraphs
 from tinsmith_runtime.errors import printable
 
@@ -47,7 +50,7 @@ HOSTILE = (
 )
 
 
-def spoil(report, text):
+def spoil(report: Report, text: str) -> Report:
     """The report with this text wherever a stranger may put some."""
     variants = tuple(
         replace(
@@ -67,7 +70,12 @@ def spoil(report, text):
     )
     machine = replace(
         report.machine,
-        **dict.fromkeys(("model", "cpu", "governor", "os", "kernel", "python"), text),
+        model=text,
+        cpu=text,
+        governor=text,
+        os=text,
+        kernel=text,
+        python=text,
         architecture=text,
         features=(text,),
         engines={"litert": text},
@@ -95,37 +103,38 @@ def spoil(report, text):
 
 
 @pytest.fixture(params=HOSTILE, ids=ascii)
-def text(request):
-    return request.param
+def text(request: pytest.FixtureRequest) -> str:
+    text: str = request.param
+    return text
 
 
 @pytest.fixture
-def report(make_report, spec, text):
+def report(make_report: Callable[..., Report], spec: type[Spec], text: str) -> Report:
     pair = spec("litert", "float", 125, correct=9_945), spec("litert", "int8", 192, correct=9_940)
     return spoil(make_report(*pair), text)
 
 
-def require_harmless(seen):
+def require_harmless(seen: str) -> None:
     assert all(line.isprintable() for line in seen.split("\n")), ascii(seen)
 
 
 @pytest.fixture(params=[True, False], ids=["terminal", "pipe"])
-def console(request):
+def console(request: pytest.FixtureRequest) -> Console:
     return Console(file=io.StringIO(), width=WIDTH, force_terminal=request.param)
 
 
-def test_a_terminal_shows_text_and_obeys_none(report, console, text):
+def test_a_terminal_shows_text_and_obeys_none(report: Report, console: Console, text: str) -> None:
     print_report(report, console)
     found, notes = moves(report, report)
     print_titled(moves_table([replace(move, variant=text) for move in found]), console)
     write_paragraphs([*notes, f"Failed: {text}"], console)
-    seen = re.sub(r"\x1b\[[01]m", "", console.file.getvalue())  # the headings' own bold
+    seen = re.sub(r"\x1b\[[01]m", "", written(console))  # the headings' own bold
     require_harmless(seen)
     squeezed = "".join(seen.split())
     assert squeezed.count("".join(printable(text).split())) > 5
 
 
-def test_markdown_holds_no_html_and_no_link(report, text):
+def test_markdown_holds_no_html_and_no_link(report: Report, text: str) -> None:
     page = markdown(report)
     require_harmless(page)
     assert not re.search(r"<[a-z/!?]", page, re.IGNORECASE)
@@ -145,18 +154,20 @@ def test_markdown_holds_no_html_and_no_link(report, text):
 
 
 class Page(HTMLParser):
-    def __init__(self, page):
+    def __init__(self, page: str) -> None:
         super().__init__()
-        self.tags, self.attributes, self.text = set(), set(), []
+        self.tags: set[str] = set()
+        self.attributes: set[tuple[str, str]] = set()
+        self.text: list[str] = []
         self.feed(page)
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
         self.attributes |= {(tag, name) for name, _ in attrs}
         links = [value or "" for name, value in attrs if name in ("src", "href", "xlink:href")]
         assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         self.text.append(data)
 
 
@@ -164,7 +175,9 @@ class Page(HTMLParser):
 @pytest.mark.parametrize(
     "text", ["".join(HOSTILE), "_hidden $\\frac{1}{$ $x_$ $"], indirect=True, ids=["all", "math"]
 )
-def test_html_holds_the_tags_of_the_report_alone(report, make_report, spec, text):
+def test_html_holds_the_tags_of_the_report_alone(
+    report: Report, make_report: Callable[..., Report], spec: type[Spec], text: str
+) -> None:
     pair = spec("litert", "float", 125, correct=9_945), spec("litert", "int8", 192)
     ordinary = Page(html(spoil(make_report(*pair), "plain")))
     page = html(report)
@@ -182,7 +195,7 @@ def test_html_holds_the_tags_of_the_report_alone(report, make_report, spec, text
     assert "".join(printable(text)[:30].split()) in first  # shortened
 
 
-def test_json_stays_json_and_control_characters_are_refused(report, text):
+def test_json_stays_json_and_control_characters_are_refused(report: Report, text: str) -> None:
     written = report.to_json()
     assert written.isascii()
     assert json.loads(written)["warnings"] == [text]

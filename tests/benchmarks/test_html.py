@@ -3,21 +3,27 @@
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import Browser
 from PIL import Image
+from spec import Spec
 
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.html import html
-from tinsmith_bench.report import Regression
+from tinsmith_bench.report import Regression, Report
+
+pytestmark = pytest.mark.slow
 
 SECTIONS = ["verdict", "overview", "plots", "confusion", "flips"]
 
 
 @pytest.fixture
-def report(make_report, spec):
+def report(make_report: Callable[..., Report], spec: type[Spec]) -> Report:
     return make_report(
         spec("litert", "float", 73, correct=9_964, size_bytes=133_800),
         spec("litert", "int8", 103, correct=9_960, size_bytes=41_000),
@@ -28,8 +34,8 @@ def report(make_report, spec):
 
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_browser_shows_every_section_with_nothing_cut_off_or_missing(
-    report, browser, tmp_path, width
-):
+    report: Report, browser: Browser, tmp_path: Path, width: int
+) -> None:
     page = html(report)
     seen = browser.look(page, width)
     assert seen["width"] == width
@@ -54,14 +60,14 @@ def test_a_browser_shows_every_section_with_nothing_cut_off_or_missing(
     assert np.ptp(pixels[-200:].astype(int)) > 100
 
 
-def test_the_page_is_one_file_and_the_same_every_time(report):
+def test_the_page_is_one_file_and_the_same_every_time(report: Report) -> None:
     page = html(report)
     assert page == html(report)
     for pattern in (r"<script", r"<link", r'src="(?!data:)', r"@import", r"url\((?!#|.?data:)"):
         assert not re.search(pattern, page), pattern
 
 
-def test_text_from_outside_is_escaped(report):
+def test_text_from_outside_is_escaped(report: Report) -> None:
     bundle = replace(report.bundles[0], file="<script>alert(1)</script>.tin")
     dataset = replace(report.dataset, labels=("<b>", "&", '"'))
     page = html(replace(report, bundles=(bundle,), dataset=dataset))
@@ -70,7 +76,9 @@ def test_text_from_outside_is_escaped(report):
     assert "<td><b>" not in page
 
 
-def test_a_report_without_labels_has_no_confusion(make_report, spec):
+def test_a_report_without_labels_has_no_confusion(
+    make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
     page = html(
         make_report(
             spec("litert", "float", 100, labelled=False),
@@ -82,7 +90,9 @@ def test_a_report_without_labels_has_no_confusion(make_report, spec):
     assert "Agreement with float against latency" in page
 
 
-def test_a_report_of_values_shows_errors(make_report, spec):
+def test_a_report_of_values_shows_errors(
+    make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
     report = make_report(spec("litert", "float", 100), spec("litert", "int8", 50))
     regression = Regression(Estimate(0.123, 0.12, 0.13), 0.2)
     variants = tuple(
@@ -101,14 +111,14 @@ def test_a_report_of_values_shows_errors(make_report, spec):
     assert 'id="flips"' not in page
 
 
-def test_many_classes_are_listed_by_their_mistakes(report):
+def test_many_classes_are_listed_by_their_mistakes(report: Report) -> None:
     labels = tuple(f"class {i}" for i in range(40))
     page = html(replace(report, dataset=replace(report.dataset, labels=labels)))
     assert "More than 30 classes." in page
     assert "class 0 taken for class 1: 36" in page
 
 
-def test_colour_pictures_and_those_of_odd_channels_are_shown(report):
+def test_colour_pictures_and_those_of_odd_channels_are_shown(report: Report) -> None:
     one = report.variants[1]
     assert one.fidelity
     flips = tuple(
@@ -124,7 +134,9 @@ def test_colour_pictures_and_those_of_odd_channels_are_shown(report):
     assert page.count('<img src="data:image/png') == 3
 
 
-def test_without_matplotlib_the_rest_works_and_what_is_missing_is_named(tiny, tiny_samples):
+def test_without_matplotlib_the_rest_works_and_what_is_missing_is_named(
+    tiny: Path, tiny_samples: Path
+) -> None:
     """In an interpreter of its own, since matplotlib may be loaded already in this one."""
     words = [str(tiny), "--data", str(tiny_samples), "--quick", "--rounds", "2", "--quiet"]
     code = (

@@ -1,17 +1,22 @@
 import gc
 import json
+import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from timed import candidate, method
 
 from tinsmith_bench import latency
-from tinsmith_bench.candidate import ModelRunner
+from tinsmith_bench.candidate import Candidate, ModelRunner
 from tinsmith_bench.latency import (
     BATCH_CALLS,
     LEAD_CALLS,
@@ -29,6 +34,7 @@ from tinsmith_bench.latency import (
     time_paced,
     warm_up,
 )
+from tinsmith_bench.report import Method
 from tinsmith_bench.timings import dump_timings, parse_timings
 from tinsmith_runtime import TinsmithError
 
@@ -36,16 +42,16 @@ from tinsmith_runtime import TinsmithError
 class Clock:
     """A clock that moves only when a variant works or sleeps."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0
         monkeypatch.setattr(latency, "perf_counter_ns", lambda: self.now)
-        monkeypatch.setattr(latency.time, "sleep", self.sleep)
+        monkeypatch.setattr(time, "sleep", self.sleep)
 
-    def sleep(self, seconds):
+    def sleep(self, seconds: float) -> None:
         self.now += round(seconds * 1e9)
 
-    def call(self, duration_ns):
-        def call(_):
+    def call(self, duration_ns: int | Callable[[], int]) -> Callable[[object], None]:
+        def call(_: object) -> None:
             self.now += duration_ns() if callable(duration_ns) else duration_ns
 
         return call
@@ -56,30 +62,30 @@ class FakeRunner:
 
     engine_version = "Fake 1"
 
-    def __init__(self, clock, engine_ns, log=None):
+    def __init__(self, clock: Clock, engine_ns: int, log: list[Any] | None = None) -> None:
         self._clock, self._ns, self._log = clock, engine_ns, log
 
-    def encode(self, inputs):
+    def encode(self, inputs: NDArray[np.uint8]) -> NDArray[np.int8]:
         return inputs.astype(np.int8)
 
-    def run(self, encoded):
+    def run(self, encoded: NDArray[np.int8]) -> None:
         self._clock.now += self._ns * len(encoded)
 
-    def predict(self, inputs):
+    def predict(self, inputs: NDArray[np.uint8]) -> None:
         self._clock.now += 2 * self._ns * len(inputs)
 
-    def answer(self, sample):
+    def answer(self, sample: NDArray[np.uint8]) -> None:
         if self._log is not None:
             self._log.append(sample.copy())
         self._clock.now += 2 * self._ns
 
-    def close(self):
+    def close(self) -> None:
         if self._log is not None:
             self._log.append("closed")
 
 
 @pytest.fixture
-def ticks(monkeypatch):
+def ticks(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
@@ -87,15 +93,15 @@ INPUTS = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
 
 
 @given(st.integers(1, 6), st.integers(1, 20), st.integers(0, 2**32))
-def test_every_round_holds_every_variant_once(count, rounds, seed):
+def test_every_round_holds_every_variant_once(count: int, rounds: int, seed: int) -> None:
     names = [f"v{i}" for i in range(count)]
     turns = list(interleave(names, rounds, np.random.default_rng(seed)))
     assert [number for number, _ in turns] == sorted(number for number, _ in turns)
     assert Counter(turns) == {(number, name): 1 for number in range(rounds) for name in names}
 
 
-def test_the_order_changes_from_round_to_round_and_follows_the_seed():
-    def turns(seed):
+def test_the_order_changes_from_round_to_round_and_follows_the_seed() -> None:
+    def turns(seed: int) -> list[tuple[int, str]]:
         return list(interleave("abcd", 50, np.random.default_rng(seed)))
 
     assert turns(0) == turns(0) != turns(1)
@@ -105,7 +111,7 @@ def test_the_order_changes_from_round_to_round_and_follows_the_seed():
     assert {"b", "c", "d"} <= followers.keys()
 
 
-def test_percentiles_are_in_microseconds():
+def test_percentiles_are_in_microseconds() -> None:
     found = summarize([np.arange(1, 51) * 1000, np.arange(51, 102) * 1000])
     assert (found.min, found.p50, found.p90, found.p99) == (1, 51, 91, 100)
     assert found.calls == 101
@@ -115,14 +121,14 @@ def test_percentiles_are_in_microseconds():
 
 
 @given(st.lists(st.integers(1, 10**12), min_size=1))
-def test_percentiles_are_in_order(nanoseconds):
+def test_percentiles_are_in_order(nanoseconds: list[int]) -> None:
     found = summarize([np.array(nanoseconds)])
     assert found.min <= found.percentiles[1]
     assert list(found.percentiles) == sorted(found.percentiles)
     assert found.p50 <= found.p90 <= found.p99 <= max(nanoseconds) / 1e3
 
 
-def test_calls_are_timed_with_the_collector_off_which_is_left_as_it_was():
+def test_calls_are_timed_with_the_collector_off_which_is_left_as_it_was() -> None:
     seen = []
     time_calls(lambda _: seen.append(gc.isenabled()), [0])
     assert seen == [False]
@@ -132,19 +138,19 @@ def test_calls_are_timed_with_the_collector_off_which_is_left_as_it_was():
     assert gc.isenabled()
 
 
-def test_warm_up_ends_when_blocks_stop_getting_faster(ticks):
+def test_warm_up_ends_when_blocks_stop_getting_faster(ticks: Clock) -> None:
     durations = iter([1000, 800, 600, 599, 598])
     assert warm_up(ticks.call(lambda: next(durations)), [0]) == 600
     assert next(durations) == 598
 
 
-def test_warm_up_ends_on_a_machine_that_never_settles(ticks):
+def test_warm_up_ends_on_a_machine_that_never_settles(ticks: Clock) -> None:
     durations = iter([2**40 >> i for i in range(40)])
     assert warm_up(ticks.call(lambda: next(durations)), [0]) == 2**40 >> (WARM_UP_BLOCKS - 1)
 
 
-def test_every_variant_gets_the_same_inputs_and_its_lead_is_not_counted(ticks):
-    logs = {"fast": [], "slow": []}
+def test_every_variant_gets_the_same_inputs_and_its_lead_is_not_counted(ticks: Clock) -> None:
+    logs: dict[str, list[Any]] = {"fast": [], "slow": []}
     candidates = [
         candidate("fast", lambda _: FakeRunner(ticks, 100_000, logs["fast"])),
         candidate("slow", lambda _: FakeRunner(ticks, 250_000, logs["slow"])),
@@ -172,22 +178,22 @@ def test_every_variant_gets_the_same_inputs_and_its_lead_is_not_counted(ticks):
 @pytest.mark.parametrize(
     ("engine_ns", "calls"), [(1_000, MAX_CALLS), (1_000_000, 5), (10**9, MIN_CALLS)]
 )
-def test_a_turn_has_fewer_calls_of_a_slow_model(ticks, engine_ns, calls):
+def test_a_turn_has_fewer_calls_of_a_slow_model(ticks: Clock, engine_ns: int, calls: int) -> None:
     one = candidate("v", lambda _: FakeRunner(ticks, engine_ns))
     found = measure_rounds([one], INPUTS, method(), (0, 0))
     assert {row.size for row in found["v", 1].latency} == {calls}
 
 
-def test_threads_are_measured_beside_each_other(ticks):
+def test_threads_are_measured_beside_each_other(ticks: Clock) -> None:
     one = candidate("v", lambda threads: FakeRunner(ticks, 100_000 * threads))
     found = measure_rounds([one], INPUTS, method(threads=(1, 4)), (0, 0))
     assert found["v", 4].latency[0][0] == 4 * found["v", 1].latency[0][0]
 
 
-def test_the_paced_mode_waits_for_its_time_and_counts_the_work_alone(ticks):
+def test_the_paced_mode_waits_for_its_time_and_counts_the_work_alone(ticks: Clock) -> None:
     starts = []
 
-    def call(duration_ns):
+    def call(duration_ns: int) -> None:
         starts.append(ticks.now)
         ticks.now += duration_ns
 
@@ -200,10 +206,16 @@ def test_the_paced_mode_waits_for_its_time_and_counts_the_work_alone(ticks):
     assert [row.size for row in found["v", 1].paced] == [PACED_CALLS]
 
 
-def test_processes_add_up(monkeypatch, ticks):
+def test_processes_add_up(monkeypatch: pytest.MonkeyPatch, ticks: Clock) -> None:
     seeds, progress = [], []
 
-    def run(candidates, inputs, chosen, seed, limit_s):
+    def run(
+        candidates: list[Candidate],
+        inputs: NDArray[np.uint8],
+        chosen: Method,
+        seed: tuple[int, int],
+        limit_s: float,
+    ) -> Any:
         assert limit_s == 7
         seeds.append(seed)
         return measure_rounds(candidates, inputs, chosen, seed)
@@ -217,7 +229,7 @@ def test_processes_add_up(monkeypatch, ticks):
     assert progress == [("speed", 1, 2), ("speed", 2, 2)]
 
 
-def test_a_process_of_its_own_measures_a_real_bundle(tiny):
+def test_a_process_of_its_own_measures_a_real_bundle(tiny: Path) -> None:
     one = candidate("v", partial(ModelRunner, tiny, "onnx", "int8"))
     inputs = np.zeros((5, 8, 8, 1), np.uint8)
     found = run_process([one], inputs, method(rounds=4, batches=(2,)), (0, 0), 60)
@@ -228,7 +240,7 @@ def test_a_process_of_its_own_measures_a_real_bundle(tiny):
     assert timings.latency[0].dtype == np.int64
 
 
-def test_timings_are_sent_whole_or_refused(ticks):
+def test_timings_are_sent_whole_or_refused(ticks: Clock) -> None:
     one, how = candidate("v", lambda _: FakeRunner(ticks, 100_000)), method(threads=(1, 2))
     found = measure_rounds([one], INPUTS, how, (0, 0))
     sent = dump_timings(found)
@@ -236,7 +248,7 @@ def test_timings_are_sent_whole_or_refused(ticks):
     assert read.keys() == found.keys()
     for key, timings in found.items():
         assert repr(read[key]) == repr(timings)
-    for change, message in (
+    changes: tuple[tuple[Callable[[Any], object], str], ...] = (
         (lambda tree: tree["timed"].pop(), "other timings than it was asked for"),
         (lambda tree: tree["timed"].append(tree["timed"][0]), "other timings"),
         (lambda tree: tree["timed"][0]["latency"].pop(), "other timings"),
@@ -245,20 +257,21 @@ def test_timings_are_sent_whole_or_refused(ticks):
         (lambda tree: tree["timed"][0]["latency"][0].append(-1), "expected durations"),
         (lambda tree: tree["timed"][0]["engine"].__setitem__(0, []), "expected durations"),
         (lambda tree: tree["timed"][0].update(variant=7), "variant: expected text"),
-    ):
+    )
+    for change, message in changes:
         tree = json.loads(sent)
         change(tree)
         with pytest.raises(TinsmithError, match=message):
             parse_timings(json.dumps(tree).encode(), ["v"], how, "it")
 
 
-def test_a_process_that_fails_is_quoted_in_one_line(tmp_path):
+def test_a_process_that_fails_is_quoted_in_one_line(tmp_path: Path) -> None:
     one = candidate("v", partial(ModelRunner, tmp_path / "none.tin", "onnx", "int8"))
     with pytest.raises(TinsmithError, match=r"the timing process ended .*no such bundle"):
         run_process([one], INPUTS, method(), (0, 0), 60)
 
 
-def test_the_clock_is_named_and_its_cost_measured():
+def test_the_clock_is_named_and_its_cost_measured() -> None:
     name, overhead_ns = clock()
     assert "resolution" in name
     assert 0 < overhead_ns < 1e5

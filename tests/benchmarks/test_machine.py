@@ -3,7 +3,9 @@
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -31,11 +33,14 @@ X86 = (
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
+Plant = Callable[..., Path]
+
+
 @pytest.fixture
-def plant(tmp_path):
+def plant(tmp_path: Path) -> Plant:
     """Makes files below a root; `None` removes one."""
 
-    def plant(**files):
+    def plant(**files: str) -> Path:
         for name, text in files.items():
             path = tmp_path / PATHS[name]
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +69,7 @@ PATHS = {
 }
 
 
-def a_pi(plant):
+def a_pi(plant: Plant) -> Path:
     return plant(
         cpuinfo=PI,
         loadavg="0.10 0.05 0.01 1/100 123\n",
@@ -80,7 +85,7 @@ def a_pi(plant):
     )
 
 
-def test_a_raspberry_pi_is_described(plant):
+def test_a_raspberry_pi_is_described(plant: Plant) -> None:
     found = Watchman(a_pi(plant)).describe({"litert": "LiteRT 2.3.0"})
     assert found.model == "Raspberry Pi 4 Model B Rev 1.5"
     assert found.features == ("NEON",)
@@ -95,7 +100,7 @@ def test_a_raspberry_pi_is_described(plant):
     assert list(warnings(found)) == []
 
 
-def test_an_x86_machine_tells_its_clock_elsewhere(plant):
+def test_an_x86_machine_tells_its_clock_elsewhere(plant: Plant) -> None:
     found = Watchman(plant(cpuinfo=X86, loadavg="3.0 1 1 1/1 1\n")).describe({})
     assert found.model == found.cpu == "AMD EPYC"
     assert found.features == ("AVX2", "VNNI (AVX-512)")
@@ -106,7 +111,7 @@ def test_an_x86_machine_tells_its_clock_elsewhere(plant):
     assert "busy before it began (load average 3.0)" in next(warnings(found))
 
 
-def test_a_machine_that_tells_nothing_still_has_a_name(tmp_path):
+def test_a_machine_that_tells_nothing_still_has_a_name(tmp_path: Path) -> None:
     found = Watchman(tmp_path).describe({})
     assert found.model
     assert found.before == found.after == replace(found.before)
@@ -124,13 +129,13 @@ def test_a_machine_that_tells_nothing_still_has_a_name(tmp_path):
         ("nonsense", None),
     ],
 )  # fmt: skip
-def test_throttle_flags_are_put_in_words(plant, bits, words):
+def test_throttle_flags_are_put_in_words(plant: Plant, bits: str, words: set[str] | None) -> None:
     found = read_state(plant(throttled=f"{bits}\n")).throttled
     assert (found if found is None else set(found)) == words
 
 
 @pytest.mark.skipif(shutil.which("sh") is None, reason="no sh to run a made-up vcgencmd")
-def test_vcgencmd_is_asked_where_sys_does_not_tell(tmp_path):
+def test_vcgencmd_is_asked_where_sys_does_not_tell(tmp_path: Path) -> None:
     tool = tmp_path / "usr/bin/vcgencmd"
     tool.parent.mkdir(parents=True)
     tool.write_text('#!/bin/sh\n[ "$1" = get_throttled ] && echo throttled=0x4\n')
@@ -140,7 +145,7 @@ def test_vcgencmd_is_asked_where_sys_does_not_tell(tmp_path):
     assert read_state(tmp_path).throttled is None
 
 
-def test_throttling_is_warned_of_when_it_happened_meanwhile(plant):
+def test_throttling_is_warned_of_when_it_happened_meanwhile(plant: Plant) -> None:
     root = a_pi(plant)
     watchman = Watchman(root)
     plant(throttled="0x50000")
@@ -152,7 +157,7 @@ def test_throttling_is_warned_of_when_it_happened_meanwhile(plant):
     assert "throttled (throttled now)" in next(warnings(Watchman(root).describe({})))
 
 
-def test_a_clock_that_slows_down_and_a_hot_chip_are_warned_of(plant):
+def test_a_clock_that_slows_down_and_a_hot_chip_are_warned_of(plant: Plant) -> None:
     watchman = Watchman(a_pi(plant))
     plant(clock0="600000", clock1="600000", heat1="84500")
     slow, hot = warnings(watchman.describe({}))
@@ -171,19 +176,21 @@ def test_a_clock_that_slows_down_and_a_hot_chip_are_warned_of(plant):
           "mains_online": "0\n"}, "battery"),
     ],
 )  # fmt: skip
-def test_a_battery_is_warned_of(plant, files, power):
+def test_a_battery_is_warned_of(plant: Plant, files: dict[str, str], power: str | None) -> None:
     root = plant(**files)
     assert read_state(root).power == power
     told = any("ran on battery" in text for text in warnings(Watchman(root).describe({})))
     assert told == (power == "battery")
 
 
-def test_a_slow_governor_is_warned_of(plant):
+def test_a_slow_governor_is_warned_of(plant: Plant) -> None:
     root = plant(governor="powersave")
     assert "governor is powersave" in next(warnings(Watchman(root).describe({})))
 
 
-def test_what_others_used_and_the_host_took_is_counted(plant, monkeypatch):
+def test_what_others_used_and_the_host_took_is_counted(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     now = iter([100.0, 110.0])
     monkeypatch.setattr(machine, "monotonic", lambda: next(now))
     root = plant(cpuinfo=X86, stat="cpu  1000 0 0 9000 0 0 0 100 0 0\n")
@@ -199,7 +206,7 @@ def test_what_others_used_and_the_host_took_is_counted(plant, monkeypatch):
     assert any("gave 0.40 cores to others" in text for text in texts)
 
 
-def test_our_own_work_is_not_anothers(plant, monkeypatch):
+def test_our_own_work_is_not_anothers(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     now = iter([100.0, 110.0])
     monkeypatch.setattr(machine, "monotonic", lambda: next(now))
     spent = iter([10.0, 19.0])
@@ -209,7 +216,7 @@ def test_our_own_work_is_not_anothers(plant, monkeypatch):
     assert watchman.describe({}).others_cores == 0
 
 
-def test_the_same_machine_is_told_from_another(plant):
+def test_the_same_machine_is_told_from_another(plant: Plant) -> None:
     found = Watchman(a_pi(plant)).describe({})
     later = replace(found, before=read_state(), python="3.13.0", os="newer")
     assert found.is_same(later)
@@ -217,7 +224,7 @@ def test_the_same_machine_is_told_from_another(plant):
         assert not found.is_same(replace(found, **change))
 
 
-def test_this_machine_is_described():
+def test_this_machine_is_described() -> None:
     found = Watchman().describe({"litert": "LiteRT 2.3.0"})
     assert found.architecture == platform.machine()
     assert found.python == platform.python_version()

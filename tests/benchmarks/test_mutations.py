@@ -8,6 +8,7 @@ import json
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,18 +17,19 @@ from tinsmith_bench import parse_report
 from tinsmith_bench.compare import moves, moves_table
 from tinsmith_bench.gate import judge, parse_gate
 from tinsmith_bench.markdown import markdown
+from tinsmith_bench.report import Report
 from tinsmith_bench.terminal import print_report, print_titled
 from tinsmith_runtime import InputError
 
 REPORT = Path(__file__).parents[2] / "docs" / "mnist.json"
 GATES = ("latency_us_p50 > 1.1x", "accuracy < -0.2pp", "size_bytes > 50000", "start_ms > 2x")
-VALUES = (
+VALUES: tuple[object, ...] = (
     *(None, True, "", "x", "\x1b[2J", "\ud800", [], {}, [[]], {"value": 1}, -1, 0, 1, 2, 101, 0.5),
     *(2**53, 10**17, -(10**17), 1e-320, 1e308, -1e308, float("nan"), float("inf"), "9" * 5000),
 )
 
 
-def mutated(tree, rng):
+def mutated(tree: Any, rng: random.Random) -> bytes:
     """One to three changes anywhere in a tree, and then perhaps in its text."""
     tree = json.loads(json.dumps(tree))
     for _ in range(rng.randint(1, 3)):
@@ -55,7 +57,7 @@ def mutated(tree, rng):
     return bytes(data)
 
 
-def try_one(data, good):
+def try_one(data: bytes, good: Report) -> bool:
     """Whether a report was taken, and then shown everywhere; a refusal is one short line."""
     try:
         report = parse_report(data, "it")
@@ -76,14 +78,14 @@ def try_one(data, good):
     return True
 
 
-def try_many(count, seed):
+def try_many(count: int, seed: int) -> int:
     """How many of so many mutations were refused."""
     tree, good = json.loads(REPORT.read_bytes()), parse_report(REPORT.read_bytes())
     rng = random.Random(seed)
     return sum(not try_one(mutated(tree, rng), good) for _ in range(count))
 
 
-def test_mutations_end_in_one_line_or_a_report():
+def test_mutations_end_in_one_line_or_a_report() -> None:
     assert 50 < try_many(100, seed=0) <= 100
 
 
@@ -98,7 +100,7 @@ def test_mutations_end_in_one_line_or_a_report():
         (b'"seed": 0', b'"seed": ' + b"[" * 100_000, "lie too deep"),
     ],
 )
-def test_what_a_report_must_not_hold(old, new, message):
+def test_what_a_report_must_not_hold(old: bytes, new: bytes, message: str) -> None:
     data = REPORT.read_bytes()
     assert data.count(old) == 1
     with pytest.raises(InputError, match=message):

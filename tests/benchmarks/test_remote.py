@@ -12,10 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sshd
+from narrow import some
 
 from tinsmith_bench import guest
 from tinsmith_bench.connection import Host
 from tinsmith_runtime import UsageError, read_bundle
+
+pytestmark = pytest.mark.slow
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
 TINSMITH = str(Path(sys.executable).with_name("tinsmith"))
@@ -42,7 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty labelled images for the tiny bundle."""
     manifest = read_bundle(TINY).manifest
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (60, *manifest.input.shape[1:]), np.uint8)
+    images = rng.integers(0, 256, (60, *manifest.input.sample_shape), np.uint8)
     path = tmp_path_factory.mktemp("data") / "test.npz"
     np.savez(path, x_test=images, y_test=np.arange(60) % len(manifest.output.labels))
     return path
@@ -66,7 +69,9 @@ def _fails(server: sshd.Server, line: list[str], status: int = 1) -> str:
     return last
 
 
-def test_a_bundle_is_measured_there_and_nothing_is_left(server, data, tmp_path):
+def test_a_bundle_is_measured_there_and_nothing_is_left(
+    server: sshd.Server, data: Path, tmp_path: Path
+) -> None:
     report = tmp_path / "report.json"
     line = _line(server, data, "--profile", "--json", report)
     done = subprocess.run(line, capture_output=True, text=True, timeout=120)
@@ -83,7 +88,7 @@ def test_a_bundle_is_measured_there_and_nothing_is_left(server, data, tmp_path):
     assert {row["engine"] for row in written["variants"]} == {"litert", "onnx"}
 
 
-def test_a_bundle_of_several_inputs(server, tmp_path):
+def test_a_bundle_of_several_inputs(server: sshd.Server, tmp_path: Path) -> None:
     bundle, data, report = (tmp_path / name for name in ("pair.tin", "test.npz", "report.json"))
     bundle.write_bytes(TINY.with_name("pair.tin").read_bytes())
     pixels, sums = read_bundle(bundle).golden().inputs
@@ -98,7 +103,9 @@ def test_a_bundle_of_several_inputs(server, tmp_path):
     assert [output["name"] for output in outputs] == ["shares", "place"]
 
 
-def test_a_temporary_folder_with_a_long_name_needs_no_socket(server, data, tmp_path):
+def test_a_temporary_folder_with_a_long_name_needs_no_socket(
+    server: sshd.Server, data: Path, tmp_path: Path
+) -> None:
     folder = tmp_path / ("x" * 80)
     folder.mkdir()
     line, environment = _line(server, data), os.environ | {"TMPDIR": str(folder)}
@@ -108,33 +115,33 @@ def test_a_temporary_folder_with_a_long_name_needs_no_socket(server, data, tmp_p
     assert list(folder.iterdir()) == []
 
 
-def test_a_host_that_is_down(server, data):
+def test_a_host_that_is_down(server: sshd.Server, data: Path) -> None:
     said = _fails(server, _line(server, data, Port="1"))
     assert "127.0.0.1: ssh: connect to host 127.0.0.1 port 1: Connection refused" in said
     assert "is it switched on" in said
 
 
-def test_a_wrong_key(server, data, tmp_path):
+def test_a_wrong_key(server: sshd.Server, data: Path, tmp_path: Path) -> None:
     sshd.make_key(tmp_path / "other")
     said = _fails(server, _line(server, data, IdentityFile=str(tmp_path / "other")))
     assert "Permission denied (publickey)" in said
     assert "--identity FILE" in said
 
 
-def test_an_unknown_host_key(server, data, tmp_path):
+def test_an_unknown_host_key(server: sshd.Server, data: Path, tmp_path: Path) -> None:
     said = _fails(server, _line(server, data, UserKnownHostsFile=str(tmp_path / "none")))
     assert "Host key verification failed" in said
     assert "compare the fingerprint" in said
 
 
-def test_a_host_key_that_has_changed(server, data, tmp_path):
+def test_a_host_key_that_has_changed(server: sshd.Server, data: Path, tmp_path: Path) -> None:
     known = tmp_path / "known_hosts"
     known.write_text(f"[127.0.0.1]:{server.port} {sshd.make_key(tmp_path / 'host')}")
     said = _fails(server, _line(server, data, UserKnownHostsFile=str(known)))
     assert "another machine answers there" in said
 
 
-def test_a_python_that_is_missing_or_bare(server, data, tmp_path):
+def test_a_python_that_is_missing_or_bare(server: sshd.Server, data: Path, tmp_path: Path) -> None:
     said = _fails(server, _line(server, data, "--remote-python", "no-such-python"))
     assert "no-such-python" in said
     assert "--remote-python PATH" in said
@@ -149,7 +156,7 @@ def test_a_python_that_is_missing_or_bare(server, data, tmp_path):
     ("limits", "message"),
     [({"far_bytes": 1_000_000}, "MB left"), ({"file_bytes": 50_000}, "is the disk full there")],
 )
-def test_a_full_disk(data, tmp_path, limits, message):
+def test_a_full_disk(data: Path, tmp_path: Path, limits: dict[str, int], message: str) -> None:
     server = _serve(tmp_path, **limits)
     try:
         said = _fails(server, _line(server, data))
@@ -170,7 +177,9 @@ def _find_worker(server: sshd.Server) -> int:
 
 
 @pytest.mark.parametrize("victim", ["desk", "ssh", "server", "worker"])
-def test_whoever_is_killed_nothing_is_left(server, data, victim, tmp_path_factory):
+def test_whoever_is_killed_nothing_is_left(
+    server: sshd.Server, data: Path, victim: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     line = _line(server, data, "--rounds", "100000")
     environment = os.environ | {"TMPDIR": str(tmp_path_factory.mktemp("desk"))}
     with subprocess.Popen(
@@ -199,7 +208,9 @@ def test_whoever_is_killed_nothing_is_left(server, data, victim, tmp_path_factor
 
 
 @pytest.mark.parametrize("end", ["silence", signal.SIGHUP, signal.SIGTERM])
-def test_a_guest_goes_when_nobody_speaks_to_it_or_it_is_told_to(tmp_path, end):
+def test_a_guest_goes_when_nobody_speaks_to_it_or_it_is_told_to(
+    tmp_path: Path, end: str | signal.Signals
+) -> None:
     """A network cable that is pulled ends no connection; systemd ends a session with signals."""
     text = Path(guest.__file__).read_text().replace("SILENCE_S = 60", "SILENCE_S = 1")
     assert "SILENCE_S = 1\n" in text
@@ -210,33 +221,33 @@ def test_a_guest_goes_when_nobody_speaks_to_it_or_it_is_told_to(tmp_path, end):
         env=os.environ | {"TMPDIR": str(tmp_path)},
         text=True,
     ) as process:
-        assert process.stdout.readline().startswith(guest.MARK)
+        assert some(process.stdout).readline().startswith(guest.MARK)
         assert len(list(tmp_path.iterdir())) == 1
-        if end != "silence":
+        if isinstance(end, signal.Signals):
             process.send_signal(end)
         process.wait(20)
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mistake_is_told_as_if_it_were_here(server, data):
+def test_a_mistake_is_told_as_if_it_were_here(server: sshd.Server, data: Path) -> None:
     said = _fails(server, _line(server, data, "--rounds", "0"), status=2)
     assert "rounds" in said
 
 
 @pytest.mark.parametrize("destination", ["", "-oProxyCommand=true", "ssh://pi"])
-def test_a_host_is_a_name_and_no_option(destination):
+def test_a_host_is_a_name_and_no_option(destination: str) -> None:
     with pytest.raises(UsageError, match="expected \\[USER@\\]HOST"):
         Host(destination)
 
 
-def test_without_ssh_the_package_is_named(data, tmp_path):
+def test_without_ssh_the_package_is_named(data: Path, tmp_path: Path) -> None:
     line = [TINSMITH, "bench", str(TINY), "--data", str(data), "--host", "pi"]
     done = subprocess.run(line, capture_output=True, text=True, env={"PATH": str(tmp_path)})
     assert done.returncode == 1
     assert "apt install openssh-client" in done.stderr
 
 
-def test_what_runs_there_needs_numpy_and_an_engine_alone():
+def test_what_runs_there_needs_numpy_and_an_engine_alone() -> None:
     code = "import sys, tinsmith_bench.errand; print(*sys.modules)"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"rich", "matplotlib", "PIL", "tensorflow", "keras"} & set(child.stdout.split())

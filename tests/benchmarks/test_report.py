@@ -1,13 +1,15 @@
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import jsonschema
 import pytest
+from spec import Spec
 
 from tinsmith_bench import parse_report, read_report
 from tinsmith_bench.output import check_writable, write_text
-from tinsmith_bench.report import SCHEMA_VERSION
+from tinsmith_bench.report import SCHEMA_VERSION, Report
 from tinsmith_bench.schema import report_schema
 from tinsmith_runtime import InputError, TinsmithError, UsageError
 
@@ -15,18 +17,18 @@ SCHEMA = Path(__file__).parents[2] / "docs" / "report.schema.json"
 
 
 @pytest.fixture
-def report(make_report, spec):
+def report(make_report: Callable[..., Report], spec: type[Spec]) -> Report:
     return make_report(
         spec("litert", "float", 125, correct=9_945), spec("litert", "int8", 192, correct=9_940)
     )
 
 
-def test_the_schema_in_the_docs_is_that_of_the_code_and_describes_every_field():
+def test_the_schema_in_the_docs_is_that_of_the_code_and_describes_every_field() -> None:
     assert json.loads(SCHEMA.read_text()) == report_schema()
     jsonschema.Draft202012Validator.check_schema(report_schema())
 
 
-def test_a_report_follows_the_schema(report):
+def test_a_report_follows_the_schema(report: Report) -> None:
     tree = json.loads(report.to_json())
     jsonschema.validate(tree, json.loads(SCHEMA.read_text()))
     for wrong in ({**tree, "extra": 1}, {**tree, "schema_version": 1}, {"schema_version": 2}):
@@ -34,7 +36,7 @@ def test_a_report_follows_the_schema(report):
             jsonschema.validate(wrong, report_schema())
 
 
-def test_json_says_which_version_it_is_and_keeps_the_numbers(report):
+def test_json_says_which_version_it_is_and_keeps_the_numbers(report: Report) -> None:
     text = report.to_json()
     assert text.count("\n") < 600  # lists of numbers take a line
     tree = json.loads(text)
@@ -49,14 +51,14 @@ def test_json_says_which_version_it_is_and_keeps_the_numbers(report):
     assert tree["verdict"] == list(report.verdict)
 
 
-def test_what_is_written_is_read_again(report, tmp_path):
+def test_what_is_written_is_read_again(report: Report, tmp_path: Path) -> None:
     assert parse_report(report.to_json()) == report
     path = tmp_path / "report.json"
     write_text(path, report.to_json())
     assert read_report(path) == report
 
 
-def test_a_comparison_can_be_had_in_either_direction(report):
+def test_a_comparison_can_be_had_in_either_direction(report: Report) -> None:
     there = report.compare("int8-tflite", "float-tflite")
     back = report.compare("float-tflite", "int8-tflite")
     assert there.speed.latency.value == pytest.approx(192 / 125)
@@ -78,24 +80,24 @@ def test_a_comparison_can_be_had_in_either_direction(report):
         ("[" * 100_000, "report: "),
     ],
 )
-def test_what_is_no_report_is_refused(text, message):
+def test_what_is_no_report_is_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         parse_report(text)
 
 
-def test_a_field_of_a_wrong_kind_is_named_with_its_path(report):
+def test_a_field_of_a_wrong_kind_is_named_with_its_path(report: Report) -> None:
     tree = json.loads(report.to_json())
     tree["variants"][1]["speeds"][0]["latency_us"]["p50"] = "fast"
     with pytest.raises(InputError, match=r"variants\[1\]\.speeds\[0\]\.latency_us\.p50"):
         parse_report(json.dumps(tree), "old.json")
 
 
-def test_a_missing_report_is_named(tmp_path):
+def test_a_missing_report_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none\.json: cannot be read"):
         read_report(tmp_path / "none.json")
 
 
-def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
+def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     write_text(path, "old")
     write_text(path, "µs")
@@ -103,7 +105,7 @@ def test_a_file_is_replaced_whole_and_nothing_is_left_beside_it(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_missing_folder_and_a_folder_in_the_way_are_refused(tmp_path):
+def test_a_missing_folder_and_a_folder_in_the_way_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no folder"):
         check_writable(tmp_path / "none" / "report.json")
     with pytest.raises(UsageError, match="expected a file, got a folder"):
@@ -115,7 +117,7 @@ def test_a_missing_folder_and_a_folder_in_the_way_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_report_that_is_no_file(tmp_path):
+def test_a_report_that_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.json")
     with pytest.raises(UsageError, match="cannot be read: expected a file, found a pipe"):
         read_report(tmp_path / "pipe.json")

@@ -1,23 +1,26 @@
 """Reports for people: the terminal's and Markdown."""
 
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from printed import printed as written
 from rich.console import Console
+from spec import Spec
 
 from tinsmith_bench.candidate import bundle_names
 from tinsmith_bench.compare import moves, moves_table
 from tinsmith_bench.estimate import Estimate
 from tinsmith_bench.markdown import markdown
-from tinsmith_bench.report import Regression
+from tinsmith_bench.report import Regression, Report
 from tinsmith_bench.tables import tables
 from tinsmith_bench.terminal import WIDTH, print_report, print_titled
 
 
 @pytest.fixture
-def report(make_report, spec):
+def report(make_report: Callable[..., Report], spec: type[Spec]) -> Report:
     """Numbers as wide as a slow board and a large model make them."""
     return make_report(
         spec("litert", "float", 8_125, correct=10_000, size_bytes=1_146_000, memory=104e6),
@@ -27,13 +30,13 @@ def report(make_report, spec):
     )
 
 
-def printed(report):
+def printed(report: Report) -> str:
     console = Console(file=io.StringIO(), width=WIDTH)
     print_report(report, console)
-    return console.file.getvalue()
+    return written(console)
 
 
-def paced(report):
+def paced(report: Report) -> Report:
     """The same with three numbers of threads and a fixed rate: the widest table there is."""
     variants = []
     for one in report.variants:
@@ -43,7 +46,9 @@ def paced(report):
     return replace(report, variants=tuple(variants), method=method)
 
 
-def test_two_bundles_with_long_names_fit(make_report, spec):
+def test_two_bundles_with_long_names_fit(
+    make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
     specs = [
         spec(backend, precision, 8_125, bundle=bundle, size_bytes=1_146_000, memory=104e6)
         for bundle in ("keyword-spot-a", "keyword-spot-b")
@@ -62,7 +67,9 @@ def test_two_bundles_with_long_names_fit(make_report, spec):
 
 
 @pytest.mark.parametrize("change", [lambda report: report, paced])
-def test_the_terminal_report_fits_and_cuts_nothing_off(report, change):
+def test_the_terminal_report_fits_and_cuts_nothing_off(
+    report: Report, change: Callable[[Report], Report]
+) -> None:
     text = printed(change(report))
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "…" not in text
@@ -71,17 +78,21 @@ def test_the_terminal_report_fits_and_cuts_nothing_off(report, change):
     assert "0.516 [0.511, 0.521]  faster" in text
 
 
-def test_a_table_of_moves_fits_too(report, make_report, spec):
+def test_a_table_of_moves_fits_too(
+    report: Report, make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
     table = moves_table(moves(report, report)[0], ["start_ms", "peak_rss_bytes"])
     console = Console(file=io.StringIO(), width=WIDTH)
     print_titled(table, console)
-    text = console.file.getvalue()
+    text = written(console)
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "104,000,000" in text
 
 
 @pytest.mark.parametrize("render", [printed, markdown])
-def test_every_report_names_dataset_machine_notes_and_verdict(report, render):
+def test_every_report_names_dataset_machine_notes_and_verdict(
+    report: Report, render: Callable[[Report], str]
+) -> None:
     text = " ".join(render(report).split())
     assert "dataset**: digits" in text or "dataset: digits, 10,000 samples, sha256 abab" in text
     assert "Testbed with NEON, 2 cores, 2 GiB, aarch64, Debian, Linux 6.1" in text
@@ -94,31 +105,35 @@ def test_every_report_names_dataset_machine_notes_and_verdict(report, render):
         assert paragraph in text
 
 
-def test_reading_a_file_is_told_where_there_were_files(report):
+def test_reading_a_file_is_told_where_there_were_files(report: Report) -> None:
     dataset = replace(report.dataset, decode_us=812.4)
     assert "a file is read in 812 µs" in " ".join(printed(replace(report, dataset=dataset)).split())
     assert "a file is read" not in printed(report)
 
 
-def test_the_verdict_comes_first(report):
+def test_the_verdict_comes_first(report: Report) -> None:
     assert printed(report).startswith("On this machine ship float on LiteRT")
     assert markdown(report).startswith("On this machine ship float on LiteRT")
 
 
-def test_markdown_tables_have_a_row_a_variant(report):
+def test_markdown_tables_have_a_row_a_variant(report: Report) -> None:
     overview = markdown(report).split("### Overview\n\n")[1].split("\n\n")[0].splitlines()
     assert len(overview) == 2 + len(report.variants)
     assert len({line.count("|") for line in overview}) == 1
     assert overview[2].startswith("| float on LiteRT | 100.00 [99.96, 100.00] | 812")
 
 
-def test_without_a_float_model_nothing_is_compared(make_report, spec):
+def test_without_a_float_model_nothing_is_compared(
+    make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
     report = make_report(spec("litert", "int8", 90))
     assert "Close to float" not in markdown(report)
     assert "| - |" in markdown(report)
 
 
-def test_without_labels_there_is_agreement_alone(make_report, spec):
+def test_without_labels_there_is_agreement_alone(
+    make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
     report = make_report(
         spec("litert", "float", 100, labelled=False, correct=9_945),
         spec("litert", "int8", 50, labelled=False, correct=9_940),
@@ -130,7 +145,9 @@ def test_without_labels_there_is_agreement_alone(make_report, spec):
     assert "McNemar p =" not in text
 
 
-def test_values_have_errors_instead_of_accuracy(make_report, spec):
+def test_values_have_errors_instead_of_accuracy(
+    make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
     report = make_report(spec("litert", "float", 100), spec("litert", "int8", 50))
     regression = Regression(Estimate(0.123, 0.12, 0.13), 0.2)
     variants = tuple(replace(one, accuracy=None, regression=regression) for one in report.variants)
@@ -140,7 +157,9 @@ def test_values_have_errors_instead_of_accuracy(make_report, spec):
     assert "0.123 [0.12, 0.13]" in text
 
 
-def test_changes_of_a_class_stand_in_brackets(make_report, spec):
+def test_changes_of_a_class_stand_in_brackets(
+    make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
     report = make_report(
         spec("litert", "float", 100, correct=10_000), spec("litert", "int8", 50, correct=9_900)
     )
@@ -149,7 +168,9 @@ def test_changes_of_a_class_stand_in_brackets(make_report, spec):
     assert table.rows[1] == ("one", "3,333", "100.00", "100.00")
 
 
-def test_two_bundles_share_a_table_and_only_real_differences_are_marked(make_report, spec):
+def test_two_bundles_share_a_table_and_only_real_differences_are_marked(
+    make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
     report = make_report(
         spec("litert", "float", 100, bundle="a"),
         spec("litert", "int8", 50, bundle="a", size_bytes=45_000),

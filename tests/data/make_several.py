@@ -7,6 +7,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,7 +21,8 @@ FOLDER = Path(__file__).parent
 
 def sums(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Brightness of each row, `float32 (N, 8)`."""
-    return images.sum(axis=(2, 3), dtype=np.float32) / np.float32(255)
+    found: NDArray[np.float32] = images.sum(axis=(2, 3), dtype=np.float32) / np.float32(255)
+    return found
 
 
 def places(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -52,8 +54,8 @@ def main() -> None:
     pair.compile(keras.optimizers.Adam(0.01), ["sparse_categorical_crossentropy", "mse"])
     reals = [images / np.float32(255), sums(images)]
     pair.fit(reals, [labels, places(images)], epochs=20, verbose=0)
-    inputs = {"pixels": images, "sums": sums(images)}
-    known = {"y": labels, "labels": np.array(LABELS)}
+    inputs: dict[str, Any] = {"pixels": images, "sums": sums(images)}
+    known: dict[str, Any] = {"y": labels, "labels": np.array(LABELS)}
     with tempfile.TemporaryDirectory() as folder:
         for model, more in ((pair, {}), (mixed, known)):
             file = Path(folder, f"{model.name}.npz")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_digits
 
+from tinsmith_data import Dataset
 from tinsmith_export import Options, export
-from tinsmith_train import Dataset
 
 OUT = Path(__file__).with_name("tiny.tin")
 LABELS = ("zero", "one", "two")
@@ -48,8 +48,8 @@ def main() -> None:
         path = Path(folder, "tiny.keras")
         model.save(path)
         exported = export(path, dataset, OUT, Options(recipe="ptq"))
-    for rung in exported.manifest.quality.ladder:
-        print(f"{rung.stage}: {rung.accuracy:.2%}")
+    for stage in exported.manifest.quality.stages:
+        print(f"{stage.name}: {stage.accuracy:.2%}")
     print(f"{OUT.name}: {OUT.stat().st_size} bytes")
 
 

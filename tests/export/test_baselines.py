@@ -1,10 +1,15 @@
 """The routes that a Keras user would go without tinsmith."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import keras
 import numpy as np
 import onnx
 import pytest
 import tf_keras
+from narrow import array
+from numpy.typing import NDArray
 
 from tinsmith_export.competitors.baselines import (
     Baseline,
@@ -25,7 +30,7 @@ GRID = float(np.float32(1 / 255)), -128
 
 
 @pytest.fixture(scope="module")
-def model():
+def model() -> keras.Model:
     """A residual network with what TFMOT takes; its weights and averages are not those of birth."""
     keras.utils.set_random_seed(0)
     source = keras.Input((8, 8, 1))
@@ -43,7 +48,7 @@ def model():
     return model
 
 
-def test_a_model_that_was_built_piece_by_piece_is_copied(tmp_path):
+def test_a_model_that_was_built_piece_by_piece_is_copied(tmp_path: Path) -> None:
     """Keras builds a stored Sequential layer by layer: its first layer was called twice."""
     layers = [keras.layers.Dense(3), keras.layers.ReLU(), keras.layers.Dense(2)]
     model = keras.Sequential([keras.Input((4,)), *layers])
@@ -55,29 +60,32 @@ def test_a_model_that_was_built_piece_by_piece_is_copied(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def path(model, tmp_path_factory):
+def path(model: keras.Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.keras"
     model.save(path)
     return path
 
 
 @pytest.fixture(scope="module")
-def inputs():
+def inputs() -> NDArray[np.float32]:
     """Pixels as floats, among them 0 and 255."""
-    return np.random.default_rng(0).integers(0, 256, (96, 8, 8, 1)).astype(np.float32) / 255
+    pixels = np.random.default_rng(0).integers(0, 256, (96, 8, 8, 1))
+    return pixels.astype(np.float32) / np.float32(255)
 
 
-def _run(baseline: Baseline, inputs):
+def _run(baseline: Baseline, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """What a route's file makes of inputs, as the runtime's engine runs it."""
     backend = create_backend(ENGINES[baseline.form], baseline.data, 1)
     if baseline.codes is None:
-        return backend.run(inputs)
+        return array(backend.run(inputs))
     codes = np.round(inputs * 255 - 128).astype(np.int8)
     scale, zero_point = baseline.codes
-    return (backend.run(codes).astype(np.float32) - zero_point) * scale
+    return (array(backend.run(codes)).astype(np.float32) - zero_point) * scale
 
 
-def test_a_copy_in_tf_keras_computes_the_same(model, inputs):
+def test_a_copy_in_tf_keras_computes_the_same(
+    model: keras.Model, inputs: NDArray[np.float32]
+) -> None:
     copied = copy_to_tf_keras(model)
     names = [layer.name for layer in copied.layers[1:]]
     assert names == [f"{layer.name}_copy" for layer in model.layers[1:]]
@@ -86,7 +94,7 @@ def test_a_copy_in_tf_keras_computes_the_same(model, inputs):
     assert copy_to_tf_keras(copied) is copied
 
 
-def test_a_layer_that_tf_keras_has_not_is_named():
+def test_a_layer_that_tf_keras_has_not_is_named() -> None:
     source = keras.Input((4,))
     with pytest.raises(UnsupportedLayerError, match="is not one of tf_keras"):
         copy_to_tf_keras(keras.Model(source, keras.ops.sin(source)))
@@ -95,7 +103,9 @@ def test_a_layer_that_tf_keras_has_not_is_named():
         copy_to_tf_keras(keras.Model(source, dense(dense(source))))
 
 
-def test_tensorflows_routes_keep_close_to_the_model(model, path, inputs):
+def test_tensorflows_routes_keep_close_to_the_model(
+    model: keras.Model, path: Path, inputs: NDArray[np.float32]
+) -> None:
     expected = model.predict(inputs, verbose=0)
     dynamic = tflite_dynamic(model=path)
     assert (dynamic.precision, dynamic.codes) == ("int8 weights", None)
@@ -110,7 +120,7 @@ def test_tensorflows_routes_keep_close_to_the_model(model, path, inputs):
     assert len(other.data) > len(static.data)
 
 
-def test_the_naive_route_trains_and_gives_onnx(path, inputs):
+def test_the_naive_route_trains_and_gives_onnx(path: Path, inputs: NDArray[np.float32]) -> None:
     labels = np.arange(len(inputs)) % 3
     found = naive(model=path, inputs=inputs, labels=labels)
     assert (found.form, found.precision, found.codes) == ("onnx", "int8", None)
@@ -120,7 +130,7 @@ def test_the_naive_route_trains_and_gives_onnx(path, inputs):
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
 
 
-def test_names_of_layers_that_tfmot_adds_are_free():
+def test_names_of_layers_that_tfmot_adds_are_free() -> None:
     # TFMOT makes two layers of a separable convolution; tf_keras would name the second `conv2d`,
     # as Keras 3 did the next one, and then build the model for ever.
     keras.utils.clear_session()
@@ -134,7 +144,9 @@ def test_names_of_layers_that_tfmot_adds_are_free():
     assert len([layer for layer in trained.layers if "conv2d" in layer.name]) == 3
 
 
-def test_onnx_runtimes_route_multiplies_integers(tmp_path, inputs):
+def test_onnx_runtimes_route_multiplies_integers(
+    tmp_path: Path, inputs: NDArray[np.float32]
+) -> None:
     rng = np.random.default_rng(0)
     weights = onnx.numpy_helper.from_array(rng.normal(size=(64, 3)).astype(np.float32), "w")
     bias = onnx.numpy_helper.from_array(np.zeros(3, np.float32), "b")
@@ -160,7 +172,7 @@ def test_onnx_runtimes_route_multiplies_integers(tmp_path, inputs):
 
 
 @pytest.mark.parametrize("route", [naive, ort_ptq, tflite_dynamic, tflite_ptq])
-def test_what_is_missing_is_named(route, path):
+def test_what_is_missing_is_named(route: Callable[..., Baseline], path: Path) -> None:
     nothing = {"model": None, "float_onnx": None, "inputs": None, "labels": None, "grid": GRID}
     with pytest.raises(UsageError, match=r"--model|--dataset|holds none"):
         route(**nothing)

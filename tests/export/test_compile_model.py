@@ -1,4 +1,4 @@
-"""Whole exports of a tiny model: through files and objects, with doubts, and killed on the way."""
+"""Whole exports of a tiny model: through files and objects, with warnings, killed on the way."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import tf_keras
 from tinsmith_export import Options, Progress, compile_model, export
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import UsageError
@@ -62,8 +62,8 @@ def test_an_object_and_its_file_give_the_same_bundle(folder: Path, tmp_path: Pat
     assert (tmp_path / "a.tin").read_bytes() == (tmp_path / "b.tin").read_bytes()
     manifest = read_bundle(tmp_path / "a.tin").manifest
     assert manifest == first.manifest
-    assert manifest.quality.parity.max_difference_lsb <= 1
-    assert manifest.quality.ladder[0].count == 12
+    assert manifest.quality.parity[0].evaluation.max_difference_lsb <= 1
+    assert manifest.quality.stages[0].count == 12
     assert 100 < first.peak_memory_mb < 16_000
 
 
@@ -85,20 +85,20 @@ def test_the_command_compiles_a_saved_model(
     assert main(["selftest", str(tmp_path / "colours.tin")]) == 0
 
 
-def doubts(model: Any, reals: Any, labels: Any = None) -> list[str]:
+def warned(model: Any, reals: Any, labels: Any = None) -> list[str]:
     reals = np.asarray(reals, np.float32)
     expected = model.predict(reals, verbose=0)
-    return list(doubt(model, read_graph(trace(model)), reals, expected, labels))
+    return list(input_warnings(model, read_graph(trace(model)), reals, expected, labels))
 
 
 @pytest.mark.parametrize("library", [keras, tf_keras])
 def test_pixels_that_are_scaled_twice(library: Any) -> None:
     model = classifier(library, library.layers.Rescaling(1 / 255))
-    (said,) = doubts(model, PIXELS / 255)
+    (said,) = warned(model, PIXELS / 255)
     assert "begins with a scaling by 0.00392, but its inputs are already 0 to 1" in said
     assert "--input-range 0 255" in said
-    assert doubts(model, PIXELS) == []
-    assert doubts(classifier(library), PIXELS / 255) == []
+    assert warned(model, PIXELS) == []
+    assert warned(classifier(library), PIXELS / 255) == []
 
 
 @pytest.mark.parametrize("library", [keras, tf_keras])
@@ -108,9 +108,9 @@ def test_values_that_the_model_never_saw(library: Any) -> None:
     seen = probe.predict(PIXELS / np.float32(255), verbose=0)
     gamma, beta, *_ = model.get_layer("norm").get_weights()
     model.get_layer("norm").set_weights([gamma, beta, seen.mean((0, 1, 2)), seen.var((0, 1, 2))])
-    assert doubts(model, PIXELS / 255) == []
-    assert doubts(model, PIXELS / 127.5 - 1) == []  # another scaling of the kind: no proof
-    (said,) = doubts(model, PIXELS)
+    assert warned(model, PIXELS / 255) == []
+    assert warned(model, PIXELS / 127.5 - 1) == []  # another scaling of the kind: no proof
+    (said,) = warned(model, PIXELS)
     assert "layer `norm` was trained on values whose variance is" in said
     assert "check --input-range" in said
 
@@ -118,12 +118,12 @@ def test_values_that_the_model_never_saw(library: Any) -> None:
 def test_answers_no_better_than_guessing() -> None:
     model = classifier(keras)
     answers = model.predict(PIXELS.astype(np.float32), verbose=0).argmax(1)
-    assert doubts(model, PIXELS, answers) == []
-    (said,) = doubts(model, PIXELS, (answers + 1) % 3)
+    assert warned(model, PIXELS, answers) == []
+    (said,) = warned(model, PIXELS, (answers + 1) % 3)
     assert "the float model itself is right on 0.00% of the inputs, no better than" in said
 
 
-def test_a_doubt_is_told(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_warning_is_told(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     classifier(keras, keras.layers.Rescaling(1 / 255)).save(tmp_path / "colours.keras")
     words = ["export", str(tmp_path / "colours.keras"), "--recipe", "ptq", "--max-drop-pp", "100"]
     assert main([*words, "--calibration", str(folder / "pixels.npz")]) == 0

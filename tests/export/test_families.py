@@ -12,7 +12,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def row(model: str, recipe: str = "ptq") -> dict[str, Any]:
-    words = [sys.executable, BENCHMARKS / "families.py", model, "--recipe", recipe, "--json"]
+    words = [sys.executable, str(BENCHMARKS / "families.py"), model, "--recipe", recipe, "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -21,9 +21,7 @@ def row(model: str, recipe: str = "ptq") -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize(
-    "family", ["MobileNetV2", "MobileNetV3Small", "MobileNetV3Large", "RegNetX002"]
-)
+@pytest.mark.parametrize("family", ["MobileNetV2", "MobileNetV3Small", "RegNetX002"])
 def test_a_family(family: str) -> None:
     found = row(family)
     assert found["within_1"] >= 0.95
@@ -45,7 +43,7 @@ def test_the_dense_autoencoder() -> None:
 
 
 def test_an_unknown_family_is_a_mistake() -> None:
-    words = [sys.executable, BENCHMARKS / "families.py", "VGG99"]
+    words = [sys.executable, str(BENCHMARKS / "families.py"), "VGG99"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "unknown: VGG99; known: VGG16, " in done.stderr

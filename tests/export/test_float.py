@@ -10,27 +10,31 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from compiling import Compiled, compiled, random_inputs, settle
+from compiling import Compiled, compiled, int8_files, model_file, random_inputs, settle
+from narrow import array, some
 
 from tinsmith_export import Options, Progress, Samples, compile_model
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.predict import run
+from tinsmith_export.ir import ops
 from tinsmith_export.metrics import agreement, parity, sqnr_db
-from tinsmith_export.pipeline import converting
 from tinsmith_export.quantize.partial import SwitchedModel
-from tinsmith_export.quantize.qat import Lesson
+from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
 from tinsmith_export.reference.rebuild import rebuild
-from tinsmith_export.targets.convert import Converted, convert
-from tinsmith_export.targets.onnx import to_int8_onnx, writer
+from tinsmith_export.targets.lower import lower
+from tinsmith_export.targets.onnx import integer_writer
+from tinsmith_export.targets.onnx.kernels import require_integer_kernels
+from tinsmith_export.targets.onnx.target import OnnxTarget
+from tinsmith_export.targets.target import IntegerModel
 from tinsmith_export.verify.engines import run_batches
 from tinsmith_export.verify.golden import nudged
 from tinsmith_export.verify.parity import first_difference
-from tinsmith_export.verify.proof import require_integer_kernels
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.cli import main
 
 L = keras.layers
+FORMS = ("tflite", "onnx")
 LAYERS = ("conv1", "depth", "conv2", "hidden", "answer")
 
 
@@ -40,7 +44,7 @@ def silent(layer: int, layers: int) -> None:
 
 def outputs(files: dict[str, bytes], codes: np.ndarray) -> list[np.ndarray]:
     return [
-        run_batches(create_backend(engine, files[f"model.int8.{form}"], 1), codes)
+        array(run_batches(create_backend(engine, files[f"model.int8.{form}"], 1), codes))
         for engine, form in (("litert", "tflite"), ("onnx", "onnx"))
     ]
 
@@ -49,59 +53,70 @@ KEPT = ("depth", "conv2", "answer")
 
 
 @pytest.fixture(scope="module")
-def mixed(converted) -> Converted:
+def mixed(converted: Compiled) -> IntegerModel:
     """The CNN with three layers float, one of each kind."""
     quantized = converted.quantized.keeping(KEPT)
-    return convert(quantized, converted.entry.sources, tuple("abcde"), True)
+    return lower(quantized, converted.entry.sources, tuple("abcde"), True)
 
 
-def test_layers_kept_float_are_float_in_both_engines(converted, mixed: Converted) -> None:
-    for product in mixed.products:
+def test_layers_kept_float_are_float_in_both_engines(
+    converted: Compiled, mixed: IntegerModel
+) -> None:
+    files = int8_files(mixed)
+    for product in mixed.products.values():
         assert product.integer == (product.layer not in KEPT)
         if product.layer in KEPT:
-            kernel = converted.quantized.graph.node(product.layer).channel_kernel
+            node = converted.quantized.graph.node(product.layer)
+            assert isinstance(node, ops.Weighted)
+            kernel = node.channel_kernel
             np.testing.assert_array_equal(np.sort(product.weights.ravel()), np.sort(kernel.ravel()))
-    kernels = require_integer_kernels(mixed.files["model.int8.onnx"], len(LAYERS), KEPT)
-    assert sum(kernels.values()) == len(LAYERS) - len(KEPT)
-    tflite, onnx_codes = outputs(mixed.files, converted.codes)
+    for name, data in files.items():
+        target = model_file(name, data).target
+        kernels = target.integer_kernels(data, len(LAYERS), KEPT)
+        assert sum(kernels.values()) == len(LAYERS) - len(KEPT)
+        for kept, problem in ((KEPT[1:], "still multiplies in float"), (LAYERS, "rounds layers")):
+            with pytest.raises(ConversionError, match=f"{problem}.*"):
+                target.integer_kernels(data, len(LAYERS), kept)
+    tflite, onnx_codes = outputs(files, array(converted.codes))
     found = parity(tflite, onnx_codes, True)
     assert found.equal >= 0.995 * found.compared
     # A code on the edge may flip in a float layer; it is 1 LSB there, and here.
     assert found.max_difference_lsb <= 1
     model = converted.quantized.keeping(KEPT).model
     rounded = run(model, converted.entry.reals(converted.inputs))
-    expected = np.round(rounded / mixed.outputs[0].scale) + mixed.outputs[0].zero_point
+    expected = np.round(array(rounded) / mixed.outputs[0].scale) + mixed.outputs[0].zero_point
     assert (np.abs(tflite - expected) <= 1).mean() >= 0.99
 
 
-def test_golden_vectors_survive_another_order_of_float_sums(converted, mixed: Converted) -> None:
-    data = mixed.files["model.int8.onnx"]
-    assert list(nudged(data, [])) == []
-    exact = outputs(mixed.files, converted.codes)[1]
-    for other in nudged(data, KEPT):
-        found = outputs({**mixed.files, "model.int8.onnx": other}, converted.codes)[1]
+def test_golden_vectors_survive_another_order_of_float_sums(
+    converted: Compiled, mixed: IntegerModel
+) -> None:
+    assert list(nudged(converted.integers)) == []
+    files = int8_files(mixed)
+    exact = outputs(files, array(converted.codes))[1]
+    for model in nudged(mixed):
+        other = int8_files(model)
+        found = outputs(other, array(converted.codes))[1]
         same = (found == exact).all(axis=1).mean()
-        assert other != data
+        assert other["model.int8.onnx"] != files["model.int8.onnx"]
         assert same > 0.5  # enough to choose from
 
 
 def test_onnx_runtime_would_round_float_weights_by_itself(
-    converted, mixed: Converted, monkeypatch: pytest.MonkeyPatch
+    mixed: IntegerModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer.IntegerWriter, "_unchanged", lambda self, tensor: tensor)
-    quantized, sources = converted.quantized, converted.entry.sources
-    products = {product.layer: product for product in mixed.products}
-    data = to_int8_onnx(quantized.graph, quantized.ranges, products, sources, mixed.outputs)
+    monkeypatch.setattr(integer_writer.IntegerWriter, "_unchanged", lambda self, tensor: tensor)
+    data = OnnxTarget().emit(mixed)
     with pytest.raises(ConversionError, match="rounds layers kept float: answer, conv2, depth"):
         require_integer_kernels(data, len(LAYERS), KEPT)
 
 
-def test_a_float_layer_that_nobody_asked_for_fails_by_name(mixed: Converted) -> None:
+def test_a_float_layer_that_nobody_asked_for_fails_by_name(mixed: IntegerModel) -> None:
     with pytest.raises(ConversionError, match=r"still multiplies in float: .*conv2"):
-        require_integer_kernels(mixed.files["model.int8.onnx"], len(LAYERS), ["depth", "answer"])
+        require_integer_kernels(OnnxTarget().emit(mixed), len(LAYERS), ["depth", "answer"])
 
 
-def test_switches(converted) -> None:
+def test_switches(converted: Compiled) -> None:
     quantized = converted.quantized
     model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
     reals = converted.entry.reals(converted.inputs[:64])
@@ -114,7 +129,7 @@ def test_switches(converted) -> None:
 
 
 @pytest.fixture(scope="module")
-def spoiled() -> tuple[Compiled, Lesson]:
+def spoiled() -> tuple[Compiled, DistillationData]:
     """`coarse` has a huge weight for a channel that is always 0: rounding loses all the others."""
     model = settle(
         keras.Sequential(
@@ -136,52 +151,54 @@ def spoiled() -> tuple[Compiled, Lesson]:
     model.get_layer("coarse").set_weights([kernel, bias])
     inputs = random_inputs((8, 8, 1), 400)
     kernel, bias = model.get_layer("answer").get_weights()
-    bias -= run(model, inputs / np.float32(255)).mean(axis=0)  # so that no class always wins
+    bias -= array(run(model, inputs / np.float32(255))).mean(axis=0)  # so that no class always wins
     model.get_layer("answer").set_weights([kernel, bias])
     made = compiled(model, inputs=inputs)
     reals = made.entry.reals(made.inputs)
-    return made, Lesson(reals, run(rebuild(made.graph), reals), None, True)
+    return made, DistillationData(reals, run(rebuild(made.graph), reals), None, True)
 
 
-def test_sensitivity_finds_the_layer(spoiled) -> None:
-    made, lesson = spoiled
+def test_sensitivity_finds_the_layer(spoiled: tuple[Compiled, DistillationData]) -> None:
+    made, data = spoiled
     heard = []
-    rows = measure(made.quantized, lesson, True, lambda *step: heard.append(step))
+    rows = measure(made.quantized, data, True, lambda *step: heard.append(step))
     assert heard[-1] == (len(rows), len(rows))
     assert [row.layer for row in rows] == [node.name for node in made.quantized.graph.requantized]
-    assert min(rows, key=lambda row: row.alone_sqnr_db).layer == "coarse"
-    assert max(rows, key=lambda row: row.alone_drop_pp).layer == "coarse"
+    assert min(rows, key=lambda row: some(row.alone_sqnr_db)).layer == "coarse"
+    assert max(rows, key=lambda row: some(row.alone_drop_pp)).layer == "coarse"
     first, last = rows[0], rows[-1]
     assert first.clipped == 0.0  # these inputs are those of the calibration
     assert first.output_range[0] == 0.0
     # The last layer's output is the model's: what the whole fake-quantized model gives.
-    found = run(made.quantized.model, lesson.inputs[:COUNT])
-    assert last.sqnr_db == pytest.approx(sqnr_db(lesson.outputs[:COUNT], found), abs=1e-3)
+    found = run(made.quantized.model, data.inputs[:COUNT])
+    assert last.sqnr_db == pytest.approx(
+        sqnr_db(array(data.outputs[:COUNT]), array(found)), abs=1e-3
+    )
 
 
-def test_sensitivity_sees_what_a_range_clips(spoiled) -> None:
-    made, lesson = spoiled
-    twice = Lesson(2 * lesson.inputs, lesson.outputs, None, True)
+def test_sensitivity_sees_what_a_range_clips(spoiled: tuple[Compiled, DistillationData]) -> None:
+    made, data = spoiled
+    twice = DistillationData(2 * data.inputs, data.outputs, None, True)
     rows = measure(made.quantized, twice, False, silent)
     span = made.quantized.ranges["fine"]
     exact = rebuild(made.quantized.graph)
     probe = type(exact)(exact.input, exact.get_layer("fine").output)
-    share = (run(probe, twice.inputs[:COUNT]) > span.high + span.scale / 2).mean()
+    share = (array(run(probe, array(twice.inputs)[:COUNT])) > span.high + span.scale / 2).mean()
     assert 0 < share < 1
     assert next(row for row in rows if row.layer == "fine").clipped == pytest.approx(share)
     assert rows[0].alone_sqnr_db is None
 
 
-def test_the_fewest_layers_are_kept_float(spoiled) -> None:
-    made, lesson = spoiled
-    before = 1 - agreement(lesson.outputs, run(made.quantized.model, lesson.inputs))
+def test_the_fewest_layers_are_kept_float(spoiled: tuple[Compiled, DistillationData]) -> None:
+    made, data = spoiled
+    before = 1 - agreement(array(data.outputs), array(run(made.quantized.model, data.inputs)))
     assert before > 0.2
-    assert keep_fewest(made.quantized, lesson, 100.0, silent) is made.quantized
-    kept = keep_fewest(made.quantized, lesson, 5.0, silent)
+    assert keep_fewest(made.quantized, data, 100.0, silent) is made.quantized
+    kept = keep_fewest(made.quantized, data, 5.0, silent)
     assert [node.name for node in kept.kept] == ["coarse"]
-    assert 1 - agreement(lesson.outputs, run(kept.model, lesson.inputs)) <= 0.05
+    assert 1 - agreement(array(data.outputs), array(run(kept.model, data.inputs))) <= 0.05
     with pytest.raises(GateError, match=r"every layer float.*--max-drop-pp -1"):
-        keep_fewest(made.quantized, lesson, -1.0, silent)
+        keep_fewest(made.quantized, data, -1.0, silent)
 
 
 def altered(data: bytes, layer: str) -> bytes:
@@ -195,11 +212,11 @@ def altered(data: bytes, layer: str) -> bytes:
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_where_a_difference_enters(converted, layer: str) -> None:
-    good = converted.files["model.int8.tflite"]
-    bad = altered(converted.files["model.int8.onnx"], layer)
-    files = {"model.int8.tflite": good, "model.int8.onnx": bad}
-    tflite, onnx_codes = outputs(files, converted.codes)
+def test_where_a_difference_enters(converted: Compiled, layer: str) -> None:
+    files = {**converted.files}
+    files["model.int8.onnx"] = altered(files["model.int8.onnx"], layer)
+    good, bad = (model_file(f"model.int8.{form}", files[f"model.int8.{form}"]) for form in FORMS)
+    tflite, onnx_codes = outputs(files, array(converted.codes))
     differ = (tflite != onnx_codes).any(axis=1)
     name, lsb = first_difference(good, bad, converted.quantized.graph, converted.codes, differ)
     assert name == layer
@@ -223,9 +240,10 @@ def test_where_a_difference_enters_an_image_as_wide_as_it_is_deep() -> None:
         ]
     )
     small = compiled(settle(model))
-    good, graph = small.files["model.int8.tflite"], small.quantized.graph
+    graph = small.quantized.graph
     every = np.ones(len(small.codes), np.bool_)
-    bad = altered(small.files["model.int8.onnx"], "answer")
+    good = model_file("model.int8.tflite", small.files["model.int8.tflite"])
+    bad = model_file("model.int8.onnx", altered(small.files["model.int8.onnx"], "answer"))
     name, _ = first_difference(good, bad, graph, small.codes, every)
     assert name == "answer"
 
@@ -253,21 +271,18 @@ def small() -> keras.Model:
 
 
 def test_the_gate_says_where_a_difference_enters(
-    small, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: keras.Model, samples: Samples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(*arguments: object) -> Converted:
-        made = convert(*arguments)  # type: ignore[arg-type]
-        bad = altered(made.files["model.int8.onnx"], "first")
-        return replace(made, files={**made.files, "model.int8.onnx": bad})
-
-    monkeypatch.setattr(converting, "convert", spoil)
+    emit = OnnxTarget.emit
+    spoiled = lambda self, model: altered(emit(self, model), "first")  # noqa: E731
+    monkeypatch.setattr(OnnxTarget, "emit", spoiled)
     options = Options(recipe="ptq", max_drop_pp=100.0)
     with pytest.raises(GateError, match=r"differ by \d+ LSB, more than 1, from layer `first"):
         compile_model(small, samples, tmp_path / "a.tin", options)
     assert not list(tmp_path.iterdir())
 
 
-def test_options_of_layers(small, samples: Samples, tmp_path: Path) -> None:
+def test_options_of_layers(small: keras.Model, samples: Samples, tmp_path: Path) -> None:
     heard = []
 
     class Ear(Progress):
@@ -290,7 +305,9 @@ def test_options_of_layers(small, samples: Samples, tmp_path: Path) -> None:
         compile_model(small, samples, out, replace(options, keep_float=("nope",)))
 
 
-def test_the_command(small, samples: Samples, tmp_path: Path, capfd) -> None:
+def test_the_command(
+    small: keras.Model, samples: Samples, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     model, data = tmp_path / "small.keras", tmp_path / "x.npz"
     small.save(model)
     np.savez(data, x_train=samples.tuning, x_test=samples.proof)

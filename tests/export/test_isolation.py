@@ -169,17 +169,17 @@ def test_fine_tuning_keeps_its_best_step(
     source = tf_keras.Input((12,))
     student = tf_keras.Model(source, tf_keras.layers.Dense(2, name="student")(source))
     wanted = INPUTS[:, :2] * 3
-    lesson, held_back = (
-        tuning.Lesson(INPUTS[part], wanted[part], None, False)
+    data, held_back = (
+        tuning.DistillationData(INPUTS[part], wanted[part], None, False)
         for part in (slice(90), slice(90, None))
     )
     before = student.get_weights()
-    checkpoints = tuning.tune(student, lesson, held_back, 16, 0, lambda *_: None)
+    checkpoints = tuning.distill(student, data, held_back, 16, 0, lambda *_: None)
     errors = [checkpoint.mean_squared_error for checkpoint in checkpoints]
     assert [checkpoint.step for checkpoint in checkpoints] == list(range(0, 17, 2))
     assert {checkpoint.agreement for checkpoint in checkpoints} == {None}
     assert (min(errors[1:]) < errors[0]) == better
-    kept = tuning.tune(student, lesson, held_back, 0, 0, lambda *_: None)[0]
+    kept = tuning.distill(student, data, held_back, 0, 0, lambda *_: None)[0]
     assert kept.mean_squared_error == pytest.approx(min(errors), rel=1e-6)
     same = all((a == b).all() for a, b in zip(before, student.get_weights(), strict=True))
     assert same != better
@@ -213,7 +213,7 @@ def test_one_input_is_too_few(tmp_path: Path) -> None:
         compile_model(model(), few, tmp_path / "a.tin", TUNED)
 
 
-class Broken(L.Layer):
+class Broken(keras.layers.Layer):
     """Raises once it is part of a model."""
 
     armed = False

@@ -2,6 +2,7 @@
 
 The rewritten model is compared with Keras's for each case and each Keras. What the rewriting
 makes the same of, layer for layer, is converted to int8 once: the weights are random in any case.
+There LiteRT's codes are compared with the interpreter's in every layer.
 """
 
 import functools
@@ -15,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from compiling import Compiled, compiled, require_same_outputs, rewritten, settle
+from interpreted import require_interpreted
 from layer_cases import BOTH, CASES, SHAPE, Case
 from tensorflow.lite.python import schema_py_generated as schema
 
@@ -58,6 +60,7 @@ def travel(case: Case, version: str) -> str:
     form = _form(graph)
     if form not in _made:
         _made[form] = compiled(model, count=64)
+        require_interpreted(_made[form])
     made = _made[form]
     assert made.parity.max_difference_lsb <= 1
     kinds = Counter(node.kind for node in graph.layers) - _AROUND

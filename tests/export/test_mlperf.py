@@ -1,32 +1,19 @@
 """MLPerf Tiny's trained image models, compiled without fine-tuning and without labels."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from narrow import some
+from shared_files import MODELS, PHOTOGRAPHS, shared
 
+from tinsmith_data import Dataset, load_dataset
 from tinsmith_export import Options, export
-from tinsmith_train import Dataset, load_dataset
-
-MODELS = Path("..", "models", "mlperf-tiny")
-
-
-def shared(*parts: str | Path) -> Path:
-    """A file in or beside the data folder, or the reason why there is none."""
-    root = os.environ.get("TINSMITH_DATA")
-    path = Path(root or "", *parts)
-    if root and path.is_file():
-        return path
-    reason = f"no {path}: TINSMITH_DATA must name a folder with it"
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="module")
 def cifar10() -> Dataset:
-    return load_dataset(str(shared("cifar10", "cifar10-jpeg-subset.npz")))
+    return load_dataset(str(shared(PHOTOGRAPHS)))
 
 
 def test_resnet8(cifar10: Dataset, tmp_path: Path) -> None:
@@ -35,14 +22,14 @@ def test_resnet8(cifar10: Dataset, tmp_path: Path) -> None:
         shared(MODELS, "pretrainedResnet.h5"), cifar10, tmp_path / "resnet.tin", options
     )
     quality = exported.manifest.quality
-    ladder = {rung.stage: rung.accuracy for rung in quality.ladder}
-    assert ladder["float"] > 0.7  # it knows CIFAR-10, even through JPEG
-    assert min(ladder["TFLite"], ladder["ONNX"]) >= ladder["float"] - 0.003
+    stages = {stage.name: some(stage.accuracy) for stage in quality.stages}
+    assert stages["float"] > 0.7  # it knows CIFAR-10, even through JPEG
+    assert min(stages["TFLite"], stages["ONNX"]) >= stages["float"] - 0.003
     # Nine convolutions, the average as one more, and the dense layer; integers alone.
-    assert exported.kernels == {"QLinearConv": 10, "QGemm": 1}
-    assert quality.parity.compared == 20_000
-    assert quality.parity.equal >= 0.995 * quality.parity.compared
-    assert quality.parity.max_difference_lsb <= 1
+    assert exported.kernels["onnx"] == {"QLinearConv": 10, "QGemm": 1}
+    assert quality.parity[0].evaluation.compared == 20_000
+    assert quality.parity[0].evaluation.equal >= 0.995 * quality.parity[0].evaluation.compared
+    assert quality.parity[0].evaluation.max_difference_lsb <= 1
 
 
 def test_mobilenet_v1(cifar10: Dataset, tmp_path: Path) -> None:
@@ -65,7 +52,7 @@ def test_mobilenet_v1(cifar10: Dataset, tmp_path: Path) -> None:
         tmp_path / "vww.tin",
         Options(recipe="ptq", max_drop_pp=100.0),
     )
-    assert exported.kernels == {"QLinearConv": 28, "QGemm": 1}
-    parity = exported.manifest.quality.parity
-    assert parity.top1_agreement >= 0.99
+    assert exported.kernels["onnx"] == {"QLinearConv": 28, "QGemm": 1}
+    parity = exported.manifest.quality.parity[0].evaluation
+    assert some(parity.top1_agreement) >= 0.99
     assert parity.max_difference_lsb <= 1

@@ -1,17 +1,31 @@
 """Every operator stands in every table, or it is said here why not."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tinsmith_export.ir import ops
+from tinsmith_export.errors import ConversionError
+from tinsmith_export.ir import ops, unrewritten
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.interpret import compute
+from tinsmith_export.ir.interpret.operands import Operands
 from tinsmith_export.ir.ops import Node
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.ir.shapes import output_shape, require_shapes
+from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.reference.rebuild import keras_layer
 from tinsmith_export.targets.onnx.operators import write
+from tinsmith_export.targets.onnx.writer import FloatWriter
 
+NOTHING = Operands((), (), QuantParams(1.0, 0), None)
 # Classes that others share their fields by.
-BASES = ("Node", "Clipped", "Weighted", "Convolution", "Pooling2D", "Rearrangement")
+BASES = (
+    *("Node", "Clipped", "Pointwise", "Joined", "Weighted", "Convolution", "Pooling2D"),
+    "Rearrangement",
+)
 ENDS = {"InputLayer": "an end of the graph", "OutputLayer": "an end of the graph"}
 REWRITTEN = {
     "Affine": "becomes part of a product",
@@ -24,13 +38,17 @@ REWRITTEN = {
 READ = {"SpaceToBatch": "becomes part of a dilated convolution"}
 # Table to the operators that it lacks, each with the reason.
 TABLES: dict[str, tuple[Any, dict[str, str]]] = {
+    "shapes": (output_shape, READ),
+    # A dense layer has the rule of all products.
+    "ranges": (range_rule, READ | {k: why for k, why in REWRITTEN.items() if k != "Dense"}),
+    "interpret": (compute, ENDS | READ | REWRITTEN),
     "reference": (keras_layer, ENDS | READ),
     "onnx": (write, ENDS | READ | REWRITTEN),
 }
 
 
 def operators() -> Iterator[type[Node]]:
-    for value in vars(ops).values():
+    for value in (vars(ops) | vars(unrewritten)).values():
         if isinstance(value, type) and issubclass(value, Node) and value.__name__ not in BASES:
             yield value
 
@@ -43,10 +61,19 @@ def test_every_operator_is_in_the_table(table: str) -> None:
     assert holes == lacking.keys()
 
 
-@pytest.mark.parametrize("function", [keras_layer, lambda node: write(node, None)])
+@pytest.mark.parametrize(
+    "function",
+    [
+        *(keras_layer, range_rule, lambda node: compute(node, NOTHING)),
+        *(
+            lambda node: write(node, FloatWriter(Graph((node,)))),
+            lambda node: output_shape(node, ()),
+        ),
+    ],
+)
 def test_a_hole_is_an_error_that_names_the_operator(function: Callable[[Node], Any]) -> None:
-    with pytest.raises(TypeError, match="InputLayer has no "):
-        function(ops.InputLayer("x", (), (1,)))
+    with pytest.raises(TypeError, match="Node has no "):
+        function(ops.Node("x", (), (1,)))
 
 
 def test_traits() -> None:
@@ -55,3 +82,12 @@ def test_traits() -> None:
         assert not (kind.requantizes and kind.moves_codes), kind
         assert kind.moves_codes or not kind.rearranges, kind
         assert kind.moves_codes or not kind.monotone, kind
+
+
+def test_a_wrong_shape_is_refused() -> None:
+    source = ops.InputLayer("x", (), (4, 4, 2))
+    padded = ops.ZeroPadding2D("pad", ("x",), (6, 5, 2), padding=((1, 1), (0, 1)))
+    require_shapes(Graph((source, padded)))
+    wrong = ops.ZeroPadding2D("pad", ("x",), (5, 6, 2), padding=((1, 1), (0, 1)))
+    with pytest.raises(ConversionError, match=r"`pad` .* says .*\(5, 6, 2\), but computes \(6, 5"):
+        require_shapes(Graph((source, wrong)))

@@ -8,29 +8,32 @@ import pytest
 
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.metrics import cosine, drop_pp, mcnemar_p, parity, sqnr_db, wilson
+from tinsmith_export.verify.gates import hold_gates
 from tinsmith_export.verify.golden import COUNT, choose_golden
-from tinsmith_export.verify.proof import climb, hold_gates
-from tinsmith_runtime.bundle import Parity, Rung
+from tinsmith_export.verify.stages import accuracy_by_stage
+from tinsmith_runtime.bundle import Parity, Quality, Stage, TargetParity
 
-STAGES = ("float", "QAT", "TFLite", "ONNX")
+STAGES = {"float": None, "QAT": None, "TFLite": "tflite", "ONNX": "onnx"}
 SAME = Parity(100, 100, 0, 1.0)
 
 
-def ladder(*accuracies: float) -> list[Rung]:
-    return [
-        Rung(stage, 1000, a, None, None, None) for stage, a in zip(STAGES, accuracies, strict=True)
-    ]
+def stages(*accuracies: float) -> list[Stage]:
+    pairs = zip(STAGES.items(), accuracies, strict=True)
+    return [Stage(*stage, 1000, a, None, None, None) for stage, a in pairs]
 
 
-def unlabelled(*agreements: float) -> list[Rung]:
-    return [
-        Rung(stage, 1000, None, a, None, None) for stage, a in zip(STAGES, agreements, strict=True)
-    ]
+def unlabelled(*agreements: float) -> list[Stage]:
+    pairs = zip(STAGES.items(), agreements, strict=True)
+    return [Stage(*stage, 1000, None, a, None, None) for stage, a in pairs]
+
+
+def quality(found: list[Stage], evaluation: Parity = SAME, random: Parity = SAME) -> Quality:
+    return Quality(tuple(found), "tflite", (TargetParity("onnx", evaluation, random),), None)
 
 
 @pytest.mark.parametrize("accuracies", [(0.75, 0.1, 0.5, 0.5), (0.75, 0.75, 0.9, 0.5)])
 def test_a_loss_at_the_limit_passes(accuracies: tuple[float, ...]) -> None:
-    hold_gates(ladder(*accuracies), [SAME], 25.0)  # 0.75 and 0.5 are exact in binary
+    hold_gates(quality(stages(*accuracies)), 25.0)  # 0.75 and 0.5 are exact in binary
 
 
 @pytest.mark.parametrize(
@@ -39,41 +42,42 @@ def test_a_loss_at_the_limit_passes(accuracies: tuple[float, ...]) -> None:
 )
 def test_a_larger_loss_fails(accuracies: tuple[float, ...], stage: str) -> None:
     with pytest.raises(GateError, match=f"{stage} loses 25.10 points.*--max-drop-pp 25"):
-        hold_gates(ladder(*accuracies), [SAME], 25.0)
+        hold_gates(quality(stages(*accuracies)), 25.0)
 
 
 def test_a_drop_that_a_decimal_limit_names_exactly_passes() -> None:
     # (0.995 - 0.99) * 100 is a little more than 0.5 in floats.
-    hold_gates(ladder(0.995, 0.99, 0.99, 0.99), [SAME], 0.5)
+    hold_gates(quality(stages(0.995, 0.99, 0.99, 0.99)), 0.5)
 
 
 def test_without_labels_another_answer_than_floats_is_a_loss() -> None:
-    hold_gates(unlabelled(1.0, 0.0, 0.995, 0.995), [SAME], 0.5)
+    hold_gates(quality(unlabelled(1.0, 0.0, 0.995, 0.995)), 0.5)
     with pytest.raises(GateError, match=r"ONNX answers 0.60 % of the inputs otherwise than float"):
-        hold_gates(unlabelled(1.0, 1.0, 0.995, 0.994), [SAME], 0.5)
+        hold_gates(quality(unlabelled(1.0, 1.0, 0.995, 0.994)), 0.5)
 
 
 def test_values_have_no_accuracy_to_lose() -> None:
-    values = [Rung(stage, 10, None, None, 3.0, 0.5) for stage in STAGES]
-    hold_gates(values, [Parity(100, 100, 0, None)], 0.0)
+    values = [Stage(*stage, 10, None, None, 3.0, 0.5) for stage in STAGES.items()]
+    same = Parity(100, 100, 0, None)
+    hold_gates(quality(values, same, same), 0.0)
 
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_engines_may_differ_by_one_lsb(place: int) -> None:
     parities = [SAME, SAME]
     parities[place] = Parity(100, 99, 1, 1.0)
-    hold_gates(ladder(1, 1, 1, 1), parities, 0.5)
+    hold_gates(quality(stages(1, 1, 1, 1), *parities), 0.5)
     parities[place] = Parity(100, 99, 2, 1.0)
     with pytest.raises(GateError, match="2 LSB"):
-        hold_gates(ladder(1, 1, 1, 1), parities, 0.5)
+        hold_gates(quality(stages(1, 1, 1, 1), *parities), 0.5)
 
 
 def test_a_layer_kept_float_may_flip_a_code_that_grows_behind_it() -> None:
     grown = Parity(100, 99, 3, 1.0, "first", 1)
-    hold_gates(ladder(1, 1, 1, 1), [SAME, grown], 0.5, ["first"])
+    hold_gates(quality(stages(1, 1, 1, 1), SAME, grown), 0.5, ["first"])
     for found, kept in ((grown, ["second"]), (Parity(100, 99, 3, 1.0, "first", 2), ["first"])):
         with pytest.raises(GateError, match="differ by 3 LSB, more than 1, from layer `first` on"):
-            hold_gates(ladder(1, 1, 1, 1), [SAME, found], 0.5, kept)
+            hold_gates(quality(stages(1, 1, 1, 1), SAME, found), 0.5, kept)
 
 
 def test_parity_counts() -> None:
@@ -93,26 +97,30 @@ def test_a_drop_is_of_accuracy_or_of_agreement() -> None:
     assert drop_pp(one, other, np.array([1, 1, 1, 0])) == pytest.approx(50)
 
 
-def test_the_ladder_compares_with_float_and_with_labels() -> None:
+def test_stages_are_compared_with_float_and_with_labels() -> None:
     logits = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.4], [1.0, -1.0]], np.float32)
     labels = np.array([1, 0, 0, 0])
     other = np.float32(1.01) * logits
     other[0] = other[0, ::-1]
-    rungs = climb(logits, {"rewritten": logits, "ONNX": other}, ["none"], labels, True)
-    assert rungs[:2] == (
-        Rung("float", 4, 0.75, 1.0, None, 1.0),
-        Rung("rewritten", 4, 0.75, 1.0, None, pytest.approx(1.0)),
+    found = accuracy_by_stage(
+        logits, {"rewritten": logits, "ONNX": other}, {"ONNX": "onnx"}, ["none"], labels, True
     )
-    assert (rungs[2].accuracy, rungs[2].agreement) == (0.5, 0.75)
-    without = climb(logits, {"rewritten": logits}, ["none"], None, False)[1]
+    assert found[:2] == (
+        Stage("float", None, 4, 0.75, 1.0, None, 1.0),
+        Stage("rewritten", None, 4, 0.75, 1.0, None, found[1].cosine),
+    )
+    assert found[1].cosine == pytest.approx(1.0)
+    assert (found[2].target, found[2].accuracy, found[2].agreement) == ("onnx", 0.5, 0.75)
+    without = accuracy_by_stage(logits, {"rewritten": logits}, {}, ["none"], None, False)[1]
     assert (without.accuracy, without.agreement) == (None, None)
 
 
-def test_the_ladder_compares_after_the_activation_that_was_taken_off() -> None:
+def test_stages_are_compared_after_the_activation_that_was_taken_off() -> None:
     logits = np.array([[0.0, 0.0], [np.log(3.0), 0.0]], np.float32)
     probabilities = np.array([[0.5, 0.5], [0.75, 0.25]], np.float32)
-    rung = climb(probabilities, {"rewritten": logits}, ["softmax"], None, True)[1]
-    assert rung.cosine == pytest.approx(1.0)
+    stages = {"rewritten": logits}
+    stage = accuracy_by_stage(probabilities, stages, {}, ["softmax"], None, True)[1]
+    assert stage.cosine == pytest.approx(1.0)
 
 
 def test_measures_of_noise() -> None:

@@ -1,6 +1,6 @@
 """Random small networks of the supported layers, compiled: Keras's outputs, integers, one answer.
 
-50 networks, the same each time. With `TINSMITH_RANDOM_GRAPHS=500` in the environment, 500 others.
+25 networks, the same each time. With `TINSMITH_RANDOM_GRAPHS=500` in the environment, 500 others.
 """
 
 import os
@@ -130,7 +130,7 @@ def network(layers: list[Step], head: str, several: bool, seed: int) -> Any:
 
 
 @settings(
-    max_examples=int(COUNT or 50),
+    max_examples=int(COUNT or 25),
     derandomize=COUNT is None,
     database=None,
     print_blob=True,

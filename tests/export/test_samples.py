@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from narrow import array
 from PIL import Image
 
 from tinsmith_export.inputs.samples import Samples, kind_of
@@ -33,7 +34,7 @@ def test_one_array_is_split_by_the_seed(tmp_path: Path) -> None:
     assert rows(one) == rows(other) == {row.tobytes() for row in PIXELS}
     np.testing.assert_array_equal(one.proof, same.proof)
     assert one.sha256 == same.sha256 != other.sha256
-    assert (one.name, kind_of(one.tuning), one.proof_labels, one.classes) == (
+    assert (one.name, kind_of(array(one.tuning)), one.proof_labels, one.classes) == (
         "pixels",
         "image",
         None,
@@ -73,8 +74,8 @@ def test_what_is_a_pixel(
 ) -> None:
     np.save(tmp_path / "a.npy", inputs)
     samples = from_calibration(str(tmp_path / "a.npy"), shape, 0)
-    assert (kind_of(samples.tuning), samples.proof.dtype) == (kind, dtype)
-    assert samples.proof.shape[1:] == shape
+    assert (kind_of(array(samples.tuning)), array(samples.proof).dtype) == (kind, np.dtype(dtype))
+    assert array(samples.proof).shape[1:] == shape
 
 
 def test_a_folder_of_images(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     (tmp_path / "readme.txt").write_text("no image")
     samples = from_calibration(str(tmp_path / "deep"), (6, 5, 3), 0)
     assert (len(samples.tuning), len(samples.proof)) == (16, 4)
-    assert kind_of(samples.tuning) == "image"
+    assert kind_of(array(samples.tuning)) == "image"
     assert samples.name == "deep"
     (tmp_path / "deep" / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(UsageError, match=r"1 of 21 images .*broken\.jpg: expected a PNG or JPEG"):
@@ -145,7 +146,7 @@ def test_a_function(function: str, count: int, labelled: bool) -> None:
     samples = from_calibration(f"my_inputs:{function}", (3,), 0)
     assert len(samples.tuning) + len(samples.proof) == count
     assert (samples.proof_labels is not None) == labelled
-    assert samples.tuning.dtype == np.float32
+    assert array(samples.tuning).dtype == np.float32
 
 
 @pytest.mark.usefixtures("mine")

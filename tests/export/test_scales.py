@@ -9,9 +9,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-import compiling  # noqa: F401  # TensorFlow without its noise
 import numpy as np
 import pytest
+from compiling import int8_files
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
@@ -23,9 +23,9 @@ from tinsmith_export.ir.ops import Concatenate, Conv2D, InputLayer, Node, Output
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.fake_quantization import fake_quantize, rounded_kernels, weight_scales
 from tinsmith_export.quantize.recipe import Quantized
-from tinsmith_export.targets.convert import convert
-from tinsmith_export.targets.scales import with_chosen_scales
-from tinsmith_export.targets.tflite import packed, products, to_int8_tflite
+from tinsmith_export.targets.lower import lower
+from tinsmith_export.targets.tflite.convert import packed, products, to_int8_tflite
+from tinsmith_export.targets.tflite.scales import with_chosen_scales
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.bundle import Input
 
@@ -123,8 +123,8 @@ def test_what_the_converter_makes_of_a_scale_is_known(converted: tuple[Quantized
 @pytest.mark.parametrize("zero_point", [-128, -127, -61, -1, 0, 1, 90, 127])
 def test_no_mantissa_is_further_off_than_two_ulp(zero_point: int) -> None:
     """All 8,388,608 of them; the exponent changes nothing."""
-    scale = np.arange(2**23, dtype=np.int32) + np.float32(1).view(np.int32)
-    scale = scale.view(np.float32)
+    bits = np.arange(2**23, dtype=np.int32) + np.float32(1).view(np.int32)
+    scale = bits.view(np.float32)
     assert ulp(derived(scale, zero_point), scale) <= 2
 
 
@@ -133,7 +133,7 @@ def pixels(low: float, high: float) -> tuple[Input, QuantParams]:
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
     graph = Graph((InputLayer("input", (), (1, 1, 1)),))
     entry = enter(graph, Samples("pixels", "0" * 64, images, None, images, None, ()), (low, high))
-    return entry.sources[0], entry.spans["input"]
+    return entry.sources[0], entry.params["input"]
 
 
 HUNDREDTHS = [(0.0, k / 100) for k in range(1, 1001)]
@@ -174,7 +174,7 @@ def test_pixel_ranges_are_converted() -> None:
         ranges["all"] = QuantParams(0.5, 0)
         model = quantized([*nodes, output(nodes[-1])], ranges)
         sources = [replace(port, name=f"in{n}") for n, (port, _) in enumerate(ports)]
-        files = convert(model, sources, (), classes=False).files
+        files = int8_files(lower(model, sources, (), classes=False))
         found = create_backend("litert", files["model.int8.tflite"], 1).inputs
         assert [one.scale for one in found] == [
             np.float32((high - low) / 255) for low, high in some

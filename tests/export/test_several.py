@@ -14,7 +14,8 @@ import numpy as np
 import onnx
 import pytest
 import tf_keras
-from compiling import compiled, settle
+from compiling import compiled, model_file, settle
+from narrow import some
 from onnx import numpy_helper
 
 from tinsmith_export import Exported, Options, Samples, compile_model
@@ -22,7 +23,7 @@ from tinsmith_export.frontend.load import load_keras, prepared
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.sources import from_calibration
 from tinsmith_export.outputs import leveled
 from tinsmith_export.passes.rewrite import rewrite
@@ -120,7 +121,8 @@ def test_the_whole_way(made: Made, name: str, capfd: pytest.CaptureFixture[str])
     inputs, outputs = NAMES[name]
     assert [tensor.name for tensor in manifest.inputs] == inputs
     assert [tensor.name for tensor in manifest.outputs] == outputs
-    for parity in (manifest.quality.parity, manifest.quality.parity_random):
+    (target,) = manifest.quality.parity
+    for parity in (target.evaluation, target.random):
         sizes = sum(int(np.prod(output.sample_shape)) for output in manifest.outputs)
         assert parity.compared % sizes == 0
         assert parity.max_difference_lsb <= 1, parity
@@ -135,7 +137,7 @@ def test_the_whole_way(made: Made, name: str, capfd: pytest.CaptureFixture[str])
         for output, wanted, values in zip(manifest.outputs, expected, answers[-1], strict=True):
             error = np.abs(values - wanted).max()
             assert error <= 0.12 * max(1.0, np.abs(wanted).max()), (output.name, error)
-    if manifest.quality.parity.equal == manifest.quality.parity.compared:
+    if target.evaluation.equal == target.evaluation.compared:
         for one, other in zip(*answers, strict=True):
             np.testing.assert_array_equal(one, other)
     assert main(["selftest", str(out.with_suffix(".tin"))]) == 0
@@ -151,7 +153,7 @@ def test_labels_and_classes_of_the_one_output(made: Made) -> None:
     _, exported, _ = made("sensor")
     (output,) = exported.manifest.outputs
     assert (output.kind, output.labels, output.activation) == ("logits", tuple("xyz"), "softmax")
-    assert exported.manifest.quality.ladder[0].accuracy is not None
+    assert exported.manifest.quality.stages[0].accuracy is not None
     assert [source.kind for source in exported.manifest.inputs] == ["image", "features"]
 
 
@@ -159,8 +161,8 @@ def test_each_output_has_its_own_activation_and_no_labels(made: Made) -> None:
     _, exported, _ = made("detector")
     found = [(o.kind, o.labels, o.activation) for o in exported.manifest.outputs]
     assert found == [("values", (), "softmax"), ("values", (), "none")]
-    ladder = exported.manifest.quality.ladder
-    assert {(rung.accuracy, rung.agreement) for rung in ladder} == {(None, None)}
+    stages = exported.manifest.quality.stages
+    assert {(stage.accuracy, stage.agreement) for stage in stages} == {(None, None)}
     assert [row.layer for row in exported.sensitivities] == ["conv", "class", "place"]
     assert all(row.alone_sqnr_db and row.alone_drop_pp is None for row in exported.sensitivities)
     first, *rest = exported.checkpoints
@@ -203,7 +205,7 @@ def test_what_is_an_output_already_is_a_copy_of_it(made: Made) -> None:
         with load(out.with_suffix(".tin"), backend=engine) as loaded:
             found = loaded.predict((VALUES, PIXELS))
         np.testing.assert_array_equal(found["again"], found["hidden"])
-        seen = np.clip(VALUES, *exported.manifest.inputs[0].value_range)
+        seen = np.clip(VALUES, *some(exported.manifest.inputs[0].value_range))
         np.testing.assert_allclose(found["given"], seen, atol=0.03)
 
 
@@ -280,14 +282,15 @@ def test_inputs_that_meet_at_once(shape: tuple[int, ...]) -> None:
 
 def test_a_difference_is_found_at_its_output() -> None:
     small = compiled(detector(), count=40)
-    good, graph = small.files["model.int8.tflite"], small.quantized.graph
+    good = model_file("model.int8.tflite", small.files["model.int8.tflite"])
+    graph = small.quantized.graph
     for layer in ("place", "class", "conv"):
         model = onnx.load_from_string(small.files["model.int8.onnx"])
         (tensor,) = [t for t in model.graph.initializer if t.name == f"{layer}.weight"]
         weights = numpy_helper.to_array(tensor).copy()
         weights[...] = np.maximum(weights, -weights)
         tensor.CopyFrom(numpy_helper.from_array(weights, tensor.name))
-        bad = bytes(model.SerializeToString())
+        bad = model_file("model.int8.onnx", bytes(model.SerializeToString()))
         every = np.ones(40, np.bool_)
         found, lsb = first_difference(good, bad, graph, small.codes, every)
         assert (found, bool(lsb)) == (layer, True)
@@ -334,7 +337,7 @@ def test_through_each_door(library: Any, file: str, names: tuple[str, ...], tmp_
     expected = dict(zip(names, parts(run(model, (REALS, VALUES))), strict=True))
     loaded = prepared(load_keras(path), None, None)
     graph = rewrite(read_graph(trace(loaded)))
-    given = {"image": REALS, "state": VALUES}
+    given: dict[str, Any] = {"image": REALS, "state": VALUES}
     batch = tuple(given[node.name] for node in graph.inputs)
     for found in (run(loaded, batch), run(rebuild(graph), batch)):
         for node, values in zip(graph.outputs, parts(found), strict=True):
@@ -378,7 +381,7 @@ def test_one_size_is_not_for_several_inputs() -> None:
 
 
 @pytest.mark.parametrize("library", [keras, tf_keras])
-def test_doubts_about_one_of_the_inputs(library: Any) -> None:
+def test_warnings_about_one_of_the_inputs(library: Any) -> None:
     layers = library.layers
     image, features = library.Input(IMAGE, name="image"), library.Input(FEATURES, name="state")
     norm = layers.BatchNormalization(name="norm")
@@ -388,11 +391,11 @@ def test_doubts_about_one_of_the_inputs(library: Any) -> None:
     norm.set_weights([gamma, beta, mean, variance * 1e5])
     ready, batch = prepared(model, None, None), (REALS, VALUES)
     graph = read_graph(trace(ready))
-    scaled, other = doubt(ready, graph, batch, run(ready, batch), None)
+    scaled, other = input_warnings(ready, graph, batch, run(ready, batch), None)
     assert scaled.startswith("the model begins at input `image` with a scaling by 0.00392")
     assert other.startswith("layer `norm` was trained on values whose variance is")
     batch = (255 * REALS, VALUES)
-    assert len(list(doubt(ready, graph, batch, run(ready, batch), None))) == 1
+    assert len(list(input_warnings(ready, graph, batch, run(ready, batch), None))) == 1
 
 
 SHAPES = {"image": IMAGE, "state": FEATURES}
@@ -426,8 +429,8 @@ def test_a_function(function: str) -> None:
     samples = from_calibration(f"several_inputs:{function}", SHAPES, 0)
     for batch, size in ((samples.tuning, 32), (samples.proof, 8)):
         assert [(a.dtype, a.shape) for a in parts(batch)] == [
-            (np.uint8, (size, *IMAGE)),
-            (np.float32, (size, *FEATURES)),
+            (np.dtype(np.uint8), (size, *IMAGE)),
+            (np.dtype(np.float32), (size, *FEATURES)),
         ]
     assert (samples.proof_labels is not None) == (function in ("labelled", "named"))
 

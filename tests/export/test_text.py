@@ -8,7 +8,7 @@ import pytest
 
 from tinsmith_export.command import TerminalProgress
 from tinsmith_export.report import html
-from tinsmith_export.results import Checkpoint, Exported, Sensitivity
+from tinsmith_export.results import Checkpoint, Exported, Sensitivity, Witness
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime import read_bundle
 
@@ -27,16 +27,17 @@ def exported() -> Exported:
     manifest = read_bundle(TINY).manifest
     layers = tuple(replace(manifest.layers[0], name=name, weight_bits=32) for name in NAMES)
     training = replace(manifest.training, model=NAMES[1], dataset=NAMES[0])
-    parity = replace(manifest.quality.parity, equal=0, enters_at=NAMES[1], enters_lsb=1)
+    (target,) = manifest.quality.parity
+    parity = replace(target.evaluation, equal=0, enters_at=NAMES[1], enters_lsb=1)
     return Exported(
         manifest=replace(
             manifest,
             layers=layers,
             training=training,
-            quality=replace(manifest.quality, parity=parity),
+            quality=replace(manifest.quality, parity=(replace(target, evaluation=parity),)),
         ),
         checkpoints=(Checkpoint(0, 1, 0),),
-        kernels={NAMES[1]: 1},
+        kernels={"onnx": {NAMES[1]: 1}},
         sensitivities=tuple(
             Sensitivity(
                 layer=name,
@@ -51,6 +52,7 @@ def exported() -> Exported:
             )
             for name in NAMES
         ),
+        witness=Witness(1, {NAMES[1]: 0.0}, 1.0),
         warnings=(NAMES[0],),
         peak_memory_mb=1,
     )

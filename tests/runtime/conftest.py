@@ -14,6 +14,7 @@ from typing import Any
 import mutations
 import numpy as np
 import pytest
+from narrow import array
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -49,7 +50,7 @@ def bundle() -> Bundle:
 @pytest.fixture(scope="session")
 def pixels(bundle: Bundle) -> NDArray[np.uint8]:
     """The golden inputs, `uint8 (N, 8, 8, 1)`."""
-    return bundle.golden().inputs
+    return array(bundle.golden().inputs)
 
 
 @pytest.fixture(params=["litert", "onnx"])
@@ -104,7 +105,7 @@ def _of_features(forge: Forge, bundle: Bundle, **output: object) -> Path:
     golden, buffer = bundle.golden(), io.BytesIO()
     np.savez(
         buffer,
-        inputs=golden.inputs / np.float32(255),
+        inputs=array(golden.inputs) / np.float32(255),
         outputs_int8=golden.outputs_int8,
         outputs_float=golden.outputs_float,
     )
@@ -123,7 +124,7 @@ def wrong_answers(forge: Forge, bundle: Bundle, tmp_path: Path) -> Path:
     np.savez(
         buffer,
         inputs=golden.inputs,
-        outputs_int8=golden.outputs_int8 ^ 1,
+        outputs_int8=array(golden.outputs_int8) ^ 1,
         outputs_float=golden.outputs_float,
     )
     return forge({"golden.npz": buffer.getvalue()}).rename(tmp_path / "wrong.tin")

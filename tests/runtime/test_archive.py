@@ -1,5 +1,6 @@
 import io
 import zipfile
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ CONTENTS = {"a": b"first", "b": b""}
 FILES = st.dictionaries(st.text("abc._-", min_size=1), st.binary(max_size=50), max_size=4)
 
 
-def test_same_content_is_same_bytes(zipped):
+def test_same_content_is_same_bytes(zipped: Callable[..., bytes]) -> None:
     assert pack(CONTENTS) == pack(dict(CONTENTS)) == zipped(CONTENTS)
     assert pack(CONTENTS) != pack(dict(reversed(CONTENTS.items())))
 
@@ -27,7 +28,7 @@ def packed(data: bytes, contents: dict[str, bytes]) -> bool:
 
 
 @given(FILES)
-def test_as_zipfile_writes_it(zipped, contents: dict[str, bytes]):
+def test_as_zipfile_writes_it(zipped: Callable[..., bytes], contents: dict[str, bytes]) -> None:
     data = pack(contents)
     assert data == zipped(contents)
     assert files_of(data) == contents
@@ -37,7 +38,7 @@ def test_as_zipfile_writes_it(zipped, contents: dict[str, bytes]):
 
 
 @given(FILES, st.data())
-def test_whatever_changes(contents: dict[str, bytes], data: st.DataObject):
+def test_whatever_changes(contents: dict[str, bytes], data: st.DataObject) -> None:
     """What is unpacked from changed bytes, if anything, never packs to them by chance."""
     changed = bytearray(pack(contents))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -50,7 +51,7 @@ def test_whatever_changes(contents: dict[str, bytes], data: st.DataObject):
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes(data: bytes):
+def test_any_bytes(data: bytes) -> None:
     for start in (b"", b"PK\x03\x04"):
         try:
             assert sum(map(len, files_of(start + data).values())) <= len(data)
@@ -58,13 +59,13 @@ def test_any_bytes(data: bytes):
             continue
 
 
-def test_too_many_files():
+def test_too_many_files() -> None:
     with pytest.raises(BundleError, match="at most 64 whole files"):
         unpack(io.BytesIO(pack({str(number): b"" for number in range(65)})))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_compressed_entry_is_not_unpacked(zipped, method: int):
+def test_compressed_entry_is_not_unpacked(zipped: Callable[..., bytes], method: int) -> None:
     """A zip bomb is compressed: 50 MB in 50 kB or less."""
     data = zipped({"a": bytes(50_000_000)}, method)
     assert len(data) < 60_000
@@ -72,7 +73,7 @@ def test_compressed_entry_is_not_unpacked(zipped, method: int):
         unpack(io.BytesIO(data))
 
 
-def test_file_that_ends_beyond_the_zip():
+def test_file_that_ends_beyond_the_zip() -> None:
     """4 GB are more than a 32-bit machine can seek to in memory."""
     data = bytearray(pack({"a": b"abc"}))
     data[18:22] = b"\xff" * 4
@@ -80,6 +81,6 @@ def test_file_that_ends_beyond_the_zip():
         unpack(io.BytesIO(data))
 
 
-def test_no_zip():
+def test_no_zip() -> None:
     with pytest.raises(BundleError, match="expected a zip: byte 0 is no part of one"):
         unpack(io.BytesIO(b"no"))

@@ -1,13 +1,19 @@
 """Both engines behind one protocol, engines that are not there, and engines that do not start."""
 
 import io
+import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from narrow import array, some
+from numpy.typing import NDArray
 
-from tinsmith_runtime import BackendError, UsageError, installed_backends
+from tinsmith_runtime import BackendError, Bundle, UsageError, installed_backends
 from tinsmith_runtime.backends import TensorInfo, create_backend
 from tinsmith_runtime.backends.diagnosis import explain
 from tinsmith_runtime.executor import to_int8
@@ -42,7 +48,7 @@ if hidden is None:
 
 @pytest.mark.both_engines
 @pytest.mark.parametrize("precision", ["int8", "float"])
-def test_both_report_the_same(bundle, precision: str):
+def test_both_report_the_same(bundle: Bundle, precision: str) -> None:
     one, other = (
         create_backend(name, bundle.files[f"model.{precision}.{form}"], 1)
         for name, form in FORMATS.items()
@@ -68,21 +74,23 @@ def _unnamed(tensors: tuple[TensorInfo, ...]) -> list[TensorInfo]:
     return [replace(tensor, name="") for tensor in tensors]
 
 
-def test_run(bundle, engine, pixels):
+def test_run(bundle: Bundle, engine: str, pixels: NDArray[np.uint8]) -> None:
     backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 2)
     codes = (pixels.astype(np.int16) - 128).astype(np.int8)
     expected = bundle.golden().outputs_int8
     np.testing.assert_array_equal(backend.run(codes), expected)
     found = backend.run(pixels)
-    assert found.dtype == backend.code_dtype
+    assert array(found).dtype == backend.code_dtype
     np.testing.assert_array_equal(to_int8(found), expected)
-    kept = found.copy()
+    kept = array(found).copy()
     backend.run(255 - pixels)
     np.testing.assert_array_equal(found, kept)
 
 
 @pytest.mark.parametrize(("precision", "arithmetic"), [("int8", "integer"), ("float", "float")])
-def test_profile(bundle, engine, pixels, precision: str, arithmetic: str):
+def test_profile(
+    bundle: Bundle, engine: str, pixels: NDArray[np.uint8], precision: str, arithmetic: str
+) -> None:
     backend = create_backend(engine, bundle.files[f"model.{precision}.{FORMATS[engine]}"], 1)
     batch = np.zeros((20, *backend.inputs[0].shape), backend.inputs[0].dtype)
     operators = backend.profile(batch)
@@ -99,11 +107,11 @@ def test_profile(bundle, engine, pixels, precision: str, arithmetic: str):
         assert "DELEGATE" not in kinds
         assert {one.time_us for one in operators} == {None}
     else:
-        assert min(one.time_us for one in operators) >= 0
-        assert sum(one.time_us for one in operators) > 1
+        assert min(some(one.time_us) for one in operators) >= 0
+        assert sum(some(one.time_us) for one in operators) > 1
 
 
-def test_batch_that_the_engine_refuses(bundle, engine):
+def test_batch_that_the_engine_refuses(bundle: Bundle, engine: str) -> None:
     backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 1)
     with pytest.raises(BackendError, match="refuses the batch") as caught:
         backend.run(np.zeros((1, 8, 8, 1)))
@@ -114,13 +122,13 @@ def test_batch_that_the_engine_refuses(bundle, engine):
                 backend.run(np.zeros(shape, dtype))
 
 
-def test_unknown_engine():
+def test_unknown_engine() -> None:
     with pytest.raises(UsageError, match="backend: expected auto, litert, onnx; got 'tensorrt'"):
         create_backend("tensorrt", b"", 1)
 
 
 @pytest.mark.both_engines
-def test_optimized_model_has_integer_kernels(bundle):
+def test_optimized_model_has_integer_kernels(bundle: Bundle) -> None:
     from tinsmith_runtime.backends.ort import optimized_model  # a 32-bit board has no such engine
 
     graph = optimized_model(bundle.files["model.int8.onnx"])
@@ -128,7 +136,7 @@ def test_optimized_model_has_integer_kernels(bundle):
     assert b"FusedConv" not in graph
 
 
-def test_installed(monkeypatch):
+def test_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed_backends() == ("litert", "onnx")
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     assert installed_backends() == ("onnx",)
@@ -138,14 +146,21 @@ def test_installed(monkeypatch):
         installed_backends()
 
 
-def test_installed_beside_a_finder_of_the_old_kind(monkeypatch):
+def test_installed_beside_a_finder_of_the_old_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     monkeypatch.setattr(sys, "meta_path", [object(), *sys.meta_path])
     assert installed_backends() == ("onnx",)
 
 
 @pytest.mark.parametrize("words", [["run", "--backend"], ["run", "--backend=auto"], ["selftest"]])
-def test_one_engine_missing(child, one_line, tiny, images, engine, words):
+def test_one_engine_missing(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    one_line: Callable[[str], str],
+    tiny: Path,
+    images: Path,
+    engine: str,
+    words: list[str],
+) -> None:
     words = [word if word != "--backend" else f"--backend={engine}" for word in words]
     more = [images / "c.npy"] if words[0] == "run" else []
     done = child("-c", COMMAND, NEEDS[engine], words[0], tiny, *more, *words[1:])
@@ -161,7 +176,13 @@ def test_one_engine_missing(child, one_line, tiny, images, engine, words):
 
 
 @pytest.mark.parametrize("words", [["run", "{images}"], ["selftest"]])
-def test_no_engine(child, one_line, tiny, images, words):
+def test_no_engine(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    one_line: Callable[[str], str],
+    tiny: Path,
+    images: Path,
+    words: list[str],
+) -> None:
     more = [images] if "{images}" in words else []
     done = child("-c", COMMAND, "ai_edge_litert,onnxruntime", words[0], tiny, *more)
     assert done.returncode == 1
@@ -169,9 +190,18 @@ def test_no_engine(child, one_line, tiny, images, words):
     assert done.stdout == ""
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
 @pytest.mark.parametrize("error", ["ImportError", "OSError", "AttributeError", "SystemError"])
-def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, engine, error: str):
+def test_engine_that_does_not_import(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    one_line: Callable[[str], str],
+    tiny: Path,
+    images: Path,
+    tmp_path: Path,
+    engine: str,
+    error: str,
+) -> None:
     """A wheel for another CPU or another numpy, say; the other engine is not taken instead."""
     package = tmp_path / "broken" / NEEDS[engine]
     package.mkdir(parents=True)
@@ -187,10 +217,19 @@ def test_engine_that_does_not_import(child, one_line, tiny, images, tmp_path, en
     assert f"{NEEDS[engine]} is installed but does not import" in one_line(done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
 @pytest.mark.parametrize("name", ["SIGILL", "SIGSEGV"])
 @pytest.mark.parametrize("words", [["selftest"], ["install", "home"]], ids=" ".join)
-def test_engine_that_kills_the_process(child, one_line, tiny, tmp_path, engine, name: str, words):
+def test_engine_that_kills_the_process(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    one_line: Callable[[str], str],
+    tiny: Path,
+    tmp_path: Path,
+    engine: str,
+    name: str,
+    words: list[str],
+) -> None:
     """A wheel for a newer CPU: an instruction that this one does not have, and no exception."""
     package = tmp_path / "deadly" / NEEDS[engine]
     package.mkdir(parents=True)
@@ -211,7 +250,9 @@ def test_engine_that_kills_the_process(child, one_line, tiny, tmp_path, engine, 
     assert not (tmp_path / "home").exists()
 
 
-def test_trial_without_a_python_to_start(child, tiny):
+def test_trial_without_a_python_to_start(
+    child: Callable[..., subprocess.CompletedProcess[str]], tiny: Path
+) -> None:
     """An embedded Python has no `sys.executable`; the self-test goes on without a trial."""
     for executable in ("''", "'/nowhere/python'"):
         script = (
@@ -223,7 +264,7 @@ def test_trial_without_a_python_to_start(child, tiny):
 
 
 @pytest.fixture
-def tflite_runtime(tmp_path):
+def tflite_runtime(tmp_path: Path) -> Path:
     """A folder that holds a package `tflite_runtime`."""
     (tmp_path / "sitecustomize.py").write_text(HIDE)
     package = tmp_path / "tflite_runtime"
@@ -233,7 +274,12 @@ def tflite_runtime(tmp_path):
     return tmp_path
 
 
-def test_litert_on_tflite_runtime(child, tiny, images, tflite_runtime):
+def test_litert_on_tflite_runtime(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    tiny: Path,
+    images: Path,
+    tflite_runtime: Path,
+) -> None:
     path = str(tflite_runtime)
     for hidden, engines in (
         ("ai_edge_litert,onnxruntime", ["tflite_runtime 2.14.0"]),
@@ -250,8 +296,14 @@ def test_litert_on_tflite_runtime(child, tiny, images, tflite_runtime):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_tflite_runtime_may_be_one_off(child, forge, bundle, wrong_answers, tflite_runtime):
-    def selftest(path):
+def test_tflite_runtime_may_be_one_off(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    forge: Callable[..., Path],
+    bundle: Bundle,
+    wrong_answers: Path,
+    tflite_runtime: Path,
+) -> None:
+    def selftest(path: Path) -> subprocess.CompletedProcess[str]:
         words = ("ai_edge_litert,onnxruntime", "selftest", path)
         return child("-c", COMMAND, *words, PYTHONPATH=str(tflite_runtime))
 
@@ -259,14 +311,19 @@ def test_tflite_runtime_may_be_one_off(child, forge, bundle, wrong_answers, tfli
     assert (done.returncode, done.stderr) == (0, "")
     assert "0 of 32 golden vectors equal to the bit, the rest at most 1 LSB apart" in done.stdout
     golden, buffer = bundle.golden(), io.BytesIO()
-    arrays = {"inputs": golden.inputs, "outputs_float": golden.outputs_float}
-    np.savez(buffer, **arrays, outputs_int8=golden.outputs_int8 ^ 2)
+    arrays: dict[str, Any] = {"inputs": golden.inputs, "outputs_float": golden.outputs_float}
+    np.savez(buffer, **arrays, outputs_int8=array(golden.outputs_int8) ^ 2)
     done = selftest(forge({"golden.npz": buffer.getvalue()}))
     assert done.returncode == 1
     assert "FAILED: golden vector 0, output 0: differs by " in done.stdout
 
 
-def test_tflite_runtime_under_numpy_2(child, one_line, tiny, tflite_runtime):
+def test_tflite_runtime_under_numpy_2(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    one_line: Callable[[str], str],
+    tiny: Path,
+    tflite_runtime: Path,
+) -> None:
     """What numpy prints of it, a page, is not shown."""
     (tflite_runtime / "tflite_runtime" / "interpreter.py").write_text(
         "import sys\n"
@@ -291,7 +348,7 @@ def test_tflite_runtime_under_numpy_2(child, one_line, tiny, tflite_runtime):
         (ImportError("something else"), "something else: try pip install"),
     ],
 )
-def test_explain(error: Exception, words: str):
+def test_explain(error: Exception, words: str) -> None:
     message = explain("onnxruntime", "tinsmith-runtime[onnx]", error)
     kind = type(error).__name__
     assert message.startswith(f"onnxruntime is installed but does not import: {kind}: {error}: ")

@@ -1,10 +1,14 @@
 """The two benchmarks against the bare engines say what they promise; how fast it is, they tell."""
 
 import re
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NUMBER = r" *-?[0-9.]+ "
@@ -18,7 +22,9 @@ def _rows(stdout: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["image", "features"])
-def test_overhead(child, tiny, features, kind: str):
+def test_overhead(
+    child: Callable[..., subprocess.CompletedProcess[str]], tiny: Path, features: Path, kind: str
+) -> None:
     bundle = tiny if kind == "image" else features
     done = child(BENCHMARKS / "overhead.py", bundle, "--calls", 50, "--batch", 2)
     assert (done.returncode, done.stderr) == (0, "")
@@ -28,7 +34,7 @@ def test_overhead(child, tiny, features, kind: str):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from Linux's /proc")
-def test_startup(child, tiny):
+def test_startup(child: Callable[..., subprocess.CompletedProcess[str]], tiny: Path) -> None:
     done = child(BENCHMARKS / "startup.py", tiny, "--runs", 1)
     assert (done.returncode, done.stderr) == (0, "")
     rows = _rows(done.stdout)

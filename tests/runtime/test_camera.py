@@ -1,13 +1,18 @@
 """OpenCV reads a real video; picamera2, which installs on a Pi alone, is a stand-in of ours."""
 
 import json
+import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
+from narrow import array
+from numpy.typing import NDArray
 from PIL import Image
 
-from tinsmith_runtime import TinsmithError, UsageError
+from tinsmith_runtime import Bundle, TinsmithError, UsageError
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.inputs.camera import camera_frames
 
@@ -44,7 +49,7 @@ class Picamera2:
 """
 
 
-def _write_video(path, frames) -> None:
+def _write_video(path: Path, frames: Sequence[NDArray[np.uint8]]) -> None:
     height, width = frames[0].shape[:2]
     codec = cv2.VideoWriter_fourcc(*"MJPG")  # OpenCV has it built in
     writer = cv2.VideoWriter(str(path), codec, 10, (width, height))
@@ -55,16 +60,16 @@ def _write_video(path, frames) -> None:
 
 
 @pytest.fixture
-def video(tmp_path, pixels):
+def video(tmp_path: Path, pixels: NDArray[np.uint8]) -> Path:
     """The first four golden digits, 8 times as large."""
     digits = np.repeat(pixels[:4], 3, axis=3).repeat(8, axis=1).repeat(8, axis=2)
-    _write_video(tmp_path / "video.avi", digits)
+    _write_video(tmp_path / "video.avi", list(digits))
     return tmp_path / "video.avi"
 
 
-def test_run(tiny, bundle, video, capsys):
+def test_run(tiny: Path, bundle: Bundle, video: Path, capsys: pytest.CaptureFixture[str]) -> None:
     labels = bundle.manifest.output.labels
-    best = [labels[i] for i in bundle.golden().outputs_int8[:4].argmax(axis=1)]
+    best = [labels[i] for i in array(bundle.golden().outputs_int8[:4]).argmax(axis=1)]
     assert main(["run", str(tiny), "--camera", str(video), "--json"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -75,7 +80,7 @@ def test_run(tiny, bundle, video, capsys):
     assert [line.split(" ")[2] for line in capsys.readouterr().out.splitlines()] == best[:2]
 
 
-def test_colors(tmp_path):
+def test_colors(tmp_path: Path) -> None:
     red = np.full((32, 48, 3), (250, 10, 20), np.uint8)
     _write_video(tmp_path / "red.avi", [red])
     (frame,) = camera_frames(str(tmp_path / "red.avi"))
@@ -84,7 +89,7 @@ def test_colors(tmp_path):
     np.testing.assert_allclose(np.asarray(frame).astype(int), red, atol=6)
 
 
-def test_what_does_not_open(tmp_path, capfd):
+def test_what_does_not_open(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UsageError, match=r"none\.avi: no such video file, nor the number of a"):
         camera_frames(str(tmp_path / "none.avi"))
     (tmp_path / "text.avi").write_text("text")
@@ -95,13 +100,21 @@ def test_what_does_not_open(tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_model_of_features(features, video, capsys, one_line):
+def test_model_of_features(
+    features: Path, video: Path, capsys: pytest.CaptureFixture[str], one_line: Callable[[str], str]
+) -> None:
     assert main(["run", str(features), "--camera", str(video)]) == 2
     said = one_line(capsys.readouterr().err)
     assert "--camera: the model takes features, not images" in said
 
 
-def test_without_opencv(monkeypatch, tiny, video, capsys, one_line):
+def test_without_opencv(
+    monkeypatch: pytest.MonkeyPatch,
+    tiny: Path,
+    video: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     monkeypatch.setitem(sys.modules, "cv2", None)
     assert main(["run", str(tiny), "--camera", str(video)]) == 2
     said = one_line(capsys.readouterr().err)
@@ -109,7 +122,14 @@ def test_without_opencv(monkeypatch, tiny, video, capsys, one_line):
     assert "apt install python3-picamera2" in said
 
 
-def test_picamera2(child, tiny, bundle, pixels, tmp_path, monkeypatch):
+def test_picamera2(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    tiny: Path,
+    bundle: Bundle,
+    pixels: NDArray[np.uint8],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Where it is installed, a camera's number means it, and OpenCV is not imported."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "picamera2.py").write_text(STAND_IN)

@@ -1,4 +1,5 @@
 import platform
+from pathlib import Path
 
 import pytest
 
@@ -25,11 +26,11 @@ LITTLE_CORE = "processor\t: 1\nFeatures\t: fp asimd\n\n"
         ("", platform.machine()),
     ],
 )
-def test_parse(text: str, expected: str):
+def test_parse(text: str, expected: str) -> None:
     assert str(parse_cpuinfo(text)) == expected
 
 
-def test_read(monkeypatch, tmp_path):
+def test_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert read_cpu().name
     monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "none")
     assert read_cpu() == Cpu(platform.machine(), ())

@@ -14,7 +14,10 @@ import pytest
 
 from tinsmith_runtime.deploy import switch
 
-pytestmark = pytest.mark.not_on_a_board(reason="takes minutes there, and is about files alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.not_on_a_board(reason="takes minutes there, and is about files alone"),
+]
 
 
 @pytest.fixture(autouse=True)

@@ -1,14 +1,19 @@
 import io
 import re
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from narrow import array
+from numpy.typing import NDArray
 
-from tinsmith_runtime import BundleError, InputError, UsageError, load, read_bundle
+from tinsmith_runtime import Bundle, BundleError, InputError, UsageError, load, read_bundle
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.inputs.features import quantize, read_features
 
@@ -18,7 +23,7 @@ from tinsmith_runtime.inputs.features import quantize, read_features
     st.floats(2**-20, 2**20, width=32),
     st.integers(-128, 127),
 )
-def test_quantize(features, scale: float, zero_point: int):
+def test_quantize(features: NDArray[np.float32], scale: float, zero_point: int) -> None:
     """Against exact fractions: half to even, clipped; a quotient is rounded to float32 first."""
     codes = quantize(features, scale, zero_point)
     assert codes.dtype == np.int8
@@ -27,18 +32,22 @@ def test_quantize(features, scale: float, zero_point: int):
         if np.isinf(real):
             exact = 127 if real > 0 else -128
         else:
-            quotient = np.float32(float(np.clip(Fraction(real) / Fraction(scale), -1000, 1000)))
+            quotient = np.float32(
+                float(min(max(Fraction(real) / Fraction(scale), Fraction(-1000)), Fraction(1000)))
+            )
             exact = round(quotient) + zero_point
         assert code == min(max(exact, -128), 127)
 
 
-def test_quantize_rounds_half_to_even():
+def test_quantize_rounds_half_to_even() -> None:
     halves = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 126.5, 127.5, -128.5], np.float32)
     assert quantize(halves, 1.0, 0).tolist() == [-2, -2, 0, 0, 2, 2, 126, 127, -128]
     assert quantize(halves * 2, 2.0, 1).tolist() == [-1, -1, 1, 1, 3, 3, 127, 127, -127]
 
 
-def test_same_outputs_as_pixels(features, bundle, engine, pixels):
+def test_same_outputs_as_pixels(
+    features: Path, bundle: Bundle, engine: str, pixels: NDArray[np.uint8]
+) -> None:
     """A feature `pixel / 255` is what the pixel stands for."""
     for precision in ("int8", "float"):
         with load(features, engine, precision=precision, selftest=True) as model:
@@ -58,7 +67,7 @@ def test_same_outputs_as_pixels(features, bundle, engine, pixels):
             assert model.predict(reals[:0]).shape == (0, 3)
 
 
-def test_classify(features, pixels, tmp_path):
+def test_classify(features: Path, pixels: NDArray[np.uint8], tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", pixels[0] / 255)
     with load(features) as model:
         expected = model.classify(pixels[0] / np.float32(255))
@@ -68,13 +77,13 @@ def test_classify(features, pixels, tmp_path):
             model.classify(b"x")
 
 
-def test_values(values, bundle, engine, pixels):
+def test_values(values: Path, bundle: Bundle, engine: str, pixels: NDArray[np.uint8]) -> None:
     golden, output = bundle.golden(), bundle.manifest.output
     with load(values, engine) as model:
         assert (model.output.kind, model.labels) == ("values", ())
-        found = model.predict(golden.inputs / np.float32(255))
+        found = model.predict(array(golden.inputs) / np.float32(255))
         assert found.dtype == np.float32
-        expected = (golden.outputs_int8.astype(float) - output.zero_point) * output.scale
+        expected = (array(golden.outputs_int8).astype(float) - output.zero_point) * output.scale
         np.testing.assert_allclose(found, expected, rtol=1e-6)
         with pytest.raises(UsageError, match="the model gives values, not classes: use predict"):
             model.classify(pixels[0] / 255)
@@ -92,12 +101,12 @@ def test_values(values, bundle, engine, pixels):
         (np.zeros((1, 8, 8, 1), complex), "batch: expected float32 features, got complex128"),
     ],
 )
-def test_wrong_batch(features, array, message: str):
+def test_wrong_batch(features: Path, array: NDArray[Any], message: str) -> None:
     with load(features) as model, pytest.raises(InputError, match=re.escape(message)):
         model.predict(array)
 
 
-def test_beyond_the_range_is_clipped(features):
+def test_beyond_the_range_is_clipped(features: Path) -> None:
     """Infinite features too, and a float64 that no float32 can hold."""
     with load(features) as model:
         ends = np.zeros((1, 8, 8, 1)), np.ones((1, 8, 8, 1))
@@ -107,7 +116,7 @@ def test_beyond_the_range_is_clipped(features):
             np.testing.assert_array_equal(model.predict(ends[1] * -far), lowest)
 
 
-def test_read_features(tmp_path):
+def test_read_features(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", np.arange(3))
     assert read_features(tmp_path / "x.npy", (3,)).tolist() == [0, 1, 2]
     with pytest.raises(InputError, match=r"x\.npy: expected shape \(4,\), got \(3,\)"):
@@ -116,9 +125,9 @@ def test_read_features(tmp_path):
         read_features(tmp_path / "none.npy", (4,))
 
 
-def test_golden_nan(forge, bundle, features):
+def test_golden_nan(forge: Callable[..., Path], bundle: Bundle, features: Path) -> None:
     golden, buffer = bundle.golden(), io.BytesIO()
-    inputs = golden.inputs / np.float32(255)
+    inputs = array(golden.inputs) / np.float32(255)
     inputs[3, 4, 5, 0] = np.nan
     np.savez(
         buffer,
@@ -127,14 +136,14 @@ def test_golden_nan(forge, bundle, features):
         outputs_float=golden.outputs_float,
     )
 
-    def edit(tree):
+    def edit(tree: Any) -> None:
         tree["inputs"][0].update(kind="features", dtype="float32", layout=None, preprocessing=None)
 
     with pytest.raises(BundleError, match=r"golden\.npz: inputs: expected numbers, got NaN"):
         read_bundle(forge({"golden.npz": buffer.getvalue()}, edit)).golden()
 
 
-def test_inspect(values, features, capsys):
+def test_inspect(values: Path, features: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(values)]) == 0
     said = capsys.readouterr().out
     assert "8 x 8 x 1 float32 features, calibrated on 0 to 1\n" in said

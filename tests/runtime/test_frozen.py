@@ -1,13 +1,15 @@
 """Against the dataclass that it stands for."""
 
+from collections.abc import Callable
 from dataclasses import FrozenInstanceError, asdict, dataclass, fields, replace
+from typing import Any
 
 import pytest
 
 from tinsmith_runtime.record import frozen_dataclass
 
 
-def _make(decorate):
+def _make(decorate: Callable[..., Any]) -> Any:
     @decorate(frozen=True)
     class Scale:
         """A scale."""
@@ -29,7 +31,7 @@ Ours, Theirs = _make(frozen_dataclass), _make(dataclass)
 @pytest.mark.parametrize(
     ("values", "named"), [((1.5,), {}), ((1.5, "x"), {"parts": (1,)}), ((), {"step": 2.0})]
 )
-def test_same(values, named):
+def test_same(values: tuple[Any, ...], named: dict[str, Any]) -> None:
     one, other = Ours(*values, **named), Theirs(*values, **named)
     assert repr(one) == repr(other)
     assert asdict(one) == asdict(other)
@@ -44,13 +46,13 @@ def test_same(values, named):
 @pytest.mark.parametrize(
     ("values", "named"), [((), {}), ((1, "x", (), 4), {}), ((1,), {"step": 2}), ((1,), {"no": 2})]
 )
-def test_wrong_arguments(values, named):
+def test_wrong_arguments(values: tuple[Any, ...], named: dict[str, Any]) -> None:
     for kind in (Ours, Theirs):
         with pytest.raises(TypeError):
             kind(*values, **named)
 
 
-def test_frozen():
+def test_frozen() -> None:
     for scale in (Ours(1.0), Theirs(1.0)):
         for name in ("step", "novelty"):
             with pytest.raises(FrozenInstanceError, match=f"field '{name}'"):

@@ -10,8 +10,11 @@ from pathlib import Path
 import mutations
 import numpy as np
 import pytest
+from narrow import array
 
-from tinsmith_runtime import BundleError, load, read_bundle
+from tinsmith_runtime import Bundle, BundleError, load, read_bundle
+
+pytestmark = pytest.mark.slow
 
 MUTATIONS = 10_000
 # The largest input that is not refused by its size alone is a manifest of 1 MiB; as lists in lists
@@ -21,7 +24,7 @@ BIG_BYTES = 8_000_000
 
 
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
-def test_ten_thousand_mutations(tiny, pair, tmp_path):
+def test_ten_thousand_mutations(tiny: Path, pair: Path, tmp_path: Path) -> None:
     """No crash, no exception but `BundleError`, nothing accepted that is not the same bundle."""
     bundles = (tiny, pair)
     each, started = MUTATIONS // len(bundles), []
@@ -34,12 +37,12 @@ def test_ten_thousand_mutations(tiny, pair, tmp_path):
             started.append((subprocess.Popen(line, stdout=said), Path(said.name)))
     outcomes: Counter[tuple[str, str]] = Counter()
     wrong = []
-    for process, said in started:
+    for process, log in started:
         process.wait()
-        *lines, last = said.read_text().splitlines()
+        *printed, last = log.read_text().splitlines()
         assert process.returncode == 0, f"ended with {process.returncode} on seed and kind {last}"
-        for line in lines:
-            seed, kind, found = line.split("\t")
+        for one in printed:
+            seed, kind, found = one.split("\t")
             outcome = json.loads(found)["outcome"]
             outcomes[kind, outcome] += 1
             if outcome not in ("refused", "unchanged", "changed"):
@@ -56,7 +59,7 @@ def test_ten_thousand_mutations(tiny, pair, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def big(bundle) -> dict[str, bytes]:
+def big(bundle: Bundle) -> dict[str, bytes]:
     """The files of a bundle of some megabytes, all as the manifest declares them."""
     return mutations.with_right_hashes(
         dict(bundle.files), {"model.int8.tflite": bytes(BIG_BYTES), "model.int8.onnx": b"x"}
@@ -77,7 +80,7 @@ def _peak_bytes(path: Path) -> int:
 
 
 @pytest.mark.parametrize("form", ["zip", "folder"])
-def test_memory_of_a_large_bundle(form: str, big, tmp_path):
+def test_memory_of_a_large_bundle(form: str, big: dict[str, bytes], tmp_path: Path) -> None:
     path = tmp_path / "big"
     if form == "zip":
         path.write_bytes(mutations.zipped(list(big.items())))
@@ -88,7 +91,9 @@ def test_memory_of_a_large_bundle(form: str, big, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["promised", "padded", "directory", "hole"])
-def test_memory_of_a_hostile_bundle(what: str, big, bundle, tmp_path):
+def test_memory_of_a_hostile_bundle(
+    what: str, big: dict[str, bytes], bundle: Bundle, tmp_path: Path
+) -> None:
     """Four times its size is the most, and a size that is a lie costs nothing."""
     path = tmp_path / "hostile.tin"
     small = mutations.zipped(list(bundle.files.items()))
@@ -113,7 +118,7 @@ def test_memory_of_a_hostile_bundle(what: str, big, bundle, tmp_path):
     assert _peak_bytes(path) < 1_000_000
 
 
-def test_swapped_models_are_named(bundle, tmp_path, engine):
+def test_swapped_models_are_named(bundle: Bundle, tmp_path: Path, engine: str) -> None:
     """A folder and a zip alike: the hash is right, so the engine is what finds it."""
     form, other = {"litert": ("tflite", "onnx"), "onnx": ("onnx", "tflite")}[engine]
     name, data = f"model.int8.{form}", bundle.files[f"model.int8.{other}"]
@@ -121,6 +126,6 @@ def test_swapped_models_are_named(bundle, tmp_path, engine):
     mutations.write_folder(tmp_path / "folder", files)
     (tmp_path / "zip.tin").write_bytes(mutations.zipped(list(files.items())))
     for path in (tmp_path / "folder", tmp_path / "zip.tin"):
-        assert read_bundle(path).golden().inputs.dtype == np.uint8
+        assert array(read_bundle(path).golden().inputs).dtype == np.uint8
         with pytest.raises(BundleError, match=f"^{name}: "):
             load(path, engine)

@@ -1,28 +1,33 @@
 import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from narrow import array
+from numpy.typing import NDArray
 
-from tinsmith_runtime import BundleError, read_bundle
+from tinsmith_runtime import Bundle, BundleError, read_bundle
 
-GOOD = {
+GOOD: dict[str, NDArray[Any]] = {
     "inputs": np.zeros((32, 8, 8, 1), np.uint8),
     "outputs_int8": np.zeros((32, 3), np.int8),
     "outputs_float": np.zeros((32, 3), np.float32),
 }
 
 
-def _npz(arrays: dict[str, np.ndarray], save=np.savez) -> bytes:
+def _npz(arrays: dict[str, np.ndarray], save: Callable[..., None] = np.savez) -> bytes:
     buffer = io.BytesIO()
     save(buffer, **arrays)
     return buffer.getvalue()
 
 
-def test_read(bundle):
+def test_read(bundle: Bundle) -> None:
     golden = bundle.golden()
-    assert golden.inputs.shape == (32, 8, 8, 1)
-    assert golden.inputs.dtype == np.uint8
-    assert golden.outputs_int8.shape == (32, 3)
+    assert array(golden.inputs).shape == (32, 8, 8, 1)
+    assert array(golden.inputs).dtype == np.uint8
+    assert array(golden.outputs_int8).shape == (32, 3)
     with np.load(io.BytesIO(bundle.files["golden.npz"])) as npz:
         for name in npz.files:
             np.testing.assert_array_equal(getattr(golden, name), npz[name])
@@ -42,19 +47,21 @@ def test_read(bundle):
         ),
     ],
 )
-def test_wrong_arrays(forge, changes, message: str):
+def test_wrong_arrays(
+    forge: Callable[..., Path], changes: dict[str, NDArray[Any]], message: str
+) -> None:
     path = forge({"golden.npz": _npz({**GOOD, **changes})})
     with pytest.raises(BundleError, match=rf"golden\.npz: {message}"):
         read_bundle(path).golden()
 
 
-def test_missing_array(forge):
+def test_missing_array(forge: Callable[..., Path]) -> None:
     arrays = {name: array for name, array in GOOD.items() if name != "inputs"}
     with pytest.raises(BundleError, match=r"golden\.npz: inputs\.npy: missing"):
         read_bundle(forge({"golden.npz": _npz(arrays)})).golden()
 
 
-def test_compressed(forge):
+def test_compressed(forge: Callable[..., Path]) -> None:
     path = forge({"golden.npz": _npz(GOOD, np.savez_compressed)})
     with pytest.raises(BundleError, match=r"golden\.npz: inputs\.npy: expected it uncompressed"):
         read_bundle(path).golden()
@@ -72,13 +79,15 @@ def test_compressed(forge):
     ],
     ids=["huge", "objects", "nothing after it", "unfinished", "deep", "empty"],
 )
-def test_hostile_array(forge, zipped, header: bytes):
+def test_hostile_array(
+    forge: Callable[..., Path], zipped: Callable[..., bytes], header: bytes
+) -> None:
     npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
     with pytest.raises(BundleError, match=r"golden\.npz: inputs: expected"):
         read_bundle(forge({"golden.npz": zipped({"inputs.npy": npy})})).golden()
 
 
 @pytest.mark.parametrize("data", [b"text", b"\x93NUMPY\x01\x00", b"PK\x05\x06" + bytes(18)])
-def test_no_npz(forge, data: bytes):
+def test_no_npz(forge: Callable[..., Path], data: bytes) -> None:
     with pytest.raises(BundleError, match=r"golden\.npz: "):
         read_bundle(forge({"golden.npz": data})).golden()

@@ -1,8 +1,13 @@
 """What comes along when the runtime is imported and used: in fresh interpreters."""
 
 import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 FORBIDDEN = {
     "tensorflow",
@@ -14,6 +19,7 @@ FORBIDDEN = {
     "rich",
     "sklearn",
     "scipy",
+    "tinsmith_data",
     "tinsmith_train",
     "tinsmith_export",
     "tinsmith_bench",
@@ -29,7 +35,7 @@ def _third_party(output: str) -> set[str]:
     return set(json.loads(output.splitlines()[-1])) - {"sitecustomize"}  # Debian's Python has one
 
 
-def test_import_takes_numpy_alone(child):
+def test_import_takes_numpy_alone(child: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     done = child("-c", f"import tinsmith_runtime\n{REPORT}")
     assert done.returncode == 0, done.stderr
     found = _third_party(done.stdout)
@@ -49,7 +55,9 @@ COSTLY = {
 }
 
 
-def test_load_takes_little_besides_the_engine(child, tiny, engine):
+def test_load_takes_little_besides_the_engine(
+    child: Callable[..., subprocess.CompletedProcess[str]], tiny: Path, engine: str
+) -> None:
     engine_module = {"litert": "ai_edge_litert.interpreter", "onnx": "onnxruntime"}[engine]
     script = f"""
 import json, sys
@@ -65,7 +73,13 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 
 
 @pytest.mark.parametrize("image", ["array", "a.png"])
-def test_classify(child, tiny, images, engine, image: str):
+def test_classify(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    tiny: Path,
+    images: Path,
+    engine: str,
+    image: str,
+) -> None:
     source = "numpy.zeros((8, 8), numpy.uint8)" if image == "array" else repr(str(images / image))
     script = f"""
 import numpy
@@ -85,7 +99,12 @@ with load({str(tiny)!r}, {engine!r}) as model:
 @pytest.mark.parametrize(
     "words", [["--help"], ["run", "{tiny}", "{png}"], ["inspect", "{tiny}"], ["selftest", "{tiny}"]]
 )
-def test_command(child, tiny, images, words):
+def test_command(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    tiny: Path,
+    images: Path,
+    words: list[str],
+) -> None:
     words = [word.format(tiny=tiny, png=images / "a.png") for word in words]
     script = f"""
 from tinsmith_runtime.cli import main

@@ -21,6 +21,6 @@ EXPORTED = {
 }
 
 
-def test_exported_names():
+def test_exported_names() -> None:
     assert set(tinsmith_runtime.__all__) == EXPORTED
     assert all(getattr(tinsmith_runtime, name).__doc__ for name in EXPORTED)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ sys.exit(main(sys.argv[2:]))
 
 
 @pytest.fixture
-def make(forge, tmp_path) -> Callable[[int], Path]:
+def make(forge: Callable[..., Path], tmp_path: Path) -> Callable[[int], Path]:
     """Makes whole bundles that differ: in the seed that they were trained with."""
 
     def write(seed: int) -> Path:
@@ -55,13 +56,13 @@ def make(forge, tmp_path) -> Callable[[int], Path]:
 
 
 @pytest.fixture
-def without_selftest(monkeypatch):
+def without_selftest(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of the switch alone, which install hundreds of times."""
     monkeypatch.setattr("tinsmith_runtime.deploy.install._require_selftest", lambda *_: None)
 
 
 @pytest.fixture
-def home(tmp_path) -> Path:
+def home(tmp_path: Path) -> Path:
     return tmp_path / "digits"
 
 
@@ -89,7 +90,9 @@ def _installed(home: Path, *bundles: Path) -> None:
         assert main(["install", "--quiet", str(bundle), str(home)]) == 0
 
 
-def test_install_and_rollback(make, home, capsys):
+def test_install_and_rollback(
+    make: Callable[[int], Path], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second, third = (make(seed) for seed in (1, 2, 3))
     assert main(["install", str(first), str(home)]) == 0
     assert capsys.readouterr().out == (
@@ -117,7 +120,9 @@ def test_install_and_rollback(make, home, capsys):
     assert _seed(home) == 3
 
 
-def test_other_commands_take_the_folder(tiny, home, capsys):
+def test_other_commands_take_the_folder(
+    tiny: Path, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     _installed(home, tiny)
     assert main(["inspect", str(tiny)]) == 0
     expected = capsys.readouterr().out
@@ -125,12 +130,14 @@ def test_other_commands_take_the_folder(tiny, home, capsys):
     assert capsys.readouterr().out == expected
 
 
-def test_from_a_folder(folder, tiny, home):
+def test_from_a_folder(folder: Path, tiny: Path, home: Path) -> None:
     _installed(home, folder)
     assert _record(home) == (_digest(tiny), None)
 
 
-def test_current_one_again(make, home, capsys):
+def test_current_one_again(
+    make: Callable[[int], Path], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = make(1), make(2)
     _installed(home, first, second)
     before = _snapshot(home)
@@ -143,14 +150,16 @@ def test_current_one_again(make, home, capsys):
     assert _snapshot(home) == before
 
 
-def test_previous_one_again(make, home):
+def test_previous_one_again(make: Callable[[int], Path], home: Path) -> None:
     first, second = make(1), make(2)
     _installed(home, first, second, first)
     assert _record(home) == (_digest(first), _digest(second))
     assert _seed(home) == 1
 
 
-def test_current_one_again_after_damage(make, home, capsys):
+def test_current_one_again_after_damage(
+    make: Callable[[int], Path], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first, second = make(1), make(2)
     _installed(home, first, second)
     (home / f"{_digest(second)}.tin").write_bytes(b"x")
@@ -163,7 +172,14 @@ def test_current_one_again_after_damage(make, home, capsys):
 
 
 @pytest.mark.both_engines
-def test_failing_bundles_change_nothing(make, home, tmp_path, wrong_answers, capsys, one_line):
+def test_failing_bundles_change_nothing(
+    make: Callable[[int], Path],
+    home: Path,
+    tmp_path: Path,
+    wrong_answers: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     first, second = make(1), make(2)
     damaged = tmp_path / "damaged.tin"
     damaged.write_bytes(first.read_bytes()[:-1])
@@ -181,7 +197,12 @@ def test_failing_bundles_change_nothing(make, home, tmp_path, wrong_answers, cap
         assert _snapshot(home) == before
 
 
-def test_rollback_to_a_damaged_bundle(make, home, capsys, one_line):
+def test_rollback_to_a_damaged_bundle(
+    make: Callable[[int], Path],
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     first, second = make(1), make(2)
     _installed(home, first, second)
     previous = home / f"{_digest(first)}.tin"
@@ -194,7 +215,9 @@ def test_rollback_to_a_damaged_bundle(make, home, capsys, one_line):
     assert _seed(home) == 2
 
 
-def test_damaged_record(tiny, home, capsys, one_line):
+def test_damaged_record(
+    tiny: Path, home: Path, capsys: pytest.CaptureFixture[str], one_line: Callable[[str], str]
+) -> None:
     _installed(home, tiny)
     for text in ("", "[]", "[" * 100_000, '{"current": "../x", "previous": null}'):
         (home / "installed.json").write_text(text)
@@ -203,14 +226,20 @@ def test_damaged_record(tiny, home, capsys, one_line):
             assert f"{home}: installed.json: " in one_line(capsys.readouterr().err)
 
 
-def test_missing_bundle(tiny, home):
+def test_missing_bundle(tiny: Path, home: Path) -> None:
     _installed(home, tiny)
     (home / f"{_digest(tiny)}.tin").unlink()
     with pytest.raises(BundleError, match=r"\.tin: missing: install it again"):
         load(home)
 
 
-def test_misuse(tiny, home, tmp_path, capsys, one_line):
+def test_misuse(
+    tiny: Path,
+    home: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     (tmp_path / "file").write_text("x")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "photo.png").write_text("x")
@@ -238,7 +267,13 @@ def test_misuse(tiny, home, tmp_path, capsys, one_line):
 
 
 @pytest.mark.parametrize("mode", [0, 0o555])
-def test_no_permission(child, tiny, tmp_path, mode: int, one_line):
+def test_no_permission(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    tiny: Path,
+    tmp_path: Path,
+    mode: int,
+    one_line: Callable[[str], str],
+) -> None:
     parent = tmp_path / "models"
     parent.mkdir(mode)
     script = f"""
@@ -257,10 +292,16 @@ sys.exit(main(["install", {str(tiny)!r}, {str(parent / "digits")!r}]))"""
     assert "no permission" in one_line(done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there: 30 processes are killed")
 @pytest.mark.usefixtures("without_selftest")
 @pytest.mark.parametrize("what", ["first install", "install"])
-def test_killed_at_every_step(what: str, make, child, tmp_path):
+def test_killed_at_every_step(
+    what: str,
+    make: Callable[[int], Path],
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+) -> None:
     first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
     old: tuple[int, str, str | None] | None = (2, _digest(second), _digest(first))
     new: tuple[int, str, str | None] = (3, _digest(third), _digest(second))
@@ -287,8 +328,9 @@ def test_killed_at_every_step(what: str, make, child, tmp_path):
     assert seen == {state for state in (old, new) if state}
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="starts many processes, which take seconds each there")
-def test_at_the_same_time(make, home):
+def test_at_the_same_time(make: Callable[[int], Path], home: Path) -> None:
     bundles = [make(seed) for seed in range(4)]
     _installed(home, bundles[0])
     line = [sys.executable, "-m", "tinsmith_runtime", "install"]
@@ -355,7 +397,9 @@ class Disk:
 
 @pytest.mark.usefixtures("without_selftest")
 @pytest.mark.parametrize("what", ["first install", "install", "rollback", "boot", "confirm"])
-def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
+def test_power_cut_at_every_step(
+    what: str, make: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second, third, fourth = (make(seed) for seed in (1, 2, 3, 4))
     home, seen = tmp_path / "digits", {}
     words, seeds = {
@@ -373,8 +417,8 @@ def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
         _installed(home, first, second)
     disk = Disk(home)
 
-    def noted(step):
-        def run(*words, **options):
+    def noted(step: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*words: Any, **options: Any) -> Any:
             for state in disk.states():
                 seen[frozenset(state.items())] = state
             result = step(*words, **options)
@@ -409,7 +453,7 @@ def test_power_cut_at_every_step(what: str, make, tmp_path, monkeypatch):
     assert len(seen) >= 4
 
 
-def test_left_overs_are_removed_and_nothing_else(make, home):
+def test_left_overs_are_removed_and_nothing_else(make: Callable[[int], Path], home: Path) -> None:
     _installed(home, make(1))
     stale = [f".tinsmith-{'a' * 16}.tmp", f"{'a' * 64}.tin"]
     for name in [*stale, "notes.txt"]:

@@ -2,17 +2,25 @@
 
 import itertools
 import signal
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any, Never
 
 import numpy as np
 import pytest
+from narrow import array, some
+from numpy.typing import NDArray
 
 import tinsmith_runtime
-from tinsmith_runtime import BackendError, open_model, read_bundle
+from tinsmith_runtime import BackendError, Bundle, open_model, read_bundle
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.batch import each, rows
+from tinsmith_runtime.batch import Arrays, each, rows
 from tinsmith_runtime.executor import to_int8
+
+pytestmark = pytest.mark.slow
 
 BACKENDS = str(Path(tinsmith_runtime.__file__).parent / "backends")
 FORMATS = {"litert": "tflite", "onnx": "onnx"}
@@ -33,7 +41,7 @@ class _Interrupter:
     def __init__(self, line: int, kind: type[BaseException]) -> None:
         self.left, self.kind = line, kind
 
-    def __call__(self, frame, event, arg):
+    def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
         name = frame.f_code.co_filename
         if not name.startswith(BACKENDS) and "litert" not in name and "onnxruntime" not in name:
             return None
@@ -44,10 +52,14 @@ class _Interrupter:
         return self
 
 
-def _batches(bundle, sizes):
+def _batches(bundle: Bundle, sizes: tuple[int, ...]) -> list[Any]:
     inputs = bundle.golden().inputs
     starts = np.cumsum((0, *sizes))
     return [rows(inputs, slice(first, first + n)) for first, n in zip(starts, sizes, strict=False)]
+
+
+def _codes(outputs: Arrays) -> Arrays:
+    return each(lambda one: array(to_int8(one)), outputs)
 
 
 @pytest.mark.not_on_a_board(reason="runs every line of Python hundreds of times over")
@@ -55,14 +67,20 @@ def _batches(bundle, sizes):
     ("sizes", "kind"), [((1, 1, 3, 3, 1), KeyboardInterrupt), ((3, 1, 3), StopError)]
 )
 @pytest.mark.parametrize("which", ["tiny", "pair", "mixed"])
-def test_every_line_of_a_backend(request, which, engine, sizes, kind):
+def test_every_line_of_a_backend(
+    request: pytest.FixtureRequest,
+    which: str,
+    engine: str,
+    sizes: tuple[int, ...],
+    kind: type[BaseException],
+) -> None:
     """0 wrong and 0 errors, whichever line it was and whichever of the calls."""
     bundle = read_bundle(request.getfixturevalue(which))
     name = f"model.int8.{FORMATS[engine]}"
     with open_model(bundle, engine) as model:
         batches = [model.encode(batch) for batch in _batches(bundle, sizes)]
     fresh = create_backend(engine, bundle.files[name], 1)
-    expected = [each(to_int8, fresh.run(batch)) for batch in batches]
+    expected = [_codes(fresh.run(batch)) for batch in batches]
     interrupted = 0
     backend = create_backend(engine, bundle.files[name], 1)
     # What is asked for next: the same again, or what there was before; each may hide the other.
@@ -81,18 +99,18 @@ def test_every_line_of_a_backend(request, which, engine, sizes, kind):
             finally:
                 sys.settrace(before)
             for again in (max(victim + then, 0), *range(len(batches))):
-                found = each(to_int8, backend.run(batches[again]))
+                found = _codes(backend.run(batches[again]))
                 np.testing.assert_equal(found, expected[again])
     assert interrupted > 10 * len(sizes)
 
 
 @on_main_thread
-def test_signals_at_any_time(engine, pair):
+def test_signals_at_any_time(engine: str, pair: Path) -> None:
     """Real signals, which reach the lock of the engine and the calls of native code too."""
     bundle = read_bundle(pair)
     batches = _batches(bundle, (1, 1, 3, 3, 1))
 
-    def stop(number, frame):
+    def stop(number: int, frame: FrameType | None) -> Never:
         raise StopError
 
     old = signal.signal(signal.SIGALRM, stop)
@@ -118,22 +136,28 @@ def test_signals_at_any_time(engine, pair):
 
 
 @pytest.mark.parametrize("error", [StopError, RuntimeError, ValueError, OSError])
-def test_an_error_of_a_handler_is_its_own(bundle, engine, pixels, error, monkeypatch):
+def test_an_error_of_a_handler_is_its_own(
+    bundle: Bundle,
+    engine: str,
+    pixels: NDArray[np.uint8],
+    error: type[Exception],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Raised while the engine's call is under way, and of the kinds that engines raise too."""
 
-    def stop(number, frame):
+    def stop(number: int, frame: FrameType | None) -> Never:
         raise error("the handler's")
 
     class Native:
         """The engine's face; a signal comes while it computes."""
 
-        def __init__(self, real):
+        def __init__(self, real: Any) -> None:
             self.real = real
 
-        def __getattr__(self, name):
+        def __getattr__(self, name: str) -> Any:
             return getattr(self.real, name)
 
-        def invoke(self, *arguments):
+        def invoke(self, *arguments: Any) -> None:
             signal.raise_signal(signal.SIGUSR1)
 
         run_with_iobinding = invoke
@@ -170,7 +194,9 @@ except TimeoutError as error:
 
 @pytest.mark.not_on_a_board(reason="gates on how long an import takes")
 @on_main_thread
-def test_an_error_of_a_handler_during_the_import(child, tiny, tmp_path, engine):
+def test_an_error_of_a_handler_during_the_import(
+    child: Callable[..., subprocess.CompletedProcess[str]], tiny: Path, tmp_path: Path, engine: str
+) -> None:
     package = tmp_path / {"litert": "ai_edge_litert", "onnx": "onnxruntime"}[engine]
     package.mkdir()
     (package / "__init__.py").write_text("import time\ntime.sleep(60)\n")
@@ -178,7 +204,7 @@ def test_an_error_of_a_handler_during_the_import(child, tiny, tmp_path, engine):
     assert (done.stdout, done.stderr) == ("the same the handler's\n", "")
 
 
-def test_an_error_of_the_engine_is_an_error_of_the_engine(bundle, engine):
+def test_an_error_of_the_engine_is_an_error_of_the_engine(bundle: Bundle, engine: str) -> None:
     """The same call, and no handler."""
     with open_model(bundle, engine) as model, pytest.raises(BackendError, match="refuses the bat"):
-        model._engine._backend.run(np.zeros((1, 8, 8, 1)))
+        some(model._engine._backend).run(np.zeros((1, 8, 8, 1)))

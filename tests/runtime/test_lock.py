@@ -8,6 +8,7 @@ import stat
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 
 
 @pytest.fixture
-def held(tmp_path):
+def held(tmp_path: Path) -> Iterator[int]:
     """A folder whose lock somebody else holds; the lock's file descriptor."""
     with locked(tmp_path):
         pass
@@ -30,7 +31,7 @@ def held(tmp_path):
     os.close(descriptor)
 
 
-def test_waits_so_long_and_says_who_it_waits_for(held, tmp_path):
+def test_waits_so_long_and_says_who_it_waits_for(held: int, tmp_path: Path) -> None:
     start = time.monotonic()
     with pytest.raises(TinsmithError) as caught, locked(tmp_path, 0.3):
         pass
@@ -44,7 +45,9 @@ def test_waits_so_long_and_says_who_it_waits_for(held, tmp_path):
 
 
 @pytest.mark.parametrize("locks", ["", "1: FLOCK ADVISORY WRITE -1 00:00:1 0 EOF\nx\n", None])
-def test_a_system_that_does_not_tell(held, tmp_path, monkeypatch, locks: str | None):
+def test_a_system_that_does_not_tell(
+    held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks: str | None
+) -> None:
     def read(*_: object) -> bytes:
         if locks is None:
             raise PermissionError(errno.EACCES, "no")
@@ -55,13 +58,13 @@ def test_a_system_that_does_not_tell(held, tmp_path, monkeypatch, locks: str | N
         pass
 
 
-def test_goes_on_when_the_other_ends(held, tmp_path):
+def test_goes_on_when_the_other_ends(held: int, tmp_path: Path) -> None:
     threading.Timer(0.2, lambda: fcntl.flock(held, fcntl.LOCK_UN)).start()
     with locked(tmp_path, 60):
         pass
 
 
-def test_a_signal_ends_the_wait(held, tmp_path):
+def test_a_signal_ends_the_wait(held: int, tmp_path: Path) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -76,7 +79,13 @@ def test_a_signal_ends_the_wait(held, tmp_path):
     assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
-def test_commands_wait(held, tiny, tmp_path, capsys, one_line):
+def test_commands_wait(
+    held: int,
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     (tmp_path / "home").mkdir()
     (tmp_path / LOCK).rename(tmp_path / "home" / LOCK)
     words = ["install", str(tiny), str(tmp_path / "home"), "--wait", "0"]
@@ -88,7 +97,7 @@ def test_commands_wait(held, tiny, tmp_path, capsys, one_line):
 
 
 @pytest.mark.parametrize(("folder", "lock"), [(0o700, 0o600), (0o755, 0o600), (0o775, 0o660)])
-def test_who_may_write_may_lock(tmp_path, folder: int, lock: int):
+def test_who_may_write_may_lock(tmp_path: Path, folder: int, lock: int) -> None:
     tmp_path.chmod(folder)
     umask = os.umask(0o077)
     try:
@@ -99,7 +108,7 @@ def test_who_may_write_may_lock(tmp_path, folder: int, lock: int):
     assert stat.S_IMODE((tmp_path / LOCK).stat().st_mode) == lock
 
 
-def _as(user: int, group: int, act) -> int:
+def _as(user: int, group: int, act: Callable[[], object]) -> int:
     """The exit status of a child of another user: 0 if `act` returns."""
     if not (child := os.fork()):
         status = 1
@@ -117,7 +126,7 @@ def _as(user: int, group: int, act) -> int:
 
 
 @pytest.fixture
-def open_folder():
+def open_folder() -> Iterator[Path]:
     """A folder that other users reach, which pytest's own are not."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
@@ -126,7 +135,7 @@ def open_folder():
 @AS_ROOT
 @pytest.mark.not_on_a_board(reason="forks")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_who_may_only_read_cannot_lock(open_folder):
+def test_who_may_only_read_cannot_lock(open_folder: Path) -> None:
     home = open_folder
     home.chmod(0o775)
     os.chown(home, 1000, 2000)
@@ -151,7 +160,13 @@ def test_who_may_only_read_cannot_lock(open_folder):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
-def test_what_is_no_lock(tiny, tmp_path, capsys, one_line, kind: str):
+def test_what_is_no_lock(
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+    kind: str,
+) -> None:
     home = tmp_path / "home"
     home.mkdir()
     if kind == "pipe":
@@ -166,7 +181,7 @@ def test_what_is_no_lock(tiny, tmp_path, capsys, one_line, kind: str):
 
 
 @pytest.mark.parametrize("wait", [-1.0, float("nan")])
-def test_a_wait_that_is_none(tmp_path: Path, wait: float):
+def test_a_wait_that_is_none(tmp_path: Path, wait: float) -> None:
     with (
         pytest.raises(UsageError, match="--wait: expected 0 seconds or more"),
         locked(tmp_path, wait),

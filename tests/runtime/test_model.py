@@ -1,13 +1,19 @@
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from narrow import array, some
+from numpy.typing import NDArray
 from PIL import Image
 
 from tinsmith_runtime import (
+    Bundle,
     BundleError,
     InputError,
+    Model,
     Prediction,
     UsageError,
     load,
@@ -16,14 +22,16 @@ from tinsmith_runtime import (
 )
 from tinsmith_runtime.executor import engine as engine_module
 
+Edit = Callable[[Any], object]
+
 
 @pytest.fixture(params=["int8", "float"])
-def loaded(request, engine, bundle):
+def loaded(request: pytest.FixtureRequest, engine: str, bundle: Bundle) -> Iterator[Model]:
     with open_model(bundle, engine, precision=request.param) as opened:
         yield opened
 
 
-def test_face(tiny, engine):
+def test_face(tiny: Path, engine: str) -> None:
     with load(tiny, backend=engine, threads=2) as loaded:
         assert loaded.backend == engine
         assert loaded.engine_version
@@ -35,7 +43,7 @@ def test_face(tiny, engine):
     assert load(str(tiny), "auto", 1, "float").variant.precision == "float"
 
 
-def test_golden(bundle, engine):
+def test_golden(bundle: Bundle, engine: str) -> None:
     golden = bundle.golden()
     with open_model(bundle, engine) as loaded:
         codes = loaded.predict_raw(golden.inputs)
@@ -45,13 +53,13 @@ def test_golden(bundle, engine):
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-6)
     output = bundle.manifest.output
-    logits = (golden.outputs_int8 - np.float32(output.zero_point)) * np.float32(output.scale)
+    logits = (array(golden.outputs_int8) - np.float32(output.zero_point)) * np.float32(output.scale)
     powers = np.exp(logits.astype(np.float64))
     # Softmax in float32 against float64.
     np.testing.assert_allclose(probabilities, powers / powers.sum(1, keepdims=True), rtol=1e-5)
 
 
-def test_float_variant_gives_the_float_models_logits(bundle, engine):
+def test_float_variant_gives_the_float_models_logits(bundle: Bundle, engine: str) -> None:
     golden = bundle.golden()
     with open_model(bundle, engine, precision="float") as loaded:
         logits = loaded.predict_raw(golden.inputs)
@@ -60,7 +68,7 @@ def test_float_variant_gives_the_float_models_logits(bundle, engine):
     np.testing.assert_allclose(logits, golden.outputs_float, atol=1e-4)
 
 
-def test_classify(bundle, engine, pixels, tmp_path):
+def test_classify(bundle: Bundle, engine: str, pixels: NDArray[np.uint8], tmp_path: Path) -> None:
     with open_model(bundle, engine) as loaded:
         expected = loaded.predict(pixels[:1])[0]
         predictions = loaded.classify(pixels[0])
@@ -84,7 +92,9 @@ def test_classify(bundle, engine, pixels, tmp_path):
                 loaded.classify(pixels[0], top=top)
 
 
-def test_classify_as_the_manifest_says(forge, engine, pixels):
+def test_classify_as_the_manifest_says(
+    forge: Callable[..., Path], engine: str, pixels: NDArray[np.uint8]
+) -> None:
     path = forge(edit=_edit("inputs", preprocessing={"fit": "crop", "invert": True}))
     dark_on_light = Image.fromarray(255 - pixels[0, ..., 0])
     wide = Image.new("L", (24, 8), 200)
@@ -94,7 +104,7 @@ def test_classify_as_the_manifest_says(forge, engine, pixels):
         assert loaded.classify(dark_on_light) == loaded.classify(pixels[0])
 
 
-def test_batches(loaded, pixels):
+def test_batches(loaded: Model, pixels: NDArray[np.uint8]) -> None:
     """The batch size changes nothing; nor does the way the pixels lie in memory."""
     expected = loaded.predict_raw(pixels)
     many = np.concatenate([pixels] * 5)
@@ -115,31 +125,36 @@ def test_batches(loaded, pixels):
         np.testing.assert_array_equal(loaded.predict_raw(strange), expected)
 
 
-def test_batch_is_left_as_it_was(loaded, pixels):
+def test_batch_is_left_as_it_was(loaded: Model, pixels: NDArray[np.uint8]) -> None:
     batch = pixels.copy()
     loaded.predict(batch)
     np.testing.assert_array_equal(batch, pixels)
 
 
-def test_results_stay_as_they_were(loaded, pixels):
+def test_results_stay_as_they_were(loaded: Model, pixels: NDArray[np.uint8]) -> None:
     first = loaded.predict_raw(pixels[:1])
     kept = first.copy()
     loaded.predict_raw(255 - pixels[:1])
     np.testing.assert_array_equal(first, kept)
 
 
-def test_huge_batch_is_computed_in_pieces(loaded, pixels, monkeypatch):
+def test_huge_batch_is_computed_in_pieces(
+    loaded: Model, pixels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine_module, "_MAX_BATCH", 4)
     sizes = []
-    run = loaded._engine._backend.run
-    monkeypatch.setattr(
-        loaded._engine._backend, "run", lambda part: sizes.append(len(part)) or run(part)
-    )
+    run = some(loaded._engine._backend).run
+
+    def noted(part: NDArray[np.uint8]) -> Any:
+        sizes.append(len(part))
+        return run(part)
+
+    monkeypatch.setattr(loaded._engine._backend, "run", noted)
     assert loaded.predict(pixels[:10]).shape == (10, 3)
     assert sizes == [4, 4, 2]
 
 
-def test_empty_batch(loaded, pixels):
+def test_empty_batch(loaded: Model, pixels: NDArray[np.uint8]) -> None:
     assert loaded.predict(pixels[:0]).shape == (0, 3)
     assert loaded.predict_raw(pixels[:0]).dtype == loaded.predict_raw(pixels[:1]).dtype
 
@@ -157,7 +172,7 @@ def test_empty_batch(loaded, pixels):
         (None, "batch: expected shape (N, 8, 8, 1), got NoneType"),
     ],
 )
-def test_wrong_batch(loaded, batch, message: str):
+def test_wrong_batch(loaded: Model, batch: Any, message: str) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         loaded.predict(batch)
 
@@ -175,12 +190,12 @@ def test_wrong_batch(loaded, batch, message: str):
         ({"precision": "fp16", "backend": "onnx"}, "asked for fp16 for onnx"),
     ],
 )
-def test_wrong_argument(tiny, arguments: dict[str, object], message: str):
+def test_wrong_argument(tiny: Path, arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         load(tiny, **arguments)
 
 
-def test_auto_takes_an_engine_that_the_bundle_has_a_model_for(forge):
+def test_auto_takes_an_engine_that_the_bundle_has_a_model_for(forge: Callable[..., Path]) -> None:
     path = forge(edit=lambda tree: tree["variants"].pop(0))
     assert load(path).variant.file == "model.int8.onnx"
     with pytest.raises(
@@ -189,7 +204,7 @@ def test_auto_takes_an_engine_that_the_bundle_has_a_model_for(forge):
         load(path, "litert")
 
 
-def test_closed(tiny, engine, pixels):
+def test_closed(tiny: Path, engine: str, pixels: NDArray[np.uint8]) -> None:
     loaded = load(tiny, engine)
     loaded.close()
     loaded.close()
@@ -201,7 +216,7 @@ def test_closed(tiny, engine, pixels):
         loaded.classify(pixels[0])
 
 
-def _edit(side: str, **fields: object):
+def _edit(side: str, **fields: object) -> Edit:
     return lambda tree: tree[side][0].update(fields)
 
 
@@ -219,7 +234,9 @@ def _edit(side: str, **fields: object):
         (_edit("outputs", zero_point=3), "outputs[0].zero_point: the manifest says 3"),
     ],
 )
-def test_manifest_that_is_not_the_models(forge, engine, edit, message: str):
+def test_manifest_that_is_not_the_models(
+    forge: Callable[..., Path], engine: str, edit: Edit, message: str
+) -> None:
     path = forge(edit=edit)
     with pytest.raises(BundleError, match=rf"^model\.int8\.\w+: {re.escape(message)}, .* says "):
         load(path, engine)
@@ -236,7 +253,14 @@ def test_manifest_that_is_not_the_models(forge, engine, edit, message: str):
         ),
     ],
 )
-def test_model_file_that_is_another(forge, bundle, engine, changes, precision, message: str):
+def test_model_file_that_is_another(
+    forge: Callable[..., Path],
+    bundle: Bundle,
+    engine: str,
+    changes: dict[str, str],
+    precision: str,
+    message: str,
+) -> None:
     form = {"litert": "tflite", "onnx": "onnx"}[engine]
     files = {f"model.{a}.{form}": bundle.files[f"model.{b}.{form}"] for a, b in changes.items()}
     with pytest.raises(BundleError, match=rf"^model\.{precision}\.{form}: {message}"):
@@ -244,7 +268,13 @@ def test_model_file_that_is_another(forge, bundle, engine, changes, precision, m
 
 
 @pytest.mark.parametrize("data", [b"\0", b"hello" * 100, bytes(4096), None])
-def test_model_file_that_is_none(forge, bundle, engine, data: bytes | None, capfd):
+def test_model_file_that_is_none(
+    forge: Callable[..., Path],
+    bundle: Bundle,
+    engine: str,
+    data: bytes | None,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """`None` stands for the first half of the right file."""
     name = {"litert": "model.int8.tflite", "onnx": "model.int8.onnx"}[engine]
     half = bundle.files[name][: len(bundle.files[name]) // 2]
@@ -257,6 +287,6 @@ def test_model_file_that_is_none(forge, bundle, engine, data: bytes | None, capf
     assert capfd.readouterr() == ("", "")
 
 
-def test_path_types(tiny):
+def test_path_types(tiny: Path) -> None:
     for path in (tiny, str(tiny), Path(str(tiny))):
         assert load(path).labels

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,22 +15,24 @@ from tinsmith_runtime.cli import main
 from tinsmith_runtime.deploy.install import install, rollback
 from tinsmith_runtime.deploy.trial import boot
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 
 
 @pytest.fixture
-def home(tmp_path) -> Path:
+def home(tmp_path: Path) -> Path:
     return tmp_path / "digits"
 
 
 @pytest.fixture
-def make(forge, tmp_path) -> Make:
+def make(forge: Callable[..., Path], tmp_path: Path) -> Make:
     """Makes bundles of a seed and a release, signed by a key if one is named."""
     for name in ("old", "new", "other"):
         generate_key(tmp_path / name)
 
     def write(seed: int, release: int = 0, key: str | None = None) -> Path:
-        def edit(tree):
+        def edit(tree: Any) -> None:
             tree["training"]["seed"], tree["release"] = seed, release
 
         path = forge(edit=edit).rename(tmp_path / f"{seed}{key or ''}.tin")
@@ -41,7 +44,7 @@ def make(forge, tmp_path) -> Make:
 
 
 @pytest.fixture
-def pub(tmp_path) -> Callable[..., list[Path]]:
+def pub(tmp_path: Path) -> Callable[..., list[Path]]:
     return lambda *names: [tmp_path / f"{name}.pub" for name in names]
 
 
@@ -56,7 +59,9 @@ def _seed(home: Path) -> int:
         return model.manifest.training.seed
 
 
-def test_keys_are_asked_for_ever_after(make, home, pub):
+def test_keys_are_asked_for_ever_after(
+    make: Make, home: Path, pub: Callable[..., list[Path]]
+) -> None:
     install(make(1), home)
     install(make(2, key="old"), home, pub("old"))
     assert len(_record(home).trusted_keys) == 1
@@ -76,7 +81,9 @@ def test_keys_are_asked_for_ever_after(make, home, pub):
     assert _seed(home) == 2
 
 
-def test_other_keys_need_a_bundle_that_both_trust(make, home, pub):
+def test_other_keys_need_a_bundle_that_both_trust(
+    make: Make, home: Path, pub: Callable[..., list[Path]]
+) -> None:
     install(make(1, key="old"), home, pub("old"))
     for key, given in (("new", ["new"]), ("old", ["new"]), ("new", ["old", "new"])):
         with pytest.raises(BundleError, match="expected it signed by"):
@@ -89,7 +96,9 @@ def test_other_keys_need_a_bundle_that_both_trust(make, home, pub):
         install(make(5, key="old"), home)
 
 
-def test_going_back_after_other_keys(make, home, pub):
+def test_going_back_after_other_keys(
+    make: Make, home: Path, pub: Callable[..., list[Path]]
+) -> None:
     """`rollback` asks today's keys; `boot` takes what was installed, by its sha256."""
     install(make(1, key="old"), home, pub("old", "new"))
     install(make(2, key="new"), home, pub("new"), confirm=True)
@@ -101,7 +110,9 @@ def test_going_back_after_other_keys(make, home, pub):
     assert len(_record(home).trusted_keys) == 1
 
 
-def test_the_current_bundle_again_with_other_keys(make, home, pub):
+def test_the_current_bundle_again_with_other_keys(
+    make: Make, home: Path, pub: Callable[..., list[Path]]
+) -> None:
     bundle = make(1, key="old")
     install(bundle, home, pub("old"))
     done = install(bundle, home, pub("old", "new"))
@@ -109,7 +120,9 @@ def test_the_current_bundle_again_with_other_keys(make, home, pub):
     assert len(_record(home).trusted_keys) == 2
 
 
-def test_keys_that_are_none(make, home, pub, tmp_path):
+def test_keys_that_are_none(
+    make: Make, home: Path, pub: Callable[..., list[Path]], tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="trusted_keys: expected a list of at least one"):
         install(make(1), home, [])
     for number in range(65):
@@ -119,7 +132,7 @@ def test_keys_that_are_none(make, home, pub, tmp_path):
     assert not home.exists()
 
 
-def test_an_older_release(make, home):
+def test_an_older_release(make: Make, home: Path) -> None:
     install(make(1, release=1), home)
     install(make(2, release=3), home)
     old = make(3, release=2)
@@ -137,7 +150,9 @@ def test_an_older_release(make, home):
     install(make(4, release=3), home)
 
 
-def test_what_was_installed_meanwhile_is_asked_too(make, home, monkeypatch):
+def test_what_was_installed_meanwhile_is_asked_too(
+    make: Make, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The self-test takes its time, and the folder is not locked for it."""
     newer, older = make(1, release=2), make(2, release=1)
 
@@ -151,7 +166,9 @@ def test_what_was_installed_meanwhile_is_asked_too(make, home, monkeypatch):
     assert _seed(home) == 1
 
 
-def test_a_rollback_that_another_install_overtakes(make, home, monkeypatch):
+def test_a_rollback_that_another_install_overtakes(
+    make: Make, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, second, third = make(1), make(2), make(3)
     install(first, home)
     install(second, home)
@@ -166,7 +183,7 @@ def test_a_rollback_that_another_install_overtakes(make, home, monkeypatch):
     assert _seed(home) == 3
 
 
-def test_another_bundle_under_its_name(make, home):
+def test_another_bundle_under_its_name(make: Make, home: Path) -> None:
     first, second = make(1), make(2)
     current = home / f"{install(first, home).current}.tin"
     current.write_bytes(second.read_bytes())
@@ -180,13 +197,14 @@ def test_another_bundle_under_its_name(make, home):
         rollback(home)
 
 
-def test_a_record_of_version_1(make, home):
+def test_a_record_of_version_1(make: Make, home: Path) -> None:
     first, second, third = make(1), make(2), make(3)
     install(first, home)
     install(second, home)
-    names = {"current": _record(home).current, "previous": _record(home).previous}
+    before = _record(home)
+    names = {"current": before.current, "previous": before.previous}
     (home / RECORD).write_text(json.dumps(names))
-    assert _record(home) == Installation(**names)
+    assert _record(home) == Installation(before.current, before.previous)
     assert _seed(home) == 2
     install(third, home)
     assert json.loads((home / RECORD).read_text())["record_version"] == 2
@@ -206,7 +224,14 @@ def test_a_record_of_version_1(make, home):
         ({"current": "../x"}, "current: expected 64 hex digits"),
     ],
 )
-def test_a_wrong_record(make, home, capsys, one_line, changes: dict[str, object], said: str):
+def test_a_wrong_record(
+    make: Make,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+    changes: dict[str, object],
+    said: str,
+) -> None:
     bundle = make(1)
     install(bundle, home)
     tree = json.loads((home / RECORD).read_text())
@@ -217,7 +242,13 @@ def test_a_wrong_record(make, home, capsys, one_line, changes: dict[str, object]
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "huge", "twice"])
-def test_a_record_that_is_none(make, home, capsys, one_line, kind: str):
+def test_a_record_that_is_none(
+    make: Make,
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+    kind: str,
+) -> None:
     bundle = make(1)
     install(bundle, home)
     record = home / RECORD
@@ -237,7 +268,7 @@ def test_a_record_that_is_none(make, home, capsys, one_line, kind: str):
         assert "digits: installed.json: " in one_line(capsys.readouterr().err)
 
 
-def test_all_that_may_be_remembered_is_read_again(home):
+def test_all_that_may_be_remembered_is_read_again(home: Path) -> None:
     """The largest record there may be is smaller than what is read of one."""
     from tinsmith_runtime.bundle.installation import MAX_FAILED, MAX_KEYS, Trial, dump_installation
 

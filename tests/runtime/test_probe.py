@@ -3,14 +3,17 @@
 import json
 import os
 import signal
+import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import mutations
 import numpy as np
 import pytest
 
-from tinsmith_runtime import BackendError, BundleError, load, read_bundle, selftest
+from tinsmith_runtime import BackendError, Bundle, BundleError, load, read_bundle, selftest
 from tinsmith_runtime.backends import create_backend, find_backend
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.probe import messages, process
@@ -18,12 +21,15 @@ from tinsmith_runtime.probe import messages, process
 onnx = pytest.importorskip("onnx", reason="makes models with the package onnx")
 from onnx import TensorProto, helper  # noqa: E402
 
-pytestmark = pytest.mark.not_on_a_board(reason="Python cannot start another there")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.not_on_a_board(reason="Python cannot start another there"),
+]
 
 SHAPE, CLASSES = [1, 8, 8, 1], 3
 
 
-def _model(nodes, initializers=(), **metadata) -> bytes:
+def _model(nodes: list[Any], initializers: Sequence[Any] = (), **metadata: object) -> bytes:
     """A model of the tiny bundle's shapes, of which these nodes make `codes` of `pixels`."""
     graph = helper.make_graph(
         nodes,
@@ -34,10 +40,11 @@ def _model(nodes, initializers=(), **metadata) -> bytes:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     helper.set_model_props(model, {name: str(value) for name, value in metadata.items()})
-    return model.SerializeToString()
+    data: bytes = model.SerializeToString()
+    return data
 
 
-def _number(name: str, value: object, kind: int = TensorProto.INT64):
+def _number(name: str, value: Any, kind: int = TensorProto.INT64) -> Any:
     return helper.make_tensor(name, kind, np.shape(value), np.ravel(value))
 
 
@@ -50,7 +57,7 @@ FLAT = helper.make_node("Flatten", ["pixels"], ["flat"])
 
 
 @pytest.fixture
-def scales(bundle) -> dict[str, object]:
+def scales(bundle: Bundle) -> dict[str, object]:
     """What an ONNX file says of its scales, as the tiny bundle's manifest does."""
     entry, output = bundle.manifest.input, bundle.manifest.output
     return {
@@ -61,7 +68,7 @@ def scales(bundle) -> dict[str, object]:
     }
 
 
-def _loop(scales) -> bytes:
+def _loop(scales: dict[str, object]) -> bytes:
     """2^62 turns of a loop that adds one."""
     inside = helper.make_graph(
         [
@@ -94,7 +101,7 @@ def _loop(scales) -> bytes:
     return _model(nodes, numbers, **scales)
 
 
-def _memory(scales) -> bytes:
+def _memory(scales: dict[str, object]) -> bytes:
     """100 GB of zeros, of which none is needed; their size comes from the input's."""
     nodes = [
         FLAT,
@@ -112,7 +119,9 @@ def _memory(scales) -> bytes:
 
 
 @pytest.fixture
-def with_onnx(bundle, forge, monkeypatch):
+def with_onnx(
+    bundle: Bundle, forge: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Callable[[bytes], Path]:
     """A bundle whose ONNX file is another, and which has no other engine here."""
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     return lambda model: forge({"model.int8.onnx": model})
@@ -122,7 +131,9 @@ def _children() -> set[str]:
     return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
 
 
-def test_a_loop_without_end(with_onnx, scales, monkeypatch):
+def test_a_loop_without_end(
+    with_onnx: Callable[[bytes], Path], scales: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tinsmith_runtime.probe.process._SECONDS", 3)
     monkeypatch.setattr("tinsmith_runtime.probe.process._SECONDS_A_VECTOR", 0)
     monkeypatch.setattr("tinsmith_runtime.probe.process._SECONDS_A_VECTOR_AND_MIB", 0)
@@ -133,7 +144,9 @@ def test_a_loop_without_end(with_onnx, scales, monkeypatch):
     assert _children() == before
 
 
-def test_the_time_of_the_cpu_is_limited_too(with_onnx, bundle, scales):
+def test_the_time_of_the_cpu_is_limited_too(
+    with_onnx: Callable[[bytes], Path], bundle: Bundle, scales: dict[str, object]
+) -> None:
     """So a process whose parent was killed does not go on for ever."""
     files = {**bundle.files, "model.int8.onnx": _loop(scales)}
     other = read_bundle(with_onnx(files["model.int8.onnx"]))
@@ -152,13 +165,13 @@ def test_the_time_of_the_cpu_is_limited_too(with_onnx, bundle, scales):
         messages.read_answer(spec, other.manifest, variant, ended, limits)
 
 
-def test_all_memory_there_is(with_onnx, scales):
+def test_all_memory_there_is(with_onnx: Callable[[bytes], Path], scales: dict[str, object]) -> None:
     with pytest.raises((BackendError, BundleError), match=r"onnx|ONNX") as caught:
         selftest(with_onnx(_memory(scales)))
     assert "\n" not in str(caught.value)
 
 
-def test_limits_grow_with_the_model(bundle):
+def test_limits_grow_with_the_model(bundle: Bundle) -> None:
     (variant,) = (v for v in bundle.manifest.variants if v.file == "model.int8.onnx")
     small = process.limits_of(bundle, variant)
     files = {**bundle.files, variant.file: bytes(10 << 20)}
@@ -175,7 +188,14 @@ LOCATIONS += ["{folder}/weights.bin", "/proc/self/cwd/weights.bin"]
 
 @pytest.mark.parametrize("where", ["graph", "constant", "branch"])
 @pytest.mark.parametrize("location", LOCATIONS)
-def test_weights_in_another_file(tmp_path, monkeypatch, capfd, scales, location, where):
+def test_weights_in_another_file(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    scales: dict[str, object],
+    location: str,
+    where: str,
+) -> None:
     """They are under no hash: no session takes them, wherever it is opened."""
     from tinsmith_runtime.backends import ort
 
@@ -209,14 +229,14 @@ def test_weights_in_another_file(tmp_path, monkeypatch, capfd, scales, location,
     assert capfd.readouterr().out == ""
 
 
-def test_a_profile_reads_no_other_file(bundle, monkeypatch):
+def test_a_profile_reads_no_other_file(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     """It opens a session of its own, with what every session is opened with."""
     from tinsmith_runtime.backends import ort
 
     seen = []
     real = ort._options
 
-    def options(threads: int):
+    def options(threads: int) -> Any:
         made = real(threads)
         seen.append({key: made.get_session_config_entry(key) for key in ort._CONFIG})
         return made
@@ -228,18 +248,34 @@ def test_a_profile_reads_no_other_file(bundle, monkeypatch):
 
 
 @pytest.mark.parametrize("words", [["selftest"], ["run"], ["install"]], ids=lambda words: words[0])
-def test_json_stays_json(child, one_line, with_onnx, images, tmp_path, words):
+def test_json_stays_json(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    one_line: Callable[[str], str],
+    with_onnx: Callable[[bytes], Path],
+    images: Path,
+    tmp_path: Path,
+    words: list[str],
+) -> None:
     """ONNX Runtime would say on standard output that it tries once more."""
     bad = _model([helper.make_node("Nothing", ["pixels"], ["codes"])])
     path = with_onnx(bad)
-    more = {"run": [images / "c.npy", "--backend=onnx"], "install": [tmp_path / "home"]}
+    more: dict[str, list[object]] = {
+        "run": [images / "c.npy", "--backend=onnx"],
+        "install": [tmp_path / "home"],
+    }
     done = child("-m", "tinsmith_runtime", *words, path, *more.get(words[0], []), "--json")
     assert (done.returncode, done.stdout) == (1, "")
     assert "ONNX Runtime refuses the model: " in one_line(done.stderr)
 
 
 @pytest.mark.parametrize("what", ["metadata", "input name", "output name"])
-def test_text_that_is_none(with_onnx, scales, what, capsys, one_line):
+def test_text_that_is_none(
+    with_onnx: Callable[[bytes], Path],
+    scales: dict[str, object],
+    what: str,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     model = _model([FLAT, *ENDING], PLACES, note="remark", **scales)
     old = {"metadata": b"remark", "input name": b"pixels", "output name": b"codes"}[what]
     assert old in model
@@ -253,7 +289,12 @@ def test_text_that_is_none(with_onnx, scales, what, capsys, one_line):
     assert "model.int8.onnx: " in one_line(capsys.readouterr().err)
 
 
-def test_tensor_names_of_tflite_that_are_no_text(bundle, forge, capsys, one_line):
+def test_tensor_names_of_tflite_that_are_no_text(
+    bundle: Bundle,
+    forge: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     model = bundle.files["model.int8.tflite"]
     backend = create_backend("litert", model, 1)
     name = backend.inputs[0].name.encode()
@@ -287,7 +328,9 @@ ANSWERS = {
 
 
 @pytest.mark.parametrize("name", list(ANSWERS))
-def test_what_the_process_may_answer(tiny, tmp_path, monkeypatch, name: str):
+def test_what_the_process_may_answer(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     answer, number, status, message = ANSWERS[name]
     python = tmp_path / "python"
     script = ANSWER.format(answer=answer, signal=number, status=status)
@@ -303,7 +346,9 @@ def test_what_the_process_may_answer(tiny, tmp_path, monkeypatch, name: str):
 
 
 @pytest.mark.parametrize("program", ["exit 0", "exit 1", "echo usage: app; exit 2", "cat"])
-def test_a_program_that_is_no_python(tiny, tmp_path, monkeypatch, program):
+def test_a_program_that_is_no_python(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
     """An application that carries Python with it: the self-test goes on in this process."""
     other = tmp_path / "application"
     other.write_text(f"#!/bin/sh\n{program}\n")
@@ -312,7 +357,9 @@ def test_a_program_that_is_no_python(tiny, tmp_path, monkeypatch, program):
     assert [result.equal_vectors for result in selftest(tiny)] == [32, 32]
 
 
-def test_the_model_is_opened_in_the_other_process_alone(child, tiny):
+def test_the_model_is_opened_in_the_other_process_alone(
+    child: Callable[..., subprocess.CompletedProcess[str]], tiny: Path
+) -> None:
     script = f"""
 import sys
 from tinsmith_runtime import selftest
@@ -322,7 +369,12 @@ print(sorted({{"onnxruntime", "ai_edge_litert"}} & sys.modules.keys()))
     assert child("-c", script).stdout == "[]\n"
 
 
-def test_prints_of_native_code_and_the_working_directory(child, tiny, tmp_path, monkeypatch):
+def test_prints_of_native_code_and_the_working_directory(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    tiny: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What is printed does not reach the answer; no module is taken from where one stands."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "json.py").write_text("raise SystemExit('the wrong one')")
@@ -344,7 +396,9 @@ def test_prints_of_native_code_and_the_working_directory(child, tiny, tmp_path, 
     assert [result["equal_vectors"] for result in found] == [32, 32]
 
 
-def test_nothing_is_left_behind(tmp_path, monkeypatch, bundle):
+def test_nothing_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Bundle
+) -> None:
     """No core, no file, and no bytecode beside what crashed."""
     monkeypatch.chdir(tmp_path)
     files = mutations.with_right_hashes(

@@ -1,8 +1,12 @@
 import os
 import signal
+import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+from typing import Any, Never
 
 import pytest
 
@@ -40,21 +44,24 @@ sys.exit(status)
 """
 
 
-def test_nothing_gets_out(capfd):
+TraceFunction = Callable[[FrameType, str, Any], Any]
+
+
+def test_nothing_gets_out(capfd: pytest.CaptureFixture[str]) -> None:
     with mute_stderr():
         os.write(2, b"a native library")
     os.write(2, b"ours")
     assert capfd.readouterr().err == "ours"
 
 
-def test_back_after_an_error(capfd):
+def test_back_after_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="x"), mute_stderr():
         raise ValueError("x")
     os.write(2, b"ours")
     assert capfd.readouterr().err == "ours"
 
 
-def test_threads_take_turns(capfd):
+def test_threads_take_turns(capfd: pytest.CaptureFixture[str]) -> None:
     def work() -> None:
         for _ in range(50):
             with mute_stderr():
@@ -69,7 +76,7 @@ def test_threads_take_turns(capfd):
     assert capfd.readouterr().err == "ours"
 
 
-def test_closed_stderr(child):
+def test_closed_stderr(child: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     """A daemon may have closed it."""
     script = """
 import os, sys
@@ -83,13 +90,15 @@ with mute_stderr():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_fork_while_a_thread_mutes(child, tiny, engine):
+def test_fork_while_a_thread_mutes(
+    child: Callable[..., subprocess.CompletedProcess[str]], tiny: Path, engine: str
+) -> None:
     done = child("-c", FORK, tiny, engine)
     assert (done.returncode, done.stderr) == (0, "the child speaks")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_fork_within(capfd):
+def test_fork_within(capfd: pytest.CaptureFixture[str]) -> None:
     """Who forks within goes on within, in both processes."""
     with mute_stderr():
         pid = os.fork()
@@ -104,7 +113,7 @@ def test_fork_within(capfd):
     assert capfd.readouterr().err == "ours and ours"
 
 
-def test_within_itself(capfd):
+def test_within_itself(capfd: pytest.CaptureFixture[str]) -> None:
     """A signal handler may load a model while the program loads one."""
     with mute_stderr():
         with mute_stderr():
@@ -115,17 +124,17 @@ def test_within_itself(capfd):
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="this system has no /proc")
-def test_interrupted_at_every_line(capfd):
+def test_interrupted_at_every_line(capfd: pytest.CaptureFixture[str]) -> None:
     """But for those that restore or do nothing: Python runs a handler where a call returns."""
     source = Path(quiet.__file__).read_text().splitlines()
     restoring = source.index("        finally:") + 1
     never = ("try:", "os.close(nothing)")
     descriptors = set(Path("/proc/self/fd").iterdir())
 
-    def interrupt_at(line: int):
+    def interrupt_at(line: int) -> TraceFunction:
         left = line
 
-        def trace(frame, event, argument):
+        def trace(frame: FrameType, event: str, argument: Any) -> TraceFunction | None:
             nonlocal left
             if frame.f_code.co_filename != quiet.__file__ or left == 0:
                 return None
@@ -156,8 +165,8 @@ def test_interrupted_at_every_line(capfd):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timer")
-def test_interrupted_at_any_time(capfd):
-    def stop(number, frame):
+def test_interrupted_at_any_time(capfd: pytest.CaptureFixture[str]) -> None:
+    def stop(number: int, frame: FrameType | None) -> Never:
         raise KeyboardInterrupt
 
     old, interrupted = signal.signal(signal.SIGALRM, stop), 0

@@ -5,8 +5,11 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from tinsmith_runtime import Bundle
 from tinsmith_runtime.bundle import FORMAT_VERSION
 from tinsmith_runtime.cli import main
 
@@ -20,7 +23,7 @@ def _block(language: str) -> str:
 
 
 @pytest.fixture(autouse=True)
-def _workplace(tmp_path, monkeypatch, tiny, images):
+def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: Path, images: Path) -> None:
     """A folder with what the README speaks of; the tiny bundle stands for `digits.tin`."""
     shutil.copy(tiny, tmp_path / "digits.tin")
     shutil.copy(images / "a.png", tmp_path / "photo.png")
@@ -36,14 +39,16 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_commands(words: list[str], capsys):
+def test_commands(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words[1:]) == 0
     captured = capsys.readouterr()
     assert captured.out
     assert captured.err == ""
 
 
-def test_python(capsys, pixels, bundle):
+def test_python(
+    capsys: pytest.CaptureFixture[str], pixels: NDArray[np.uint8], bundle: Bundle
+) -> None:
     names = {"images": pixels}
     exec(_block("python"), names)
     best = bundle.manifest.output.labels[bundle.golden().outputs_int8[0].argmax()]
@@ -51,6 +56,6 @@ def test_python(capsys, pixels, bundle):
     assert names["batch"].shape == (len(pixels), 3)
 
 
-def test_files_of_a_bundle(bundle):
+def test_files_of_a_bundle(bundle: Bundle) -> None:
     assert set(re.findall(r"`(\S+\.(?:json|npz|tflite|onnx))`", README)) == set(bundle.files)
     assert bundle.manifest.format_version == FORMAT_VERSION

@@ -41,7 +41,7 @@ GOOD = {
 }
 
 
-def test_parse():
+def test_parse() -> None:
     assert parse_record(Outer, GOOD) == Outer(
         "x", True, 3, (0.0, 1.5), (None, 2), Inner(0.5), {"numpy": "2"}
     )
@@ -76,14 +76,14 @@ def test_parse():
         ({"more": 1}, "'more': unknown field"),
     ],
 )
-def test_problem_names_the_field(changes: dict[str, object], message: str):
+def test_problem_names_the_field(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011 its text is what is tested
         parse_record(Outer, {**GOOD, **changes})
     assert message in str(caught.value)
     assert len(str(caught.value)) < 200
 
 
-def test_all_problems_at_once():
+def test_all_problems_at_once() -> None:
     with pytest.raises(ValueError, match=r"name: missing.*count: missing.*; and 2 more"):
         parse_record(Outer, {})
 
@@ -115,12 +115,12 @@ def twice(text: str) -> str:
 
 
 @given(TREES.map(json.dumps) | st.text('0123456789.-+eE[]{}:,"\\u tfnrueNaIity\n'))
-def test_json_is_read_as_json_reads_it(text: str):
+def test_json_is_read_as_json_reads_it(text: str) -> None:
     expected = outcome(json.loads, text)
     assert outcome(read_json, text) in (expected, twice(text))
 
 
-def test_json_without_its_c_function(monkeypatch: pytest.MonkeyPatch):
+def test_json_without_its_c_function(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "_json", None)
     assert read_json('{"a": [1, 2.5, null]}\n') == {"a": [1, 2.5, None]}
 
@@ -130,7 +130,7 @@ def test_json_without_its_c_function(monkeypatch: pytest.MonkeyPatch):
     "text",
     ['{"a": 1, "a": 1}', '{"b": [{"x": {"a": 1, "b": 2, "a": 3}}]}', '{"\\u0061": 1, "a": 2} '],
 )
-def test_a_key_twice(monkeypatch: pytest.MonkeyPatch, c_function: bool, text: str):
+def test_a_key_twice(monkeypatch: pytest.MonkeyPatch, c_function: bool, text: str) -> None:
     if not c_function:
         monkeypatch.setitem(sys.modules, "_json", None)
     with pytest.raises(ValueError, match=r"^'a': expected every key once$"):

@@ -4,27 +4,36 @@ import json
 import os
 import re
 import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from narrow import array
+from numpy.typing import NDArray
 
+from tinsmith_runtime import Bundle
 from tinsmith_runtime.cli import main
 
 
-def test_run(tiny, images, bundle, capsys, engine):
+def test_run(
+    tiny: Path, images: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str], engine: str
+) -> None:
     assert main(["run", str(tiny), str(images), "--backend", engine, "--threads", "2"]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
     lines = captured.out.splitlines()
     assert len(lines) == 3
     labels = bundle.manifest.output.labels
-    top = bundle.golden().outputs_int8.argmax(axis=1)
+    top = array(bundle.golden().outputs_int8).argmax(axis=1)
     for line, name, best in zip(lines, ("a.png", "b.jpg", "c.npy"), top, strict=False):
         assert line.startswith(f"{images / name}: {labels[best]} ")
         assert line.endswith("%")
 
 
-def test_run_json(tiny, images, capsys):
+def test_run_json(tiny: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(tiny), str(images), "--top", "2", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["image"] for line in lines] == [
@@ -36,12 +45,14 @@ def test_run_json(tiny, images, capsys):
         assert first["label"] in ("zero", "one", "two")
 
 
-def test_run_top(tiny, images, capsys):
+def test_run_top(tiny: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(tiny), str(images / "c.npy"), "--top", "9"]) == 0
     assert capsys.readouterr().out.count("%") == 3
 
 
-def test_bad_images_among_good_ones(tiny, images, capsys):
+def test_bad_images_among_good_ones(
+    tiny: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (images / "aa.png").write_text("not a PNG")
     np.save(images / "bb.npy", np.zeros((9, 9), np.uint8))
     missing = str(images / "missing.png")
@@ -57,7 +68,9 @@ def test_bad_images_among_good_ones(tiny, images, capsys):
     ]
 
 
-def test_folder_without_images(tiny, tmp_path, images, capsys):
+def test_folder_without_images(
+    tiny: Path, tmp_path: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "empty").mkdir()
     assert main(["run", str(tiny), str(tmp_path / "empty"), str(images)]) == 1
     captured = capsys.readouterr()
@@ -66,7 +79,7 @@ def test_folder_without_images(tiny, tmp_path, images, capsys):
     assert "tinsmith: 1 of 4 inputs could not be read" in captured.err
 
 
-def test_globs(tiny, images, capsys):
+def test_globs(tiny: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (images / "deep").mkdir()
     (images / "a.png").rename(images / "deep" / "a[1].png")
     shutil.copy(images / "deep" / "a[1].png", images / "deep" / "a1.png")
@@ -81,7 +94,9 @@ def test_globs(tiny, images, capsys):
     assert f"{images}/x*: matches no file" in capsys.readouterr().err
 
 
-def test_standard_input(tiny, images, capsys, monkeypatch):
+def test_standard_input(
+    tiny: Path, images: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["run", str(tiny), str(images / "a.png")]) == 0
     expected = capsys.readouterr().out.replace(str(images / "a.png"), "standard input")
     for content, status in (((images / "a.png").read_bytes(), 0), (b"text", 1), (b"", 1)):
@@ -92,7 +107,7 @@ def test_standard_input(tiny, images, capsys, monkeypatch):
         assert ("standard input: expected a PNG or JPEG" in captured.err) == (status == 1)
 
 
-def test_min_probability(tiny, images, capsys):
+def test_min_probability(tiny: Path, images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["run", str(tiny), str(images / "a.png"), "--top", "3", "--min-probability"]
     assert main([*command, "0"]) == 0
     percents = [float(n) for n in re.findall(r"([0-9.]+)%", capsys.readouterr().out)]
@@ -120,14 +135,23 @@ def test_min_probability(tiny, images, capsys):
         (["--backend", "tflite"], "backend: expected auto, litert, onnx; got 'tflite'"),
     ],
 )
-def test_wrong_option(tiny, images, capsys, one_line, options, message: str):
+def test_wrong_option(
+    tiny: Path,
+    images: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+    options: list[str],
+    message: str,
+) -> None:
     assert main(["run", str(tiny), str(images), *options]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert message in one_line(captured.err)
 
 
-def test_names_that_no_encoding_can_print(child, tiny, images):
+def test_names_that_no_encoding_can_print(
+    child: Callable[..., subprocess.CompletedProcess[str]], tiny: Path, images: Path
+) -> None:
     strange = os.fsencode(images) + b"/\xff.npy"
     os.rename(os.fsencode(images / "c.npy"), strange)  # noqa: PTH104 bytes are the point
     done = child("-m", "tinsmith_runtime", "run", tiny, images, PYTHONIOENCODING="ascii")
@@ -135,23 +159,23 @@ def test_names_that_no_encoding_can_print(child, tiny, images):
     assert r"/\udcff.npy: " in done.stdout
 
 
-def test_name_that_is_too_long(tiny, capsys):
+def test_name_that_is_too_long(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(tiny), "x" * 300]) == 1
     assert f"{'x' * 300}: File name too long\n" in capsys.readouterr().err
 
 
 @pytest.fixture
-def reals(pixels):
+def reals(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """What the golden pixels stand for, which the features bundle takes."""
-    return pixels / np.float32(255)
+    return array(pixels / np.float32(255))
 
 
-def _bests(bundle, count: int) -> list[str]:
-    best = bundle.golden().outputs_int8[:count].argmax(axis=1)
+def _bests(bundle: Bundle, count: int) -> list[str]:
+    best = array(bundle.golden().outputs_int8[:count]).argmax(axis=1)
     return [bundle.manifest.output.labels[i] for i in best]
 
 
-def _write_csv(path, rows, header: bool = True) -> None:
+def _write_csv(path: Path, rows: Sequence[Sequence[object]], header: bool = True) -> None:
     with path.open("w", newline="") as stream:
         writer = csv.writer(stream)
         if header:
@@ -159,7 +183,13 @@ def _write_csv(path, rows, header: bool = True) -> None:
         writer.writerows(rows)
 
 
-def test_features_of_files(features, bundle, reals, tmp_path, capsys):
+def test_features_of_files(
+    features: Path,
+    bundle: Bundle,
+    reals: NDArray[np.float32],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     np.save(tmp_path / "one.npy", reals[0])
     np.save(tmp_path / "many.npy", reals[:5].astype(np.float64))
     np.savez(tmp_path / "only.npz", anything=reals[:2])
@@ -180,7 +210,13 @@ def test_features_of_files(features, bundle, reals, tmp_path, capsys):
     assert [answer["predictions"][0]["label"] for answer in answers] == expected
 
 
-def test_bad_features_among_good_ones(features, bundle, reals, tmp_path, capsys):
+def test_bad_features_among_good_ones(
+    features: Path,
+    bundle: Bundle,
+    reals: NDArray[np.float32],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     rows = [list(map(str, row)) for row in reals[:4].reshape(4, -1)]
     rows[1][7] = "n/a"
     rows[2][7] = "nan"
@@ -214,11 +250,17 @@ def test_bad_features_among_good_ones(features, bundle, reals, tmp_path, capsys)
     assert len(errors) == len(beginnings) + 1
 
 
-def test_features_of_standard_input(values, bundle, reals, capsys, monkeypatch):
+def test_features_of_standard_input(
+    values: Path,
+    bundle: Bundle,
+    reals: NDArray[np.float32],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A model of values, which are all printed."""
     golden, output = bundle.golden(), bundle.manifest.output
     text = "\n\n".join(",".join(map(str, row)) for row in reals[:2].reshape(2, -1))
-    expected = (golden.outputs_int8[:2].astype(float) - output.zero_point) * output.scale
+    expected = (array(golden.outputs_int8[:2]).astype(float) - output.zero_point) * output.scale
     for options in ([], ["--json"]):
         monkeypatch.setattr("sys.stdin", io.StringIO(text))
         assert main(["run", str(values), "-", *options]) == 0
@@ -232,15 +274,23 @@ def test_features_of_standard_input(values, bundle, reals, capsys, monkeypatch):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_values_of_images(forge, images, capsys):
-    def edit(tree):
+def test_values_of_images(
+    forge: Callable[..., Path], images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(tree: Any) -> None:
         tree["outputs"][0].update(kind="values", labels=[], activation="none")
 
     assert main(["run", str(forge(edit=edit)), str(images / "a.png")]) == 0
     assert re.fullmatch(r".*a\.png: \S+ \S+ \S+\n", capsys.readouterr().out)
 
 
-def test_trusted_key(tiny, images, tmp_path, capsys, one_line):
+def test_trusted_key(
+    tiny: Path,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     bundle, keys = tmp_path / "signed.tin", [tmp_path / "mine", tmp_path / "other"]
     for key in keys:
         assert main(["keygen", str(key)]) == 0
@@ -255,14 +305,14 @@ def test_trusted_key(tiny, images, tmp_path, capsys, one_line):
     assert main(["run", str(tiny), *run, *mine]) == 1
     assert "mine.pub, got no signature" in one_line(capsys.readouterr().err)
 
-    folder = str(tmp_path / "installed")
-    for source, key in ((tiny, mine), (bundle, other)):
-        assert main(["install", str(source), folder, *key]) == 1
+    home = str(tmp_path / "installed")
+    for source, trusted in ((tiny, mine), (bundle, other)):
+        assert main(["install", str(source), home, *trusted]) == 1
         assert "expected it signed by" in one_line(capsys.readouterr().err)
         assert not (tmp_path / "installed").exists()
-    assert main(["install", str(bundle), folder, *mine]) == 0
+    assert main(["install", str(bundle), home, *mine]) == 0
     capsys.readouterr()
     # The folder remembers the key.
-    assert main(["install", str(tiny), folder]) == 1
+    assert main(["install", str(tiny), home]) == 1
     assert "got no signature" in one_line(capsys.readouterr().err)
-    assert main(["run", folder, *run, *mine]) == 0
+    assert main(["run", home, *run, *mine]) == 0

@@ -2,9 +2,13 @@
 
 import io
 import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from tinsmith_runtime import (
@@ -17,6 +21,8 @@ from tinsmith_runtime import (
     selftest,
 )
 from tinsmith_runtime.backends import create_backend
+from tinsmith_runtime.bundle import Input, Output
+from tinsmith_runtime.bundle.golden import GoldenVectors
 from tinsmith_runtime.cli import main
 
 FORMATS = {"litert": "tflite", "onnx": "onnx"}
@@ -24,12 +30,12 @@ NAMES = ("shares", "place")
 
 
 @pytest.fixture(scope="module")
-def golden(pair):
+def golden(pair: Path) -> GoldenVectors:
     return read_bundle(pair).golden()
 
 
 @pytest.fixture
-def arrays(golden):
+def arrays(golden: GoldenVectors) -> dict[str, NDArray[Any]]:
     """What `golden.npz` holds, for a test to change."""
     return {
         f"{name}_{number}": array
@@ -38,13 +44,13 @@ def arrays(golden):
     }
 
 
-def _npz(arrays) -> bytes:
+def _npz(arrays: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
-def _reals(pair, raw):
+def _reals(pair: Path, raw: Any) -> dict[str, NDArray[np.float64]]:
     """What int8 outputs stand for, after the activations."""
     outputs = read_bundle(pair).manifest.outputs
     shares, place = (
@@ -55,7 +61,7 @@ def _reals(pair, raw):
     return {"shares": powers / powers.sum(axis=1, keepdims=True), "place": place}
 
 
-def test_predict(pair, golden, engine):
+def test_predict(pair: Path, golden: GoldenVectors, engine: str) -> None:
     pixels, sums = golden.inputs
     bundle = read_bundle(pair)
     backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 1)
@@ -69,7 +75,7 @@ def test_predict(pair, golden, engine):
             assert codes.dtype == np.int8
             assert np.abs(codes.astype(int) - expected).max() <= backend.max_lsb
         reals = _reals(pair, raw)
-        batches = (
+        batches: tuple[Any, ...] = (
             (pixels, sums),
             [pixels, sums],
             {"sums": sums.astype(np.float64), "pixels": pixels},
@@ -85,14 +91,14 @@ def test_predict(pair, golden, engine):
             np.testing.assert_array_equal(other.predict_raw((pixels, sums))[1], raw[1])
 
 
-def test_float(pair, golden, engine):
+def test_float(pair: Path, golden: GoldenVectors, engine: str) -> None:
     with load(pair, engine, precision="float") as model:
         found = model.predict_raw(golden.inputs)
     for values, expected in zip(found, golden.outputs_float, strict=True):
         np.testing.assert_allclose(values, expected, atol=1e-5)
 
 
-def test_any_number_of_samples(pair, golden, engine):
+def test_any_number_of_samples(pair: Path, golden: GoldenVectors, engine: str) -> None:
     """None, one, and more than an engine is given at once."""
     with load(pair, engine) as model:
         whole = model.predict_raw(golden.inputs)
@@ -129,12 +135,12 @@ EXPECTED = "batch: expected an array for each of pixels, sums: a tuple in this o
         ((PIXELS, SUMS[:1]), r"batch: expected as many samples of each input, got \[2, 1\]"),
     ],
 )
-def test_batch_that_does_not_fit(pair, engine, batch, message: str):
+def test_batch_that_does_not_fit(pair: Path, engine: str, batch: Any, message: str) -> None:
     with load(pair, engine) as model, pytest.raises(InputError, match=f"^{message}"):
         model.predict(batch)
 
 
-def test_classify_names_predict(pair, mixed, engine):
+def test_classify_names_predict(pair: Path, mixed: Path, engine: str) -> None:
     with load(mixed, engine) as model:
         with pytest.raises(UsageError, match="the model takes 2 inputs: use predict"):
             model.classify(PIXELS[0])
@@ -144,16 +150,14 @@ def test_classify_names_predict(pair, mixed, engine):
         model.classify(PIXELS[0])
 
 
-def test_backends(pair, golden, engine):
+def test_backends(pair: Path, golden: GoldenVectors, engine: str) -> None:
     bundle = read_bundle(pair)
     backend = create_backend(engine, bundle.files[f"model.int8.{FORMATS[engine]}"], 1)
     assert [tensor.name for tensor in backend.inputs] == ["pixels", "sums"]
     assert [tensor.name for tensor in backend.outputs] == list(NAMES)
-    for tensor, spec in zip(
-        (*backend.inputs, *backend.outputs),
-        (*bundle.manifest.inputs, *bundle.manifest.outputs),
-        strict=True,
-    ):
+    manifest = bundle.manifest
+    specs: list[Input | Output] = [*manifest.inputs, *manifest.outputs]
+    for tensor, spec in zip((*backend.inputs, *backend.outputs), specs, strict=True):
         assert (tensor.scale, tensor.zero_point) == (spec.scale, spec.zero_point)
     codes = (np.zeros((3, 8, 8, 1), np.int8), np.zeros((3, 8), np.int8))
     signed = backend.run(codes)
@@ -175,7 +179,7 @@ def test_backends(pair, golden, engine):
 
 
 @pytest.mark.both_engines
-def test_every_output_by_its_name(pair, golden):
+def test_every_output_by_its_name(pair: Path, golden: GoldenVectors) -> None:
     from tinsmith_runtime.backends import litert, ort
 
     files = read_bundle(pair).files
@@ -198,7 +202,9 @@ def test_every_output_by_its_name(pair, golden):
         (lambda tree: tree["outputs"][1].update(shape=[None, 4]), r"outputs\[1\]\.shape: the"),
     ],
 )
-def test_manifest_that_is_not_the_models(pair, forge, engine, edit, message: str):
+def test_manifest_that_is_not_the_models(
+    pair: Path, forge: Callable[..., Path], engine: str, edit: Callable[[Any], object], message: str
+) -> None:
     with pytest.raises(BundleError, match=rf"model\.int8\.{FORMATS[engine]}: {message}"):
         load(forge(edit=edit, source=pair), engine)
 
@@ -225,7 +231,9 @@ def test_manifest_that_is_not_the_models(pair, forge, engine, edit, message: str
         (lambda tree: tree["inputs"][1].update(dtype="uint8"), r"inputs\[1\]\.dtype: expected fl"),
     ],
 )
-def test_manifest_that_contradicts_itself(pair, forge, edit, message: str):
+def test_manifest_that_contradicts_itself(
+    pair: Path, forge: Callable[..., Path], edit: Callable[[Any], object], message: str
+) -> None:
     with pytest.raises(BundleError, match=rf"manifest\.json: {message}"):
         read_bundle(forge(edit=edit, source=pair))
 
@@ -239,7 +247,13 @@ def test_manifest_that_contradicts_itself(pair, forge, edit, message: str):
         ({"inputs_0": np.zeros((32, 8), np.float32)}, r"inputs_0(\.npy)?: expected "),
     ],
 )
-def test_golden_vectors_that_do_not_fit(pair, forge, arrays, changes, message: str):
+def test_golden_vectors_that_do_not_fit(
+    pair: Path,
+    forge: Callable[..., Path],
+    arrays: dict[str, NDArray[Any]],
+    changes: dict[str, NDArray[Any] | None],
+    message: str,
+) -> None:
     changed = {name: array for name, array in (arrays | changes).items() if array is not None}
     path = forge({"golden.npz": _npz(changed)}, source=pair)
     with pytest.raises(BundleError, match=rf"golden\.npz: {message}"):
@@ -247,7 +261,9 @@ def test_golden_vectors_that_do_not_fit(pair, forge, arrays, changes, message: s
 
 
 @pytest.mark.both_engines
-def test_selftest_looks_at_every_output(pair, forge, arrays, golden):
+def test_selftest_looks_at_every_output(
+    pair: Path, forge: Callable[..., Path], arrays: dict[str, NDArray[Any]], golden: GoldenVectors
+) -> None:
     assert len(selftest(pair)) == 2
     for result in selftest(pair):
         assert (result.equal_vectors, result.max_difference_lsb, result.mismatch) == (32, 0, "")
@@ -260,7 +276,13 @@ def test_selftest_looks_at_every_output(pair, forge, arrays, golden):
         assert (result.equal_vectors, result.max_difference_lsb) == (31, 2)
 
 
-def test_run(pair, mixed, golden, tmp_path, capsys):
+def test_run(
+    pair: Path,
+    mixed: Path,
+    golden: GoldenVectors,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     pixels, sums = golden.inputs
     np.savez(tmp_path / "many.npz", sums=sums[:3], pixels=pixels[:3], more=np.zeros(2))
     np.savez(tmp_path / "one.npz", pixels=pixels[0], sums=sums[0])
@@ -287,7 +309,9 @@ def test_run(pair, mixed, golden, tmp_path, capsys):
     assert [found["label"] for found in answer["predictions"]] == best
 
 
-def test_run_on_what_does_not_fit(pair, tmp_path, capsys, one_line):
+def test_run_on_what_does_not_fit(
+    pair: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], one_line: Callable[[str], str]
+) -> None:
     Image.new("L", (8, 8)).save(tmp_path / "a.png")
     np.savez(tmp_path / "b.npz", pixels=PIXELS)
     np.savez(tmp_path / "c.npz", pixels=PIXELS, sums=SUMS[0])
@@ -315,7 +339,7 @@ def test_run_on_what_does_not_fit(pair, tmp_path, capsys, one_line):
     assert f"--camera: {wanted}" in one_line(capsys.readouterr().err)
 
 
-def test_inspect(pair, capsys):
+def test_inspect(pair: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(pair)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "input     pixels: 8 x 8 x 1 uint8 pixels, standing for 0 to 1"

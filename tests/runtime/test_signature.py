@@ -6,16 +6,21 @@ import re
 import shlex
 import shutil
 import stat
+import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from numpy.typing import NDArray
 
-from tinsmith_runtime import BundleError, UsageError, load, read_bundle, write_bundle
+from tinsmith_runtime import Bundle, BundleError, UsageError, load, read_bundle, write_bundle
 from tinsmith_runtime.bundle import sha256
 from tinsmith_runtime.cli import main
 
@@ -23,7 +28,7 @@ README = Path(__file__).parents[2] / "runtime" / "README.md"
 
 
 @pytest.fixture(scope="session")
-def keys(tmp_path_factory) -> Path:
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with two key pairs, `ours` and `theirs`."""
     folder = tmp_path_factory.mktemp("keys")
     for name in ("ours", "theirs"):
@@ -32,7 +37,7 @@ def keys(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def signed(tiny, keys, tmp_path, capsys) -> Path:
+def signed(tiny: Path, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """The tiny bundle with our signature."""
     path = tmp_path / "signed.tin"
     shutil.copy(tiny, path)
@@ -42,7 +47,7 @@ def signed(tiny, keys, tmp_path, capsys) -> Path:
 
 
 @pytest.fixture
-def signed_folder(folder, keys, capsys) -> Path:
+def signed_folder(folder: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     assert main(["sign", str(folder), "--key", str(keys / "ours.key")]) == 0
     capsys.readouterr()
     return folder
@@ -63,7 +68,7 @@ def _key_sha256(path: Path) -> str:
     return sha256(key.public_bytes(*raw))
 
 
-def test_sign_adds_one_file(signed, tiny, bundle, keys):
+def test_sign_adds_one_file(signed: Path, tiny: Path, bundle: Bundle, keys: Path) -> None:
     with zipfile.ZipFile(signed) as archive:
         contents = {name: archive.read(name) for name in archive.namelist()}
     assert list(contents) == [*bundle.files, "manifest.sig"]
@@ -75,7 +80,9 @@ def test_sign_adds_one_file(signed, tiny, bundle, keys):
     assert list(signed.parent.iterdir()) == [signed]
 
 
-def test_an_installed_folder_is_signed_through_its_file(tiny, keys, tmp_path, capsys):
+def test_an_installed_folder_is_signed_through_its_file(
+    tiny: Path, keys: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     target = tmp_path / "installed"
     assert main(["install", str(tiny), str(target)]) == 0
     before = sorted(tmp_path.rglob("*"))
@@ -85,7 +92,9 @@ def test_an_installed_folder_is_signed_through_its_file(tiny, keys, tmp_path, ca
 
 
 @pytest.mark.both_engines
-def test_load(signed, signed_folder, keys, pixels, bundle):
+def test_load(
+    signed: Path, signed_folder: Path, keys: Path, pixels: NDArray[np.uint8], bundle: Bundle
+) -> None:
     pem = (keys / "ours.pub").read_bytes()
     theirs = keys / "theirs.pub"
     for path in (signed, signed_folder):
@@ -94,13 +103,17 @@ def test_load(signed, signed_folder, keys, pixels, bundle):
                 assert (model.predict_raw(pixels) == bundle.golden().outputs_int8).all()
 
 
-def test_without_trusted_keys_as_any_other(signed, images, capsys):
+def test_without_trusted_keys_as_any_other(
+    signed: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for words in (["inspect"], ["selftest"], ["run", str(images / "c.npy")]):
         assert main([words[0], str(signed), *words[1:]]) == 0
     assert capsys.readouterr().err == ""
 
 
-def test_same_key_same_bytes(signed, folder, tiny, keys, tmp_path):
+def test_same_key_same_bytes(
+    signed: Path, folder: Path, tiny: Path, keys: Path, tmp_path: Path
+) -> None:
     once = signed.read_bytes()
     ours = ["--key", str(keys / "ours.key")]
     assert main(["sign", str(signed), *ours]) == 0
@@ -112,13 +125,13 @@ def test_same_key_same_bytes(signed, folder, tiny, keys, tmp_path):
     assert not (folder / "manifest.sig").exists()
 
 
-def test_another_key_replaces_the_signature(signed, keys):
+def test_another_key_replaces_the_signature(signed: Path, keys: Path) -> None:
     assert main(["sign", str(signed), "--key", str(keys / "theirs.key")]) == 0
     load(signed, trusted_keys=[keys / "theirs.pub"]).close()
     assert "a signature that is not theirs" in _refusal(signed, keys / "ours.pub")
 
 
-def test_sign_through_a_link(signed, tiny, keys, tmp_path):
+def test_sign_through_a_link(signed: Path, tiny: Path, keys: Path, tmp_path: Path) -> None:
     shutil.copy(tiny, tmp_path / "v1.tin")
     link = tmp_path / "current.tin"
     link.symlink_to("v1.tin")
@@ -127,26 +140,32 @@ def test_sign_through_a_link(signed, tiny, keys, tmp_path):
     assert (tmp_path / "v1.tin").read_bytes() == signed.read_bytes()
 
 
-def test_write_bundle_keeps_a_signature(signed, tmp_path):
+def test_write_bundle_keeps_a_signature(signed: Path, tmp_path: Path) -> None:
     bundle = read_bundle(signed)
     files = {name: data for name, data in bundle.files.items() if name != "manifest.json"}
     write_bundle(tmp_path / "copy.tin", bundle.manifest, files)
     assert (tmp_path / "copy.tin").read_bytes() == signed.read_bytes()
 
 
-def test_unsigned(tiny, folder, keys):
+def test_unsigned(tiny: Path, folder: Path, keys: Path) -> None:
     for path in (tiny, folder):
         message = _refusal(path, keys / "ours.pub")
         assert message.endswith(f"expected it signed by {keys / 'ours.pub'}, got no signature")
 
 
-def test_foreign(signed, signed_folder, keys):
+def test_foreign(signed: Path, signed_folder: Path, keys: Path) -> None:
     for path in (signed, signed_folder):
         assert "a signature that is not theirs" in _refusal(path, keys / "theirs.pub")
 
 
-def test_signature_of_another_bundle(signed, forge, keys, zipped, tmp_path):
-    def relabel(tree) -> None:
+def test_signature_of_another_bundle(
+    signed: Path,
+    forge: Callable[..., Path],
+    keys: Path,
+    zipped: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    def relabel(tree: Any) -> None:
         tree["outputs"][0]["labels"] = ["one", "zero", "two"]
 
     other = read_bundle(forge(edit=relabel))
@@ -157,7 +176,9 @@ def test_signature_of_another_bundle(signed, forge, keys, zipped, tmp_path):
     assert "a signature that is not theirs" in _refusal(path, keys / "ours.pub")
 
 
-def test_signature_of_the_bare_manifest(bundle, keys, zipped, tmp_path):
+def test_signature_of_the_bare_manifest(
+    bundle: Bundle, keys: Path, zipped: Callable[..., bytes], tmp_path: Path
+) -> None:
     """A key that signs other things too was not asked to sign a bundle."""
     private = serialization.load_pem_private_key((keys / "ours.key").read_bytes(), None)
     assert isinstance(private, Ed25519PrivateKey)
@@ -167,7 +188,11 @@ def test_signature_of_the_bare_manifest(bundle, keys, zipped, tmp_path):
     assert "a signature that is not theirs" in _refusal(path, keys / "ours.pub")
 
 
-def test_every_flipped_bit_of_the_signature(signed_folder, keys, zipped, tmp_path):
+@pytest.mark.slow
+@pytest.mark.not_on_a_board(reason="takes half a minute there: 512 signatures")
+def test_every_flipped_bit_of_the_signature(
+    signed_folder: Path, keys: Path, zipped: Callable[..., bytes], tmp_path: Path
+) -> None:
     """Packed again each time, so that nothing but the signature itself can find it."""
     files = read_bundle(signed_folder).files
     path = tmp_path / "flipped.tin"
@@ -179,8 +204,9 @@ def test_every_flipped_bit_of_the_signature(signed_folder, keys, zipped, tmp_pat
         assert "a signature that is not theirs" in _refusal(path, keys / "ours.pub")
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there: thousands of bundles")
-def test_every_flipped_byte_of_the_file(signed, tmp_path):
+def test_every_flipped_byte_of_the_file(signed: Path, tmp_path: Path) -> None:
     """In the last file and the zip's bookkeeping, even where no key is asked for."""
     data = bytearray(signed.read_bytes())
     path = tmp_path / "flipped.tin"
@@ -193,20 +219,22 @@ def test_every_flipped_byte_of_the_file(signed, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "golden.npz", "model.int8.onnx"])
-def test_altered_file(signed_folder, keys, name: str):
+def test_altered_file(signed_folder: Path, keys: Path, name: str) -> None:
     data = bytearray((signed_folder / name).read_bytes())
     data[len(data) // 2] ^= 1
     (signed_folder / name).write_bytes(data)
     _refusal(signed_folder, keys / "ours.pub")
 
 
-def test_stripped(signed_folder, keys):
+def test_stripped(signed_folder: Path, keys: Path) -> None:
     (signed_folder / "manifest.sig").unlink()
     assert "got no signature" in _refusal(signed_folder, keys / "ours.pub")
 
 
 @pytest.mark.parametrize("length", [0, 63, 65])
-def test_wrong_length(folder, bundle, zipped, tmp_path, length: int):
+def test_wrong_length(
+    folder: Path, bundle: Bundle, zipped: Callable[..., bytes], tmp_path: Path, length: int
+) -> None:
     path = tmp_path / "length.tin"
     path.write_bytes(zipped({**bundle.files, "manifest.sig": bytes(length)}))
     (folder / "manifest.sig").write_bytes(bytes(length))
@@ -215,7 +243,7 @@ def test_wrong_length(folder, bundle, zipped, tmp_path, length: int):
             read_bundle(place)
 
 
-def test_link_in_a_folder(signed_folder, tmp_path):
+def test_link_in_a_folder(signed_folder: Path, tmp_path: Path) -> None:
     (signed_folder / "manifest.sig").rename(tmp_path / "elsewhere")
     (signed_folder / "manifest.sig").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(BundleError, match=r"manifest\.sig: expected a file"):
@@ -223,7 +251,9 @@ def test_link_in_a_folder(signed_folder, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["manifest.sig2", "MANIFEST.SIG", "golden.npz.sig"])
-def test_other_undeclared_file(signed, tmp_path, zipped, name: str):
+def test_other_undeclared_file(
+    signed: Path, tmp_path: Path, zipped: Callable[..., bytes], name: str
+) -> None:
     files = read_bundle(signed).files
     path = tmp_path / "more.tin"
     for contents in ({**files, name: bytes(64)}, {name: bytes(64), **files}):
@@ -232,7 +262,9 @@ def test_other_undeclared_file(signed, tmp_path, zipped, name: str):
             read_bundle(path)
 
 
-def test_signature_in_another_place(signed, tmp_path, zipped):
+def test_signature_in_another_place(
+    signed: Path, tmp_path: Path, zipped: Callable[..., bytes]
+) -> None:
     files = dict(read_bundle(signed).files)
     path = tmp_path / "order.tin"
     path.write_bytes(zipped({"manifest.sig": files.pop("manifest.sig"), **files}))
@@ -240,7 +272,9 @@ def test_signature_in_another_place(signed, tmp_path, zipped):
         read_bundle(path)
 
 
-def test_name_of_the_signature_is_taken(bundle, tmp_path, zipped, seal):
+def test_name_of_the_signature_is_taken(
+    bundle: Bundle, tmp_path: Path, zipped: Callable[..., bytes], seal: Callable[[Any], bytes]
+) -> None:
     tree = json.loads(bundle.files["manifest.json"])
     tree["golden"]["file"] = "manifest.sig"
     files = {name: data for name, data in bundle.files.items() if name != "golden.npz"}
@@ -253,12 +287,12 @@ def test_name_of_the_signature_is_taken(bundle, tmp_path, zipped, seal):
 
 
 @pytest.mark.parametrize("trusted", [[], (), "ours.pub", b"PEM", Path("ours.pub")])
-def test_no_list_of_keys_is_no_permission(signed, trusted):
+def test_no_list_of_keys_is_no_permission(signed: Path, trusted: Any) -> None:
     with pytest.raises(UsageError, match="trusted_keys: expected a list of at least one"):
         load(signed, trusted_keys=trusted)
 
 
-def test_bad_trusted_keys(signed, keys, tmp_path):
+def test_bad_trusted_keys(signed: Path, keys: Path, tmp_path: Path) -> None:
     other = generate_private_key(SECP256R1()).public_key()
     pem = other.public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -271,7 +305,13 @@ def test_bad_trusted_keys(signed, keys, tmp_path):
             load(signed, trusted_keys=[keys / "ours.pub", key])
 
 
-def test_bad_private_keys(signed, keys, tmp_path, capsys, one_line):
+def test_bad_private_keys(
+    signed: Path,
+    keys: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     locked = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,
@@ -288,7 +328,9 @@ def test_bad_private_keys(signed, keys, tmp_path, capsys, one_line):
     assert signed.read_bytes() == before
 
 
-def test_damaged_bundle_is_not_signed(signed, keys, capsys, one_line):
+def test_damaged_bundle_is_not_signed(
+    signed: Path, keys: Path, capsys: pytest.CaptureFixture[str], one_line: Callable[[str], str]
+) -> None:
     data = signed.read_bytes()[:-1]
     signed.write_bytes(data)
     assert main(["sign", str(signed), "--key", str(keys / "ours.key")]) == 1
@@ -298,8 +340,13 @@ def test_damaged_bundle_is_not_signed(signed, keys, capsys, one_line):
 
 @pytest.mark.parametrize("place", ["file", "folder"])
 def test_killed_while_signing_leaves_the_old_one(
-    tiny, folder, keys, tmp_path, monkeypatch, place: str
-):
+    tiny: Path,
+    folder: Path,
+    keys: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
     path = folder if place == "folder" else tmp_path / "tiny.tin"
     if place == "file":
         shutil.copy(tiny, path)
@@ -314,7 +361,7 @@ def test_killed_while_signing_leaves_the_old_one(
     assert "manifest.sig" not in read_bundle(path).files
 
 
-def test_keygen(tmp_path, capsys):
+def test_keygen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keygen", str(tmp_path / "release")]) == 0
     captured = capsys.readouterr()
     assert captured.err == ""
@@ -324,10 +371,10 @@ def test_keygen(tmp_path, capsys):
     assert (tmp_path / "release.pub").read_bytes().startswith(b"-----BEGIN PUBLIC KEY-----\n")
 
 
-def test_owner_only_from_the_first_byte(tmp_path, monkeypatch):
+def test_owner_only_from_the_first_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made, really = {}, os.open
 
-    def spy(path, flags: int, mode: int = 0o777, **options) -> int:
+    def spy(path: Any, flags: int, mode: int = 0o777, **options: Any) -> int:
         descriptor = really(path, flags, mode, **options)
         if Path(path).suffix in (".key", ".pub"):
             status = os.fstat(descriptor)
@@ -346,7 +393,13 @@ def test_owner_only_from_the_first_byte(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["k.key", "k.pub"])
 @pytest.mark.parametrize("kind", ["file", "dangling link"])
-def test_never_overwritten(tmp_path, capsys, one_line, name: str, kind: str):
+def test_never_overwritten(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+    name: str,
+    kind: str,
+) -> None:
     path = tmp_path / name
     if kind == "file":
         path.write_text("precious")
@@ -361,12 +414,14 @@ def test_never_overwritten(tmp_path, capsys, one_line, name: str, kind: str):
         assert path.read_text() == "precious"
 
 
-def test_keygen_in_no_folder(tmp_path, capsys, one_line):
+def test_keygen_in_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], one_line: Callable[[str], str]
+) -> None:
     assert main(["keygen", str(tmp_path / "none" / "k")]) == 2
     assert "k.key: cannot be written: No such file" in one_line(capsys.readouterr().err)
 
 
-def test_verify(signed, keys, capsys):
+def test_verify(signed: Path, keys: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ours, theirs = str(keys / "ours.pub"), str(keys / "theirs.pub")
     digest = _key_sha256(keys / "ours.pub")
     for options in (["--key", ours], ["--key", theirs, "--key", ours]):
@@ -381,7 +436,14 @@ def test_verify(signed, keys, capsys):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_verify_fails(signed, tiny, keys, capsys, one_line, options):
+def test_verify_fails(
+    signed: Path,
+    tiny: Path,
+    keys: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+    options: list[str],
+) -> None:
     for path, message in ((signed, "a signature that is not theirs"), (tiny, "got no signature")):
         assert main(["verify", str(path), "--key", str(keys / "theirs.pub"), *options]) == 1
         captured = capsys.readouterr()
@@ -389,7 +451,9 @@ def test_verify_fails(signed, tiny, keys, capsys, one_line, options):
         assert message in one_line(captured.err)
 
 
-def test_json_of_keygen_and_sign(tiny, tmp_path, capsys):
+def test_json_of_keygen_and_sign(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["keygen", str(tmp_path / "k"), "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     key, out = str(tmp_path / "k.key"), str(tmp_path / "out.tin")
@@ -398,7 +462,14 @@ def test_json_of_keygen_and_sign(tiny, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out) == {"bundle": out, **made}
 
 
-def test_without_cryptography(signed, keys, tmp_path, monkeypatch, capsys, one_line):
+def test_without_cryptography(
+    signed: Path,
+    keys: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "cryptography"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "cryptography", None)
@@ -417,7 +488,9 @@ def test_without_cryptography(signed, keys, tmp_path, monkeypatch, capsys, one_l
     assert list(tmp_path.iterdir()) == [signed]
 
 
-def test_cryptography_stays_away_until_it_is_needed(child, signed):
+def test_cryptography_stays_away_until_it_is_needed(
+    child: Callable[..., subprocess.CompletedProcess[str]], signed: Path
+) -> None:
     script = f"""
 import sys
 from tinsmith_runtime.cli import main
@@ -428,7 +501,7 @@ assert "cryptography" not in sys.modules
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_readme(tiny, tmp_path, monkeypatch):
+def test_readme(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the README tells people to type, in its order."""
     shutil.copy(tiny, tmp_path / "digits.tin")
     monkeypatch.chdir(tmp_path)

@@ -1,14 +1,18 @@
 """Backends of other distributions: found by their entry points, and only when they are needed."""
 
 import hashlib
+import subprocess
 import tomllib
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from tinsmith_runtime import BackendError, UsageError, installed_backends, load, selftest
+from tinsmith_runtime import BackendError, Bundle, UsageError, installed_backends, load, selftest
 from tinsmith_runtime.backends import backends_of, find_backend, known_backends
 from tinsmith_runtime.backends.registry import BUILT_IN, GROUP
 
@@ -35,7 +39,7 @@ SPEC = BackendSpec("zeros", "Zeros", ("zeros",), ("colorsys",), "zeros", "zeros_
 
 
 @pytest.fixture
-def foreign(tmp_path, bundle, monkeypatch):
+def foreign(tmp_path: Path, bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A distribution with a backend `zeros` is installed; gives its `entry_points.txt`."""
     pair = bundle.manifest.input, bundle.manifest.output
     entry, output = ((one.scale, one.zero_point) for one in pair)
@@ -51,11 +55,11 @@ def foreign(tmp_path, bundle, monkeypatch):
 
 
 @pytest.fixture
-def third_variant(forge):
+def third_variant(forge: Callable[..., Path]) -> Callable[[bool], Path]:
     """Writes the tiny bundle with a variant for `zeros`, beside the others or alone."""
 
     def write(alone: bool) -> Path:
-        def edit(tree):
+        def edit(tree: Any) -> None:
             data = b"zeros"
             variant = {**tree["variants"][0], "id": "zeros-int8", "file": "model.zeros"}
             variant |= {"format": "zeros", "precision": "int8", "size_bytes": len(data)}
@@ -68,7 +72,7 @@ def third_variant(forge):
 
 
 @pytest.mark.not_on_a_board(reason="reads pyproject.toml: there, the wheel is installed")
-def test_entry_points_of_this_distribution_are_the_built_in_ones():
+def test_entry_points_of_this_distribution_are_the_built_in_ones() -> None:
     project = tomllib.loads((RUNTIME / "pyproject.toml").read_text())["project"]
     declared = project["entry-points"][GROUP]
     assert tuple(declared) == tuple(spec.name for spec in BUILT_IN)
@@ -81,11 +85,13 @@ def test_entry_points_of_this_distribution_are_the_built_in_ones():
 
 
 @pytest.mark.both_engines
-def test_foreign_backend(foreign, third_variant, pixels):
+def test_foreign_backend(
+    foreign: Path, third_variant: Callable[[bool], Path], pixels: NDArray[np.uint8]
+) -> None:
     assert known_backends() == (*BUILT_IN, find_backend("zeros"))
     assert installed_backends() == ("litert", "onnx", "zeros")
     assert backends_of("zeros") == (find_backend("zeros"),)
-    path = third_variant(alone=False)
+    path = third_variant(False)
     assert load(path).backend == "litert"
     with load(path, "zeros") as model:
         assert (model.backend, model.engine_version) == ("zeros", "Zeros 1")
@@ -98,8 +104,13 @@ def test_foreign_backend(foreign, third_variant, pixels):
     ]
 
 
-def test_auto_finds_a_foreign_backend(foreign, third_variant, pixels, child):
-    path = third_variant(alone=True)
+def test_auto_finds_a_foreign_backend(
+    foreign: Path,
+    third_variant: Callable[[bool], Path],
+    pixels: NDArray[np.uint8],
+    child: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    path = third_variant(True)
     with load(path) as model:
         assert model.backend == "zeros"
         np.testing.assert_array_equal(model.predict_raw(pixels[:2]), np.zeros((2, 3), np.int8))
@@ -110,13 +121,13 @@ def test_auto_finds_a_foreign_backend(foreign, third_variant, pixels, child):
     assert done.stdout.startswith("Zeros 1 on ")
 
 
-def test_a_format_that_no_backend_runs(third_variant):
+def test_a_format_that_no_backend_runs(third_variant: Callable[[bool], Path]) -> None:
     """Such a variant is for another machine, and in nobody's way here."""
-    assert load(third_variant(alone=False)).backend in installed_backends()
+    assert load(third_variant(False)).backend in installed_backends()
     with pytest.raises(UsageError, match="holds int8 for zeros; asked for int8 for "):
-        load(third_variant(alone=True))
+        load(third_variant(True))
     with pytest.raises(BackendError, match="holds int8 for no engine"):
-        selftest(third_variant(alone=True))
+        selftest(third_variant(True))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +142,9 @@ def test_a_format_that_no_backend_runs(third_variant):
         ),
     ],
 )
-def test_entry_point_that_gives_no_backend(foreign, tiny, value: str, message: str):
+def test_entry_point_that_gives_no_backend(
+    foreign: Path, tiny: Path, value: str, message: str
+) -> None:
     foreign.write_text(f"[{GROUP}]\nzeros = {value}\n")
     with pytest.raises(BackendError) as caught:
         known_backends()
@@ -140,6 +153,6 @@ def test_entry_point_that_gives_no_backend(foreign, tiny, value: str, message: s
     load(tiny)  # needs no other than ours
 
 
-def test_a_foreign_backend_cannot_take_the_name_of_ours(foreign):
+def test_a_foreign_backend_cannot_take_the_name_of_ours(foreign: Path) -> None:
     foreign.write_text(f"[{GROUP}]\nlitert = zeros_backend:SPEC\n")
     assert known_backends() == BUILT_IN

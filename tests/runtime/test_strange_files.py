@@ -13,11 +13,14 @@ import time
 import tracemalloc
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, Any
 
 import image_mutations
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from tinsmith_runtime import BundleError, load, read_bundle
@@ -55,7 +58,7 @@ def put(kind: str, path: Path) -> None:
         with path.open("wb") as stream:
             stream.truncate(HOLE_BYTES)
     else:
-        path.symlink_to({"device": "/dev/zero", "loop": path, "dangling": "nothing"}[kind])
+        path.symlink_to({"device": "/dev/zero", "loop": str(path), "dangling": "nothing"}[kind])
 
 
 def said_of(words: list[object], capsys: pytest.CaptureFixture[str], status: int = 1) -> list[str]:
@@ -73,7 +76,7 @@ def said_of(words: list[object], capsys: pytest.CaptureFixture[str], status: int
 
 
 @pytest.mark.parametrize("kind", STRANGE)
-def test_a_bundle(kind, tmp_path):
+def test_a_bundle(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "x.tin"
     put(kind, path)
     with pytest.raises(Exception, match=r"x\.tin: ") as caught:
@@ -84,7 +87,7 @@ def test_a_bundle(kind, tmp_path):
 
 @pytest.mark.parametrize("name", ["manifest.json", "model.int8.tflite", "golden.npz"])
 @pytest.mark.parametrize("kind", STRANGE)
-def test_a_part_of_a_bundle(kind, name, folder):
+def test_a_part_of_a_bundle(kind: str, name: str, folder: Path) -> None:
     (folder / name).unlink()
     put(kind, folder / name)
     tracemalloc.start()
@@ -96,13 +99,16 @@ def test_a_part_of_a_bundle(kind, name, folder):
         tracemalloc.stop()
 
 
-def test_a_part_that_becomes_a_link_while_it_is_read(folder, monkeypatch):
+def test_a_part_that_becomes_a_link_while_it_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Between the look at it and its opening."""
-    really, swapped = os.open, []
+    really = os.open
+    swapped: list[Path] = []
 
-    def swap(path, *words):
+    def swap(path: Any, *words: Any) -> int:
         if Path(path).name == "golden.npz" and not swapped:
-            swapped.append(path)
+            swapped.append(Path(path))
             Path(path).rename(folder / "elsewhere")
             Path(path).symlink_to(folder / "elsewhere")
         return really(path, *words)
@@ -113,8 +119,8 @@ def test_a_part_that_becomes_a_link_while_it_is_read(folder, monkeypatch):
     assert swapped
 
 
-def test_a_bundle_of_more_than_a_gigabyte_is_not_read(forge):
-    def edit(tree):
+def test_a_bundle_of_more_than_a_gigabyte_is_not_read(forge: Callable[..., Path]) -> None:
+    def edit(tree: Any) -> None:
         for variant in tree["variants"]:
             variant["size_bytes"] = 600_000_000
 
@@ -125,7 +131,9 @@ def test_a_bundle_of_more_than_a_gigabyte_is_not_read(forge):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".npy"])
-def test_a_folder_of_images(tiny, images, capsys, suffix):
+def test_a_folder_of_images(
+    tiny: Path, images: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
     """Each is named, and the rest is predicted."""
     for kind in STRANGE:
         put(kind, images / f"{kind}{suffix}")
@@ -136,7 +144,9 @@ def test_a_folder_of_images(tiny, images, capsys, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz"])
-def test_a_folder_of_features(features, tmp_path, capsys, suffix):
+def test_a_folder_of_features(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
     (tmp_path / "rows").mkdir()
     for kind in STRANGE:
         put(kind, tmp_path / "rows" / f"{kind}{suffix}")
@@ -146,14 +156,18 @@ def test_a_folder_of_features(features, tmp_path, capsys, suffix):
         assert line.startswith(f"tinsmith: error: {tmp_path}/rows/{kind}{suffix}:")
 
 
-def test_a_glob_names_what_is_no_file(tiny, images, capsys):
+def test_a_glob_names_what_is_no_file(
+    tiny: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     put("pipe", images / "b.png")
     lines = said_of(["run", tiny, f"{images}/*.png"], capsys)
     assert lines[0] == f"tinsmith: error: {images / 'b.png'}: expected a file, found a pipe"
     assert lines[1] == "tinsmith: 1 of 2 inputs could not be read"
 
 
-def test_links_that_lead_in_circles(tiny, images, capsys):
+def test_links_that_lead_in_circles(
+    tiny: Path, images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Two of them are two to the fortieth ways down."""
     for name in ("one", "two"):
         (images / name).symlink_to(".")
@@ -166,8 +180,9 @@ def test_links_that_lead_in_circles(tiny, images, capsys):
     assert "notes.txt: expected a PNG or JPEG" in captured.err
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
-def test_folders_too_deep(tiny, tmp_path, capsys):
+def test_folders_too_deep(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     deep = tmp_path
     for _ in range(1200):
         deep /= "d"
@@ -181,16 +196,18 @@ def test_folders_too_deep(tiny, tmp_path, capsys):
 
 
 @pytest.fixture
-def stdin(monkeypatch):
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[IO[Any]], None]:
     """Puts an open file in the place of standard input."""
 
-    def put_there(stream) -> None:
+    def put_there(stream: IO[Any]) -> None:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(stream))
 
     return put_there
 
 
-def test_standard_input_without_end(tiny, features, capsys, stdin):
+def test_standard_input_without_end(
+    tiny: Path, features: Path, capsys: pytest.CaptureFixture[str], stdin: Callable[[IO[Any]], None]
+) -> None:
     for bundle, words in ((tiny, "expected a PNG or JPEG"), (features, "characters a line")):
         with Path("/dev/zero").open("rb") as zeros:
             stdin(zeros)
@@ -200,7 +217,13 @@ def test_standard_input_without_end(tiny, features, capsys, stdin):
         assert lines[1:] == ["tinsmith: 1 of 1 inputs could not be read"]
 
 
-def test_standard_input_is_a_pipe_or_closed(tiny, images, capsys, stdin, monkeypatch):
+def test_standard_input_is_a_pipe_or_closed(
+    tiny: Path,
+    images: Path,
+    capsys: pytest.CaptureFixture[str],
+    stdin: Callable[[IO[Any]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     reader, writer = os.pipe()
     os.write(writer, (images / "a.png").read_bytes())
     os.close(writer)
@@ -211,7 +234,9 @@ def test_standard_input_is_a_pipe_or_closed(tiny, images, capsys, stdin, monkeyp
     assert "standard input: expected something to read" in said_of(["run", tiny, "-"], capsys)[0]
 
 
-def test_a_line_of_csv_without_end(features, tmp_path, capsys):
+def test_a_line_of_csv_without_end(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes(b"1," * 40 + b"\n" + b"1," * 5_000_000)
     lines = said_of(["run", features, path], capsys)
@@ -226,7 +251,9 @@ def npy(shape: object, rest: bytes = b"", descr: str = "'|u1'") -> bytes:
     return NPY + len(header).to_bytes(2, "little") + header + rest
 
 
-def test_arrays_that_lie(features, tmp_path, capsys):
+def test_arrays_that_lie(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     lies = {
         "promised": npy((HOLE_BYTES, 8, 8, 1)),
         "negative": npy((-1, 8, 8, 1)),
@@ -247,7 +274,9 @@ def test_arrays_that_lie(features, tmp_path, capsys):
     assert max(map(len, lines)) < 600
 
 
-def test_a_large_array_is_mapped(features, tmp_path, capsys):
+def test_a_large_array_is_mapped(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """And one of holes, whose header is honest, takes no memory until it is used."""
     path = tmp_path / "x.npy"
     path.write_bytes(npy((HOLE_BYTES,)))
@@ -256,8 +285,11 @@ def test_a_large_array_is_mapped(features, tmp_path, capsys):
     assert "expected shape (N, 8, 8, 1)" in said_of(["run", features, path], capsys)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
-def test_archives_that_unpack_to_gigabytes(features, tmp_path, capsys):
+def test_archives_that_unpack_to_gigabytes(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Some say so and some do not; either way the size is known before it is read."""
     array = npy((2_000_000_000,))
     packer = zlib.compressobj(9, wbits=-15)
@@ -279,8 +311,11 @@ def test_archives_that_unpack_to_gigabytes(features, tmp_path, capsys):
     assert "liar.npz: expected an .npz file of plain arrays: " in lines[1]
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
-def test_an_archive_of_very_many_entries(features, tmp_path, capsys):
+def test_an_archive_of_very_many_entries(
+    features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "x.npz"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(20_000):
@@ -290,7 +325,9 @@ def test_an_archive_of_very_many_entries(features, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
-def test_an_image_of_too_many_pixels_is_not_decoded(form, tiny, tmp_path, capsys):
+def test_an_image_of_too_many_pixels_is_not_decoded(
+    form: str, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Some kilobytes that would become gigabytes."""
     buffer = io.BytesIO()
     Image.new("L", (16, 16)).save(buffer, form)
@@ -308,7 +345,7 @@ def test_an_image_of_too_many_pixels_is_not_decoded(form, tiny, tmp_path, capsys
     assert lines[0].endswith(f"x.png: expected at most {MAX_PIXELS:,} pixels, got 8192 x 8193")
 
 
-def test_a_jpeg_of_several_scans_has_half_the_pixels(pixels):
+def test_a_jpeg_of_several_scans_has_half_the_pixels(pixels: NDArray[np.uint8]) -> None:
     """Its decoder holds all of it twice over."""
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG", progressive=True)
@@ -320,7 +357,7 @@ def test_a_jpeg_of_several_scans_has_half_the_pixels(pixels):
 
 
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
-def test_a_picture_of_very_many_parts(pixels):
+def test_a_picture_of_very_many_parts(pixels: NDArray[np.uint8]) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (16, 16)).save(buffer, "JPEG", progressive=True)
     data = buffer.getvalue()
@@ -340,7 +377,9 @@ def test_a_picture_of_very_many_parts(pixels):
 
 
 @pytest.mark.parametrize("mode", ["LA", "P", "CMYK", "I;16"])
-def test_the_kinds_that_are_read_and_refused(mode, tmp_path, tiny, capsys):
+def test_the_kinds_that_are_read_and_refused(
+    mode: str, tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / ("x.jpg" if mode == "CMYK" else "x.png")
     Image.new("RGB" if mode == "CMYK" else "L", (16, 16)).convert(mode).save(path)
     if mode == "I;16":
@@ -349,8 +388,9 @@ def test_the_kinds_that_are_read_and_refused(mode, tmp_path, tiny, capsys):
         assert main(["run", str(tiny), str(path)]) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
-def test_five_hundred_broken_images(tmp_path, capsys):
+def test_five_hundred_broken_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A share of what `mutate.py` does; seed 870 met an assertion of Pillow's."""
     image_mutations.main(str(tmp_path), 400, 500)
     *lines, grown = capsys.readouterr().out.splitlines()
@@ -362,11 +402,14 @@ def test_five_hundred_broken_images(tmp_path, capsys):
 STEERING = "\x1b[2J\x07\r\n\u202e[red]"
 
 
+@pytest.mark.slow
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
-def test_what_reaches_a_terminal(forge, images, tmp_path, capsys):
+def test_what_reaches_a_terminal(
+    forge: Callable[..., Path], images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Names of files, of labels and of layers steer no terminal; JSON is ASCII."""
 
-    def edit(tree):
+    def edit(tree: Any) -> None:
         # A manifest with control characters is refused; these turn the direction of a line.
         tree["outputs"][0]["labels"][:] = [f"\u202e[red]{i}" for i in range(3)]
         tree["training"]["dataset"] = tree["layers"][0]["name"] = "\u202ename"

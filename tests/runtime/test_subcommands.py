@@ -1,15 +1,25 @@
 import json
+from collections.abc import Callable
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
-from tinsmith_runtime.bundle import Rung, parse_manifest
+from tinsmith_runtime import Bundle
+from tinsmith_runtime.bundle import Stage, parse_manifest
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.cli.subcommands import describe
 
 
 @pytest.mark.parametrize("command", ["run", "inspect", "selftest"])
-def test_bad_bundles(command: str, tmp_path, images, capsys, one_line, forge):
+def test_bad_bundles(
+    command: str,
+    tmp_path: Path,
+    images: Path,
+    capsys: pytest.CaptureFixture[str],
+    one_line: Callable[[str], str],
+    forge: Callable[..., Path],
+) -> None:
     more = [str(images)] if command == "run" else []
     assert main([command, str(tmp_path / "none.tin"), *more]) == 2
     assert "none.tin: no such bundle" in one_line(capsys.readouterr().err)
@@ -21,7 +31,7 @@ def test_bad_bundles(command: str, tmp_path, images, capsys, one_line, forge):
         one_line(captured.err)
 
 
-def test_inspect(tiny, folder, capsys):
+def test_inspect(tiny: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tiny)]) == 0
     text = capsys.readouterr().out
     for words in (
@@ -36,32 +46,33 @@ def test_inspect(tiny, folder, capsys):
     assert capsys.readouterr().out == text
 
 
-def test_inspect_says_what_is_float_and_where_engines_part(bundle):
+def test_inspect_says_what_is_float_and_where_engines_part(bundle: Bundle) -> None:
     manifest = bundle.manifest
     layers = tuple(replace(layer, weight_bits=32) for layer in manifest.layers[:1])
-    parity = replace(manifest.quality.parity, equal=299, enters_at="conv", enters_lsb=1)
-    quality = replace(manifest.quality, parity=parity)
+    (target,) = manifest.quality.parity
+    parity = replace(target.evaluation, equal=299, enters_at="conv", enters_lsb=1)
+    quality = replace(manifest.quality, parity=(replace(target, evaluation=parity),))
     told = describe(replace(manifest, layers=layers + manifest.layers[1:], quality=quality))
     assert f"float     {layers[0].name}: weights not rounded" in told
     assert "          different from layer conv on" in told
 
 
-def test_inspect_of_a_model_without_labels(bundle):
+def test_inspect_of_a_model_without_labels(bundle: Bundle) -> None:
     quality = bundle.manifest.quality
     for agreement, said in ((0.5, "agreement float 50.00%"), (None, "SQNR      float 9.0 dB")):
-        rung = Rung("float", 10, None, agreement, 9.0, 1.0)
-        manifest = replace(bundle.manifest, quality=replace(quality, ladder=(rung,)))
+        stage = Stage("float", None, 10, None, agreement, 9.0, 1.0)
+        manifest = replace(bundle.manifest, quality=replace(quality, stages=(stage,)))
         assert said in describe(manifest)
 
 
-def test_inspect_json(tiny, bundle, capsys):
+def test_inspect_json(tiny: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", str(tiny), "--json"]) == 0
     tree = json.loads(capsys.readouterr().out)
     assert tree == json.loads(json.dumps(asdict(bundle.manifest)))
     assert parse_manifest(bundle.files["manifest.json"]) == bundle.manifest
 
 
-def test_selftest(tiny, capsys):
+def test_selftest(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["selftest", str(tiny)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["LiteRT", "ONNX"]
@@ -71,7 +82,7 @@ def test_selftest(tiny, capsys):
     assert [result["backend"] for result in results] == ["litert", "onnx"]
 
 
-def test_selftest_fails(wrong_answers, capsys):
+def test_selftest_fails(wrong_answers: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in ([], ["--json"]):
         assert main(["selftest", str(wrong_answers), *options]) == 1
         captured = capsys.readouterr()

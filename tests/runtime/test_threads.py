@@ -2,14 +2,20 @@
 
 import hashlib
 import os
+import subprocess
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from narrow import some
+from numpy.typing import NDArray
 
-from tinsmith_runtime import UsageError, load, open_model
+from tinsmith_runtime import Bundle, Model, UsageError, load, open_model
 from tinsmith_runtime.executor import Engine, to_int8
 
 THREADS = 8
@@ -37,7 +43,9 @@ assert os.waitpid(pid, 0)[1] == 0
 
 
 @pytest.mark.parametrize("precision", ["int8", "float"])
-def test_threads_share_a_model(bundle, engine, pixels, precision: str):
+def test_threads_share_a_model(
+    bundle: Bundle, engine: str, pixels: NDArray[np.uint8], precision: str
+) -> None:
     """Batch sizes differ from call to call: the worst case, since the engine is resized."""
     predictions = PREDICTIONS if precision == "int8" else PREDICTIONS // 10
     with open_model(bundle, engine, precision=precision) as model:
@@ -62,12 +70,14 @@ def test_threads_share_a_model(bundle, engine, pixels, precision: str):
             assert list(pool.map(work, range(THREADS))) == [0] * THREADS
 
 
-def test_calls_take_turns(bundle, pixels, monkeypatch):
+def test_calls_take_turns(
+    bundle: Bundle, pixels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = open_model(bundle)
-    run = model._engine._backend.run
+    run = some(model._engine._backend).run
     inside, most = [], []
 
-    def slow(batch):
+    def slow(batch: Any) -> Any:
         inside.append(1)
         most.append(len(inside))
         time.sleep(0.005)
@@ -81,7 +91,7 @@ def test_calls_take_turns(bundle, pixels, monkeypatch):
     assert most == [1] * 12
 
 
-def test_clone(tiny, bundle, engine, pixels):
+def test_clone(tiny: Path, bundle: Bundle, engine: str, pixels: NDArray[np.uint8]) -> None:
     for precision in ("int8", "float"):
         model = load(tiny, engine, 2, precision)
         clone = model.clone()
@@ -98,11 +108,11 @@ def test_clone(tiny, bundle, engine, pixels):
         clone.close()
 
 
-def test_clone_for_each_worker(bundle, engine, pixels):
+def test_clone_for_each_worker(bundle: Bundle, engine: str, pixels: NDArray[np.uint8]) -> None:
     model = open_model(bundle, engine)
     expected = bundle.golden().outputs_int8
 
-    def work(clone) -> bool:
+    def work(clone: Model) -> bool:
         with clone:
             return all(np.array_equal(clone.predict_raw(pixels), expected) for _ in range(50))
 
@@ -111,12 +121,14 @@ def test_clone_for_each_worker(bundle, engine, pixels):
     np.testing.assert_array_equal(model.predict_raw(pixels), expected)
 
 
-def test_close_waits_for_the_prediction(bundle, pixels, monkeypatch):
+def test_close_waits_for_the_prediction(
+    bundle: Bundle, pixels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = open_model(bundle)
-    run = model._engine._backend.run
+    run = some(model._engine._backend).run
     started, go_on = threading.Event(), threading.Event()
 
-    def held(batch):
+    def held(batch: Any) -> Any:
         started.set()
         assert go_on.wait(30)
         return run(batch)
@@ -135,13 +147,13 @@ def test_close_waits_for_the_prediction(bundle, pixels, monkeypatch):
         model.predict(pixels)
 
 
-def test_close_among_predictions(bundle, engine, pixels):
+def test_close_among_predictions(bundle: Bundle, engine: str, pixels: NDArray[np.uint8]) -> None:
     """Each thread gets right results, then the error; nothing else."""
     expected = bundle.golden().outputs_int8
     for _ in range(5):
         model = open_model(bundle, engine)
 
-        def work(_: int, model=model) -> int:
+        def work(_: int, model: Model = model) -> int:
             for done in range(1_000_000):
                 try:
                     found = model.predict_raw(pixels)
@@ -161,7 +173,16 @@ def test_close_among_predictions(bundle, engine, pixels):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.parametrize("used", ["unused", "used"])
 @pytest.mark.parametrize("threads", [1, 2])
-def test_fork(child, tiny, bundle, engine, pixels, tmp_path, threads: int, used: str):
+def test_fork(
+    child: Callable[..., subprocess.CompletedProcess[str]],
+    tiny: Path,
+    bundle: Bundle,
+    engine: str,
+    pixels: NDArray[np.uint8],
+    tmp_path: Path,
+    threads: int,
+    used: str,
+) -> None:
     np.save(tmp_path / "pixels.npy", pixels)
     done = child("-c", FORK, tiny, engine, threads, used, tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -171,7 +192,7 @@ def test_fork(child, tiny, bundle, engine, pixels, tmp_path, threads: int, used:
         )
 
 
-def test_fork_while_a_thread_predicts(bundle, pixels):
+def test_fork_while_a_thread_predicts(bundle: Bundle, pixels: NDArray[np.uint8]) -> None:
     """The child's lock is its own: the one it was forked with would never be released."""
     engine = open_model(bundle)._engine
     backend = engine._backend
@@ -183,7 +204,7 @@ def test_fork_while_a_thread_predicts(bundle, pixels):
     assert engine._backend is not backend
 
 
-def test_data_stays_the_bundles(bundle, engine):
+def test_data_stays_the_bundles(bundle: Bundle, engine: str) -> None:
     model = open_model(bundle, engine)
     data = model._engine.require_open()
     assert hashlib.sha256(data).hexdigest() == model.variant.sha256

@@ -1,8 +1,10 @@
 """A bundle on trial: confirmed, or gone back from at the second start."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,15 +14,17 @@ from tinsmith_runtime.cli import main
 from tinsmith_runtime.deploy.install import install, rollback
 from tinsmith_runtime.deploy.trial import boot, confirm
 
+pytestmark = pytest.mark.slow
+
 Make = Callable[..., Path]
 
 
 @pytest.fixture
-def make(forge, tmp_path) -> Make:
+def make(forge: Callable[..., Path], tmp_path: Path) -> Make:
     """Makes whole bundles that differ: in the seed that they were trained with."""
 
     def write(seed: int, release: int = 0) -> Path:
-        def edit(tree):
+        def edit(tree: Any) -> None:
             tree["training"]["seed"], tree["release"] = seed, release
 
         return forge(edit=edit).rename(tmp_path / f"{seed}.tin")
@@ -29,7 +33,7 @@ def make(forge, tmp_path) -> Make:
 
 
 @pytest.fixture
-def home(tmp_path) -> Path:
+def home(tmp_path: Path) -> Path:
     return tmp_path / "digits"
 
 
@@ -49,7 +53,7 @@ def _files(home: Path) -> dict[str, tuple[int, int]]:
     return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in home.iterdir()}
 
 
-def test_confirmed(make, home):
+def test_confirmed(make: Make, home: Path) -> None:
     install(make(1), home)
     done = install(make(2, release=5), home, confirm=True)
     assert (done.changed, done.on_trial) == (True, True)
@@ -67,7 +71,7 @@ def test_confirmed(make, home):
     assert _files(home) == before
 
 
-def test_not_confirmed(make, home):
+def test_not_confirmed(make: Make, home: Path) -> None:
     first, second, third = make(1), make(2), make(3, release=9)
     install(first, home)
     install(second, home)
@@ -94,7 +98,7 @@ def test_not_confirmed(make, home):
     assert _record(home).release == 10
 
 
-def test_load_never_ends_a_trial(make, home):
+def test_load_never_ends_a_trial(make: Make, home: Path) -> None:
     install(make(1), home)
     install(make(2), home, confirm=True)
     before = _files(home)
@@ -103,7 +107,7 @@ def test_load_never_ends_a_trial(make, home):
     assert _files(home) == before
 
 
-def test_without_a_previous_bundle(make, home):
+def test_without_a_previous_bundle(make: Make, home: Path) -> None:
     """There is nothing to go back to, so the only bundle goes on being tried."""
     install(make(1), home, confirm=True)
     assert boot(home).warnings == ()
@@ -116,7 +120,7 @@ def test_without_a_previous_bundle(make, home):
 
 
 @pytest.mark.parametrize("what", ["missing", "damaged", "another"])
-def test_previous_bundle_is_not_whole(make, home, what: str):
+def test_previous_bundle_is_not_whole(make: Make, home: Path, what: str) -> None:
     """What may work is better than what cannot load."""
     first, second = make(1), make(2)
     previous = home / f"{install(first, home).current}.tin"
@@ -132,7 +136,7 @@ def test_previous_bundle_is_not_whole(make, home, what: str):
     assert _seed(home) == 2
 
 
-def test_confirmed_before_it_was_started(make, home):
+def test_confirmed_before_it_was_started(make: Make, home: Path) -> None:
     """A program that still runs the old bundle cannot confirm the new one."""
     install(make(1), home)
     install(make(2), home, confirm=True)
@@ -141,7 +145,7 @@ def test_confirmed_before_it_was_started(make, home):
     assert _record(home).trial == Trial(0, 0)
 
 
-def test_install_during_a_trial(make, home):
+def test_install_during_a_trial(make: Make, home: Path) -> None:
     """The way back leads to the bundle that was confirmed."""
     first, second, third = make(1), make(2), make(3)
     old = install(first, home).current
@@ -160,7 +164,7 @@ def test_install_during_a_trial(make, home):
     assert (done.current, done.previous, done.on_trial) == (second_digest, None, False)
 
 
-def test_rollback_during_a_trial(make, home):
+def test_rollback_during_a_trial(make: Make, home: Path) -> None:
     old = install(make(1), home).current
     failing = install(make(2), home, confirm=True).current
     done = rollback(home)
@@ -170,7 +174,7 @@ def test_rollback_during_a_trial(make, home):
         rollback(home)
 
 
-def test_going_back_asks_for_no_release(make, home):
+def test_going_back_asks_for_no_release(make: Make, home: Path) -> None:
     install(make(1, release=1), home)
     install(make(2, release=2), home)
     assert rollback(home).changed
@@ -180,7 +184,7 @@ def test_going_back_asks_for_no_release(make, home):
     assert _seed(home) == 1
 
 
-def test_no_installed_folder(home, tmp_path, tiny):
+def test_no_installed_folder(home: Path, tmp_path: Path, tiny: Path) -> None:
     home.mkdir()
     for place in (home, tmp_path / "none", tiny):
         for act in (boot, confirm):
@@ -189,7 +193,7 @@ def test_no_installed_folder(home, tmp_path, tiny):
     assert list(home.iterdir()) == []
 
 
-def test_commands(make, home, capsys):
+def test_commands(make: Make, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = make(1), make(2)
     assert main(["install", str(first), str(home), "--quiet"]) == 0
     assert main(["install", "--confirm", str(second), str(home)]) == 0
@@ -218,7 +222,7 @@ def test_commands(make, home, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_warnings_go_to_stderr(make, home, capsys):
+def test_warnings_go_to_stderr(make: Make, home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     install(make(1), home, confirm=True)
     for _ in range(2):
         assert main(["boot", str(home), "--json"]) == 0
@@ -227,7 +231,9 @@ def test_warnings_go_to_stderr(make, home, capsys):
     assert len(captured.out.splitlines()) == 2
 
 
-def test_boot_starts_no_engine(child, make, home):
+def test_boot_starts_no_engine(
+    child: Callable[..., subprocess.CompletedProcess[str]], make: Make, home: Path
+) -> None:
     """It stands before each start of a service."""
     install(make(1), home)
     install(make(2), home, confirm=True)

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from email.message import Message
 from email.parser import Parser
 from pathlib import Path
 
@@ -11,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CONSTRAINTS = ROOT / "constraints.txt"
-pytestmark = pytest.mark.not_on_a_board(reason="builds and installs: there, the wheel is installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.not_on_a_board(reason="builds and installs: there, the wheel is installed"),
+]
 PACKAGES = {"litert": "ai-edge-litert", "onnx": "onnxruntime"}
 # How pip says that it cannot reach the registry.
 OFFLINE = (
@@ -35,26 +40,48 @@ def _install(*words: object) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    _install("build", "--wheel", "--outdir", folder, ROOT / "runtime")
-    (path,) = folder.iterdir()
+def _build(source: Path, folder: Path) -> Path:
+    """Builds an sdist, and the wheel from it; gives the wheel."""
+    _install("build", "--outdir", folder, source)
+    (path,) = folder.glob("*.whl")
     return path
 
 
-def test_wheel(wheel):
-    assert wheel.stat().st_size <= 100_000
+def _contents(wheel: Path) -> tuple[list[str], str, Message]:
+    """Names in a wheel, that of its `.dist-info`, and its metadata."""
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         (info,) = (name.split("/")[0] for name in names if name.endswith("/METADATA"))
-        metadata = Parser().parsestr(archive.read(f"{info}/METADATA").decode())
+        return names, info, Parser().parsestr(archive.read(f"{info}/METADATA").decode())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _build(ROOT / "runtime", tmp_path_factory.mktemp("wheel"))
+
+
+def test_both_distributions_have_the_one_version(wheel: Path, tmp_path: Path) -> None:
+    *_, runtime = _contents(wheel)
+    names, _, tinsmith = _contents(_build(ROOT, tmp_path))
+    assert tinsmith["Version"] == runtime["Version"]
+    required = tinsmith.get_all("Requires-Dist", [])
+    assert [r for r in required if "extra ==" not in r] == [
+        "numpy",
+        "rich",
+        f"tinsmith-runtime=={runtime['Version']}",
+    ]
+    assert {"tinsmith_train/__init__.py", "tinsmith_export/__init__.py"} <= set(names)
+
+
+def test_wheel(wheel: Path) -> None:
+    assert wheel.stat().st_size <= 100_000
+    names, info, metadata = _contents(wheel)
     assert {name.split("/")[0] for name in names} == {"tinsmith_runtime", info}
     assert "tinsmith_runtime/py.typed" in names
     assert f"{info}/licenses/LICENSE" in names
-    required = [r for r in metadata.get_all("Requires-Dist") if "extra ==" not in r]
+    required = [r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r]
     assert required == ["numpy"]
-    assert set(metadata.get_all("Provides-Extra")) == {
+    assert set(metadata.get_all("Provides-Extra", [])) == {
         "litert",
         "onnx",
         "images",
@@ -65,7 +92,14 @@ def test_wheel(wheel):
 
 
 @pytest.mark.parametrize("engine", PACKAGES)
-def test_empty_environment(wheel, tmp_path, tiny, images, engine: str, one_line):
+def test_empty_environment(
+    wheel: Path,
+    tmp_path: Path,
+    tiny: Path,
+    images: Path,
+    engine: str,
+    one_line: Callable[[str], str],
+) -> None:
     home = tmp_path / "environment"
     # Without pip of its own: it is made in a second, and on a Debian without ensurepip too.
     _install("venv", "--without-pip", home)

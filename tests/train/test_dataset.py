@@ -5,14 +5,15 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tinsmith_data import Dataset, DatasetError, load_dataset
+from tinsmith_data.digits import enlarge
+from tinsmith_data.idx import encode_idx
 from tinsmith_runtime.cli import main
-from tinsmith_train import Dataset, DatasetError, load_dataset
-from tinsmith_train.digits import enlarge
-from tinsmith_train.idx import encode_idx
 
 MNIST_FILES = {
     "train-images-idx3-ubyte": (6, 28, 28),
@@ -22,9 +23,9 @@ MNIST_FILES = {
 }
 
 
-def arrays(**changes: object) -> dict[str, object]:
+def arrays(**changes: object) -> dict[str, Any]:
     """A good dataset of three classes, but for `changes`; `None` leaves an array out."""
-    good: dict[str, object] = {
+    good: dict[str, Any] = {
         "x_train": np.zeros((6, 5, 4), np.uint8),
         "y_train": np.array([0, 1, 2, 0, 1, 2], np.uint8),
         "x_test": np.zeros((3, 5, 4), np.uint8),
@@ -226,7 +227,7 @@ def test_idx_that_unpacks_to_gigabytes(
 def test_npz_that_unpacks_to_gigabytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "own.npz"
     np.savez_compressed(path, **arrays(x_train=np.zeros((6, 1000, 1000), np.uint8)))
-    monkeypatch.setattr("tinsmith_train.npz.MAX_BYTES", 1_000_000)
+    monkeypatch.setattr("tinsmith_data.npz.MAX_BYTES", 1_000_000)
     with pytest.raises(DatasetError, match="expected at most 1000000 bytes of arrays, got 6"):
         load_dataset(str(path))
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tinsmith_data import Dataset
 from tinsmith_runtime.cli import main
-from tinsmith_train import Dataset
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from tinsmith_train.errors import DatasetError
-from tinsmith_train.idx import decode_idx, encode_idx, read_idx
+from tinsmith_data.errors import DatasetError
+from tinsmith_data.idx import decode_idx, encode_idx, read_idx
 
 images = arrays(np.uint8, array_shapes(min_dims=3, max_dims=3, min_side=0, max_side=5))
 

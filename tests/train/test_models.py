@@ -3,8 +3,8 @@ import math
 import numpy as np
 import pytest
 
+from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train.noise import import_tensorflow
 from tinsmith_train.recipe import RECIPES
 
 import_tensorflow()

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from tinsmith_train import Dataset, Epoch, Progress
+from tinsmith_data import Dataset
+from tinsmith_data.quiet import import_tensorflow
+from tinsmith_train import Epoch, Progress
 from tinsmith_train.logbook import Logbook
-from tinsmith_train.noise import import_tensorflow
 from tinsmith_train.recipe import RECIPES
 
 import_tensorflow()

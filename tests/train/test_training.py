@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tinsmith_data import Dataset
+from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
-from tinsmith_train import Dataset, Progress, RunFolderError, TrainResult, train
-from tinsmith_train.noise import import_tensorflow
+from tinsmith_train import Progress, RunFolderError, TrainResult, train
 
 import_tensorflow()
 

@@ -1,7 +1,7 @@
-"""Datasets and training; importing it takes numpy alone."""
+"""Training, and the datasets that it takes; importing it takes numpy alone."""
 
-from tinsmith_train.dataset import Dataset, load_dataset
-from tinsmith_train.errors import DatasetError, RunFolderError, StoppedError
+from tinsmith_data import Dataset, DatasetError, load_dataset
+from tinsmith_train.errors import RunFolderError, StoppedError
 from tinsmith_train.logbook import Epoch, Progress
 from tinsmith_train.runfolder import TrainResult
 from tinsmith_train.training import train

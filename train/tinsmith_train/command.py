@@ -5,10 +5,10 @@ import json
 import sys
 from pathlib import Path
 
-from tinsmith_train.dataset import load_dataset
+from tinsmith_data.dataset import load_dataset
+from tinsmith_data.quiet import results_alone
 from tinsmith_train.demo import demo
 from tinsmith_train.logbook import Progress
-from tinsmith_train.noise import results_alone
 from tinsmith_train.recipe import RECIPES, find_recipe
 from tinsmith_train.runfolder import TrainResult, check_writable, describe
 from tinsmith_train.terminal import TerminalProgress

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_train.dataset import Dataset, load_dataset
-from tinsmith_train.errors import DatasetError
+from tinsmith_data.dataset import Dataset, load_dataset
+from tinsmith_data.errors import DatasetError
 from tinsmith_train.runfolder import check_writable
 
 

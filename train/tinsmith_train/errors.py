@@ -1,13 +1,11 @@
-"""The errors of the train room.
+"""The errors of the train room; what is wrong with data is `tinsmith_data`'s `DatasetError`.
 
 TinsmithError
 ├── StoppedError       130  Ctrl-C came before there was anything to keep
-├── RunFolderError       1  the results cannot be written
-└── UsageError
-    └── DatasetError     2  a dataset that is missing, damaged, or not what it must be
+└── RunFolderError       1  the results cannot be written
 """
 
-from tinsmith_runtime.errors import TinsmithError, UsageError
+from tinsmith_runtime.errors import TinsmithError
 
 
 class StoppedError(TinsmithError):
@@ -18,7 +16,3 @@ class StoppedError(TinsmithError):
 
 class RunFolderError(TinsmithError):
     """Results that cannot be written where they should go."""
-
-
-class DatasetError(UsageError):
-    """A dataset that cannot be found, is damaged, or holds what no model can be trained on."""

@@ -6,8 +6,8 @@ Importing this module imports Keras and TensorFlow.
 import keras
 import numpy as np
 
+from tinsmith_data.dataset import Dataset
 from tinsmith_train.batches import training_batches
-from tinsmith_train.dataset import Dataset
 from tinsmith_train.logbook import Logbook
 from tinsmith_train.recipe import Recipe
 

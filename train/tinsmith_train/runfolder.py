@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data.dataset import Dataset
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.files import require_writable
-from tinsmith_train.dataset import Dataset
 from tinsmith_train.errors import RunFolderError
 from tinsmith_train.logbook import Epoch
 

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tinsmith_data.dataset import Dataset
 from tinsmith_train.batches import training_batches
-from tinsmith_train.dataset import Dataset
 from tinsmith_train.logbook import Logbook
 from tinsmith_train.recipe import Recipe
 

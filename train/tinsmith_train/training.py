@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
+from tinsmith_data.dataset import Dataset
+from tinsmith_data.isolation import deterministic, isolated
+from tinsmith_data.limits import MAX_SEED, require_real, require_whole
+from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import TinsmithError, UsageError
-from tinsmith_train.dataset import Dataset
 from tinsmith_train.errors import StoppedError
-from tinsmith_train.isolation import deterministic, isolated
-from tinsmith_train.limits import MAX_SEED, require_real, require_whole
 from tinsmith_train.logbook import Logbook, Progress
-from tinsmith_train.noise import import_tensorflow
 from tinsmith_train.recipe import Recipe, find_recipe
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
 

@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data.quiet import import_tensorflow, silence
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train.noise import import_tensorflow, silence
 
 Inputs = NDArray[np.float32]
 # TensorFlow's and ONNX Runtime's guides calibrate on 100 to 500.

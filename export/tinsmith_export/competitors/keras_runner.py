@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data.quiet import import_tensorflow, silence
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train.noise import import_tensorflow, silence
 
 
 class KerasRunner:

@@ -14,18 +14,19 @@ from tinsmith_export.ir.ops import (
     Clipping,
     Function,
     LayerNormalization,
-    LeakyReLU,
+    Maximum,
     Multiply,
     Node,
-    SquaredSum,
 )
+from tinsmith_export.ir.unrewritten import LeakyReLU, SquaredSum
 
 # Of two computed tensors; a difference is a sum with the second negated.
-_OF_TWO: dict[str, type[Add | Multiply | SquaredSum]] = {
+_OF_TWO: dict[str, type[Add | Maximum | Multiply | SquaredSum]] = {
     "Add": Add,
     "AddV2": Add,
     "Sub": Add,
     "Mul": Multiply,
+    "Maximum": Maximum,
     "SquaredDifference": SquaredSum,
 }
 

@@ -18,7 +18,8 @@ from tinsmith_export.frontend.container import read_contents, require_small, wei
 from tinsmith_export.frontend.operators import READERS, ROUNDINGS
 from tinsmith_export.frontend.safety import QUANTIZED, already_quantized, check_configuration
 from tinsmith_export.frontend.savedmodel import FILE, SavedModel, load_saved_model
-from tinsmith_export.frontend.trace import PASS, output_names, parts
+from tinsmith_export.frontend.trace import PASS, output_names
+from tinsmith_export.frontend.watch import parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 _SUFFIXES = (".keras", ".h5")

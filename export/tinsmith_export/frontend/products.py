@@ -17,9 +17,9 @@ from tinsmith_export.ir.ops import (
     Node,
     Pair,
     Reshape,
-    SpaceToBatch,
     ZeroPadding2D,
 )
+from tinsmith_export.ir.unrewritten import SpaceToBatch
 
 
 def conv(reader: Reader, operator: Operator) -> Node:

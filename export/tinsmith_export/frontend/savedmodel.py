@@ -18,12 +18,12 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
+from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.container import MAX_BYTES
 from tinsmith_export.frontend.graphdef import check_graph
 from tinsmith_runtime.errors import TinsmithError
 from tinsmith_runtime.files import read_regular
-from tinsmith_train.noise import silence
 
 FILE = "saved_model.pb"
 _SIGNATURE = "serving_default"

@@ -8,7 +8,6 @@ from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import BATCH, Operator
 from tinsmith_export.ir.ops import (
     AveragePooling2D,
-    ChannelMean,
     Concatenate,
     Cropping2D,
     MaxPooling2D,
@@ -18,6 +17,7 @@ from tinsmith_export.ir.ops import (
     UpSampling2D,
     ZeroPadding2D,
 )
+from tinsmith_export.ir.unrewritten import ChannelMean
 
 Pooling = type[MaxPooling2D | AveragePooling2D]
 

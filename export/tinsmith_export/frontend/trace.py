@@ -4,23 +4,22 @@ What a model computes is read from TensorFlow, not from its layers' settings: so
 model inside a model, a layer called twice and an operator between layers are all the same thing.
 """
 
-import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend.function import as_function, frozen
 from tinsmith_export.frontend.graphdef import require_small_constants
 from tinsmith_export.frontend.savedmodel import SavedModel, scope_of
+from tinsmith_export.frontend.watch import Calls
 from tinsmith_runtime.errors import TinsmithError, UsageError
-from tinsmith_train.noise import silence
 
 # Traced with a batch of this size, so that a dimension that mixes images shows.
 BATCH = 2
@@ -92,29 +91,12 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
         UnsupportedLayerError: a size that only a run could tell.
     """
     shapes = [(BATCH, *shape) for shape in _sizes(model, input_shape)]
-    calls = _Calls()
-    if isinstance(model, SavedModel):
-        with silence():
-            return _without_scope(_simplify(model, model.function(shapes), calls))
-    was_eager = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)  # a function that XLA compiles would stay closed
-    try:
-        with silence(), calls.watched(model):
-            function = tf.compat.v1.wrap_function(
-                lambda *x: model(list(x) if len(x) > 1 else x[0], training=False),
-                [tf.TensorSpec(shape, tf.float32, name="input") for shape in shapes],
-            )
-    except TinsmithError:
-        raise
-    except Exception as error:  # a layer of the user's own may raise anything
-        raise TinsmithError(
-            f"{model.name}: it cannot be called on inputs of shape "
-            f"{', '.join(str(shape) for shape in shapes)}: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        tf.config.run_functions_eagerly(was_eager)
+    calls = Calls()
+    with calls.watched(model):
+        function = as_function(model, shapes)
     with silence():
-        return _simplify(model, function, calls)
+        found = _simplify(model, function, calls)
+    return _without_scope(found) if isinstance(model, SavedModel) else found
 
 
 def output_names(model: Any) -> tuple[str, ...]:
@@ -183,94 +165,79 @@ def _without_scope(trace: Trace) -> Trace:
     return replace(trace, operators=tuple(operators))
 
 
-class _Calls:
-    """Notes which operators each layer makes while a model is traced."""
+@dataclass(frozen=True)
+class _Reached:
+    """What of a graph depends on the inputs.
 
-    def __init__(self) -> None:
-        self.layers: dict[str, str] = {}  # operator to layer
-        self.classes: dict[str, str] = {}  # layer to class
-        self._stack: list[str] = []
+    Attributes:
+        tensors: their names.
+        operations: output tensor to the operation that makes it, and what that reads.
+        alias: tensor that is another one as it is, to that one.
+    """
 
-    @contextmanager
-    def watched(self, model: Any) -> Iterator[None]:
-        """Listens in on every layer of a model, and of the models in it."""
-        watched = [part for part in parts(model) if hasattr(part, "call")]
-        # Some of tf_keras's layers hold a `call` of their own, which must be there again after.
-        own = [vars(part).get("call") for part in watched]
-        for part in watched:
-            object.__setattr__(part, "call", self._listen(part))
-        try:
-            yield
-        finally:
-            for part, call in zip(watched, own, strict=True):
-                object.__delattr__(part, "call")
-                if call is not None:
-                    object.__setattr__(part, "call", call)
+    tensors: set[str]
+    operations: dict[str, tuple[Any, list[str]]]
+    alias: dict[str, str]
 
-    def _listen(self, part: Any) -> Any:
-        call = part.call
-
-        @functools.wraps(call)
-        def listening(*args: Any, **kwargs: Any) -> Any:
-            graph = tf.compat.v1.get_default_graph()
-            before = len(graph.get_operations())
-            self._stack.append(part.name)
-            layer = ".".join(self._stack)
-            self.classes[layer] = type(part).__name__
-            try:
-                return call(*args, **kwargs)
-            finally:
-                self._stack.pop()
-                for operation in graph.get_operations()[before:]:
-                    self.layers.setdefault(operation.name, layer)
-
-        return tf.autograph.experimental.do_not_convert(listening)
+    def origin(self, tensor: Any) -> str:
+        """The name of the tensor that this one is."""
+        return self.alias.get(tensor.name, str(tensor.name))
 
 
-def parts(model: Any) -> Iterator[Any]:
-    """Gives the layers and operators of a model, once each, and those of the models in it."""
-    seen: dict[int, Any] = {}
-    inside: Any = getattr(model, "operations", None) or getattr(model, "layers", ())
-    for part in inside:
-        for inner in (part, *parts(part)):
-            seen.setdefault(id(inner), inner)
-    yield from seen.values()
-
-
-def _simplify(model: Any, function: Any, calls: _Calls) -> Trace:
+def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
     """Leaves the operators that the outputs need, and computes what does not need the inputs."""
-    frozen = convert_variables_to_constants_v2(
-        function, lower_control_flow=False, aggressive_inlining=True
-    )
+    closed = frozen(function)
     graph = tf.Graph()
     with graph.as_default():
-        tf.import_graph_def(frozen.graph.as_graph_def(), name="")
-    sources = [graph.get_tensor_by_name(tensor.name) for tensor in frozen.inputs]
-    outputs = [graph.get_tensor_by_name(tensor.name) for tensor in frozen.outputs]
-    alias: dict[str, str] = {}
+        tf.import_graph_def(closed.graph.as_graph_def(), name="")
+    sources = [graph.get_tensor_by_name(tensor.name) for tensor in closed.inputs]
+    outputs = [graph.get_tensor_by_name(tensor.name) for tensor in closed.outputs]
+    reached = _reach(graph, sources)
+    names = tuple(map(reached.origin, outputs))
+    operators, constants = _needed(reached, names, model.name, calls)
+    require_small_constants(
+        [graph.get_tensor_by_name(name).op for name in constants], reached.tensors
+    )
+    return Trace(
+        model.name,
+        operators,
+        _values(graph, sources, constants),
+        {source.name: tuple(source.shape) for source in sources},
+        tuple(source.name for source in model.inputs),
+        names,
+        output_names(model),
+        calls.classes,
+    )
 
-    def origin(tensor: Any) -> str:
-        return alias.get(tensor.name, str(tensor.name))
 
-    reached, found = {source.name for source in sources}, {}
+def _reach(graph: Any, sources: Sequence[Any]) -> _Reached:
+    found = _Reached({source.name for source in sources}, {}, {})
     for operation in graph.get_operations():
-        inputs = [origin(tensor) for tensor in operation.inputs]
+        inputs = [found.origin(tensor) for tensor in operation.inputs]
         if operation.type in PASS and all(t.dtype in _FLOATS for t in operation.outputs):
-            alias |= zip((tensor.name for tensor in operation.outputs), inputs, strict=True)
-        elif reached.intersection(inputs) and operation.type not in _SHAPES:
-            reached |= {tensor.name for tensor in operation.outputs}
-            found[operation.outputs[0].name] = (operation, inputs)
-    needed = {origin(output) for output in outputs}
+            names = (tensor.name for tensor in operation.outputs)
+            found.alias.update(zip(names, inputs, strict=True))
+        elif found.tensors.intersection(inputs) and operation.type not in _SHAPES:
+            found.tensors.update(tensor.name for tensor in operation.outputs)
+            found.operations[operation.outputs[0].name] = (operation, inputs)
+    return found
+
+
+def _needed(
+    reached: _Reached, outputs: Iterable[str], model: str, calls: Calls
+) -> tuple[tuple[Operator, ...], list[str]]:
+    """The operators that outputs need, and the names of the constants that these read."""
+    needed = set(outputs)
     constants: set[str] = set()
     operators = []
-    for tensor, (operation, inputs) in reversed(found.items()):
+    for tensor, (operation, inputs) in reversed(reached.operations.items()):
         if not needed.intersection(output.name for output in operation.outputs):
             continue
         used = inputs[: _NEEDED.get(operation.type)]
-        needed |= reached.intersection(used)
-        constants |= set(used) - reached
+        needed |= reached.tensors.intersection(used)
+        constants |= set(used) - reached.tensors
         shape = operation.outputs[0].shape
-        layer = calls.layers.get(operation.name) or scope_of(operation.name) or model.name
+        layer = calls.layers.get(operation.name) or scope_of(operation.name) or model
         if not shape.is_fully_defined():
             raise UnsupportedLayerError(
                 f"layer `{layer}` ({calls.classes.get(layer, operation.type)}): the size of its "
@@ -280,23 +247,15 @@ def _simplify(model: Any, function: Any, calls: _Calls) -> Trace:
         operators.append(
             Operator(tensor, operation.type, layer, tuple(used), tuple(shape), settings)
         )
-    require_small_constants(
-        [graph.get_tensor_by_name(name).op for name in sorted(constants)], reached
-    )
+    return tuple(reversed(operators)), sorted(constants)
+
+
+def _values(
+    graph: Any, sources: Sequence[Any], constants: Iterable[str]
+) -> dict[str, NDArray[Any]]:
+    """Computes constants."""
+    plain = [x for x in constants if graph.get_tensor_by_name(x).dtype.is_numpy_compatible]
+    # They do not depend on the input's values, but what was a function may wait for it.
+    nothing = {source: np.zeros(source.shape, np.float32) for source in sources}
     with tf.compat.v1.Session(graph=graph) as session:
-        # They do not depend on the input's values, but what was a function may wait for it.
-        nothing = {source: np.zeros(source.shape, np.float32) for source in sources}
-        plain = [
-            x for x in sorted(constants) if graph.get_tensor_by_name(x).dtype.is_numpy_compatible
-        ]
-        values = dict(zip(plain, session.run(plain, nothing), strict=True))
-    return Trace(
-        model.name,
-        tuple(reversed(operators)),
-        values,
-        {source.name: tuple(source.shape) for source in sources},
-        tuple(source.name for source in model.inputs),
-        tuple(map(origin, outputs)),
-        output_names(model),
-        calls.classes,
-    )
+        return dict(zip(plain, session.run(plain, nothing), strict=True))

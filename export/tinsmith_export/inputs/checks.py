@@ -28,7 +28,7 @@ _PROBED = 64  # inputs
 _CURE = "check --input-range, or how the calibration inputs were prepared"
 
 
-def doubt(
+def input_warnings(
     model: Any,
     graph: Graph,
     reals: Arrays,

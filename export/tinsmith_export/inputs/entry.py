@@ -28,20 +28,20 @@ class _Port:
     Attributes:
         name: its node's.
         source: as the manifest has it.
-        span: the range of its int8 codes.
+        params: the range of its int8 codes.
         pixel_range: the real values that the Keras model takes for pixels 0 and 255.
     """
 
     name: str
     source: Input
-    span: QuantParams
+    params: QuantParams
     pixel_range: tuple[float, float]
 
     @property
     def _first(self) -> tuple[float, float] | None:
         """Factor and offset that the graph begins with, where no code could stand for them."""
         low, high = self.pixel_range
-        return ((high - low) / 255, low) if self.span is _PIXELS else None
+        return ((high - low) / 255, low) if self.params is _PIXELS else None
 
     def prepared(self, graph: Graph) -> Graph:
         """The graph that takes what `reals` gives."""
@@ -88,9 +88,9 @@ class Entry:
         return tuple(port.source for port in self.ports)
 
     @property
-    def spans(self) -> dict[str, QuantParams]:
+    def params(self) -> dict[str, QuantParams]:
         """The ranges of their int8 codes, by the names of their nodes."""
-        return {port.name: port.span for port in self.ports}
+        return {port.name: port.params for port in self.ports}
 
     def prepared(self, graph: Graph) -> Graph:
         """The graph that takes what `reals` gives."""
@@ -153,37 +153,37 @@ def _port(
     kind = kind_of(inputs)
     if kind == "features":
         low, high = float(inputs.min()), float(inputs.max())
-        span = QuantParams.covering(low, high)
+        params = QuantParams.covering(low, high)
         source = Input(
             name or kind,
             (None, *node.shape),
             "float32",
             None,
             (low, high),
-            span.scale,
-            span.zero_point,
+            params.scale,
+            params.zero_point,
             kind,
             None,
         )
-        return _Port(node.name, source, span, pixel_range)
+        return _Port(node.name, source, params, pixel_range)
     low, high = pixel_range
     if not (high > low and math.isfinite(high - low)):
         raise UsageError(f"--input-range: expected LOW < HIGH, both finite, got {low:g} {high:g}")
     zero_point = -128 - low / ((high - low) / 255)
-    span = QuantParams(float(np.float32((high - low) / 255)), round(zero_point))
-    if not -128 <= span.zero_point <= 127 or abs(zero_point - span.zero_point) > 1e-6:
+    params = QuantParams(float(np.float32((high - low) / 255)), round(zero_point))
+    if not -128 <= params.zero_point <= 127 or abs(zero_point - params.zero_point) > 1e-6:
         # No pixel stands for zero, which a padding needs: the model begins with a scaling.
-        span, low, high = _PIXELS, 0.0, 255.0
+        params, low, high = _PIXELS, 0.0, 255.0
     source = Input(
         name or kind,
         (None, *node.shape),
         "uint8",
         "NHWC",
         (low, high),
-        span.scale,
-        span.zero_point,
+        params.scale,
+        params.zero_point,
     )
-    return _Port(node.name, source, span, pixel_range)
+    return _Port(node.name, source, params, pixel_range)
 
 
 def _check(shape: tuple[int, ...], name: str, inputs: NDArray[Any]) -> None:

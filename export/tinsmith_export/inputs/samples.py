@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data import Dataset
+from tinsmith_data.limits import require
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train import Dataset
-from tinsmith_train.limits import require
 
 _LEAST = 16  # inputs, of which a fifth proves the rest
 

@@ -24,6 +24,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data import load_dataset
+from tinsmith_data.named import current_folder, import_named
+from tinsmith_data.npz import MAX_BYTES, class_names, read_npz
 from tinsmith_export.inputs.samples import (
     Samples,
     checked,
@@ -36,9 +39,6 @@ from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_runtime.inputs.image import read_image
 from tinsmith_runtime.npy import read_npy
-from tinsmith_train import load_dataset
-from tinsmith_train.named import current_folder, import_named
-from tinsmith_train.npz import MAX_BYTES, class_names, read_npz
 
 _IMAGES = (".jpeg", ".jpg", ".png")
 _DATASETS = ("digits", "mnist")

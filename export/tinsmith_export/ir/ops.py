@@ -40,7 +40,7 @@ class Node:
     requantizes: ClassVar[bool] = False
     """It computes new values: its output has quantization parameters of its own."""
     moves_codes: ClassVar[bool] = False
-    """Each code of its output is one of its input's, or the code of zero."""
+    """Each code of its output is one of its inputs', or the code of zero."""
     rearranges: ClassVar[bool] = False
     """Each number of its output is one of its input's, whatever that is."""
     monotone: ClassVar[bool] = False
@@ -77,6 +77,18 @@ class Clipped(Node):
     """An operator whose output may be clipped: what a ReLU behind it becomes."""
 
     clip: Clipping = UNCLIPPED
+
+
+@dataclass(frozen=True, eq=False)
+class Pointwise(Node):
+    """Computes each place of its output from that place of what it reads."""
+
+
+@dataclass(frozen=True, eq=False)
+class Joined(Node):
+    """Takes its codes from several tensors, which so have the same quantization parameters."""
+
+    moves_codes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -140,7 +152,7 @@ class Dense(Weighted):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Affine(Node):
+class Affine(Pointwise):
     """`factor * x + offset`, each `float32 (C,)` or `()`; becomes part of a product."""
 
     factor: Floats
@@ -148,7 +160,7 @@ class Affine(Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Weigh(Node):
+class Weigh(Pointwise):
     """A product with a constant for each place, `float32 (H, W, 1)`."""
 
     factor: Floats
@@ -157,21 +169,21 @@ class Weigh(Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Add(Clipped):
+class Add(Clipped, Pointwise):
     """The sum of two tensors."""
 
     requantizes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Multiply(Clipped):
+class Multiply(Clipped, Pointwise):
     """The product of two tensors, place by place."""
 
     requantizes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Function(Node):
+class Function(Pointwise):
     """A function of each number by itself; rewriting leaves those of `FUNCTIONS`."""
 
     function: str
@@ -181,7 +193,7 @@ class Function(Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LayerNormalization(Clipped):
+class LayerNormalization(Clipped, Pointwise):
     """Normalization over the channels (Ba et al. 2016); `gamma` and `beta` are `float32 (C,)`."""
 
     gamma: Floats
@@ -193,13 +205,18 @@ class LayerNormalization(Clipped):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Clip(Clipped):
+class Clip(Clipped, Pointwise):
     """A clip of its own."""
 
 
 @dataclass(frozen=True, eq=False)
-class Concatenate(Node):
+class Concatenate(Joined):
     """Channels behind each other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Maximum(Joined, Pointwise):
+    """The larger of two tensors, place by place."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -266,36 +283,3 @@ class DepthToSpace(Rearrangement):
 @dataclass(frozen=True, eq=False)
 class Reshape(Rearrangement):
     """The same numbers in the same order in another shape."""
-
-
-# Operators that rewriting takes away.
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LeakyReLU(Node):
-    """`x`, or `negative_slope * x` where that is negative."""
-
-    negative_slope: float
-
-
-@dataclass(frozen=True, eq=False)
-class ChannelMean(Node):
-    """The mean over the channels."""
-
-
-@dataclass(frozen=True, eq=False)
-class SquaredSum(Node):
-    """The square of the sum of two tensors."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class SpaceToBatch(Node):
-    """Where TensorFlow begins a dilated convolution; see `frontend.products`.
-
-    Attributes:
-        block: `int (2,)`, the dilation.
-        amounts: `int (2, 2)`, zeros before and after rows and columns.
-    """
-
-    block: NDArray[np.int64]
-    amounts: NDArray[np.int64]

@@ -10,15 +10,14 @@ from tinsmith_export.ir.ops import (
     RELU,
     Add,
     Affine,
-    ChannelMean,
     Clip,
     Function,
     LayerNormalization,
-    LeakyReLU,
     Multiply,
     Node,
     UpSampling2D,
 )
+from tinsmith_export.ir.unrewritten import ChannelMean, LeakyReLU
 from tinsmith_export.passes.affine import affine_of, scalars_of
 from tinsmith_export.passes.rule import for_each
 

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import FUNCTIONS, Clip, Concatenate, Function, Reshape
+from tinsmith_export.ir.ops import FUNCTIONS, Clip, Function, Reshape
+from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.passes.affine import (
     affine_by_convolution,
     fold_affine,
@@ -55,6 +56,7 @@ def rewrite(graph: Graph) -> Graph:
 
     Raises:
         UnsupportedLayerError: a layer stands where no rewrite can deal with it.
+        ConversionError: a rewrite made of a layer something else.
     """
     graph = join_reshapes(graph)
     graph = strip_output_activations(graph)
@@ -69,7 +71,7 @@ def rewrite(graph: Graph) -> Graph:
         graph = step(graph)
     graph = part_outputs(join_reshapes(graph))
     for node in graph.layers:
-        has_codes = node.requantizes or node.moves_codes or isinstance(node, Concatenate | Clip)
+        has_codes = node.requantizes or node.moves_codes or isinstance(node, Clip)
         function = node.function if isinstance(node, Function) else None
         if not has_codes or function not in (None, *FUNCTIONS):
             what = function or node.kind
@@ -79,6 +81,7 @@ def rewrite(graph: Graph) -> Graph:
             )
     if not graph.weighted:
         raise UnsupportedLayerError("the model multiplies by no weights: nothing to quantize")
+    require_shapes(graph)
     return graph
 
 
@@ -94,7 +97,7 @@ def strip_output_activations(graph: Graph) -> Graph:
 
 
 def part_outputs(graph: Graph) -> Graph:
-    """Rounds anew what is an output already, or an input: each output is a tensor of its own.
+    """Requantizes what is an output already, or an input: each output is a tensor of its own.
 
     And what a layer reads that computes in float: TensorFlow's converter takes the DEQUANTIZE away
     from that layer where it makes the output integer.
@@ -113,8 +116,7 @@ def _read_in_float(graph: Graph) -> set[str]:
     """The nodes whose codes a node reads that may compute in float."""
     found: set[str] = set()
     for node in reversed(graph.nodes):
-        passes_on = node.moves_codes or isinstance(node, Concatenate)
-        if node.may_compute_in_float or (passes_on and node.name in found):
+        if node.may_compute_in_float or (node.moves_codes and node.name in found):
             found.update(node.inputs)
     return found
 

@@ -1,24 +1,17 @@
 """The last stage: the bundle is written."""
 
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from tinsmith_export.metrics import top1
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import side_by_side
 from tinsmith_export.pipeline.verifying import VerifiedModel
-from tinsmith_export.verify.engines import kind_of
-from tinsmith_runtime.batch import Arrays
 from tinsmith_runtime.bundle import (
     FORMAT_VERSION,
     Golden,
     Layer,
     Manifest,
-    Parity,
     Training,
     Variant,
     sha256,
@@ -29,9 +22,6 @@ _MADE_WITH = (
     "tinsmith",
     "tensorflow",
     "tensorflow-model-optimization",
-    "onnx",
-    "ai-edge-litert",
-    "onnxruntime",
 )
 
 
@@ -44,14 +34,14 @@ def write_model(verified: VerifiedModel, out: Path, options: Options) -> Manifes
     converted = verified.model
     model, quantized, read = converted.model, converted.model.quantized, converted.model.read
     samples, golden = read.samples, verified.golden
-    scored = samples.proof_labels if read.classes else None
+    packages = [*_MADE_WITH, *(name for file in converted.int8 for name in file.target.packages)]
     manifest = Manifest(
         format_version=FORMAT_VERSION,
         release=options.release,
-        made_with={name: version(name) for name in _MADE_WITH},
+        made_with={name: version(name) for name in packages},
         inputs=read.entry.sources,
-        outputs=converted.outputs,
-        variants=_variants(converted.files, verified.outputs, scored, verified.quality.parity),
+        outputs=converted.integers.outputs,
+        variants=_variants(verified),
         golden=Golden("golden.npz", len(golden), sha256(golden), verified.golden_count),
         layers=tuple(
             Layer(node.name, node.kind, quantized.weight_bits[node.name])
@@ -62,30 +52,26 @@ def write_model(verified: VerifiedModel, out: Path, options: Options) -> Manifes
         ),
         quality=verified.quality,
     )
-    write_bundle(out, manifest, {**converted.files, "golden.npz": golden})
+    files = {file.name: file.data for file in converted.files}
+    write_bundle(out, manifest, {**files, "golden.npz": golden})
     return manifest
 
 
-def _variants(
-    files: Mapping[str, bytes],
-    outputs: Mapping[str, Arrays],
-    labels: NDArray[np.int64] | None,
-    proven: Parity,
-) -> tuple[Variant, ...]:
+def _variants(verified: VerifiedModel) -> tuple[Variant, ...]:
     """Describes each model file by what it itself answered."""
-    variants = []
-    for file, data in files.items():
-        precision, form = kind_of(file)
-        variants.append(
-            Variant(
-                id=f"{precision}-{form}",
-                file=file,
-                format=form,
-                precision=precision,
-                size_bytes=len(data),
-                sha256=sha256(data),
-                accuracy=None if labels is None else top1(side_by_side(outputs[file]), labels),
-                parity=proven if file == "model.int8.onnx" else None,
-            )
+    read = verified.model.model.read
+    labels = read.samples.proof_labels if read.classes else None
+    return tuple(
+        Variant(
+            id=f"{file.precision}-{file.target.name}",
+            file=file.name,
+            format=file.target.name,
+            precision=file.precision,
+            size_bytes=len(file.data),
+            sha256=sha256(file.data),
+            accuracy=(
+                None if labels is None else top1(side_by_side(verified.outputs[file.name]), labels)
+            ),
         )
-    return tuple(variants)
+        for file in verified.model.files
+    )

@@ -1,13 +1,14 @@
 """The third stage: the quantized graph becomes model files, whose kernels are looked at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinsmith_export.pipeline.quantizing import QuantizedModel
 from tinsmith_export.progress import Progress
-from tinsmith_export.targets.convert import convert, convert_floats
-from tinsmith_export.verify.proof import require_integer_kernels, require_no_saturation
-from tinsmith_runtime.bundle import Output
+from tinsmith_export.targets.lower import lower
+from tinsmith_export.targets.target import FloatModel, IntegerModel, ModelFile, Target
+from tinsmith_export.verify.engines import require_same_tensors
+from tinsmith_export.verify.gates import require_no_saturation
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,31 +17,44 @@ class ConvertedModel:
 
     Attributes:
         model: what they were made of.
-        files: name to bytes.
-        outputs: what the int8 files' outputs mean.
-        kernels: the integer kernels of ONNX Runtime's own graph, counted.
+        integers: the weights that the int8 files carry.
+        int8: a file a target, the reference first.
+        floats: likewise.
+        kernels: the integer kernels of each target's engine, counted, by the target's name.
     """
 
     model: QuantizedModel
-    files: Mapping[str, bytes]
-    outputs: tuple[Output, ...]
-    kernels: Mapping[str, int]
+    integers: IntegerModel
+    int8: tuple[ModelFile, ...]
+    floats: tuple[ModelFile, ...]
+    kernels: Mapping[str, Mapping[str, int]]
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """All files."""
+        return (*self.int8, *self.floats)
 
 
-def convert_model(model: QuantizedModel, progress: Progress) -> ConvertedModel:
+def convert_model(
+    model: QuantizedModel, targets: Sequence[Target], progress: Progress
+) -> ConvertedModel:
     """Writes the model files.
 
     Raises:
         ConversionError: a product is not computed on integers, or could overflow.
     """
-    progress.stage("converting to TFLite and ONNX")
+    progress.stage(f"converting to {' and '.join(target.title for target in targets)}")
     read, quantized = model.read, model.quantized
     classes, sources = read.classes, read.entry.sources
     labels = read.samples.class_names(read.graph.outputs[0].shape[-1]) if classes else ()
-    converted = convert(quantized, sources, labels, classes)
-    files = converted.files | convert_floats(read.graph, read.reference, sources)
-    kept = [node.name for node in quantized.kept]
-    products = len(quantized.graph.weighted)
-    kernels = require_integer_kernels(files["model.int8.onnx"], products, kept)
-    require_no_saturation(converted.products)
-    return ConvertedModel(model, files, converted.outputs, kernels)
+    integers = lower(quantized, sources, labels, classes)
+    require_no_saturation(integers.products.values())
+    int8 = tuple(ModelFile(target, "int8", target.emit(integers)) for target in targets)
+    exact = FloatModel(read.graph, read.reference, tuple(source.name for source in sources))
+    floats = tuple(ModelFile(target, "float", target.emit_float(exact)) for target in targets)
+    kernels = {}
+    for file in int8:
+        require_same_tensors(file, integers.inputs, integers.outputs)
+        products = len(quantized.graph.weighted)
+        kernels[file.target.name] = file.target.integer_kernels(file.data, products, integers.kept)
+    return ConvertedModel(model, integers, int8, floats, kernels)

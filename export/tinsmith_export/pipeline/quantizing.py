@@ -9,7 +9,7 @@ from tinsmith_export.frontend.predict import run
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
-from tinsmith_export.quantize.qat import Lesson
+from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Quantized, quantize
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
 from tinsmith_export.results import Sensitivity
@@ -43,15 +43,15 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
         UsageError: the options do not fit the model.
     """
     graph = read.graph
-    lesson, held_back = _lessons(read, options.seed)
+    data, held_back = _split(read, options.seed)
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
     steps = options.qat_steps if options.recipe == "qat" else 0
     keep = [name for name in options.keep_float if name != AUTO]
     quantized = quantize(
-        graph, read.entry.spans, lesson, held_back, steps, options.seed, progress.step, keep
+        graph, read.entry.params, data, held_back, steps, options.seed, progress.step, keep
     )
-    # What tunes nothing has nothing to hold back.
-    fresh = held_back if steps else _joined(held_back, lesson)
+    # Without QAT there is nothing to hold back.
+    fresh = held_back if steps else _joined(held_back, data)
     if AUTO in options.keep_float:
         if not read.classes:
             raise UsageError(
@@ -68,27 +68,27 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
     return QuantizedModel(read, steps, quantized, sensitivities)
 
 
-def _lessons(read: ReadModel, seed: int) -> tuple[Lesson, Lesson]:
-    """Splits the inputs to tune on into those to learn from and those held back."""
+def _split(read: ReadModel, seed: int) -> tuple[DistillationData, DistillationData]:
+    """Splits the calibration data into what is trained on and what is held back."""
     samples = read.samples
     order = np.random.default_rng(seed).permutation(count(samples.tuning))
     if len(order) < 2:
         raise UsageError(f"{samples.name}: expected at least 2 inputs to tune on, got {len(order)}")
     held_back = max(1, min(_MAX_HELD_BACK, len(order) // 10))
 
-    def lesson(chosen: NDArray[np.intp]) -> Lesson:
+    def distilled(chosen: NDArray[np.intp]) -> DistillationData:
         inputs, labels = read.entry.reals(rows(samples.tuning, chosen)), samples.tuning_labels
         told = labels[chosen] if read.classes and labels is not None else None
-        return Lesson(inputs, run(read.reference, inputs), told, read.classes)
+        return DistillationData(inputs, run(read.reference, inputs), told, read.classes)
 
-    return lesson(order[held_back:]), lesson(order[:held_back])
+    return distilled(order[held_back:]), distilled(order[:held_back])
 
 
-def _joined(one: Lesson, other: Lesson) -> Lesson:
+def _joined(one: DistillationData, other: DistillationData) -> DistillationData:
     labels = None
     if one.labels is not None and other.labels is not None:
         labels = np.concatenate([one.labels, other.labels])
-    return Lesson(
+    return DistillationData(
         concatenate([one.inputs, other.inputs]),
         concatenate([one.outputs, other.outputs]),
         labels,

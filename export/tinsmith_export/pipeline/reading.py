@@ -11,7 +11,7 @@ from tinsmith_export.frontend.load import prepared
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.frontend.trace import trace
-from tinsmith_export.inputs.checks import doubt
+from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sources import from_calibration
@@ -20,7 +20,7 @@ from tinsmith_export.options import Options
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.progress import Progress
 from tinsmith_export.reference.rebuild import rebuild
-from tinsmith_export.verify.proof import activated
+from tinsmith_export.verify.stages import activated
 from tinsmith_runtime.batch import Arrays, parts
 from tinsmith_runtime.errors import UsageError
 
@@ -34,6 +34,7 @@ class ReadModel:
 
     Attributes:
         name: the model's.
+        model: of Keras 3 or tf_keras, or a `SavedModel`.
         samples: what it is compiled with.
         graph: rewritten, float.
         reference: the graph as a model.
@@ -45,6 +46,7 @@ class ReadModel:
     """
 
     name: str
+    model: Any
     samples: Samples
     graph: Graph
     reference: tf_keras.Model
@@ -87,13 +89,13 @@ def read_model(
     model_reals = entry.model_reals(samples.proof)
     expected = run(model, model_reals)
     scored = samples.proof_labels if classes else None
-    warnings = tuple(doubt(model, read, model_reals, expected, scored))
+    warnings = tuple(input_warnings(model, read, model_reals, expected, scored))
     for warning in warnings:
         progress.warn(warning)
     reference = rebuild(graph)
     logits = run(reference, entry.reals(samples.proof))
     found = ReadModel(
-        model.name, samples, graph, reference, entry, classes, expected, logits, warnings
+        model.name, model, samples, graph, reference, entry, classes, expected, logits, warnings
     )
     _check_rewrite(graph, expected, activated(logits, found.activations))
     return found

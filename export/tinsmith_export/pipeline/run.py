@@ -2,6 +2,7 @@
 
 import resource
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,26 @@ from tinsmith_export.pipeline.converting import convert_model
 from tinsmith_export.pipeline.quantizing import quantize_model
 from tinsmith_export.pipeline.reading import read_model
 from tinsmith_export.pipeline.verifying import verify_model
+from tinsmith_export.pipeline.witnessing import witness_model
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported, Sensitivity
+from tinsmith_export.targets.registry import TARGETS
+from tinsmith_export.targets.target import Target
 
 
 def compile_bundle(
-    model: Any, samples: Samples | str, out: Path, options: Options, progress: Progress
+    model: Any,
+    samples: Samples | str,
+    out: Path,
+    options: Options,
+    progress: Progress,
+    targets: Sequence[Target] = TARGETS,
 ) -> Exported:
-    """See `tinsmith_export.compile_model`."""
+    """See `tinsmith_export.compile_model`; the first of `targets` is the reference."""
     read = read_model(model, samples, options, progress)
     quantized = quantize_model(read, options, progress)
-    converted = convert_model(quantized, progress)
+    converted = convert_model(quantized, targets, progress)
+    witness = witness_model(converted, progress) if options.verify_onnx else None
     verified = verify_model(converted, options, progress)
     manifest = write_model(verified, out, options)
     return Exported(
@@ -30,6 +40,7 @@ def compile_bundle(
         quantized.quantized.checkpoints,
         converted.kernels,
         quantized.sensitivities,
+        witness,
         read.warnings,
         _peak_memory_mb(),
     )

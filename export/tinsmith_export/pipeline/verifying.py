@@ -1,6 +1,6 @@
 """The fourth stage: what each file gives is compared, and the gates are held."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinsmith_export.frontend.predict import run
@@ -8,14 +8,17 @@ from tinsmith_export.metrics import mcnemar_p
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import side_by_side
 from tinsmith_export.pipeline.converting import ConvertedModel
+from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.recipe import Quantized
-from tinsmith_export.verify.engines import kind_of, run_batches, start_engine
+from tinsmith_export.targets.target import ModelFile
+from tinsmith_export.verify.engines import run_batches, start_engine
+from tinsmith_export.verify.gates import hold_gates
 from tinsmith_export.verify.golden import COUNT, choose_golden, nudged
 from tinsmith_export.verify.parity import compare, compare_on_random_codes
-from tinsmith_export.verify.proof import climb, hold_gates
+from tinsmith_export.verify.stages import accuracy_by_stage
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
-from tinsmith_runtime.bundle import Quality
+from tinsmith_runtime.bundle import Quality, Stage, TargetParity
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,51 +44,66 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     """Runs every file on the evaluation data, compares them, and chooses the golden vectors.
 
     Raises:
-        GateError: int8 loses too much, or the engines disagree.
+        GateError: int8 loses too much, or a target differs from the reference.
     """
-    read, quantized, files = model.model.read, model.model.quantized, model.files
-    samples, classes, graph = read.samples, read.classes, quantized.graph
-    reals, codes = read.entry.reals(samples.proof), read.entry.codes(samples.proof)
+    read, graph = model.model.read, model.model.quantized.graph
+    samples = read.samples
+    codes = read.entry.codes(samples.proof)
     progress.stage(f"proving it on {count(samples.proof):,} inputs")
-    outputs = {
-        file: run_batches(start_engine(file, data), reals if _is_float(file) else codes)
-        for file, data in files.items()
-    }
-    tflite, onnx = outputs["model.int8.tflite"], outputs["model.int8.onnx"]
+    int8 = [run_batches(start_engine(file), codes) for file in model.int8]
+    stages = _stages(model, options, int8)
+    proven = compare(model.int8, graph, codes, int8, read.classes)
+    random = compare_on_random_codes(model.int8, graph, options.seed, read.classes)
+    reference, *others = [file.target.name for file in model.int8]
+    parity = tuple(map(TargetParity, others, proven, random))
+    quality = Quality(stages, reference, parity, _chance(read, int8[0]))
+    hold_gates(quality, options.max_drop_pp, model.integers.kept)
+    like = [*int8[1:], *_nudged_outputs(model, codes)]
+    golden, golden_count = choose_golden(samples.proof, int8[0], like, read.logits)
+    reals = read.entry.reals(samples.proof)
+    floats = [run_batches(start_engine(file), reals) for file in model.floats]
+    names = [file.name for file in model.files]
+    outputs = dict(zip(names, (*int8, *floats), strict=True))
+    return VerifiedModel(model, outputs, quality, golden, golden_count)
+
+
+def _stages(model: ConvertedModel, options: Options, int8: Sequence[Arrays]) -> tuple[Stage, ...]:
+    read, quantized = model.model.read, model.model.quantized
+    samples = read.samples
+    titles = [file.target.title for file in model.int8]
     stages = {
         "rewritten": read.logits,
-        options.recipe.upper(): run(quantized.model, reals),
-        "TFLite": _reals(quantized, tflite),
-        "ONNX": _reals(quantized, onnx),
+        options.recipe.upper(): run(quantized.model, read.entry.reals(samples.proof)),
+        **{title: _reals(quantized, codes) for title, codes in zip(titles, int8, strict=True)},
     }
-    ladder = climb(read.expected, stages, read.activations, samples.proof_labels, classes)
-    proven = compare(files, graph, codes, outputs, classes)
-    random = compare_on_random_codes(files, graph, options.seed, classes)
-    kept = [node.name for node in quantized.kept]
-    hold_gates(ladder, (proven, random), options.max_drop_pp, kept)
-    golden, golden_count = choose_golden(
-        samples.proof, tflite, [onnx, *_nudged_outputs(files, kept, codes)], read.logits
+    names = [file.target.name for file in model.int8]
+    targets = dict(zip(titles, names, strict=True))
+    return accuracy_by_stage(
+        read.expected, stages, targets, read.activations, samples.proof_labels, read.classes
     )
-    p = None
-    if classes and samples.proof_labels is not None:
-        p = mcnemar_p(side_by_side(read.expected), side_by_side(tflite), samples.proof_labels)
-    return VerifiedModel(model, outputs, Quality(ladder, proven, random, p), golden, golden_count)
-
-
-def _is_float(file: str) -> bool:
-    return kind_of(file)[0] == "float"
 
 
 def _reals(quantized: Quantized, codes: Arrays) -> Arrays:
     """What the codes of each output stand for."""
-    spans = [quantized.ranges[node.name] for node in quantized.graph.outputs]
-    return joined([span.reals(part) for span, part in zip(spans, parts(codes), strict=True)])
+    ranges = [quantized.ranges[node.name] for node in quantized.graph.outputs]
+    return joined([params.reals(part) for params, part in zip(ranges, parts(codes), strict=True)])
 
 
-def _nudged_outputs(files: Mapping[str, bytes], kept: list[str], codes: Arrays) -> list[Arrays]:
+def _chance(read: ReadModel, codes: Arrays) -> float | None:
+    """McNemar's p of float against int8, where there are labels."""
+    labels = read.samples.proof_labels
+    if labels is None or not read.classes:
+        return None
+    return mcnemar_p(side_by_side(read.expected), side_by_side(codes), labels)
+
+
+def _nudged_outputs(model: ConvertedModel, codes: Arrays) -> list[Arrays]:
     """What another CPU may give for the first inputs, where layers are kept float."""
     first = rows(codes, slice(8 * COUNT))
-    return [
-        run_batches(start_engine("model.int8.onnx", data), first)
-        for data in nudged(files["model.int8.onnx"], kept)
+    targets = [file.target for file in model.int8[1:]]
+    files = [
+        ModelFile(target, "int8", target.emit(changed))
+        for changed in nudged(model.integers)
+        for target in targets
     ]
+    return [run_batches(start_engine(file), first) for file in files]

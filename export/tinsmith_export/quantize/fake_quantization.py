@@ -1,4 +1,4 @@
-"""The fake-quantized model: weights and activations on the grid that both engines use.
+"""The fake-quantized model: weights and activations rounded as in the int8 files.
 
 The arithmetic is that of Jacob et al. 2018 (arXiv:1712.05877): `real = (int8 - zero_point) *
 scale`, weights symmetric (zero point 0) with a scale for each output channel.
@@ -15,6 +15,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from numpy.typing import NDArray
 
+from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS, largest_code
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import (
     UNCLIPPED,
@@ -34,12 +35,11 @@ _MAX_BIAS_CODE = 2**28
 _MAX_PAIR = 128
 # The converter widens a range of weights that is narrower than 1e-6, and rounds them again.
 _MIN_WEIGHT = 5.1e-7
-# Of the weights of a layer that is kept float.
-FLOAT_BITS = 32
+_LARGEST = largest_code(WEIGHT_BITS)
 
 
 def choose_weight_bits(graph: Graph) -> dict[str, int]:
-    """Chooses 7 bits for each layer whose 8-bit weights could saturate an x86 kernel, else 8.
+    """Chooses fewer bits for each layer whose 8-bit weights could saturate an x86 kernel.
 
     ONNX Runtime's AVX2 kernels add two products in 16 bits, which overflow where two weights of
     one channel have the same sign and sum to more than 128. Which two meet depends on the
@@ -50,9 +50,9 @@ def choose_weight_bits(graph: Graph) -> dict[str, int]:
     for node in graph.weighted:
         kernel = node.channel_kernel.reshape(-1, node.channels)
         largest = np.abs(kernel).max(axis=0)
-        codes = np.round(kernel / np.maximum(largest, 1e-30) * 127)
+        codes = np.round(kernel / np.maximum(largest, 1e-30) * _LARGEST)
         exact = isinstance(node, DepthwiseConv2D) and node.kernel.shape[3] == 1
-        bits[node.name] = 8 if exact or not can_saturate(codes) else 7
+        bits[node.name] = WEIGHT_BITS if exact or not can_saturate(codes) else NARROW_BITS
     return bits
 
 
@@ -138,7 +138,7 @@ def weight_scales(
         bits: as `fake_quantize`.
     """
     return {
-        node.name: (quantizer.largest(tf.constant(node.channel_kernel)) / 127).numpy()
+        node.name: (quantizer.largest(tf.constant(node.channel_kernel)) / _LARGEST).numpy()
         for node, quantizer in _kernel_quantizers(graph, ranges, bits)
     }
 
@@ -165,10 +165,10 @@ def _least_weights(node: Weighted, source: QuantParams) -> NDArray[np.float64]:
     A bias is stored in steps of the input's scale times the weights' scale.
     """
     bias = np.abs(np.zeros(node.channels) if node.bias is None else node.bias).astype(np.float64)
-    return np.maximum(127 * bias / (source.scale * _MAX_BIAS_CODE), _MIN_WEIGHT)
+    return np.maximum(_LARGEST * bias / (source.scale * _MAX_BIAS_CODE), _MIN_WEIGHT)
 
 
-def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
+def trained_graph(graph: Graph, model: tf_keras.Model) -> Graph:
     """Takes the weights of a trained fake-quantized model back into the graph."""
     for node in graph.weighted:
         variables = model.get_layer(f"quant_{node.name}").trainable_weights
@@ -182,32 +182,33 @@ def tuned_graph(graph: Graph, model: tf_keras.Model) -> Graph:
 class Rounding(tf_keras.layers.Layer):  # type: ignore[misc]
     """Rounds a tensor to int8 codes over a fixed range."""
 
-    def __init__(self, span: QuantParams, **kwargs: Any) -> None:
+    def __init__(self, params: QuantParams, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._quantizer = _fixed(span)
+        self._quantizer = _fixed(params)
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """The tensor, rounded."""
         return self._quantizer(inputs, training, weights={})
 
 
-def _fixed(span: QuantParams) -> Any:
+def _fixed(params: QuantParams) -> Any:
     return tfmot.quantization.keras.quantizers.FixedQuantizer(
-        8, span.low, span.high, narrow_range=False
+        8, params.low, params.high, narrow_range=False
     )
 
 
 class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
     """Rounds weights to `bits` bits, symmetric, with a scale a channel.
 
-    The converter knows 8-bit codes alone. So 7 bits are 8-bit codes over a range that is wider
-    than the weights: none is larger than 63. Of two equal kernels over equal ranges the converter
-    makes one constant, and forgets its range: so the same kernel again has another, a trace wider.
+    The converter knows 8-bit codes alone. So fewer bits are 8-bit codes over a range that is wider
+    than the weights: of 7 bits none is larger than 63. Of two equal kernels over equal ranges the
+    converter makes one constant, and forgets its range: so the same kernel again has another, a
+    trace wider.
     """
 
     def __init__(self, node: Weighted, bits: int, least: NDArray[np.float64], again: int) -> None:
         self._depthwise = isinstance(node, DepthwiseConv2D)
-        self._headroom = 127 / (2 ** (bits - 1) - 1) * (1 + again * 2**-16)
+        self._headroom = _LARGEST / largest_code(bits) * (1 + again * 2**-16)
         self._least = least.astype(np.float32)
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
@@ -232,7 +233,7 @@ class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[m
 
 def _rounded(kernel: Any, largest: Any) -> Any:
     return tf.quantization.fake_quant_with_min_max_vars_per_channel(
-        kernel, -largest, largest, num_bits=8, narrow_range=True
+        kernel, -largest, largest, num_bits=WEIGHT_BITS, narrow_range=True
     )
 
 
@@ -245,8 +246,8 @@ def _straight_through(kernel: Any, largest: Any) -> Any:
 class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """What TensorFlow Model Optimization rounds in one layer: kernel, if any, and output."""
 
-    def __init__(self, node: Node, span: QuantParams, weights: _Weights | None) -> None:
-        self._node, self._span, self._weights = node, span, weights
+    def __init__(self, node: Node, params: QuantParams, weights: _Weights | None) -> None:
+        self._node, self._params, self._weights = node, params, weights
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
         if self._weights is None or not isinstance(self._node, Weighted):
@@ -264,7 +265,7 @@ class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[mis
         pass
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
-        return [_fixed(self._span)]
+        return [_fixed(self._params)]
 
     def get_config(self) -> dict[str, Any]:
         return {}

@@ -1,6 +1,6 @@
-"""Quantization-aware training: the float model teaches the rounded one, briefly."""
+"""Quantization-aware training (QAT): the fake-quantized model is distilled from the float one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,8 @@ Report = Callable[[int, int, float], None]
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """What the float model said of some inputs.
+class DistillationData:
+    """Inputs, and what the float model gives for them.
 
     Attributes:
         inputs: `float32 (N, …)`, as many as the model has.
@@ -39,24 +39,22 @@ class Lesson:
     classes: bool
 
 
-def tune(
+def distill(
     model: tf_keras.Model,
-    lesson: Lesson,
-    held_back: Lesson,
+    data: DistillationData,
+    held_back: DistillationData,
     steps: int,
     seed: int,
     report: Report,
 ) -> list[Checkpoint]:
     """Trains the fake-quantized model in place and leaves it at its best checkpoint.
 
-    The loss is the mean squared error between its outputs and the float model's, the mean over the
-    outputs, each measured by its own spread; and, where there are labels, a little cross-entropy
-    with them. Adam with cosine decay. Step 0, which is post-training quantization, is a checkpoint
-    like the others, so tuning never makes things worse on the inputs held back.
+    Step 0, which is post-training quantization, is a checkpoint like the others, so QAT never makes
+    things worse on the inputs held back.
 
     Args:
         model: from `fake_quantize`.
-        lesson: what to learn from.
+        data: what to train on.
         held_back: what to choose the checkpoint on.
         steps: of one batch each; 0 changes nothing.
         seed: of the order of the inputs.
@@ -67,11 +65,33 @@ def tune(
     """
     checkpoints = [_measure(model, held_back, 0)]
     best, weights = checkpoints[0], model.get_weights()
+    train_step = _train_step(model, data, steps)
+    for step, batch in enumerate(_batches(data, steps, seed), 1):
+        loss = train_step(*batch)
+        if step % 20 == 0 or step == steps:
+            report(step, steps, float(loss))
+        if step % max(1, steps // 8) == 0:
+            checkpoints.append(_measure(model, held_back, step))
+            if checkpoints[-1].rank > best.rank:
+                best, weights = checkpoints[-1], model.get_weights()
+    model.set_weights(weights)
+    return checkpoints
+
+
+def _train_step(
+    model: tf_keras.Model, data: DistillationData, steps: int
+) -> Callable[..., tf.Tensor]:
+    """What trains the model on a batch and gives the loss.
+
+    The loss is the mean squared error between its outputs and the float model's, the mean over the
+    outputs, each measured by its own spread; and, where there are labels, a little cross-entropy
+    with them. Adam with cosine decay.
+    """
     optimizer = tf_keras.optimizers.Adam(
         tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, max(steps, 1))
     )
-    spreads = [tf.constant(spread(output), tf.float32) for output in parts(lesson.outputs)]
-    labelled = lesson.labels is not None
+    spreads = [tf.constant(spread(output), tf.float32) for output in parts(data.outputs)]
+    labelled = data.labels is not None
 
     @tf.function  # type: ignore[untyped-decorator]
     def train_step(x: Any, outputs: Any, *y: tf.Tensor) -> tf.Tensor:
@@ -87,29 +107,25 @@ def tune(
         optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
         return loss
 
-    taught = (lesson.inputs, lesson.outputs, *([lesson.labels] if labelled else []))
-    size = count(lesson.inputs)
-    batches = (
-        tf.data.Dataset.from_tensor_slices(taught)
+    step: Callable[..., tf.Tensor] = train_step
+    return step
+
+
+def _batches(data: DistillationData, steps: int, seed: int) -> Iterable[Any]:
+    labels = [] if data.labels is None else [data.labels]
+    size = count(data.inputs)
+    batches: Iterable[Any] = (
+        tf.data.Dataset.from_tensor_slices((data.inputs, data.outputs, *labels))
         .shuffle(min(size, 10_000), seed=seed)
         .repeat()
         .batch(min(BATCH_SIZE, size))
         .take(steps)
         .prefetch(2)
     )
-    for step, batch in enumerate(batches, 1):
-        loss = train_step(*batch)
-        if step % 20 == 0 or step == steps:
-            report(step, steps, float(loss))
-        if step % max(1, steps // 8) == 0:
-            checkpoints.append(_measure(model, held_back, step))
-            if checkpoints[-1].rank > best.rank:
-                best, weights = checkpoints[-1], model.get_weights()
-    model.set_weights(weights)
-    return checkpoints
+    return batches
 
 
-def _measure(model: tf_keras.Model, held_back: Lesson, step: int) -> Checkpoint:
+def _measure(model: tf_keras.Model, held_back: DistillationData, step: int) -> Checkpoint:
     found = run(model, held_back.inputs)
     wanted, given = leveled(held_back.outputs, held_back.outputs), leveled(found, held_back.outputs)
     # The largest of many values says nothing of the others.

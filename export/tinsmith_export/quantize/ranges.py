@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import (
@@ -14,47 +12,37 @@ from tinsmith_export.ir.ops import (
     Add,
     Clipped,
     Clipping,
-    Concatenate,
-    Function,
-    Multiply,
     Node,
     Reshape,
 )
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.passes.convolutions import as_image, identity
+from tinsmith_export.quantize.rules import range_rule
 
-# How close to the middle between two codes a sum or a product of two codes may come. The engines
-# compute in different arithmetic: XNNPACK adds in 21 bits, all else is float32, where a product of
-# 255 codes is off by at most three roundings, 255 * 3 * 2^-24. In the middle itself they round to
-# even before the zero point is added, or after.
-_SUMS, _SUM_MARGIN = np.arange(1, 511), 5e-4
-_PRODUCTS, _PRODUCT_MARGIN = (
-    np.unique(np.multiply.outer(np.arange(1, 256), np.arange(1, 256))),
-    5e-5,
-)
 # What a scale is multiplied by where it comes too close.
 _AWAY = 1 + 2.0**-12
-# What TFLite's kernels give, whatever goes in.
-_FIXED = {"sigmoid": (2.0**-8, -128), "tanh": (2.0**-7, 0)}
+
+Observed = Mapping[str, tuple[float, float]]
+"""Name to the lowest and the highest value."""
 
 
 def separate(graph: Graph) -> Graph:
-    """Rounds anew what cannot take a range or a scale from what it meets.
+    """Requantizes what cannot take a range or a scale from what it meets.
 
-    In a concatenation all parts have one range, in a sum both have one scale: so neither has
-    anything to round that the engines could round differently.
+    All parts of a concatenation have the same quantization parameters, both sides of a sum the same
+    scale: so neither has anything to round that the engines could round differently.
     """
-    for name in [node.name for node in graph.nodes if isinstance(node, Add | Concatenate)]:
+    for name in [node.name for node in graph.nodes if range_rule(node).shares != "nothing"]:
         node = graph.node(name)
         sources = {edge: _ranged(graph, edge) for edge in node.inputs}
-        anew = any(_stuck(source) for found in sources.values() for source in found)
-        if anew and isinstance(node, Add) and len(node.shape) != 3:
+        stuck_any = any(_stuck(source) for found in sources.values() for source in found)
+        if stuck_any and isinstance(node, Add) and len(node.shape) != 3:
             # TensorFlow's converter fails on a sum right behind two reshapes of what is rounded
-            # anew: "op quantization parameters violate the same scale constraint".
+            # again: "op quantization parameters violate the same scale constraint".
             graph, node = _by_image(graph, node)
             name, sources = node.name, {edge: _ranged(graph, edge) for edge in node.inputs}
         clips = {_clip(source) == RELU for found in sources.values() for source in found}
-        mixed = isinstance(node, Concatenate) and len(clips) > 1
+        mixed = range_rule(node).shares == "params" and len(clips) > 1
         inputs: list[str] = []
         before: list[Node] = []
         for edge, found in sources.items():
@@ -92,89 +80,120 @@ def _ranged(graph: Graph, name: str) -> list[Node]:
 
 def _stuck(node: Node) -> bool:
     """Whether a layer's range is given by something else than calibration."""
-    return not node.inputs or _fixed(node) is not None or _clip(node) not in (UNCLIPPED, RELU)
+    return (
+        not node.inputs
+        or range_rule(node).fixed is not None
+        or _clip(node) not in (UNCLIPPED, RELU)
+    )
 
 
 def _clip(node: Node) -> Clipping:
     return node.clip if isinstance(node, Clipped) else UNCLIPPED
 
 
-def _fixed(node: Node) -> tuple[float, int] | None:
-    """Scale and zero point of what is the same whatever goes in."""
-    return _FIXED.get(node.function) if isinstance(node, Function) else None
-
-
 def share_ranges(
-    graph: Graph, limits: Mapping[str, tuple[float, float]], inputs: Mapping[str, QuantParams]
+    graph: Graph, observed: Observed, inputs: Mapping[str, QuantParams]
 ) -> dict[str, QuantParams]:
-    """Chooses the range of every layer.
+    """Chooses the quantization parameters of every layer.
 
     Args:
         graph: from `separate`.
-        limits: lowest and highest output of each layer with a range of its own.
-        inputs: input name to range.
+        observed: the observed range of each layer that computes new values.
+        inputs: those of each input, by its name.
 
     Returns:
-        Name to range, of every layer, input and output.
+        Those of every layer, input and output, by name.
     """
-    limits = {name: _limits(graph.node(name), *span) for name, span in limits.items()}
-    whole, scales = _Groups(limits), _Groups(limits)  # that share a range; a scale
+    observed = {name: _clamped(graph.node(name), *span) for name, span in observed.items()}
+    ranges, scales = _groups(graph, observed)
+    observed = _joined(ranges, observed)
+    chosen = _Scales(graph, scales, _finest(scales, observed), inputs)
+    chosen.keep_off_ties()
+    params = dict(inputs)
+    for name, span in observed.items():
+        fixed = range_rule(graph.node(name)).fixed
+        params[name] = fixed or QuantParams.covering(*span, chosen.of_group(name))
     for node in graph.nodes:
-        if isinstance(node, Concatenate):
-            sources = graph.sources(node.name)
-            whole.join(sources)
-            scales.join(sources)
-        elif isinstance(node, Add):
-            scales.join(frozenset().union(*(graph.sources(name) for name in node.inputs)))
-    spans = {
-        name: (min(limits[n][0] for n in group), max(limits[n][1] for n in group))
-        for name, group in whole.items()
-    }
-    scale = {
-        group: max(QuantParams.covering(*spans[name]).scale for name in group)
-        for group in set(scales.values())
-    }
+        params.setdefault(node.name, params[min(graph.sources(node.name))])
+    return params
 
-    def scale_of(name: str) -> float:
-        first = min(graph.sources(name))
-        fixed = _fixed(graph.node(first))
-        if fixed or first not in scales:
-            return fixed[0] if fixed else inputs[first].scale
-        return scale[scales[first]]
 
-    def ties(node: Node) -> bool:
-        out = scale[scales[node.name]]
-        if isinstance(node, Add):
-            ratio = scale_of(node.inputs[0]) / out
-            return ratio != 1 and _near_middle(_SUMS * ratio, _SUM_MARGIN)
-        if isinstance(node, Multiply):
-            ratio = scale_of(node.inputs[0]) * scale_of(node.inputs[1]) / out
-            return _near_middle(_PRODUCTS * ratio, _PRODUCT_MARGIN)
-        return False
-
-    while close := {scales[node.name] for node in graph.requantized if ties(node)}:
-        for group in close:
-            scale[group] = float(np.float32(scale[group] * _AWAY))
-    ranges = dict(inputs)
-    for name, span in spans.items():
-        fixed = _fixed(graph.node(name))
-        ranges[name] = (
-            QuantParams(*fixed) if fixed else QuantParams.covering(*span, scale[scales[name]])
-        )
+def _groups(graph: Graph, observed: Observed) -> tuple["_Groups", "_Groups"]:
+    """Which layers share all quantization parameters, and which share a scale."""
+    ranges, scales = _Groups(observed), _Groups(observed)
     for node in graph.nodes:
-        ranges.setdefault(node.name, ranges[min(graph.sources(node.name))])
-    return ranges
+        shares = range_rule(node).shares
+        if shares == "nothing":
+            continue
+        sources = frozenset().union(*(graph.sources(name) for name in node.inputs))
+        scales.join(sources)
+        if shares == "params":
+            ranges.join(sources)
+    return ranges, scales
 
 
-def _limits(node: Node, low: float, high: float) -> tuple[float, float]:
+def _joined(groups: "_Groups", observed: Observed) -> dict[str, tuple[float, float]]:
+    """The range of each layer, which takes in those of all of its group."""
+    return {
+        name: (min(observed[n][0] for n in group), max(observed[n][1] for n in group))
+        for name, group in groups.items()
+    }
+
+
+def _finest(groups: "_Groups", observed: Observed) -> dict[frozenset[str], float]:
+    """The finest scale of each group on which the ranges of all of it lie."""
+    return {
+        group: max(QuantParams.covering(*observed[name]).scale for name in group)
+        for group in set(groups.values())
+    }
+
+
+class _Scales:
+    """The scale of each group of layers that share one.
+
+    Args:
+        graph: the layers.
+        groups: layer to its group.
+        scales: group to the scale that it begins with.
+        inputs: the quantization parameters of the graph's inputs.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        groups: "_Groups",
+        scales: dict[frozenset[str], float],
+        inputs: Mapping[str, QuantParams],
+    ) -> None:
+        self._graph, self._groups, self._scales = graph, groups, scales
+        self._inputs = inputs
+
+    def of_group(self, name: str) -> float:
+        """The scale of a layer's group."""
+        return self._scales[self._groups[name]]
+
+    def keep_off_ties(self) -> None:
+        """Makes scales a little coarser, until no layer gives what engines round differently."""
+        while close := {self._groups[n.name] for n in self._graph.requantized if self._ties(n)}:
+            for group in close:
+                self._scales[group] = float(np.float32(self._scales[group] * _AWAY))
+
+    def _ties(self, node: Node) -> bool:
+        inputs = [self._of(name) for name in node.inputs]
+        return range_rule(node).ties(inputs, self.of_group(node.name))
+
+    def _of(self, name: str) -> float:
+        """The scale of a tensor, whatever it comes from."""
+        first = min(self._graph.sources(name))
+        fixed = range_rule(self._graph.node(first)).fixed
+        if fixed:
+            return fixed.scale
+        return self.of_group(first) if first in self._groups else self._inputs[first].scale
+
+
+def _clamped(node: Node, low: float, high: float) -> tuple[float, float]:
     """What calibration saw, but 0 to the highest behind a ReLU: the clamp to code -128 is it."""
     return (0.0 if _clip(node)[0] == 0 else low), high
-
-
-def _near_middle(codes: NDArray[Any], margin: float) -> bool:
-    """Whether one of these comes close to the middle between two codes."""
-    inside = codes[codes < 256]
-    return bool(np.min(np.abs(inside % 1 - 0.5), initial=1.0) < margin)
 
 
 class _Groups(dict[str, frozenset[str]]):

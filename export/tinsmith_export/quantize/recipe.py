@@ -1,22 +1,22 @@
-"""From a float graph to the fake-quantized model that gets converted: calibrate, round, tune."""
+"""From a float graph to the fake-quantized model that gets converted: calibrate, round, QAT."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import tf_keras
 
+from tinsmith_export.ir.bits import FLOAT_BITS
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.passes.convolutions import convolution_by_dense
 from tinsmith_export.quantize.calibration import calibrate
 from tinsmith_export.quantize.fake_quantization import (
-    FLOAT_BITS,
     choose_weight_bits,
     fake_quantize,
-    tuned_graph,
+    trained_graph,
 )
-from tinsmith_export.quantize.qat import Lesson, Report, tune
+from tinsmith_export.quantize.qat import DistillationData, Report, distill
 from tinsmith_export.quantize.ranges import separate, share_ranges
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import rows
@@ -32,8 +32,8 @@ class Quantized:
     Attributes:
         graph: its layers, with their weights before rounding.
         model: to convert.
-        ranges: layer name to the grid of its output.
-        weight_bits: layer name to 7 or 8, or 32 where a layer is kept float.
+        ranges: the quantization parameters of each layer's output, by its name.
+        weight_bits: layer name to how many bits its weights have; see `ir.bits`.
         checkpoints: of the fine-tuning; the first is post-training quantization.
     """
 
@@ -59,8 +59,8 @@ class Quantized:
 def quantize(
     graph: Graph,
     sources: Mapping[str, QuantParams],
-    lesson: Lesson,
-    held_back: Lesson,
+    data: DistillationData,
+    held_back: DistillationData,
     steps: int,
     seed: int,
     report: Report,
@@ -70,8 +70,8 @@ def quantize(
 
     Args:
         graph: a rewritten graph.
-        sources: input name to range.
-        lesson: what to calibrate and to fine-tune on.
+        sources: the quantization parameters of each input, by its name.
+        data: what to calibrate and to fine-tune on.
         held_back: what to choose the checkpoint on.
         steps: of fine-tuning; 0 is post-training quantization.
         seed: of the order of the inputs.
@@ -83,13 +83,13 @@ def quantize(
     """
     graph = separate(graph)
     floats = dict.fromkeys(_find(graph, keep), FLOAT_BITS)
-    seen = rows(lesson.inputs, slice(_CALIBRATION_COUNT))
+    seen = rows(data.inputs, slice(_CALIBRATION_COUNT))
     ranges = share_ranges(graph, calibrate(graph, seen), sources)
     bits = choose_weight_bits(graph) | floats
     model = fake_quantize(convolution_by_dense(graph) if steps else graph, ranges, bits)
-    checkpoints = tune(model, lesson, held_back, steps, seed, report)
+    checkpoints = distill(model, data, held_back, steps, seed, report)
     if steps:
-        graph = tuned_graph(graph, model)
+        graph = trained_graph(graph, model)
         # Weights that moved can make an 8-bit layer one that could saturate.
         now = choose_weight_bits(graph)
         bits = {name: min(bits[name], now[name]) for name in now} | floats

@@ -14,7 +14,7 @@ from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.metrics import agreement, decibels, drop_pp, sqnr_db
 from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.quantize.partial import SwitchedModel
-from tinsmith_export.quantize.qat import Lesson
+from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Quantized
 from tinsmith_export.reference.rebuild import rebuild, tensors
 from tinsmith_export.results import Sensitivity
@@ -30,13 +30,13 @@ Report = Callable[[int, int], None]
 
 
 def measure(
-    quantized: Quantized, held_back: Lesson, alone: bool, report: Report
+    quantized: Quantized, held_back: DistillationData, alone: bool, report: Report
 ) -> tuple[Sensitivity, ...]:
     """Measures every layer whose output is rounded, in the order of computation.
 
     Args:
         quantized: the quantized model.
-        held_back: inputs that it was not tuned on; the first 256 are taken.
+        held_back: inputs that it was not trained on; the first 256 are taken.
         alone: whether to measure too what each layer costs alone, which takes a run a layer.
         report: hears how many layers are done, of how many.
     """
@@ -57,14 +57,14 @@ def measure(
             report(done, len(layers))
     table = []
     for node, (signal, noise, clipped) in zip(layers, errors, strict=True):
-        span = quantized.ranges[node.name]
+        params = quantized.ranges[node.name]
         lost, alone_db = costs.get(node.name, (None, None))
         table.append(
             Sensitivity(
                 layer=node.name,
                 kind=node.kind,
                 weight_bits=quantized.weight_bits.get(node.name),
-                output_range=(span.low, span.high),
+                output_range=(params.low, params.high),
                 weight_range=(
                     (float(node.kernel.min()), float(node.kernel.max()))
                     if isinstance(node, Weighted)
@@ -86,15 +86,15 @@ def _errors(quantized: Quantized, inputs: Arrays) -> list[tuple[float, float, fl
     for model, prefix in ((rebuild(quantized.graph), ""), (quantized.model, "quant_")):
         outputs = [model.get_layer(prefix + node.name).output for node in layers]
         pair.append(tf_keras.Model(model.input, outputs))
-    spans = [quantized.ranges[node.name] for node in layers]
+    ranges = [quantized.ranges[node.name] for node in layers]
 
     @tf.function  # type: ignore[untyped-decorator]
     def sums(batch: Any) -> tf.Tensor:
         exact, rounded = (tf.nest.flatten(model(batch, training=False)) for model in pair)
         found = []
-        for x, y, span in zip(exact, rounded, spans, strict=True):
+        for x, y, params in zip(exact, rounded, ranges, strict=True):
             # What lies within half a step of the range is rounded, not clipped.
-            low, high = span.low - span.scale / 2, span.high + span.scale / 2
+            low, high = params.low - params.scale / 2, params.high + params.scale / 2
             outside = tf.cast((x < low) | (x > high), tf.float32)
             squares = (tf.square(x), tf.square(x - y), outside)
             found.append([tf.reduce_sum(values) for values in squares])
@@ -112,19 +112,19 @@ def _errors(quantized: Quantized, inputs: Arrays) -> list[tuple[float, float, fl
 
 
 def keep_fewest(
-    quantized: Quantized, held_back: Lesson, max_drop_pp: float, report: Report
+    quantized: Quantized, held_back: DistillationData, max_drop_pp: float, report: Report
 ) -> Quantized:
     """Keeps as few more layers float as it takes to lose no more than the gate allows.
 
-    The layers are ranked by what rounding the weights of each alone does to the model's outputs.
-    The shortest row of the worst that meets the gate, with a standard error to spare, is kept, and
-    of it what the gate needs.
+    Layers are ranked by what rounding the weights of each alone does to the model's outputs. We
+    bisect for the shortest prefix that, kept float, brings the loss under the limit, with a
+    standard error to spare; then each layer of it that the limit does without is rounded again.
 
     Args:
         quantized: the quantized model; what it keeps float already stays float.
-        held_back: inputs that it was not tuned on, and the float model's outputs for them; the
+        held_back: inputs that it was not trained on, and the float model's outputs for them; the
             first 2,000 are taken.
-        max_drop_pp: how many percentage points may be lost, as in `proof.hold_gates`.
+        max_drop_pp: how many percentage points may be lost, as in `verify.gates`.
         report: hears how many layers are ranked, of how many.
 
     Raises:

@@ -15,7 +15,6 @@ from tinsmith_export.ir.ops import (
     Add,
     Affine,
     AveragePooling2D,
-    ChannelMean,
     Clip,
     Clipped,
     Concatenate,
@@ -27,17 +26,17 @@ from tinsmith_export.ir.ops import (
     DepthwiseConv2D,
     Function,
     LayerNormalization,
-    LeakyReLU,
+    Maximum,
     MaxPooling2D,
     Multiply,
     Node,
     Reshape,
-    SquaredSum,
     UpSampling2D,
     Weigh,
     Weighted,
     ZeroPadding2D,
 )
+from tinsmith_export.ir.unrewritten import ChannelMean, LeakyReLU, SquaredSum
 from tinsmith_runtime.batch import Arrays
 
 L = tf_keras.layers
@@ -150,6 +149,11 @@ def _(node: Add) -> Any:
 @keras_layer.register
 def _(node: Multiply) -> Any:
     return _computed(node, lambda x: x[0] * x[1])
+
+
+@keras_layer.register
+def _(node: Maximum) -> Any:
+    return _computed(node, lambda x: tf.maximum(x[0], x[1]))
 
 
 @keras_layer.register

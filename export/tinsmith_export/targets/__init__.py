@@ -1,1 +1,1 @@
-"""What export writes for: TFLite and ONNX files."""
+"""What export writes for: one package a target, and the list of them all."""

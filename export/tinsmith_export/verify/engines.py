@@ -1,21 +1,42 @@
 """Model files on their engines."""
 
-from tinsmith_runtime.backends import Backend, create_backend
+from collections.abc import Sequence
+
+from tinsmith_export.errors import ConversionError
+from tinsmith_export.targets.target import ModelFile
+from tinsmith_runtime.backends import Backend, backends_of
 from tinsmith_runtime.batch import Arrays, concatenate, count, rows
-from tinsmith_runtime.bundle import ENGINE_OF_FORMAT
+from tinsmith_runtime.bundle import Input, Output
+from tinsmith_runtime.errors import BackendError
 
 _BATCH_SIZE = 64
 
 
-def kind_of(file: str) -> tuple[str, str]:
-    """Precision and format, which a file's name says: `model.int8.onnx`."""
-    _, precision, form = file.split(".")
-    return precision, form
+def start_engine(file: ModelFile) -> Backend:
+    """The engine that runs a file, on one thread: the first that is installed.
+
+    Raises:
+        BackendError: none is, or there is none for such files.
+    """
+    specs = backends_of(file.target.name)
+    if not specs:
+        raise BackendError(f"{file.name}: no backend runs files of the format {file.target.name}")
+    return next((spec for spec in specs if spec.package), specs[0]).open(file.data, 1)
 
 
-def start_engine(file: str, data: bytes) -> Backend:
-    """The engine that runs a file, on one thread."""
-    return create_backend(ENGINE_OF_FORMAT[kind_of(file)[1]], data, 1)
+def require_same_tensors(
+    file: ModelFile, inputs: Sequence[Input], outputs: Sequence[Output]
+) -> None:
+    """Checks the quantization parameters that an engine finds in an int8 file.
+
+    Raises:
+        ConversionError: they are not those that were chosen.
+    """
+    engine = start_engine(file)
+    expected: list[Input | Output] = [*inputs, *outputs]
+    for tensor, wanted in zip((*engine.inputs, *engine.outputs), expected, strict=True):
+        if (tensor.scale, tensor.zero_point) != (wanted.scale, wanted.zero_point):
+            raise ConversionError(f"{file.target.title} has {tensor}, expected {wanted}")
 
 
 def run_batches(backend: Backend, inputs: Arrays) -> Arrays:

@@ -2,13 +2,13 @@
 
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.outputs import side_by_side
+from tinsmith_export.targets.target import IntegerModel
 from tinsmith_runtime.batch import Array, Arrays, count, numbered, parts, rows
 
 COUNT = 32
@@ -23,9 +23,9 @@ def choose_golden(
 
     Args:
         inputs: `uint8 (N, H, W, C)` pixels or `float32 (N, …)` features, as many as there are.
-        codes: `int8 (N, …)` from the one engine, as many as the model has outputs.
-        others: the same from the other, and from what else must give the same, or the first of
-            them.
+        codes: `int8 (N, …)` of the reference, as many as the model has outputs.
+        others: the same of the other targets, and of what else must give the same, or the first
+            of them.
         reals: `float32 (N, …)` from the float model.
 
     Returns:
@@ -50,23 +50,19 @@ def choose_golden(
     return buffer.getvalue(), len(agreed)
 
 
-def nudged(data: bytes, kept: Sequence[str]) -> Iterator[bytes]:
+def nudged(model: IntegerModel) -> Iterator[IntegerModel]:
     """Changes the weights of float layers by less than anyone could tell, but a sum on an edge.
 
     Another CPU adds float products in another order. An input whose int8 outputs survive this has
     the same outputs there, for all that can be known here.
 
-    Args:
-        data: an int8 ONNX file.
-        kept: its float layers; without any nothing can differ, and no file is given.
-
     Returns:
-        A file with the weights a little larger, and one with them a little smaller.
+        The model with the weights a little larger, and with them a little smaller; without float
+        layers nothing can differ, and no model is given.
     """
-    for factor in (1 + _NUDGE, 1 - _NUDGE) if kept else ():
-        model = onnx.load_from_string(data)
-        for tensor in model.graph.initializer:
-            if tensor.name in {f"{name}.weight" for name in kept}:
-                weights = numpy_helper.to_array(tensor) * np.float32(factor)
-                tensor.CopyFrom(numpy_helper.from_array(weights, tensor.name))
-        yield bytes(model.SerializeToString(deterministic=True))
+    quantized = model.quantized
+    for factor in (1 + _NUDGE, 1 - _NUDGE) if quantized.kept else ():
+        graph = quantized.graph
+        for node in quantized.kept:
+            graph = graph.replaced(replace(node, kernel=node.kernel * np.float32(factor)))
+        yield replace(model, quantized=replace(quantized, graph=graph))

@@ -1,7 +1,6 @@
 """Whose an exception is, the engine's or a signal handler's, and why an engine does not import.
 
-Python runs a handler inside whatever call is under way. What the handler raises, to stop a program
-or to end a wait, goes on to the caller as it is.
+Python runs a handler inside whatever call is under way; what it raises goes on to the caller.
 """
 
 import sys
@@ -57,11 +56,6 @@ _OLD_NUMPY = ("_array_api", "multiarray", "numpy 1.x", "numpy.dtype size changed
 
 def explain(package: str, extra: str, error: BaseException) -> str:
     """Says in a line what is wrong with an engine's package.
-
-    Args:
-        package: the import that failed, for example `tflite_runtime`.
-        extra: what `pip install` takes to install the engine, as `BackendSpec.extra`.
-        error: what the import raised.
 
     Returns:
         The package, the error, its cause where that is known, and what to type.

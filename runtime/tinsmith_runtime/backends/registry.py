@@ -1,7 +1,7 @@
 """Which backends there are, and which are installed.
 
-Those of this distribution stand here and in its entry points too, which take longer to read than a
-small bundle takes to load: see `docs/decisions/backends-are-found.md`.
+Those of this distribution stand here and in its entry points: see
+`docs/decisions/backends-are-found.md`.
 """
 
 from collections.abc import Iterator

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 class BackendSpec:
     """An engine, by what has to be known of it before it is imported.
 
-    A distribution offers one through the entry point group `tinsmith.backends`: the entry point has
-    the backend's name and points to its `BackendSpec`.
+    A distribution offers one by an entry point of its name in the group `tinsmith.backends`.
 
     Attributes:
         name: what `backend=` and `--backend` call it.

@@ -1,6 +1,6 @@
 """The bundle: `NAME.tin`, its manifest, its golden vectors and its signature.
 
-`golden` and `signature` are imported by themselves: a program that only predicts needs neither.
+`golden` and `signature` are imported by themselves, where they are needed.
 """
 
 from tinsmith_runtime.bundle.archive import pack, sha256
@@ -28,7 +28,8 @@ from tinsmith_runtime.bundle.schema import (
     Parity,
     Preprocessing,
     Quality,
-    Rung,
+    Stage,
+    TargetParity,
     Training,
     Variant,
 )
@@ -48,7 +49,8 @@ __all__ = [
     "Parity",
     "Preprocessing",
     "Quality",
-    "Rung",
+    "Stage",
+    "TargetParity",
     "Training",
     "Variant",
     "dump_manifest",

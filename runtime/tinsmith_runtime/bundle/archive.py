@@ -1,8 +1,7 @@
 """The zip that a bundle is: uncompressed and canonical, the same content is the same bytes.
 
-It is written and read here, not by zipfile, and hashed without OpenSSL where it is small: see
-`docs/decisions/quick-start.md`. Format: APPNOTE.TXT 6.3.10 of PKWARE, 4.3.7 (local header), 4.3.12
-(directory), 4.3.16 (its end).
+See `docs/decisions/canonical-zip.md`. Format: APPNOTE.TXT 6.3.10 of PKWARE, 4.3.7 (local header),
+4.3.12 (directory), 4.3.16 (its end).
 """
 
 import importlib

@@ -1,7 +1,6 @@
 """Reading and writing `NAME.tin`: an uncompressed zip, or a folder of the same content.
 
-The zip is canonical: the same content is the same bytes. So a reader packs what it read once more
-and compares: no byte of the file, not even of the zip's own bookkeeping, can change unnoticed.
+The zip is canonical: a reader packs what it read once more and compares.
 """
 
 import os

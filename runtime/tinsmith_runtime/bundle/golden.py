@@ -36,12 +36,7 @@ class GoldenVectors:
 def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
     """Reads `golden.npz`; nothing is allocated for an array that is not what it must be.
 
-    Its arrays are called as those of `GoldenVectors`; where there are several of one,
-    `inputs_0`, `inputs_1` and so on.
-
-    Args:
-        data: the bytes of the file.
-        manifest: says how many vectors there are, and the shapes of inputs and outputs.
+    Its arrays are called as those of `GoldenVectors`; several of one `inputs_0`, `inputs_1`, ...
 
     Raises:
         BundleError: an array is missing or does not fit the manifest.

@@ -1,8 +1,7 @@
 """The record of an installed folder: which bundle is loaded, and what the next one must satisfy.
 
 The folder holds each bundle as `<sha256>.tin`, and `installed.json`, which names the current and
-the previous one and says what was asked of them. All of it changes in the one rename of that file;
-that is all a switch is.
+the previous one and says what was asked of them. A switch is one rename of that file.
 """
 
 import os

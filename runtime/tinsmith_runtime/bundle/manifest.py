@@ -5,6 +5,7 @@ Unknown fields are refused: a manifest says nothing that this version does not u
 
 import reprlib
 from collections.abc import Iterator
+from typing import Any
 
 from tinsmith_runtime.bundle.archive import sha256
 from tinsmith_runtime.bundle.schema import Input, Manifest, Output, Parity
@@ -12,7 +13,7 @@ from tinsmith_runtime.errors import BundleError
 from tinsmith_runtime.record import mismatch, parse_record, read_json
 
 FORMAT_VERSION = 2
-"""What is written. Version 1, which knows no `release`, is read too."""
+"""What is written. Version 1 is read too: see `_upgrade`."""
 
 ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}  # until bench and export do without
 
@@ -50,6 +51,8 @@ def parse_manifest(data: bytes) -> Manifest:
         tree = read_json(data.decode("utf-8"))
         _require_version(tree)
         tree.pop("manifest_sha256", None)
+        if tree["format_version"] == 1:
+            _upgrade(tree)
         manifest = parse_record(Manifest, tree)
         problems = list(_contradictions(manifest))
         if problems:
@@ -77,8 +80,23 @@ def _require_version(tree: object) -> None:
     if type(found) is not int or not 1 <= found <= FORMAT_VERSION:
         expected = mismatch("format_version", f"1 to {FORMAT_VERSION}", found)
         raise ValueError(f"{expected}: upgrade with: pip install --upgrade tinsmith-runtime")
-    if found == 1 and "release" in tree:
+
+
+def _upgrade(tree: Any) -> None:
+    """Says in version 2 what version 1 says: it knows two targets, and no `release`."""
+    if "release" in tree:
         raise ValueError("'release': unknown field in format version 1")
+    targets = {"TFLite": "tflite", "ONNX": "onnx"}
+    try:
+        for variant in tree["variants"]:
+            del variant["parity"]  # `quality` has it
+        quality = tree["quality"]
+        stages = [(stage.pop("stage"), stage) for stage in quality.pop("ladder")]
+        quality["stages"] = [{"name": n, "target": targets.get(n), **rest} for n, rest in stages]
+        pair = {"evaluation": quality["parity"], "random": quality.pop("parity_random")}
+        quality |= {"reference": "tflite", "parity": [{"target": "onnx", **pair}]}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"variants, quality: expected those of version 1: {error!r}") from error
 
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
@@ -93,8 +111,10 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     names += [output.name for output in manifest.outputs]
     if len(set(names)) < len(names):
         yield mismatch("inputs, outputs", "names that differ", names)
-    yield from _parity_contradictions("quality.parity", manifest.quality.parity)
-    yield from _parity_contradictions("quality.parity_random", manifest.quality.parity_random)
+    for index, target in enumerate(manifest.quality.parity):
+        path = f"quality.parity[{index}]"
+        yield from _parity_contradictions(f"{path}.evaluation", target.evaluation)
+        yield from _parity_contradictions(f"{path}.random", target.random)
     if not variants:
         yield "variants: expected at least one, got none"
     ids = [variant.id for variant in variants]
@@ -103,6 +123,14 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     files = ["manifest.json", manifest.golden.file, *(variant.file for variant in variants)]
     if len(set(files)) < len(files):
         yield mismatch("variants", "files that differ", files)
+
+
+def _parity_contradictions(path: str, parity: Parity) -> Iterator[str]:
+    if parity.enters_at is not None and parity.equal == parity.compared:
+        wanted = "null, where all outputs are equal"
+        yield mismatch(f"{path}.enters_at", wanted, parity.enters_at)
+    if (parity.enters_at is None) != (parity.enters_lsb is None):
+        yield mismatch(f"{path}.enters_lsb", "null exactly where enters_at is", parity.enters_lsb)
 
 
 def _input_contradictions(path: str, entry: Input) -> Iterator[str]:
@@ -119,13 +147,6 @@ def _input_contradictions(path: str, entry: Input) -> Iterator[str]:
         yield mismatch(f"{path}.value_range", "two numbers, for an image", entry.value_range)
     if entry.kind == "image" and len(entry.shape) != 4:
         yield mismatch(f"{path}.shape", "[null, H, W, C]", list(entry.shape))
-
-
-def _parity_contradictions(path: str, parity: Parity) -> Iterator[str]:
-    if parity.enters_at is not None and parity.equal == parity.compared:
-        yield mismatch(f"{path}.enters_at", "null, where all outputs are equal", parity.enters_at)
-    if (parity.enters_at is None) != (parity.enters_lsb is None):
-        yield mismatch(f"{path}.enters_lsb", "null exactly where enters_at is", parity.enters_lsb)
 
 
 def _output_contradictions(path: str, output: Output, several: bool) -> Iterator[str]:

@@ -106,7 +106,7 @@ class Output:
 
 @frozen_dataclass(frozen=True)
 class Parity:
-    """How far two engines' int8 outputs agree.
+    """How far the int8 outputs of two targets agree.
 
     Attributes:
         compared: how many outputs.
@@ -127,9 +127,9 @@ class Parity:
 
 @frozen_dataclass(frozen=True)
 class Variant:
-    """One model file. `accuracy` is top-1 on the test set; `parity` is against the TFLite file.
+    """One model file; `accuracy` is top-1 on the evaluation data.
 
-    Its format may be one that no backend here runs: it is left alone then.
+    Its format may be one that no backend here runs.
     """
 
     id: str
@@ -139,7 +139,6 @@ class Variant:
     size_bytes: Count
     sha256: Digest
     accuracy: float | None
-    parity: Parity | None
 
 
 @frozen_dataclass(frozen=True)
@@ -168,11 +167,12 @@ class Layer:
 
 
 @frozen_dataclass(frozen=True)
-class Rung:
-    """One step of the accuracy ladder, on `count` samples.
+class Stage:
+    """What became of the model at one stage of the export, on `count` samples.
 
     Attributes:
-        stage: `float` first, then what it became.
+        name: `float` first, then what it became.
+        target: whose int8 file it is, as `Variant.format`; `None` before there are files.
         count: how many samples.
         accuracy: top-1 (0..1); `None` without labels.
         agreement: how often the top-1 answer is the float model's (0..1); `None` for values.
@@ -181,7 +181,8 @@ class Rung:
         cosine: of the angle to the float model's outputs; `None` where one has no length.
     """
 
-    stage: str
+    name: str
+    target: str | None
     count: int
     accuracy: float | None
     agreement: float | None
@@ -190,20 +191,35 @@ class Rung:
 
 
 @frozen_dataclass(frozen=True)
-class Quality:
-    """The proof: what each step cost, and how far the two int8 files agree.
+class TargetParity:
+    """How far a target agrees with the reference.
 
     Attributes:
-        ladder: float, rewritten, fake-quantized, TFLite, ONNX.
-        parity: of the two int8 files on real inputs.
-        parity_random: the same on random int8 inputs.
+        target: as `Variant.format`.
+        evaluation: on the evaluation data.
+        random: on random int8 inputs.
+    """
+
+    target: str
+    evaluation: Parity
+    random: Parity
+
+
+@frozen_dataclass(frozen=True)
+class Quality:
+    """What each stage cost, and how far the int8 files agree.
+
+    Attributes:
+        stages: float, rewritten, fake-quantized, then each target.
+        reference: the target that the others are compared with, as `Variant.format`.
+        parity: of each of the others.
         mcnemar_p: how likely so uneven a change of right answers, float against int8, is by
             chance; `None` without labels.
     """
 
-    ladder: tuple[Rung, ...]
-    parity: Parity
-    parity_random: Parity
+    stages: tuple[Stage, ...]
+    reference: str
+    parity: tuple[TargetParity, ...]
     mcnemar_p: float | None
 
 

@@ -1,9 +1,7 @@
 """Who a bundle comes from: an Ed25519 signature (RFC 8032) over its manifest.
 
-The manifest holds the hash of every file, so its signature covers all of the bundle. What is signed
-is `tinsmith-bundle-v1`, a zero byte and then the bytes of `manifest.json`; the 64 bytes of the
-signature are the bundle's last file, `manifest.sig`. Keys are PEM: PKCS #8 private,
-SubjectPublicKeyInfo public. Only what makes or checks a signature needs the package cryptography.
+The manifest holds the hash of every file, so its signature, the file `manifest.sig`, covers all of
+the bundle. Keys are PEM: PKCS #8 private, SubjectPublicKeyInfo public.
 """
 
 import contextlib

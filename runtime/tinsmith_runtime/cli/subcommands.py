@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tinsmith_runtime.bundle import Input, Manifest, Output, Rung, read_bundle
+from tinsmith_runtime.bundle import Input, Manifest, Output, Stage, TargetParity, read_bundle
 from tinsmith_runtime.bundle.signature import Signer, generate_key, sign_bundle, verify_bundle
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.selftest import selftest
@@ -71,7 +71,7 @@ def _inspect(arguments: argparse.Namespace) -> int:
 
 def describe(manifest: Manifest) -> list[str]:
     """Says in words, a line each, what a manifest holds."""
-    training, parity = manifest.training, manifest.quality.parity
+    training, quality = manifest.training, manifest.quality
     kept = [layer.name for layer in manifest.layers if layer.weight_bits == 32]
     rounded = [layer for layer in manifest.layers if layer.weight_bits != 32]
     bits = ", ".join(f"{layer.name} {layer.weight_bits}" for layer in rounded) or "none"
@@ -91,16 +91,9 @@ def describe(manifest: Manifest) -> list[str]:
         lines.append(
             f"  {variant.file:<20} {variant.precision:<5} {variant.size_bytes:>9,} bytes{accuracy}"
         )
-    lines += _describe_ladder(manifest.quality.ladder)
-    agreed = parity.top1_agreement
-    rest = f", the rest at most {parity.max_difference_lsb} LSB apart"
-    rest = rest if parity.equal < parity.compared else ""
-    top1 = "" if agreed is None else f"; top-1 agrees on {agreed:.2%}"
-    lines.append(
-        f"parity    {parity.equal:,} of {parity.compared:,} int8 outputs equal{rest}{top1}"
-    )
-    if parity.enters_at:
-        lines.append(f"          different from layer {parity.enters_at} on")
+    lines += _describe_stages(quality.stages)
+    for target in quality.parity:
+        lines += _describe_parity(quality.reference, target)
     lines.append(f"golden    {manifest.golden.count} vectors: check them with `tinsmith selftest`")
     lines.append(f"release   {manifest.release}")
     lines.append(f"made with {versions}")
@@ -123,17 +116,31 @@ def _describe_output(output: Output) -> str:
     return f"{output.name}: {given}, {output.activation} applied by the runtime"
 
 
-def _describe_ladder(ladder: Sequence[Rung]) -> list[str]:
-    """What each step gave: accuracy, or how far it agrees with float."""
+def _describe_parity(reference: str, target: TargetParity) -> list[str]:
+    """How far a target's outputs on the evaluation data are the reference's."""
+    parity = target.evaluation
+    equal = f"{parity.equal:,} of {parity.compared:,} int8 outputs equal"
+    if parity.equal < parity.compared:
+        equal += f", the rest at most {parity.max_difference_lsb} LSB apart"
+    if parity.top1_agreement is not None:
+        equal += f"; top-1 agrees on {parity.top1_agreement:.2%}"
+    lines = [f"parity    {target.target} with {reference}: {equal}"]
+    if parity.enters_at:
+        lines.append(f"          different from layer {parity.enters_at} on")
+    return lines
+
+
+def _describe_stages(stages: Sequence[Stage]) -> list[str]:
+    """What each stage gave: accuracy, or how far it agrees with float."""
     parts = []
-    for rung in ladder:
-        share = rung.agreement if rung.accuracy is None else rung.accuracy
+    for stage in stages:
+        share = stage.agreement if stage.accuracy is None else stage.accuracy
         if share is not None:
-            parts.append(f"{rung.stage} {share:.2%}")
-        elif rung.sqnr_db is not None:
-            parts.append(f"{rung.stage} {rung.sqnr_db:.1f} dB")
-    name = "accuracy" if ladder[0].accuracy is not None else "agreement"
-    if ladder[0].agreement is None:
+            parts.append(f"{stage.name} {share:.2%}")
+        elif stage.sqnr_db is not None:
+            parts.append(f"{stage.name} {stage.sqnr_db:.1f} dB")
+    name = "accuracy" if stages[0].accuracy is not None else "agreement"
+    if stages[0].agreement is None:
         name = "SQNR"
     return [f"{name:<9} {' -> '.join(parts)}"]
 

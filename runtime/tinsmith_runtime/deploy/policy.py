@@ -40,12 +40,6 @@ def require_trusted(
 ) -> tuple[str, ...]:
     """Refuses a bundle that is not signed by a remembered key, and by one of the given ones.
 
-    Args:
-        path: of the bundle, for the error.
-        bundle: all of it.
-        record: of the folder; `None` of a new one.
-        given: raw public keys as hex digits to their names.
-
     Returns:
         The keys to remember from now on: the given ones, if there are any.
 

@@ -96,7 +96,7 @@ def write_bundle_file(file: Path, data: bytes) -> bool:
         Whether it had to be written.
 
     Raises:
-        OSError: the disk refuses, or `TinsmithError`, as `write_whole` does.
+        OSError: or `TinsmithError`: the disk refuses.
     """
     with contextlib.suppress(OSError):  # if it cannot be read, it is written anew
         if read_regular(file, len(data), follow=False) == data:

@@ -51,10 +51,6 @@ def boot(folder: str | Path, *, wait_s: float = WAIT_S) -> Switch:
 def confirm(folder: str | Path, *, wait_s: float = WAIT_S) -> Switch:
     """Ends the trial of the current bundle; does nothing if it is on none.
 
-    Args:
-        folder: an installed folder.
-        wait_s: how many seconds to wait for an install to end.
-
     Raises:
         TinsmithError: as `boot`, or the bundle was not started yet. Nothing has changed.
     """

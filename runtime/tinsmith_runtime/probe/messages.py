@@ -34,7 +34,7 @@ class Ending:
 
     Attributes:
         reply: what it wrote.
-        status: its exit status; less than 0 is the number of the signal that killed it.
+        status: its exit status; less than 0 is the signal that killed it.
         late: whether it was killed since its time was over.
     """
 
@@ -63,15 +63,7 @@ class Answer:
 def compute(
     spec: BackendSpec, manifest: Manifest, variant: Variant, model: bytes, golden: bytes
 ) -> Answer:
-    """Computes the golden vectors in this process.
-
-    Args:
-        spec: of the engine.
-        manifest: of the bundle.
-        variant: the model file.
-        model: its bytes.
-        golden: the bytes of the golden vectors.
-    """
+    """Computes the golden vectors in this process."""
     inputs = read_golden(golden, manifest).inputs
     start = time.perf_counter()
     engine = Engine(spec, manifest, variant, model, threads=1)

@@ -37,7 +37,7 @@ def probe_variant(spec: BackendSpec, bundle: Bundle, variant: Variant) -> Answer
 
     Raises:
         BundleError: the model or the golden vectors are not what the manifest says.
-        BackendError: the engine is missing, does not start, or the process came to a bad end.
+        BackendError: the engine is missing or does not start, or the process does not end well.
     """
     manifest, limits = bundle.manifest, limits_of(bundle, variant)
     ended = _ask(make_request(spec, bundle, variant), limits, len(_READY) + answer_bytes(manifest))

@@ -14,6 +14,7 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     Function,
     LayerNormalization,
+    Maximum,
     MaxPooling2D,
     Multiply,
     Node,
@@ -92,6 +93,11 @@ def _(node: Add, writer: FloatWriter) -> str:
 @write.register
 def _(node: Multiply, writer: FloatWriter) -> str:
     return writer.compute("Mul", node, [writer.reals(node, 0), writer.reals(node, 1)])
+
+
+@write.register
+def _(node: Maximum, writer: FloatWriter) -> str:
+    return writer.moved("Max", node, [writer.source(node, 0), writer.source(node, 1)])
 
 
 @write.register

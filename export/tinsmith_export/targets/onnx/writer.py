@@ -1,8 +1,6 @@
-"""What an ONNX file is made with: nodes, constants, views; float or int8.
+"""What an ONNX file is made with: nodes, constants, views.
 
-The int8 file has the weights, scales and zero points that stand in the TFLite file. Activations
-are uint8 (a code is 128 more than in TFLite): ONNX Runtime has integer kernels for these on every
-CPU. Images are channels first inside, as ONNX has them, and channels last outside.
+Images are channels first inside, as ONNX has them, and channels last outside.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +17,10 @@ from tinsmith_export.ir.ops import (
     UNCLIPPED,
     Clipped,
     Conv2D,
-    DepthwiseConv2D,
     Node,
     Weigh,
     Weighted,
 )
-from tinsmith_export.ir.quantization import QuantParams
-from tinsmith_export.targets.tflite import Product
 
 # ONNX Runtime has read both since 1.15 (2023).
 OPSET, IR_VERSION = 17, 8
@@ -106,7 +101,8 @@ class FloatWriter:
             if call.output[0] in outputs:
                 call.name = f"{call.op_type}/{call.output[0]}"
 
-    def _call(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+    def call(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Calls an operator and gives the tensor of its output."""
         if output not in self._made:  # what several nodes read is made once
             self._made.add(output)
             self._nodes.append(
@@ -121,7 +117,7 @@ class FloatWriter:
 
     def moved(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
         """Calls an operator that only moves values: it takes codes as they are."""
-        return self._call(kind, inputs, f"{node.name}.output", **attributes)
+        return self.call(kind, inputs, f"{node.name}.output", **attributes)
 
     def source(self, node: Node, index: int = 0) -> str:
         """The tensor that a node reads, as it is stored."""
@@ -139,7 +135,7 @@ class FloatWriter:
         output = f"{base}.{'x'.join(map(str, new))}"
         self._views[output] = base, shape
         sizes = self.constant(f"{output}.shape", np.array([-1, *new]))
-        return self._call("Reshape", [base, sizes], output)
+        return self.call("Reshape", [base, sizes], output)
 
     def flat(self, node: Node) -> str:
         """The channels of the one place that a node reads, `(N, C)`, as real numbers."""
@@ -169,24 +165,24 @@ class FloatWriter:
     def compute(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
         """Calls an operator on real numbers and gives what is stored of its output."""
         if not isinstance(node, Clipped) or node.clip == UNCLIPPED:
-            return self._call(kind, inputs, f"{node.name}.output", **attributes)
-        inner = self._call(kind, inputs, f"{node.name}.unclipped", **attributes)
+            return self.call(kind, inputs, f"{node.name}.output", **attributes)
+        inner = self.call(kind, inputs, f"{node.name}.unclipped", **attributes)
         return self.clip(node, inner)
 
     def clip(self, node: Clipped, tensor: str) -> str:
         """Clips a stored tensor."""
         low, high = node.clip
         if node.clip == RELU:
-            return self._call("Relu", [tensor], f"{node.name}.output")
+            return self.call("Relu", [tensor], f"{node.name}.output")
         limits = [
             "" if v is None else self.constant(f"{node.name}.{side}", np.float32(v))
             for side, v in (("low", low), ("high", high))
         ]
-        return self._call("Clip", [tensor, *limits], f"{node.name}.output")
+        return self.call("Clip", [tensor, *limits], f"{node.name}.output")
 
     def step(self, kind: str, node: Node, part: str, inputs: list[str], **attributes: Any) -> str:
         """Calls an operator on real numbers in the middle of a node."""
-        return self._call(kind, inputs, f"{node.name}.{part}", **attributes)
+        return self.call(kind, inputs, f"{node.name}.{part}", **attributes)
 
     def to_channels_first(self, tensor: str, shape: tuple[int, ...]) -> str:
         """Turns `(N, H, W, C)` into `(N, C, H, W)`; other ranks stay."""
@@ -206,117 +202,8 @@ class FloatWriter:
             turned = (channels, height, width)
             first = order == _CHANNELS_FIRST
             return self.view(tensor, *((shape, turned) if first else (turned, shape)))
-        return self._call("Transpose", [tensor], output, perm=order)
+        return self.call("Transpose", [tensor], output, perm=order)
 
     def zero(self, node: Node) -> Any:
         """What stands for zero in the tensor that a node reads."""
         return np.float32(0)
-
-
-class IntegerWriter(FloatWriter):
-    """Stores codes: every computation stands between DequantizeLinear and QuantizeLinear.
-
-    ONNX Runtime makes one integer kernel of such a trio.
-    """
-
-    dtype = TensorProto.UINT8
-
-    def __init__(
-        self, graph: Graph, ranges: Mapping[str, QuantParams], products: Mapping[str, Product]
-    ) -> None:
-        super().__init__(graph)
-        self._ranges, self._products = ranges, products
-
-    def _grid(self, name: str) -> list[str]:
-        span = self._ranges[name]
-        return [
-            self.constant(f"{name}.output_scale", np.float32(span.scale)),
-            self.constant(f"{name}.output_zero_point", np.uint8(span.zero_point + 128)),
-        ]
-
-    def reals(self, node: Node, index: int = 0) -> str:
-        """See `FloatWriter.reals`."""
-        codes, name = self.source(node, index), node.inputs[index]
-        return self._reals(codes, name)
-
-    def _reals(self, codes: str, name: str) -> str:
-        grid = self._grid(name)
-        return self._call("DequantizeLinear", [codes, *grid], f"{codes}.dequantized")
-
-    def flat(self, node: Node) -> str:
-        """See `FloatWriter.flat`."""
-        return self._reals(super().flat(node), node.inputs[0])
-
-    def channels_last_reals(self, node: Node) -> str:
-        """See `FloatWriter.channels_last_reals`."""
-        return self._reals(super().channels_last_reals(node), node.inputs[0])
-
-    def weights(self, node: Weighted, matrix: bool = False) -> list[str]:
-        """See `FloatWriter.weights`."""
-        product = self._products[node.name]
-        if not product.integer:
-            return super().weights(node, matrix)
-        codes = product.weights
-        if matrix:
-            codes = codes[:, 0, 0]
-        elif isinstance(node, Conv2D):
-            codes = codes.transpose(0, 3, 1, 2)
-        elif isinstance(node, DepthwiseConv2D):
-            codes = codes[0].transpose(2, 0, 1)[:, None]
-        bias_scale = np.float32(self._ranges[node.inputs[0]].scale) * product.weight_scale
-        parts = {"weight": (codes, product.weight_scale)}
-        if product.bias is not None:
-            parts["bias"] = (product.bias, bias_scale)
-        found = []
-        for part, (values, scale) in parts.items():
-            name = f"{node.name}.{part}"
-            scale = scale if scale.size > 1 else scale.reshape(())
-            inputs = [self.constant(name, values), self.constant(f"{name}_scale", scale)]
-            zeros = np.zeros(scale.shape, values.dtype)
-            inputs.append(self.constant(f"{name}_zero_point", zeros))
-            found.append(self._call("DequantizeLinear", inputs, f"{name}.dequantized", axis=0))
-        return found
-
-    def factor(self, node: Weigh) -> str:
-        """See `FloatWriter.factor`."""
-        # uint8, as the other factor: the integer kernel wants both alike.
-        product = self._products[node.name]
-        codes = (product.weights.astype(np.int16) + 128).astype(np.uint8).transpose(2, 0, 1)
-        name = f"{node.name}.factor"
-        inputs = [
-            self.constant(name, codes),
-            self.constant(f"{name}_scale", product.weight_scale.reshape(())),
-            self.constant(f"{name}_zero_point", np.uint8(product.weight_zero_point + 128)),
-        ]
-        return self._call("DequantizeLinear", inputs, f"{name}.dequantized")
-
-    def compute(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
-        """See `FloatWriter.compute`."""
-        # The range of the codes is the clip.
-        product = self._products.get(node.name)
-        if product is not None and not product.integer:
-            inputs = [self._unchanged(inputs[0]), *inputs[1:]]
-        inner = self._call(kind, inputs, f"{node.name}.unrounded", **attributes)
-        grid = self._grid(node.name)
-        return self._call("QuantizeLinear", [inner, *grid], f"{node.name}.output")
-
-    def _unchanged(self, tensor: str) -> str:
-        """The same numbers out of an operator that ONNX Runtime does not see through.
-
-        It rounds the float weights of a product between DequantizeLinear and QuantizeLinear by
-        itself (`WeightBiasQuantization`), to one scale for all channels.
-        """
-        lowest = self.constant(f"{tensor}.lowest", np.finfo(np.float32).min)
-        return self._call("Max", [tensor, lowest], f"{tensor}.float")
-
-    def clip(self, node: Clipped, tensor: str) -> str:
-        """See `FloatWriter.clip`."""
-        limit = self.constant(f"{node.name}.low", self._zero(node.name))
-        return self._call("Clip", [tensor, limit], f"{node.name}.output")
-
-    def zero(self, node: Node) -> Any:
-        """See `FloatWriter.zero`."""
-        return self._zero(node.inputs[0])
-
-    def _zero(self, name: str) -> Any:
-        return np.uint8(self._ranges[name].zero_point + 128)

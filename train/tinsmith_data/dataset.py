@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data.digits import load_digits
+from tinsmith_data.errors import DatasetError
+from tinsmith_data.mnist import load_mnist
+from tinsmith_data.named import current_folder, import_named
+from tinsmith_data.npz import class_names, read_npz
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train.digits import load_digits
-from tinsmith_train.errors import DatasetError
-from tinsmith_train.mnist import load_mnist
-from tinsmith_train.named import current_folder, import_named
-from tinsmith_train.npz import class_names, read_npz
 
 _DIGITS = tuple("0123456789")
 _MAX_CLASSES = 100_000  # where they have no names: one wrong label would make millions of classes

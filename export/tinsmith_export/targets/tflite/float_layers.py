@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.ir.ops import Conv2D, Dense, DepthwiseConv2D, Weighted
-from tinsmith_export.targets.tflite import layer_of, operator_name, packed
+from tinsmith_export.targets.tflite.convert import layer_of, operator_name, packed
 
 _PRODUCTS: dict[type[Weighted], str] = {
     Conv2D: "CONV_2D",

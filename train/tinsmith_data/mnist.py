@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_train.errors import DatasetError
-from tinsmith_train.idx import encode_idx, read_idx
-from tinsmith_train.noise import import_tensorflow
-from tinsmith_train.npz import read_npz
+from tinsmith_data.errors import DatasetError
+from tinsmith_data.idx import encode_idx, read_idx
+from tinsmith_data.npz import read_npz
+from tinsmith_data.quiet import import_tensorflow
 
 # The name of each file, its number of axes, and the MD5 of its bytes when not compressed.
 _FILES = {

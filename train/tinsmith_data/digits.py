@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_train.errors import DatasetError
+from tinsmith_data.errors import DatasetError
 
 # As in MNIST, a digit fills a box of 20 by 20 in the middle of 28 by 28 pixels.
 _BOX, _MARGIN = 20, 4

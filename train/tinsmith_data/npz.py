@@ -6,9 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from tinsmith_data.errors import DatasetError
 from tinsmith_runtime import npz
 from tinsmith_runtime.files import open_regular
-from tinsmith_train.errors import DatasetError
 
 MAX_BYTES = 1 << 32
 """What the arrays of a file may take together, unpacked: 4 GiB."""

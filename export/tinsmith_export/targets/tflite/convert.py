@@ -1,7 +1,6 @@
 """From tf_keras to a TFLite file, and a look inside one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import flatbuffers
@@ -11,43 +10,15 @@ import tf_keras
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
+from tinsmith_data.quiet import silence
 from tinsmith_export.errors import ConversionError
-from tinsmith_train.noise import silence
+from tinsmith_export.targets.target import Product
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
 _FILE_IDENTIFIER = b"TFL3"
 _OPERATORS = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
 }
-
-
-@dataclass(frozen=True)
-class Product:
-    """One operator that multiplies by a constant.
-
-    Attributes:
-        operator: `CONV_2D` for example.
-        layer: the name of the graph's layer.
-        integer: whether input, weights and output are int8.
-        exact: whether x86 kernels add its products in 32 bits, which cannot overflow.
-        weights: as stored, `int8` or `float32`, output channel first (depthwise: last).
-        weight_scale: `float32 (channels,)` or `(1,)`, empty in a float model.
-        weight_zero_point: 0, but for `MUL`.
-        bias: `int32` or `float32 (channels,)`, or none.
-        input: scale and zero point of what it reads.
-        output: scale and zero point of what it gives.
-    """
-
-    operator: str
-    layer: str
-    integer: bool
-    exact: bool
-    weights: NDArray[Any]
-    weight_scale: NDArray[np.float32]
-    weight_zero_point: int
-    bias: NDArray[Any] | None
-    input: tuple[float, int]
-    output: tuple[float, int]
 
 
 def to_int8_tflite(model: tf_keras.Model) -> bytes:
@@ -156,7 +127,7 @@ def products(data: bytes) -> list[Product]:
         integer = all(t.type == schema.TensorType.INT8 for t in (source, weights, result))
         if name == "MUL" and not integer:
             continue  # part of a function between two roundings
-        grid = weights.quantization.scale if integer else []
+        params = weights.quantization.scale if integer else []
         found.append(
             Product(
                 operator=name,
@@ -164,11 +135,11 @@ def products(data: bytes) -> list[Product]:
                 integer=integer,
                 exact=name == "MUL" or getattr(operator.builtinOptions, "depthMultiplier", 0) == 1,
                 weights=values(weights),
-                weight_scale=np.asarray(grid, np.float32),
-                weight_zero_point=_grid(weights)[1],
+                weight_scale=np.asarray(params, np.float32),
+                weight_zero_point=_params(weights)[1],
                 bias=values(rest[0]) if rest else None,
-                input=_grid(source),
-                output=_grid(result),
+                input=_params(source),
+                output=_params(result),
             )
         )
     return found
@@ -189,8 +160,8 @@ def layer_of(name: str) -> str:
     return name.split(";")[0].partition("/")[2].rpartition("/")[0]
 
 
-def _grid(tensor: Any) -> tuple[float, int]:
-    grid = tensor.quantization
-    if grid is None or grid.scale is None:
+def _params(tensor: Any) -> tuple[float, int]:
+    params = tensor.quantization
+    if params is None or params.scale is None:
         return 0.0, 0
-    return float(grid.scale[0]), int(grid.zeroPoint[0])
+    return float(params.scale[0]), int(params.zeroPoint[0])

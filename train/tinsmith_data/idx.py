@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data.errors import DatasetError
 from tinsmith_runtime.files import read_regular
-from tinsmith_train.errors import DatasetError
 
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"

@@ -2,7 +2,7 @@
 
 `train` and `compile_model` are called from programs that have seeds, settings and random numbers of
 their own. What is global in Python, numpy, TensorFlow and Keras is set for the work and put back
-after it, however that ends. One thing stays: `TF_CPP_MIN_LOG_LEVEL`, see `noise.import_tensorflow`.
+after it, however that ends. One thing stays: `TF_CPP_MIN_LOG_LEVEL`, see `quiet.import_tensorflow`.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Writes the scales that were chosen into an int8 TFLite file.
 
-TensorFlow's converter derives each scale anew, from the two ends of a range in float32. About a
+TensorFlow's converter derives each scale again, from the two ends of a range in float32. About a
 fifth come back as another float32.
 """
 
@@ -18,7 +18,7 @@ from tinsmith_export.ir.ops import Node, Weighted
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.fake_quantization import weight_scales
 from tinsmith_export.quantize.recipe import Quantized
-from tinsmith_export.targets.tflite import PRODUCTS, layer_of, operator_name, packed
+from tinsmith_export.targets.tflite.convert import PRODUCTS, layer_of, operator_name, packed
 
 # How far the converter's scale may be off: two ends are rounded, and their quotient.
 _MAX_ULP = 2
@@ -29,7 +29,7 @@ _COMPUTING = (*PRODUCTS, "ADD", "MUL", "LOGISTIC", "TANH", "GELU", "QUANTIZE")
 def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
     """Writes the chosen scale of every tensor, and biases in steps of input times weights.
 
-    The factor of a `MUL` stays on the grid that the converter chose.
+    The factor of a `MUL` keeps the parameters that the converter chose.
 
     Args:
         data: what TensorFlow's converter made of the quantized model.
@@ -44,8 +44,8 @@ def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     graph = model.subgraphs[0]
     biases = _Biases(model)
-    spans = [ranges[node.name] for node in quantized.graph.inputs]
-    chosen: dict[int, QuantParams] = dict(zip(graph.inputs, spans, strict=True))
+    given = [ranges[node.name] for node in quantized.graph.inputs]
+    chosen: dict[int, QuantParams] = dict(zip(graph.inputs, given, strict=True))
     for operator in graph.operators:
         source, (target,) = operator.inputs[0], operator.outputs
         if graph.tensors[target].type != schema.TensorType.INT8:
@@ -63,8 +63,8 @@ def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
             step = steps[node.name]
             _choose(graph.tensors[operator.inputs[1]], step, 0)
             biases.write(operator, node, np.float32(chosen[source].scale) * step)
-    for index, span in chosen.items():
-        _choose(graph.tensors[index], np.array([span.scale], np.float32), span.zero_point)
+    for index, params in chosen.items():
+        _choose(graph.tensors[index], np.array([params.scale], np.float32), params.zero_point)
     return packed(model, len(data))
 
 
@@ -84,16 +84,16 @@ def _name(tensor: Any) -> str:
 
 
 def _choose(tensor: Any, scale: NDArray[np.float32], zero_point: int) -> None:
-    grid = tensor.quantization
+    found = tensor.quantization
     # Positive floats are in the order of their bits.
-    ulp = np.abs(grid.scale.view(np.int32) - scale.view(np.int32))
-    if ulp.max() > _MAX_ULP or (grid.zeroPoint != zero_point).any():
+    ulp = np.abs(found.scale.view(np.int32) - scale.view(np.int32))
+    if ulp.max() > _MAX_ULP or (found.zeroPoint != zero_point).any():
         worst = ulp.argmax()
         raise ConversionError(
-            f"TensorFlow's converter gave {_name(tensor)} scale {grid.scale[worst]:.9g} and "
-            f"zero point {grid.zeroPoint[worst]}, expected {scale[worst]:.9g} and {zero_point}"
+            f"TensorFlow's converter gave {_name(tensor)} scale {found.scale[worst]:.9g} and "
+            f"zero point {found.zeroPoint[worst]}, expected {scale[worst]:.9g} and {zero_point}"
         )
-    grid.scale = scale
+    found.scale = scale
 
 
 class _Biases:

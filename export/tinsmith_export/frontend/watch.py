@@ -1,0 +1,62 @@
+"""Which layer of a Keras model makes which operators, while TensorFlow traces it."""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import tensorflow as tf
+
+
+class Calls:
+    """Notes which operators each layer makes while a model is traced."""
+
+    def __init__(self) -> None:
+        self.layers: dict[str, str] = {}  # operator to layer
+        self.classes: dict[str, str] = {}  # layer to class
+        self._stack: list[str] = []
+
+    @contextmanager
+    def watched(self, model: Any) -> Iterator[None]:
+        """Listens in on every layer of a model, and of the models in it."""
+        watched = [part for part in parts(model) if hasattr(part, "call")]
+        # Some of tf_keras's layers hold a `call` of their own, which must be there again after.
+        own = [vars(part).get("call") for part in watched]
+        for part in watched:
+            object.__setattr__(part, "call", self._listen(part))
+        try:
+            yield
+        finally:
+            for part, call in zip(watched, own, strict=True):
+                object.__delattr__(part, "call")
+                if call is not None:
+                    object.__setattr__(part, "call", call)
+
+    def _listen(self, part: Any) -> Any:
+        call = part.call
+
+        @functools.wraps(call)
+        def listening(*args: Any, **kwargs: Any) -> Any:
+            graph = tf.compat.v1.get_default_graph()
+            before = len(graph.get_operations())
+            self._stack.append(part.name)
+            layer = ".".join(self._stack)
+            self.classes[layer] = type(part).__name__
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self._stack.pop()
+                for operation in graph.get_operations()[before:]:
+                    self.layers.setdefault(operation.name, layer)
+
+        return tf.autograph.experimental.do_not_convert(listening)
+
+
+def parts(model: Any) -> Iterator[Any]:
+    """Gives the layers and operators of a model, once each, and those of the models in it."""
+    seen: dict[int, Any] = {}
+    inside: Any = getattr(model, "operations", None) or getattr(model, "layers", ())
+    for part in inside:
+        for inner in (part, *parts(part)):
+            seen.setdefault(id(inner), inner)
+    yield from seen.values()

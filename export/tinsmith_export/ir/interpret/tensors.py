@@ -1,0 +1,112 @@
+"""Operators that do not look at an image's rows and columns."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith_export.ir.interpret.operands import Codes, Operands, compute
+from tinsmith_export.ir.interpret.rounding import quantize, requantized_product, requantized_sum
+from tinsmith_export.ir.ops import (
+    Add,
+    Clip,
+    Concatenate,
+    Function,
+    LayerNormalization,
+    Maximum,
+    Multiply,
+    Node,
+    Reshape,
+    Weigh,
+    Weighted,
+)
+from tinsmith_export.ir.quantization import QuantWeights
+
+FLOAT_FUNCTIONS = ("elu", "softplus")
+"""Functions that LiteRT computes in float; of the others it has a table, the same as here."""
+
+
+def tolerance_lsb(node: Node, weights: QuantWeights | None) -> int:
+    """How far LiteRT may be from the codes of a node here, both from the same codes.
+
+    Args:
+        node: the operator.
+        weights: its int8 constants; a product without any is kept float.
+    """
+    in_float = (
+        isinstance(node, LayerNormalization)
+        or (isinstance(node, Function) and node.function in FLOAT_FUNCTIONS)
+        or (isinstance(node, Weighted) and weights is None)
+    )
+    return 1 if in_float else 0
+
+
+@compute.register
+def _(node: Add, operands: Operands) -> Codes:
+    one, other = operands.centered
+    return requantized_sum(one, other, operands.scales, operands.output)
+
+
+@compute.register
+def _(node: Multiply, operands: Operands) -> Codes:
+    one, other = operands.centered
+    return requantized_product(one, other, operands.scales, operands.output)
+
+
+@compute.register
+def _(node: Weigh, operands: Operands) -> Codes:
+    (codes,), weights = operands.centered, operands.weights
+    assert weights is not None
+    factor = weights.codes.astype(np.int32) - np.int32(weights.zero_point)
+    scales = *operands.scales, float(weights.scale[0])
+    return requantized_product(codes, factor, scales, operands.output)
+
+
+_FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
+    "sigmoid": lambda x: (1 + np.tanh(x / 2)) / 2,
+    "tanh": np.tanh,
+    "gelu": lambda x: x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
+    "elu": lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
+    "softplus": lambda x: np.logaddexp(x, 0),
+}
+
+
+@compute.register
+def _(node: Function, operands: Operands) -> Codes:
+    (codes,), (params,) = operands.codes, operands.params
+    every = params.reals(np.arange(-128, 128).astype(np.int8)).astype(np.float64)
+    table = quantize(_FUNCTIONS[node.function](every), operands.output)
+    return table[codes.astype(np.int16) + 128]
+
+
+@compute.register
+def _(node: LayerNormalization, operands: Operands) -> Codes:
+    x = operands.reals[0].astype(np.float64)
+    centered = x - x.mean(-1, keepdims=True)
+    deviation = np.sqrt(np.square(centered).mean(-1, keepdims=True) + node.epsilon)
+    return quantize(centered / deviation * node.gamma + node.beta, operands.output)
+
+
+@compute.register
+def _(node: Clip, operands: Operands) -> Codes:
+    # A clip that stands alone is a ReLU: rewriting makes a convolution of any other.
+    (codes,) = operands.codes
+    return np.maximum(codes, np.int8(operands.output.zero_point))
+
+
+@compute.register
+def _(node: Concatenate, operands: Operands) -> Codes:
+    return np.concatenate(operands.codes, axis=-1)
+
+
+@compute.register
+def _(node: Maximum, operands: Operands) -> Codes:
+    return np.maximum(*operands.codes)
+
+
+@compute.register
+def _(node: Reshape, operands: Operands) -> Codes:
+    (codes,) = operands.codes
+    return codes.reshape(-1, *node.shape)

@@ -1,0 +1,38 @@
+"""Operators that a graph has as it was read, and that rewriting takes away."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinsmith_export.ir.ops import Node, Pointwise
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LeakyReLU(Pointwise):
+    """`x`, or `negative_slope * x` where that is negative."""
+
+    negative_slope: float
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelMean(Node):
+    """The mean over the channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class SquaredSum(Pointwise):
+    """The square of the sum of two tensors."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SpaceToBatch(Node):
+    """Where TensorFlow begins a dilated convolution; see `frontend.products`.
+
+    Attributes:
+        block: `int (2,)`, the dilation.
+        amounts: `int (2, 2)`, zeros before and after rows and columns.
+    """
+
+    block: NDArray[np.int64]
+    amounts: NDArray[np.int64]

@@ -1,0 +1,126 @@
+"""What an int8 ONNX file is made with.
+
+It has the weights, scales and zero points that stand in the TFLite file. Activations are uint8 (a
+code is 128 more than in TFLite): ONNX Runtime has integer kernels for these on every CPU.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto
+
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Clipped, Conv2D, DepthwiseConv2D, Node, Weigh, Weighted
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.targets.onnx.writer import FloatWriter
+from tinsmith_export.targets.target import Product
+
+
+class IntegerWriter(FloatWriter):
+    """Stores codes: every computation stands between DequantizeLinear and QuantizeLinear.
+
+    ONNX Runtime makes one integer kernel of such a trio.
+    """
+
+    dtype = TensorProto.UINT8
+
+    def __init__(
+        self, graph: Graph, ranges: Mapping[str, QuantParams], products: Mapping[str, Product]
+    ) -> None:
+        super().__init__(graph)
+        self._ranges, self._products = ranges, products
+
+    def _params(self, name: str) -> list[str]:
+        params = self._ranges[name]
+        return [
+            self.constant(f"{name}.output_scale", np.float32(params.scale)),
+            self.constant(f"{name}.output_zero_point", np.uint8(params.zero_point + 128)),
+        ]
+
+    def reals(self, node: Node, index: int = 0) -> str:
+        """See `FloatWriter.reals`."""
+        codes, name = self.source(node, index), node.inputs[index]
+        return self._reals(codes, name)
+
+    def _reals(self, codes: str, name: str) -> str:
+        params = self._params(name)
+        return self.call("DequantizeLinear", [codes, *params], f"{codes}.dequantized")
+
+    def flat(self, node: Node) -> str:
+        """See `FloatWriter.flat`."""
+        return self._reals(super().flat(node), node.inputs[0])
+
+    def channels_last_reals(self, node: Node) -> str:
+        """See `FloatWriter.channels_last_reals`."""
+        return self._reals(super().channels_last_reals(node), node.inputs[0])
+
+    def weights(self, node: Weighted, matrix: bool = False) -> list[str]:
+        """See `FloatWriter.weights`."""
+        product = self._products[node.name]
+        if not product.integer:
+            return super().weights(node, matrix)
+        codes = product.weights
+        if matrix:
+            codes = codes[:, 0, 0]
+        elif isinstance(node, Conv2D):
+            codes = codes.transpose(0, 3, 1, 2)
+        elif isinstance(node, DepthwiseConv2D):
+            codes = codes[0].transpose(2, 0, 1)[:, None]
+        bias_scale = np.float32(self._ranges[node.inputs[0]].scale) * product.weight_scale
+        parts = {"weight": (codes, product.weight_scale)}
+        if product.bias is not None:
+            parts["bias"] = (product.bias, bias_scale)
+        found = []
+        for part, (values, scale) in parts.items():
+            name = f"{node.name}.{part}"
+            scale = scale if scale.size > 1 else scale.reshape(())
+            inputs = [self.constant(name, values), self.constant(f"{name}_scale", scale)]
+            zeros = np.zeros(scale.shape, values.dtype)
+            inputs.append(self.constant(f"{name}_zero_point", zeros))
+            found.append(self.call("DequantizeLinear", inputs, f"{name}.dequantized", axis=0))
+        return found
+
+    def factor(self, node: Weigh) -> str:
+        """See `FloatWriter.factor`."""
+        # uint8, as the other factor: the integer kernel wants both alike.
+        product = self._products[node.name]
+        codes = (product.weights.astype(np.int16) + 128).astype(np.uint8).transpose(2, 0, 1)
+        name = f"{node.name}.factor"
+        inputs = [
+            self.constant(name, codes),
+            self.constant(f"{name}_scale", product.weight_scale.reshape(())),
+            self.constant(f"{name}_zero_point", np.uint8(product.weight_zero_point + 128)),
+        ]
+        return self.call("DequantizeLinear", inputs, f"{name}.dequantized")
+
+    def compute(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
+        """See `FloatWriter.compute`."""
+        # The range of the codes is the clip.
+        product = self._products.get(node.name)
+        if product is not None and not product.integer:
+            inputs = [self._unchanged(inputs[0]), *inputs[1:]]
+        inner = self.call(kind, inputs, f"{node.name}.unrounded", **attributes)
+        params = self._params(node.name)
+        return self.call("QuantizeLinear", [inner, *params], f"{node.name}.output")
+
+    def _unchanged(self, tensor: str) -> str:
+        """The same numbers out of an operator that ONNX Runtime does not see through.
+
+        It rounds the float weights of a product between DequantizeLinear and QuantizeLinear by
+        itself (`WeightBiasQuantization`), to one scale for all channels.
+        """
+        lowest = self.constant(f"{tensor}.lowest", np.finfo(np.float32).min)
+        return self.call("Max", [tensor, lowest], f"{tensor}.float")
+
+    def clip(self, node: Clipped, tensor: str) -> str:
+        """See `FloatWriter.clip`."""
+        limit = self.constant(f"{node.name}.low", self._zero(node.name))
+        return self.call("Clip", [tensor, limit], f"{node.name}.output")
+
+    def zero(self, node: Node) -> Any:
+        """See `FloatWriter.zero`."""
+        return self._zero(node.inputs[0])
+
+    def _zero(self, name: str) -> Any:
+        return np.uint8(self._ranges[name].zero_point + 128)

@@ -1,0 +1,175 @@
+"""What a target is, and what it is given to write."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import tf_keras
+from numpy.typing import NDArray
+
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Reshape
+from tinsmith_export.quantize.recipe import Quantized
+from tinsmith_runtime.batch import Array, Arrays
+from tinsmith_runtime.bundle import Input, Output
+
+
+@dataclass(frozen=True)
+class Product:
+    """One operator that multiplies by a constant, with the integers that every target carries.
+
+    Attributes:
+        operator: `CONV_2D` for example, as TFLite calls it.
+        layer: the name of the graph's layer.
+        integer: whether input, weights and output are int8.
+        exact: whether x86 kernels add its products in 32 bits, which cannot overflow.
+        weights: `int8` or `float32`, output channel first (depthwise: last).
+        weight_scale: `float32 (channels,)` or `(1,)`, empty in a float model.
+        weight_zero_point: 0, but for `MUL`.
+        bias: `int32` or `float32 (channels,)`, or none.
+        input: scale and zero point of what it reads.
+        output: scale and zero point of what it gives.
+    """
+
+    operator: str
+    layer: str
+    integer: bool
+    exact: bool
+    weights: NDArray[Any]
+    weight_scale: NDArray[np.float32]
+    weight_zero_point: int
+    bias: NDArray[Any] | None
+    input: tuple[float, int]
+    output: tuple[float, int]
+
+
+@dataclass(frozen=True, eq=False)
+class FloatModel:
+    """A rewritten graph, to be written in float.
+
+    Attributes:
+        graph: rewritten.
+        reference: the same as a model of tf_keras.
+        inputs: the names of its inputs in the file.
+    """
+
+    graph: Graph
+    reference: tf_keras.Model
+    inputs: tuple[str, ...]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of its outputs in the file."""
+        return tuple(node.title for node in self.graph.outputs)
+
+
+@dataclass(frozen=True, eq=False)
+class IntegerModel:
+    """A quantized graph with its integers, to be written in int8.
+
+    Attributes:
+        quantized: the graph and its quantization parameters.
+        inputs: what the file takes.
+        outputs: what the file gives.
+        products: layer name to the integers that it multiplies by.
+        converted: what TensorFlow's converter made of it, a TFLite file: `products` stand in it.
+    """
+
+    quantized: Quantized
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    products: Mapping[str, Product]
+    converted: bytes
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The names of the layers that are kept float."""
+        return tuple(node.name for node in self.quantized.kept)
+
+
+class Target(ABC):
+    """A kind of model file: how it is written, which kernels run, what each layer gives.
+
+    Attributes:
+        name: the ending of its files, and their `format` in the bundle.
+        title: for a person.
+        packages: distributions besides TensorFlow's that write and run it.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]]
+
+    @abstractmethod
+    def emit(self, model: IntegerModel) -> bytes:
+        """Writes an int8 file."""
+
+    @abstractmethod
+    def emit_float(self, model: FloatModel) -> bytes:
+        """Writes a float file."""
+
+    @abstractmethod
+    def integer_kernels(
+        self, data: bytes, products: int, kept: Collection[str] = ()
+    ) -> Mapping[str, int]:
+        """Checks that an int8 file's engine, on this machine, multiplies integers in every layer.
+
+        Args:
+            data: an int8 file.
+            products: how many layers multiply by weights.
+            kept: those of them that must be float.
+
+        Returns:
+            Integer kernel to how often the engine has it.
+
+        Raises:
+            ConversionError: a float kernel is left, named, or a product is missing, or a layer
+                that was to be kept float is not.
+        """
+
+    @abstractmethod
+    def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
+        """Runs an int8 file so that it gives the output of every layer.
+
+        Args:
+            data: an int8 file.
+            graph: what it was made of.
+            codes: inputs, `int8 (N, …)`, as many as the graph has.
+
+        Returns:
+            Layer name to `int8 (N, …)` codes, channels last; layers that are part of another in
+            this target are left out.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class ModelFile:
+    """A model file in memory.
+
+    Attributes:
+        target: what it was written for.
+        precision: `int8` or `float`.
+        data: its bytes.
+    """
+
+    target: Target
+    precision: Literal["int8", "float"]
+    data: bytes
+
+    @property
+    def name(self) -> str:
+        """What it is called in the bundle."""
+        return f"model.{self.precision}.{self.target.name}"
+
+
+def output_layers(graph: Graph) -> dict[str, str]:
+    """The layer that computes each output, by the output's name in the file."""
+    found = {}
+    for output in graph.outputs:
+        last = graph.node(output.inputs[0])
+        while isinstance(last, Reshape):  # a view of what the layer before gives
+            last = graph.node(last.inputs[0])
+        found[output.title] = last.name
+    return found

@@ -1,0 +1,1 @@
+"""TFLite files, through TensorFlow's converter."""

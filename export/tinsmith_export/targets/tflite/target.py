@@ -1,0 +1,85 @@
+"""TFLite as a target."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+
+from tensorflow.lite.python import schema_py_generated as schema
+
+from tinsmith_export.errors import ConversionError
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.targets.target import FloatModel, IntegerModel, Target, output_layers
+from tinsmith_export.targets.tflite.convert import (
+    PRODUCTS,
+    layer_of,
+    packed,
+    products,
+    to_float_tflite,
+    with_names,
+)
+from tinsmith_runtime.backends import litert
+from tinsmith_runtime.batch import Array, Arrays
+
+
+class TfliteTarget(Target):
+    """TFLite files, which LiteRT runs."""
+
+    name = "tflite"
+    title = "TFLite"
+    packages = ("ai-edge-litert",)
+
+    def emit(self, model: IntegerModel) -> bytes:
+        """See `Target.emit`."""
+        inputs = [source.name for source in model.inputs]
+        return with_names(model.converted, inputs, [output.name for output in model.outputs])
+
+    def emit_float(self, model: FloatModel) -> bytes:
+        """See `Target.emit_float`."""
+        return with_names(to_float_tflite(model.reference), model.inputs, model.outputs)
+
+    def integer_kernels(
+        self, data: bytes, products: int, kept: Collection[str] = ()
+    ) -> Mapping[str, int]:
+        """See `Target.integer_kernels`; LiteRT takes the kernel that a file's types say."""
+        return _integer_kernels(data, products, kept)
+
+    def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
+        """See `Target.layer_outputs`."""
+        whole, tensors = _with_all_outputs(data, graph)
+        found = litert.run_outputs(whole, codes)
+        return {layer: found[name] for layer, name in tensors.items()}
+
+
+def _integer_kernels(data: bytes, expected: int, kept: Collection[str]) -> dict[str, int]:
+    found = [product for product in products(data) if product.operator in PRODUCTS]
+    floats = {product.layer for product in found if not product.integer}
+    if left := floats - set(kept):
+        raise ConversionError(f"TFLite still multiplies in float: {', '.join(sorted(left))}")
+    if rounded := set(kept) - floats:
+        raise ConversionError(f"TFLite rounds layers kept float: {', '.join(sorted(rounded))}")
+    kernels = Counter(product.operator for product in found if product.integer)
+    if kernels.total() != expected - len(kept):
+        raise ConversionError(
+            f"TFLite: expected {expected - len(kept)} integer products, found {dict(kernels)}"
+        )
+    return dict(kernels)
+
+
+def _with_all_outputs(data: bytes, graph: Graph) -> tuple[bytes, dict[str, str]]:
+    """Makes each layer's codes an output, those of its last operator; names it by the layer."""
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    (subgraph,) = model.subgraphs
+    layers, owners = {node.name for node in graph.nodes}, output_layers(graph)
+    outputs, names = set(), {}
+    for operator in subgraph.operators:
+        for index in operator.outputs:
+            if subgraph.tensors[index].type != schema.TensorType.INT8:
+                continue
+            name = subgraph.tensors[index].name.decode()
+            layer = owners.get(name) or layer_of(name)
+            while layer and layer not in layers:  # it goes on with a scope inside the layer
+                layer = layer.rpartition("/")[0]
+            outputs.add(index)
+            names[layer] = name
+    subgraph.outputs = sorted(outputs)
+    model.signatureDefs = []
+    return packed(model, len(data)), {layer: name for layer, name in names.items() if layer}

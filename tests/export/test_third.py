@@ -1,0 +1,97 @@
+"""A third engine is one `Target` and one `BackendSpec`: all the rest goes over the lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import third
+from compiling import random_inputs, settle
+
+from tinsmith_export import Exported, Options, Progress, Samples
+from tinsmith_export.pipeline.run import compile_bundle
+from tinsmith_export.report import html
+from tinsmith_export.summary import summary
+from tinsmith_export.targets.registry import TARGETS
+from tinsmith_runtime import installed_backends, load
+from tinsmith_runtime.backends.registry import GROUP
+from tinsmith_runtime.cli import main
+from tinsmith_train.models import build_model
+
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder on the path with a distribution whose entry point is the backend."""
+    folder = tmp_path_factory.mktemp("third")
+    info = folder / "third-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: third\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(f"[{GROUP}]\nnumpy = third:SPEC\n")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def known(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(installed)
+    # The self-test's process looks for it too, and for what it imports.
+    folders = (installed, Path(third.__file__).parent)
+    monkeypatch.setenv("PYTHONPATH", ":".join(map(str, folders)))
+
+
+@pytest.fixture(scope="module")
+def exported(installed: Path) -> tuple[Exported, Path]:
+    """The demo's network as a bundle for three targets."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(installed)
+        shape = (28, 28, 1)
+        inputs = random_inputs(shape, 100), None, random_inputs(shape, COUNT, seed=2), None
+        samples = Samples("random", "0" * 64, *inputs, ())
+        out = installed / "digits.tin"
+        options = Options(recipe="ptq", max_drop_pp=100.0, layer_errors=True)
+        model = settle(build_model("cnn", shape, 10))
+        targets = (*TARGETS, third.target())
+        return compile_bundle(model, samples, out, options, Progress(), targets), out
+
+
+def test_the_bundle_holds_the_third_target(exported: tuple[Exported, Path]) -> None:
+    manifest = exported[0].manifest
+    assert [v.format for v in manifest.variants] == 2 * ["tflite", "onnx", "interpreted"]
+    quality = manifest.quality
+    assert (quality.reference, [p.target for p in quality.parity]) == (
+        "tflite",
+        ["onnx", "interpreted"],
+    )
+    assert [stage.target for stage in quality.stages][-3:] == ["tflite", "onnx", "interpreted"]
+    for parity in (quality.parity[1].evaluation, quality.parity[1].random):
+        assert parity.equal == parity.compared
+    assert exported[0].kernels["interpreted"] == {"dot": len(manifest.layers)}
+
+
+def test_the_third_backend_runs_the_bundle(exported: tuple[Exported, Path]) -> None:
+    assert installed_backends() == ("litert", "onnx", "numpy")
+    pixels = random_inputs((28, 28, 1), COUNT, seed=3)
+    codes = []
+    for name in installed_backends():
+        with load(exported[1], backend=name) as model:
+            codes.append(np.asarray(model.predict_raw(pixels)))
+    np.testing.assert_array_equal(codes[2], codes[0])
+    with load(exported[1], backend="numpy", precision="float") as model:
+        assert model.predict(pixels).shape == (COUNT, 10)
+
+
+def test_the_command_and_the_reports_go_over_it(
+    exported: tuple[Exported, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["selftest", str(exported[1]), "--json"]) == 0
+    results = json.loads(capsys.readouterr().out)
+    assert len(results) == 3
+    assert main(["inspect", str(exported[1])]) == 0
+    assert "interpreted with tflite: 240 of 240 int8 outputs equal" in capsys.readouterr().out
+    told = "\n".join(summary(*exported))
+    assert "all of 240 TFLite and Interpreter outputs equal to the bit" in told
+    assert "kernels  Interpreter: integer in every layer: 5 dot" in told
+    assert "TFLite and Interpreter are equal to the bit" in html(exported[0])
