@@ -1,4 +1,4 @@
-"""What the build works out for itself: the version of the runtime that tinsmith needs, its own."""
+"""What the build works out for itself: which runtime `tinsmith` needs, that of its own version."""
 
 from typing import Any
 
@@ -10,4 +10,5 @@ class Dependencies(MetadataHookInterface):
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Adds the dependencies."""
-        metadata["dependencies"] = [f"tinsmith-runtime=={metadata['version']}", "numpy", "rich"]
+        runtime = f"tinsmith-runtime=={metadata['version']}"
+        metadata["dependencies"] = [runtime, "numpy", "rich", "scipy"]

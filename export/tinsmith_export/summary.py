@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
-from tinsmith_export.metrics import wilson
 from tinsmith_export.results import Exported, Sensitivity, Witness
+from tinsmith_report.statistics import wilson
 from tinsmith_runtime.bundle import Manifest, Parity, Quality, Stage
 from tinsmith_runtime.errors import printable
 

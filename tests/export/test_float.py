@@ -17,7 +17,7 @@ from tinsmith_export import Options, Progress, Samples, compile_model
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.ir import ops
-from tinsmith_export.metrics import agreement, parity, sqnr_db
+from tinsmith_export.metrics import agreement, parity
 from tinsmith_export.quantize.partial import SwitchedModel
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
@@ -30,6 +30,7 @@ from tinsmith_export.targets.target import IntegerModel
 from tinsmith_export.verify.engines import run_batches
 from tinsmith_export.verify.golden import nudged
 from tinsmith_export.verify.parity import first_difference
+from tinsmith_report.statistics import sqnr_db
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.cli import main
 
@@ -311,7 +312,7 @@ def test_the_command(
     model, data = tmp_path / "small.keras", tmp_path / "x.npz"
     small.save(model)
     np.savez(data, x_train=samples.tuning, x_test=samples.proof)
-    words = ["export", str(model), "--calibration", str(data), "--recipe", "ptq"]
+    words = ["export", str(model), "--data", str(data), "--recipe", "ptq"]
     words += ["--max-drop-pp", "100", "--quiet"]
     assert main([*words, "--sensitivity"]) == 0
     table = capfd.readouterr().out.splitlines()

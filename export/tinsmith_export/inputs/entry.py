@@ -131,7 +131,7 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
         names = ", ".join(node.name for node in nodes)
         raise UsageError(
             f"the model has {len(nodes)} inputs ({names}), {samples.name} gives {len(tuning)}: "
-            "give --calibration FILE.npz with an array for each, or module:function"
+            "give --data FILE.npz with an array for each, or module:function"
         )
     for arrays in (tuning, proof):
         if len({len(array) for array in arrays}) > 1:

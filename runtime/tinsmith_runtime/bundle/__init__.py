@@ -14,7 +14,6 @@ from tinsmith_runtime.bundle.container import (
 )
 from tinsmith_runtime.bundle.fields import MAX_TENSORS
 from tinsmith_runtime.bundle.manifest import (
-    ENGINE_OF_FORMAT,
     FORMAT_VERSION,
     dump_manifest,
     parse_manifest,
@@ -35,7 +34,6 @@ from tinsmith_runtime.bundle.schema import (
 )
 
 __all__ = [
-    "ENGINE_OF_FORMAT",
     "FORMAT_VERSION",
     "MANIFEST",
     "MAX_TENSORS",

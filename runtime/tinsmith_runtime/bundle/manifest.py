@@ -15,8 +15,6 @@ from tinsmith_runtime.record import mismatch, parse_record, read_json
 FORMAT_VERSION = 2
 """What is written. Version 1 is read too: see `_upgrade`."""
 
-ENGINE_OF_FORMAT = {"tflite": "litert", "onnx": "onnx"}  # until bench and export do without
-
 # The last field: no byte before it can change, and after it there is one way to go on.
 _SEAL = b',\n "manifest_sha256":'
 # What goes with each kind of input: the dtype that a user passes, and the layout.
