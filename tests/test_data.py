@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tinsmith_runtime import read_bundle
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 CLASSES = ("cat", "dog", "owl")
 MODULE = """

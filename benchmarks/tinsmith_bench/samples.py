@@ -15,11 +15,10 @@ from tinsmith_data.folder import find_images, read_images
 from tinsmith_data.npz import read_npz
 from tinsmith_data.sources import DATASETS, Kind, kind_of, read_data
 from tinsmith_runtime import InputError, Manifest, UsageError
-from tinsmith_runtime.batch import Array, Arrays, joined, parts
-from tinsmith_runtime.checks import require_as_many
+from tinsmith_runtime.batch import Array, Arrays, joined, parts, require_as_many
+from tinsmith_runtime.bundle import Input
 from tinsmith_runtime.files import open_regular, read_regular
-from tinsmith_runtime.image import MAX_FILE_BYTES
-from tinsmith_runtime.manifest import Input
+from tinsmith_runtime.inputs.image import MAX_FILE_BYTES
 
 
 @dataclass(frozen=True, eq=False)

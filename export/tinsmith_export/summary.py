@@ -6,8 +6,8 @@ from pathlib import Path
 from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
 from tinsmith_export.results import Exported, Sensitivity, Witness
 from tinsmith_report.statistics import wilson
+from tinsmith_runtime.bundle import Manifest, Parity, Quality, Stage
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Manifest, Parity, Quality, Stage
 
 _NAME_WIDTH = 32
 

@@ -25,7 +25,7 @@ from tinsmith_bench.timing.coldstart import Costs
 from tinsmith_bench.timing.timings import Timings
 from tinsmith_runtime import BackendError, TinsmithError, UsageError
 from tinsmith_runtime.backends import BackendSpec, known_backends
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0", "third": "Third 1.0"}
 DELAYS_S = {"float": 1e-4, "int8": 2e-4}

@@ -19,7 +19,7 @@ from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.trace import trace
 from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_runtime import read_bundle
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import UsageError
 
 SHAPE = (8, 8, 3)

@@ -18,7 +18,7 @@ from tinsmith_data import Dataset
 from tinsmith_export import Options, Progress, Samples, compile_model, export, from_dataset
 from tinsmith_export.frontend.load import prepared
 from tinsmith_runtime import read_bundle
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError
 
 L = keras.layers

@@ -32,7 +32,7 @@ from tinsmith_export.verify.golden import nudged
 from tinsmith_export.verify.parity import first_difference
 from tinsmith_report.statistics import sqnr_db
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 L = keras.layers
 FORMS = ("tflite", "onnx")

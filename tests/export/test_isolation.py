@@ -23,7 +23,7 @@ from compiling import settle
 from tinsmith_export import Options, Samples, compile_model
 from tinsmith_export.quantize import qat as tuning
 from tinsmith_runtime import read_bundle
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 L = keras.layers

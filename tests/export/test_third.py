@@ -21,7 +21,7 @@ from tinsmith_export.summary import summary
 from tinsmith_export.targets.registry import TARGETS
 from tinsmith_runtime import installed_backends, load
 from tinsmith_runtime.backends.registry import GROUP
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_train.models import build_model
 
 COUNT = 24

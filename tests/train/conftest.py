@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 
 @pytest.fixture(scope="session")

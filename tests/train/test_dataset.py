@@ -13,7 +13,7 @@ import pytest
 from tinsmith_data import Dataset, DatasetError, load_dataset
 from tinsmith_data.digits import enlarge
 from tinsmith_data.idx import encode_idx
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 MNIST_FILES = {
     "train-images-idx3-ubyte": (6, 28, 28),

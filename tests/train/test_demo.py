@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tinsmith_data import Dataset
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 
 @pytest.fixture

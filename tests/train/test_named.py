@@ -9,7 +9,7 @@ import pytest
 
 from tinsmith_data import load_dataset
 from tinsmith_data.named import current_folder, import_named
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import UsageError
 
 IMAGES = """

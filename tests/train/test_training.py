@@ -15,7 +15,7 @@ import pytest
 
 from tinsmith_data import Dataset
 from tinsmith_data.quiet import import_tensorflow
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train import Progress, RunFolderError, TrainResult, train
 

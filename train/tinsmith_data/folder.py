@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from tinsmith_data.data import Data, Part
 from tinsmith_data.errors import DatasetError
 from tinsmith_data.npz import MAX_BYTES
+from tinsmith_runtime.bundle import Preprocessing
 from tinsmith_runtime.errors import TinsmithError
 from tinsmith_runtime.files import read_regular
-from tinsmith_runtime.image import MAX_FILE_BYTES, read_image
-from tinsmith_runtime.manifest import Preprocessing
+from tinsmith_runtime.inputs.image import MAX_FILE_BYTES, read_image
 from tinsmith_runtime.npy import read_npy
 
 SUFFIXES = (".jpeg", ".jpg", ".npy", ".png")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinsmith_runtime.batch import require_as_many
 from tinsmith_runtime.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from tinsmith_runtime.batch import Array, Arrays
-    from tinsmith_runtime.manifest import Input
+    from tinsmith_runtime.bundle import Input
 
 
 def batch_checker(inputs: Sequence[Input]) -> Callable[[object], Arrays]:
@@ -37,13 +38,6 @@ def batch_checker(inputs: Sequence[Input]) -> Callable[[object], Arrays]:
     return check
 
 
-def require_as_many(name: str, arrays: Sequence[Array]) -> None:
-    """Raises an `InputError` unless all arrays have the same first axis."""
-    sizes = [len(array) for array in arrays]
-    if len(set(sizes)) > 1:
-        raise InputError(f"{name}: expected as many samples of each input, got {sizes}")
-
-
 def _in_order(batch: object, names: list[str]) -> Sequence[object]:
     got: object = type(batch).__name__
     if isinstance(batch, dict):
@@ -64,7 +58,7 @@ def _array_checker(entry: Input) -> Callable[[str, Any], Array]:
     """Makes the function that checks an array, which its errors call by a name."""
     shape = entry.sample_shape
     if entry.kind == "features":
-        from tinsmith_runtime.features import check_features as check
+        from tinsmith_runtime.inputs.features import check_features as check
     else:
         check = _check_image
 
@@ -80,7 +74,7 @@ def _array_checker(entry: Input) -> Callable[[str, Any], Array]:
 
 def _check_image(name: str, array: Array, shape: tuple[int, ...]) -> Array:
     # Only here: images that are known to fit do without, and a start takes milliseconds.
-    from tinsmith_runtime.image import check_pixels
+    from tinsmith_runtime.inputs.image import check_pixels
 
     check_pixels(name, array, shape)
     return array

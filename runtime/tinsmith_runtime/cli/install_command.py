@@ -6,11 +6,11 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from tinsmith_runtime.cli.run import add_trusted_key
+from tinsmith_runtime.deploy.lock import WAIT_S
+from tinsmith_runtime.deploy.switch import Switch
+from tinsmith_runtime.deploy.trial import boot, confirm
 from tinsmith_runtime.errors import UsageError, printable
-from tinsmith_runtime.lock import WAIT_S
-from tinsmith_runtime.run import add_trusted_key
-from tinsmith_runtime.switch import Switch
-from tinsmith_runtime.trial import boot, confirm
 
 
 def configure_install(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +80,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 
 
 def _install(arguments: argparse.Namespace) -> int:
-    from tinsmith_runtime.install import install, rollback
+    from tinsmith_runtime.deploy.install import install, rollback
 
     bundle, folder = arguments.bundle, arguments.folder
     if arguments.rollback == (bundle is not None):

@@ -1,17 +1,17 @@
 """The zip that a bundle is: uncompressed and canonical, the same content is the same bytes.
 
-It is written and read here, not by zipfile, which takes 2 MB and more time to import than a small
-bundle takes to read: for one canonical form of each header, there is little to understand. Format:
-APPNOTE.TXT 6.3.10 of PKWARE, 4.3.7 (local header), 4.3.12 (directory), 4.3.16 (its end).
+See `docs/decisions/canonical-zip.md`. Format: APPNOTE.TXT 6.3.10 of PKWARE, 4.3.7 (local header),
+4.3.12 (directory), 4.3.16 (its end).
 """
 
+import importlib
 import struct
+import sys
 from binascii import crc32
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from os import SEEK_END
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tinsmith_runtime.digest import sha256_of
 from tinsmith_runtime.errors import BundleError
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ _VERSION, _UNIX = 20, 3
 _1980_01_01 = 1 << 5 | 1
 _RW_R__R__ = 0o644 << 16
 _MAX_FILES = 64
+# OpenSSL has the CPU's own instructions, but takes 4 MB and 4 ms to load.
+_WORTH_OPENSSL_BYTES = 1 << 22
 
 
 def pack(contents: Mapping[str, bytes]) -> bytes:
@@ -104,3 +106,34 @@ def _pieces(contents: Mapping[str, bytes]) -> Iterator[tuple[str | None, bytes]]
     count = len(contents)
     end = _END.pack(_END_MAGIC, 0, 0, count, count, len(directory), offset, 0)
     yield None, end
+
+
+def sha256(data: bytes) -> str:
+    """The sha256 of `data` as 64 hex digits."""
+    return sha256_of((data,), len(data))
+
+
+def sha256_of(pieces: Iterable[bytes], size_bytes: int) -> str:
+    """The same of bytes that come in pieces, about `size_bytes` in all."""
+    if _BUILT_IN and size_bytes < _WORTH_OPENSSL_BYTES:
+        found = _BUILT_IN()
+    else:
+        import hashlib
+
+        found = hashlib.sha256()
+    for piece in pieces:
+        found.update(piece)
+    return str(found.hexdigest())
+
+
+def _find_built_in() -> Callable[[], Any] | None:
+    """Python's own, which a distribution may have left out."""
+    try:
+        module = importlib.import_module("_sha2" if sys.version_info >= (3, 12) else "_sha256")
+    except ImportError:
+        return None
+    found: Callable[[], Any] = module.sha256
+    return found
+
+
+_BUILT_IN = _find_built_in()

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from tinsmith_runtime.api import load
 from tinsmith_runtime.batch import each
 from tinsmith_runtime.errors import UsageError, printable
-from tinsmith_runtime.model import Model, load, rank
-from tinsmith_runtime.samples import Sample, camera_samples, find_samples
+from tinsmith_runtime.inputs.samples import Sample, camera_samples, find_samples
+from tinsmith_runtime.model import Model, rank
 
 EXAMPLES = """examples:
   tinsmith run digits.tin photo.png folder/ 'scans/**/*.jpg'

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.batch import Array, Arrays
-from tinsmith_runtime.camera import camera_frames
+from tinsmith_runtime.bundle import Input, Preprocessing
 from tinsmith_runtime.errors import InputError, TinsmithError, UsageError
-from tinsmith_runtime.features import check_features
 from tinsmith_runtime.files import open_regular
-from tinsmith_runtime.image import MAX_FILE_BYTES, Picture, check_pixels, read_image
-from tinsmith_runtime.manifest import Input, Preprocessing
+from tinsmith_runtime.inputs.camera import camera_frames
+from tinsmith_runtime.inputs.features import check_features
+from tinsmith_runtime.inputs.image import MAX_FILE_BYTES, Picture, check_pixels, read_image
 from tinsmith_runtime.npy import read_npy
 from tinsmith_runtime.npz import read_npz
 

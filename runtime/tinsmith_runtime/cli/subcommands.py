@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tinsmith_runtime.bundle import read_bundle
+from tinsmith_runtime.bundle import Input, Manifest, Output, Stage, TargetParity, read_bundle
+from tinsmith_runtime.bundle.signature import Signer, generate_key, sign_bundle, verify_bundle
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Input, Manifest, Output, Stage, TargetParity
 from tinsmith_runtime.selftest import selftest
-from tinsmith_runtime.signature import Signer, generate_key, sign_bundle, verify_bundle
 
 
 def configure_inspect(parser: argparse.ArgumentParser) -> None:

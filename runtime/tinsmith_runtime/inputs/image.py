@@ -1,6 +1,7 @@
 """From what people have (a path, bytes, a Pillow image, an array) to `uint8 (H, W, C)`."""
 
 import io
+import re
 import struct
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_runtime.bundle import Preprocessing
 from tinsmith_runtime.errors import InputError, UsageError
 from tinsmith_runtime.files import read_regular
-from tinsmith_runtime.manifest import Preprocessing
 from tinsmith_runtime.npy import read_npy
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ MAX_FILE_BYTES = 1 << 27
 MAX_PIXELS = 1 << 26
 """Pixels that a PNG or JPEG may have, 67 million; a JPEG of several scans half as many."""
 
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+MAX_SCANS = 64
+"""How often a JPEG may go over its picture; encoders make about ten scans at most."""
+
+_MAX_PARTS = 100_000  # chunks or segments: with the usual 8 kB each, 800 MB
+# Any marker but those inside a scan: an escaped 0xff and the restarts (ITU T.81, B.1.1.2).
+_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+_SOI, _SOS, _EOI, _TEM = b"\xd8", b"\xda", b"\xd9", b"\x01"
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _ORIENTATION = 0x0112  # EXIF 3.0, 4.6.5.1.6
 _TURNED = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE",
@@ -137,8 +146,6 @@ def _open(name: str, data: bytes) -> "Image":
     from PIL.JpegImagePlugin import JpegImageFile
     from PIL.PngImagePlugin import PngImageFile
 
-    from tinsmith_runtime.encoded import JPEG, PNG, count_scans
-
     if not data.startswith((PNG, JPEG)):
         raise InputError(f"{name}: expected a PNG or JPEG")
     if len(data) > MAX_FILE_BYTES:
@@ -167,3 +174,40 @@ def _fit(image: "Image", size: tuple[int, int], preprocessing: Preprocessing) ->
     if preprocessing.fit == "crop":
         return ImageOps.fit(image, size, filter_)
     return image.resize(size, filter_)
+
+
+def count_scans(data: bytes) -> int:
+    """How often the decoder of a PNG or JPEG goes over the picture: of more than once it holds all.
+
+    Their decoders take whatever time and memory a file asks for: a JPEG of some kilobytes may have
+    thousands of scans, and a file of a million empty parts becomes a million objects.
+
+    Raises:
+        ValueError: that, or the number of its parts, is more than any picture has.
+    """
+    return _check_png(data) if data.startswith(PNG) else _check_jpeg(data)
+
+
+def _check_png(data: bytes) -> int:
+    position = len(PNG)
+    for _ in range(_MAX_PARTS):
+        if position >= len(data):
+            return 1
+        # Its length, its name of 4 bytes, its content and a checksum of 4.
+        position += 12 + int.from_bytes(data[position : position + 4])
+    raise ValueError(f"expected at most {_MAX_PARTS} chunks")
+
+
+def _check_jpeg(data: bytes) -> int:
+    position = scans = 0
+    for _ in range(_MAX_PARTS):
+        found = _MARKER.search(data, position)
+        if found is None or found[1] == _EOI:
+            return scans
+        position = found.end()
+        if found[1] not in (_SOI, _TEM):
+            position += int.from_bytes(data[position : position + 2])
+        scans += found[1] == _SOS
+        if scans > MAX_SCANS:
+            raise ValueError(f"expected at most {MAX_SCANS} scans")
+    raise ValueError(f"expected at most {_MAX_PARTS} segments")

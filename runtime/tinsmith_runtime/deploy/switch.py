@@ -10,16 +10,16 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tinsmith_runtime.errors import BundleError, UsageError
-from tinsmith_runtime.files import UNFINISHED, read_regular, write_whole
-from tinsmith_runtime.installation import (
+from tinsmith_runtime.bundle.installation import (
     MAX_FAILED,
     RECORD,
     Installation,
     dump_installation,
     read_installation,
 )
-from tinsmith_runtime.lock import LOCK
+from tinsmith_runtime.deploy.lock import LOCK
+from tinsmith_runtime.errors import BundleError, UsageError
+from tinsmith_runtime.files import UNFINISHED, read_regular, write_whole
 
 _BUNDLE = re.compile(r"([0-9a-f]{64})\.tin")
 _OURS = re.compile(f"{_BUNDLE.pattern}|{UNFINISHED}|{re.escape(LOCK)}")
@@ -96,7 +96,7 @@ def write_bundle_file(file: Path, data: bytes) -> bool:
         Whether it had to be written.
 
     Raises:
-        OSError: the disk refuses, or `TinsmithError`, as `write_whole` does.
+        OSError: or `TinsmithError`: the disk refuses.
     """
     with contextlib.suppress(OSError):  # if it cannot be read, it is written anew
         if read_regular(file, len(data), follow=False) == data:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import threading
 import weakref
-from _thread import allocate_lock  # threading takes 1 ms to import
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinsmith_runtime.backends import Backend, BackendSpec, Operator, TensorInfo, signed
 from tinsmith_runtime.batch import concatenate, each, joined, rows
+from tinsmith_runtime.bundle import Input, Manifest, Variant
 from tinsmith_runtime.errors import BundleError, UsageError
-from tinsmith_runtime.manifest import Input, Manifest, Variant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +52,7 @@ class Engine:
         self._manifest, self._variant, self._threads = manifest, variant, threads
         self._integer = variant.precision == "int8"
         self._data: bytes | None = data
-        self._lock = allocate_lock()
+        self._lock = threading.Lock()
         self._backend: Backend | None = None
         backend = self._start(data)
         self.version, self.max_lsb = backend.version, backend.max_lsb
@@ -144,7 +144,7 @@ class Engine:
         The threads of the parent's engine do not exist in the child: to run it there would wait
         for them for ever, and so would its destructor. The child never frees it.
         """
-        self._lock = allocate_lock()  # a thread of the parent may have held the old one
+        self._lock = threading.Lock()  # a thread of the parent may have held the old one
         if self._backend is not None:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._backend))
             self._backend = None
@@ -167,7 +167,7 @@ def _encoder(entry: Input, integer: bool, dtype: np.dtype[Any]) -> Callable[[Arr
     if integer == (entry.kind == "image"):
         return None
     if integer:
-        from tinsmith_runtime.features import quantizer
+        from tinsmith_runtime.inputs.features import quantizer
 
         return quantizer(entry.scale, entry.zero_point, dtype)
     codes = np.arange(256, dtype=np.float64) - 128 - entry.zero_point

@@ -1,8 +1,8 @@
 """The `tinsmith` command: finds the room that owns a sub-command and imports that room alone.
 
-A room adds a sub-command through the entry-point group `tinsmith.commands`. The entry point is a
-function `configure(parser)` that adds its arguments and sets the default `run`, a function that
-takes the parsed arguments and returns the exit status.
+A room adds a sub-command through the entry-point group `tinsmith.commands`: a function
+`configure(parser)` that adds its arguments and sets the default `run`, a function from the parsed
+arguments to the exit status.
 """
 
 import argparse

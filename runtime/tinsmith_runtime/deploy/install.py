@@ -5,15 +5,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tinsmith_runtime.archive import pack
-from tinsmith_runtime.bundle import Bundle, read_bundle, read_installed, sha256
-from tinsmith_runtime.errors import BackendError, BundleError, TinsmithError, UsageError
-from tinsmith_runtime.files import file_errors
-from tinsmith_runtime.installation import RECORD, Installation, Trial
-from tinsmith_runtime.lock import WAIT_S, locked
-from tinsmith_runtime.policy import Asked, given_keys, require_trusted, require_wanted
-from tinsmith_runtime.selftest import require_passed, selftest_bundle
-from tinsmith_runtime.switch import (
+from tinsmith_runtime.bundle import Bundle, pack, read_bundle, read_installed, sha256
+from tinsmith_runtime.bundle.installation import RECORD, Installation, Trial
+from tinsmith_runtime.deploy.lock import WAIT_S, locked
+from tinsmith_runtime.deploy.policy import Asked, given_keys, require_trusted, require_wanted
+from tinsmith_runtime.deploy.switch import (
     Switch,
     clean,
     failed,
@@ -25,6 +21,9 @@ from tinsmith_runtime.switch import (
     told,
     write_bundle_file,
 )
+from tinsmith_runtime.errors import BackendError, BundleError, TinsmithError, UsageError
+from tinsmith_runtime.files import file_errors
+from tinsmith_runtime.selftest import require_passed, selftest_bundle
 
 
 def install(
@@ -42,9 +41,8 @@ def install(
     Args:
         source: a `.tin` file or a folder of the same content.
         folder: the installed folder; made if its parent is there.
-        trusted_keys: public keys, as `load` takes them: a bundle that none of them signed is
-            refused. The folder remembers them, and asks the same of every later bundle; others
-            take their place only with a bundle that one of the old ones signed too.
+        trusted_keys: public keys, as `load` takes them. The folder remembers them for every later
+            bundle; others take their place only with a bundle that one of the old ones signed too.
         confirm: put it on trial, until it is confirmed; see `trial`.
         allow_downgrade: take a bundle of an older release than the folder has had.
         allow_failed: take a bundle that failed its trial in this folder.
@@ -97,10 +95,7 @@ def rollback(
 
     Raises:
         UsageError: there is no such folder, it keeps no previous bundle, or a key is bad.
-        BundleError: the previous bundle is damaged or not signed by a trusted key.
-        BackendError: an engine is missing, or does not give the golden outputs.
-        TinsmithError: another install does not end or was quicker, or the disk refuses. Nothing
-            has changed.
+        TinsmithError: as `install`, or another install was quicker. Nothing has changed.
     """
     folder = Path(folder)
     with file_errors(folder):

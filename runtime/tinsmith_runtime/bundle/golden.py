@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tinsmith_runtime.batch import Array, Arrays, joined, numbered, parts
+from tinsmith_runtime.bundle.schema import Manifest
 from tinsmith_runtime.errors import BundleError
-from tinsmith_runtime.manifest import Manifest
 from tinsmith_runtime.npy import parse_header
 from tinsmith_runtime.npz import open_archive, read_entry
 
@@ -36,12 +36,7 @@ class GoldenVectors:
 def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
     """Reads `golden.npz`; nothing is allocated for an array that is not what it must be.
 
-    Its arrays are called as those of `GoldenVectors`; where there are several of one,
-    `inputs_0`, `inputs_1` and so on.
-
-    Args:
-        data: the bytes of the file.
-        manifest: says how many vectors there are, and the shapes of inputs and outputs.
+    Its arrays are called as those of `GoldenVectors`; several of one `inputs_0`, `inputs_1`, ...
 
     Raises:
         BundleError: an array is missing or does not fit the manifest.

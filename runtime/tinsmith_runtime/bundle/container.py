@@ -1,25 +1,24 @@
 """Reading and writing `NAME.tin`: an uncompressed zip, or a folder of the same content.
 
-The zip is canonical: the same content is the same bytes. So a reader packs what it read once more
-and compares: no byte of the file, not even of the zip's own bookkeeping, can change unnoticed.
+The zip is canonical: a reader packs what it read once more and compares.
 """
 
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
-from tinsmith_runtime.archive import is_packed, pack, packed_sha256, unpack
-from tinsmith_runtime.digest import sha256 as sha256
+from tinsmith_runtime.bundle.archive import is_packed, pack, packed_sha256, sha256, unpack
+from tinsmith_runtime.bundle.manifest import dump_manifest, parse_manifest
+from tinsmith_runtime.bundle.schema import Golden, Manifest, Variant
 from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.files import open_regular, read_regular, write_whole
-from tinsmith_runtime.frozen import frozen_dataclass
-from tinsmith_runtime.manifest import Golden, Manifest, Variant, dump_manifest, parse_manifest
+from tinsmith_runtime.record import frozen_dataclass
 
 # What a program that only predicts can do without is imported where it is used.
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tinsmith_runtime.golden import GoldenVectors
+    from tinsmith_runtime.bundle.golden import GoldenVectors
 
 Read: TypeAlias = Callable[[str, int], bytes]
 """`read(name, limit_bytes)` fetches one file, or raises a `BundleError` if it is larger."""
@@ -45,7 +44,7 @@ class Bundle:
         Raises:
             BundleError: an array is missing or does not fit the manifest.
         """
-        from tinsmith_runtime.golden import read_golden
+        from tinsmith_runtime.bundle.golden import read_golden
 
         return read_golden(self.files[self.manifest.golden.file], self.manifest)
 
@@ -117,7 +116,7 @@ def _read_zip(path: "str | Path", *, follow: bool = True) -> Bundle:
 def _read_folder(folder: "str | Path") -> Bundle:
     from pathlib import Path
 
-    from tinsmith_runtime.installation import read_installation
+    from tinsmith_runtime.bundle.installation import read_installation
 
     path = Path(folder)
     while record := read_installation(folder):

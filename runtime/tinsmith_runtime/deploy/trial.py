@@ -1,19 +1,17 @@
 """A bundle on trial: if what runs it does not confirm it, the second start goes back.
 
-`tinsmith install --confirm` puts a bundle on trial. `boot` stands before each start of the service:
-it notes the first one, and at the second, for which there would be no need had the bundle been
-confirmed, it goes back to the previous bundle. The service calls `confirm` when it has done its
-work. Neither starts an engine, and `load` never writes.
+`boot` runs before each start of a service: it notes the first, and at the second goes back to the
+previous bundle. The service calls `confirm` once it has done its work. Neither starts an engine.
 """
 
 from dataclasses import replace
 from pathlib import Path
 
 from tinsmith_runtime.bundle import read_installed
+from tinsmith_runtime.deploy.lock import WAIT_S, locked
+from tinsmith_runtime.deploy.switch import Switch, failed, require_installed, switch, told
 from tinsmith_runtime.errors import TinsmithError
 from tinsmith_runtime.files import file_errors
-from tinsmith_runtime.lock import WAIT_S, locked
-from tinsmith_runtime.switch import Switch, failed, require_installed, switch, told
 
 
 def boot(folder: str | Path, *, wait_s: float = WAIT_S) -> Switch:
@@ -53,15 +51,8 @@ def boot(folder: str | Path, *, wait_s: float = WAIT_S) -> Switch:
 def confirm(folder: str | Path, *, wait_s: float = WAIT_S) -> Switch:
     """Ends the trial of the current bundle; does nothing if it is on none.
 
-    Args:
-        folder: an installed folder.
-        wait_s: how many seconds to wait for an install to end.
-
     Raises:
-        UsageError: nothing was ever installed there, or it cannot be written to.
-        BundleError: the record is damaged.
-        TinsmithError: the bundle was not started yet, an install does not end, or the disk refuses.
-            Nothing has changed.
+        TinsmithError: as `boot`, or the bundle was not started yet. Nothing has changed.
     """
     folder = Path(folder)
     with file_errors(folder):

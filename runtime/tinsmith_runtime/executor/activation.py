@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # numpy.typing is left to programs that use it
 
     from numpy.typing import NDArray
 
-    from tinsmith_runtime.manifest import Output
+    from tinsmith_runtime.bundle import Output
 
     Decode: TypeAlias = Callable[[NDArray[Any]], NDArray[np.float32]]
 

@@ -1,18 +1,16 @@
 """The record of an installed folder: which bundle is loaded, and what the next one must satisfy.
 
 The folder holds each bundle as `<sha256>.tin`, and `installed.json`, which names the current and
-the previous one and says what was asked of them. All of it changes in the one rename of that file;
-that is all a switch is.
+the previous one and says what was asked of them. A switch is one rename of that file.
 """
 
 import os
 from typing import TYPE_CHECKING, Annotated
 
+from tinsmith_runtime.bundle.fields import Digest, Release
 from tinsmith_runtime.errors import BundleError
 from tinsmith_runtime.files import read_regular
-from tinsmith_runtime.frozen import frozen_dataclass
-from tinsmith_runtime.manifest import Digest, Release
-from tinsmith_runtime.record import Rule, mismatch, parse_record, read_json
+from tinsmith_runtime.record import Rule, frozen_dataclass, mismatch, parse_record, read_json
 
 if TYPE_CHECKING:
     from pathlib import Path

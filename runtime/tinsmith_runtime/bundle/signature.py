@@ -1,9 +1,7 @@
 """Who a bundle comes from: an Ed25519 signature (RFC 8032) over its manifest.
 
-The manifest holds the hash of every file, so its signature covers all of the bundle. What is signed
-is `tinsmith-bundle-v1`, a zero byte and then the bytes of `manifest.json`; the 64 bytes of the
-signature are the bundle's last file, `manifest.sig`. Keys are PEM: PKCS #8 private,
-SubjectPublicKeyInfo public. Only what makes or checks a signature needs the package cryptography.
+The manifest holds the hash of every file, so its signature, the file `manifest.sig`, covers all of
+the bundle. Keys are PEM: PKCS #8 private, SubjectPublicKeyInfo public.
 """
 
 import contextlib
@@ -13,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tinsmith_runtime.archive import pack
-from tinsmith_runtime.bundle import MANIFEST, SIGNATURE, Bundle, read_bundle, sha256
+from tinsmith_runtime.bundle.archive import pack, sha256
+from tinsmith_runtime.bundle.container import MANIFEST, SIGNATURE, Bundle, read_bundle
 from tinsmith_runtime.errors import BundleError, UsageError
 from tinsmith_runtime.files import file_errors, read_regular, write_whole
 
@@ -110,16 +108,7 @@ def verify_bundle(path: str | Path, trusted_keys: Sequence[str | Path | bytes]) 
 
 
 def read_trusted(path: str | Path, trusted_keys: Sequence[str | Path | bytes] | None) -> Bundle:
-    """Reads a bundle, and gives it only if a trusted key signed it.
-
-    Args:
-        path: a `.tin` file or a folder of the same content, or an installed one.
-        trusted_keys: as `verify_bundle` takes them; `None` takes any bundle, signed or not.
-
-    Raises:
-        UsageError: as `verify_bundle` does.
-        BundleError: as `verify_bundle` does.
-    """
+    """Reads a bundle that `verify_bundle` accepts; any where `trusted_keys` is `None`."""
     return read_bundle(path) if trusted_keys is None else _verify(path, trusted_keys)[0]
 
 
@@ -147,7 +136,7 @@ def require_signed(path: str | Path, bundle: Bundle, keys: Mapping[str, str]) ->
 
     Args:
         path: of the bundle, for the error.
-        bundle: all of it.
+        bundle: the bundle.
         keys: as `public_keys` gives them.
 
     Raises:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinsmith_runtime.bundle import Bundle
+from tinsmith_runtime.bundle.installation import MAX_KEYS, Installation
+from tinsmith_runtime.bundle.signature import public_keys, require_signed
 from tinsmith_runtime.errors import BundleError, UsageError
-from tinsmith_runtime.installation import MAX_KEYS, Installation
-from tinsmith_runtime.signature import public_keys, require_signed
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Asked:
 
 
 def given_keys(trusted_keys: Sequence[str | Path | bytes] | None) -> dict[str, str]:
-    """Reads the keys that were given, if any; see `public_keys`."""
+    """Reads the keys that were given, if any."""
     if trusted_keys is None:
         return {}
     keys = public_keys(trusted_keys)
@@ -39,12 +39,6 @@ def require_trusted(
     path: str | Path, bundle: Bundle, record: Installation | None, given: Mapping[str, str]
 ) -> tuple[str, ...]:
     """Refuses a bundle that is not signed by a remembered key, and by one of the given ones.
-
-    Args:
-        path: of the bundle, for the error.
-        bundle: all of it.
-        record: of the folder; `None` of a new one.
-        given: raw public keys as hex digits to their names.
 
     Returns:
         The keys to remember from now on: the given ones, if there are any.
