@@ -104,7 +104,7 @@ def measure(name: str) -> dict[str, Any]:
     """
     model, inputs, pixels = _source(name)
 
-    from tinsmith_bench.rivals import as_floats
+    from tinsmith_bench.competitors import as_floats
     from tinsmith_export import Options, compile_model
     from tinsmith_runtime import read_bundle
 
@@ -160,8 +160,8 @@ def _timed(files: dict[str, bytes], reasons: dict[str, str]) -> dict[str, Any]:
     import onnx
     import onnxruntime
 
-    from tinsmith_bench.estimate import paired_ratio
-    from tinsmith_bench.latency import interleave, time_calls, warm_up
+    from tinsmith_bench.stats.intervals import paired_ratio
+    from tinsmith_bench.timing.latency import interleave, time_calls, warm_up
     from tinsmith_export.targets.onnx.kernels import FLOAT_KERNELS
     from tinsmith_runtime.backends.ort import optimized_model
 

@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from tinsmith_bench import Report, read_report
-from tinsmith_bench.markdown import markdown_table
-from tinsmith_bench.tables import tables
+from tinsmith_bench.rendering.markdown import markdown_table
+from tinsmith_bench.rendering.tables import tables
 from tinsmith_runtime import TinsmithError
 
 README = Path(__file__).parents[1] / "README.md"

@@ -23,12 +23,12 @@ from time import perf_counter_ns
 from typing import Any
 
 from tinsmith_bench import Options, Report, bench
-from tinsmith_bench.benchmark import QUICK
-from tinsmith_bench.candidate import Candidate, Runner, bundle_candidates
-from tinsmith_bench.compare import moves
-from tinsmith_bench.difference import differences
-from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.gate import failures, parse_gate
+from tinsmith_bench.gates.compare import moves
+from tinsmith_bench.gates.gate import failures, parse_gate
+from tinsmith_bench.options import QUICK
+from tinsmith_bench.report_data import Estimate
+from tinsmith_bench.stats.difference import differences
+from tinsmith_bench.target import Runner, Target, bundle_targets
 from tinsmith_runtime import TinsmithError, read_bundle
 
 GATE = "latency_us_p50 > 1.10x"
@@ -61,12 +61,12 @@ class SlowedRunner:
         return result
 
 
-def slowed(path: Path, factor: float, name: str = "slowed") -> Candidate:
+def slowed(path: Path, factor: float, name: str = "slowed") -> Target:
     """The last variant of a bundle, int8, slowed by a factor."""
     # By its module's name, not as `__main__`: the processes that time it look for it there.
     from trust import SlowedRunner
 
-    *_, real = bundle_candidates(path.stem, path, read_bundle(path), "")
+    *_, real = bundle_targets(path.stem, path, read_bundle(path), "")
     return replace(
         real, id=name, name=name, open=partial(SlowedRunner, real.open, factor), probe=None
     )
@@ -113,7 +113,7 @@ def check_same(measure: Callable[..., Report], path: Path, runs: int) -> bool:
 def check_slowed(measure: Callable[..., Report], path: Path) -> bool:
     """Whether the gate catches 15 %, and 1 % is not called a regression."""
     reports = {
-        factor: measure([path], rivals=[slowed(path, factor)]) for factor in (1.0, 1.01, 1.15)
+        factor: measure([path], competitors=[slowed(path, factor)]) for factor in (1.0, 1.01, 1.15)
     }
     right = True
     for factor in (1.01, 1.15):

@@ -61,7 +61,7 @@ class Server:
         pairs = (("--ssh-option", f"{key}={value}") for key, value in options.items())
         return [word for pair in pairs for word in pair]
 
-    def guests(self) -> dict[int, str]:
+    def agents(self) -> dict[int, str]:
         """What runs on the far side: command lines of processes with its `TMPDIR`, by pid."""
         mark, found = f"TMPDIR={self.far}".encode(), {}
         for process in Path("/proc").glob("[0-9]*"):
@@ -76,7 +76,7 @@ class Server:
     def require_clean(self) -> None:
         """Nothing runs and nothing lies on the far side, at the latest after 20 seconds."""
         end = time.monotonic() + 20
-        while (left := [*self.guests().values(), *self.far.iterdir()]) and time.monotonic() < end:
+        while (left := [*self.agents().values(), *self.far.iterdir()]) and time.monotonic() < end:
             time.sleep(0.1)
         assert not left
 

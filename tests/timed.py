@@ -1,15 +1,15 @@
-"""Candidates and methods to time, as short as a test can have them."""
+"""Targets and methods to time, as short as a test can have them."""
 
 from collections.abc import Callable
 from typing import Any
 
-from tinsmith_bench.candidate import Candidate
-from tinsmith_bench.report import Method
+from tinsmith_bench.report_data import Method
+from tinsmith_bench.target import Target
 
 
-def candidate(name: str, open_runner: Callable[[int], Any]) -> Candidate:
+def timed_target(name: str, open_runner: Callable[[int], Any]) -> Target:
     """A candidate whose runner has what the test at hand calls, perhaps no more."""
-    return Candidate(name, "b", name, "litert", "int8", "f", 1, open_runner, None)
+    return Target(name, "b", name, "litert", "int8", "f", 1, open_runner, None)
 
 
 def method(**changes: Any) -> Method:

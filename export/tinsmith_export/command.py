@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
 from tinsmith_data import load_dataset
 from tinsmith_data.named import import_named
@@ -19,6 +17,7 @@ from tinsmith_export.options import AUTO, Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import sensitivity_table, summary
+from tinsmith_report.terminal import progress_bar
 from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.files import require_writable, write_whole
 
@@ -136,6 +135,12 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
 def _add_results(parser: argparse.ArgumentParser) -> None:
     """What is written and printed."""
     parser.add_argument(
+        "--verify-onnx",
+        action="store_true",
+        help="compare the float files with an ONNX file that tf2onnx makes of the model, "
+        "independently; fail if an output differs",
+    )
+    parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write the proof as an HTML page, with plots"
     )
     parser.add_argument(
@@ -165,6 +170,7 @@ def _run(arguments: argparse.Namespace) -> int:
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
+        verify_onnx=arguments.verify_onnx,
         release=arguments.release,
     )
     model, report, verbose = arguments.model, arguments.report, arguments.verbose
@@ -246,16 +252,8 @@ class TerminalProgress(Progress):
 
     def __init__(self) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.completed:,.0f}/{task.total:,.0f}{task.fields[note]}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+        figures = "{task.completed:,.0f}/{task.total:,.0f}{task.fields[note]}"
+        self._bar = progress_bar(self._console, figures)
 
     def stage(self, text: str) -> None:
         """Prints a line."""
@@ -298,6 +296,7 @@ def _as_json(exported: Exported, out: Path) -> str:
             "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
             "kernels": {name: dict(found) for name, found in exported.kernels.items()},
             "sensitivity": [asdict(row) for row in exported.sensitivities],
+            "witness": None if exported.witness is None else asdict(exported.witness),
             "warnings": exported.warnings,
             "peak_memory_mb": round(exported.peak_memory_mb),
         }

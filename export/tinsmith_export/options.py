@@ -31,6 +31,8 @@ class Options:
         input_shape: without the batch, for a model with one input that takes several sizes or
             none yet.
         output: which one of several outputs to compile alone; all if `None`.
+        verify_onnx: whether to compare the float files with an ONNX file that tf2onnx makes of the
+            Keras model.
         custom_objects: name to class or function, for a file with some of one's own.
         release: of the bundle, 0 to 2147483647: `tinsmith install` refuses one that is lower than
             what a folder has had.
@@ -46,6 +48,7 @@ class Options:
     sensitivity: bool = False
     input_shape: tuple[int, ...] | None = None
     output: str | None = None
+    verify_onnx: bool = False
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     release: int = 0
 
@@ -79,7 +82,7 @@ def check_options(options: Options) -> None:
         options.input_range,
     )
     require(_are_names(options.keep_float), "keep_float", "names of layers", options.keep_float)
-    for name in ("layer_errors", "sensitivity"):
+    for name in ("layer_errors", "sensitivity", "verify_onnx"):
         value = getattr(options, name)
         require(isinstance(value, bool), name, "True or False", value)
     sizes = (1,) if options.input_shape is None else options.input_shape

@@ -1,10 +1,8 @@
-"""The proof as one HTML file that needs no network; importing this module imports matplotlib."""
+"""The proof as one HTML file without network; importing this imports matplotlib and Jinja2."""
 
-from collections.abc import Iterable, Sequence
-from html import escape as escape_html
-from importlib.resources import files
+from collections.abc import Iterator
 
-from tinsmith_export.plots import Plot, plots
+from tinsmith_export.plots import plots
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import (
     bits_text,
@@ -15,14 +13,12 @@ from tinsmith_export.summary import (
     parity_by_target,
     stage_cells,
     target_titles,
+    witness_text,
 )
+from tinsmith_report.html import render
+from tinsmith_report.tables import TextTable
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Parity, Stage
-
-
-def escape(text: str) -> str:
-    """Text as HTML shows it, whatever it holds: no tag, and no mark that turns its direction."""
-    return escape_html(printable(text))
 
 
 def html(exported: Exported) -> str:
@@ -33,75 +29,60 @@ def html(exported: Exported) -> str:
     """
     manifest = exported.manifest
     training, quality = manifest.training, manifest.quality
-    name = escape(training.model)
-    versions = ", ".join(f"{package} {found}" for package, found in manifest.made_with.items())
-    style = files("tinsmith_export").joinpath("report.css").read_text(encoding="utf-8")
     recipe = training.recipe.upper()
     if training.qat_steps:
         recipe += f", {training.qat_steps:,} steps of fine-tuning"
-    subtitle = f"{recipe} · {training.dataset} · seed {training.seed}"
-    sections = [
-        _section("stages", "What each stage cost", _table(*stage_cells(quality.stages))),
-        _section("plots", "Layer by layer", _figures(plots(exported))),
-        _section("parity", "Parity", _table(*_parity_cells(exported))),
-        _section("layers", "Layers", _table(*_layer_cells(exported))),
-        _section("files", "Files", _table(*_file_cells(exported))),
-    ]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{name}: tinsmith export</title>
-<style>
-{style}</style>
-</head>
-<body>
-<header>
-<p class="kicker">tinsmith {escape(manifest.made_with["tinsmith"])} export</p>
-<h1>{name}</h1>
-<p>{escape(subtitle)}</p>
-</header>
-<main>
-{_verdict(exported)}
-{"".join(sections)}<p class="note">{escape(versions)}</p>
-</main>
-</body>
-</html>
-"""
+    reference = next(stage for stage in quality.stages if stage.target == quality.reference)
+    kept = kept_float(manifest)
+    return render(
+        "tinsmith_export",
+        "export.html",
+        printable,
+        kind="export",
+        version=manifest.made_with["tinsmith"],
+        title=training.model,
+        subtitle=f"{recipe} · {training.dataset} · seed {training.seed}",
+        headline=_cost(quality.stages[0], reference),
+        warnings=[f"Kept float, weights not rounded: {', '.join(kept)}"] if kept else [],
+        cards=list(_cards(exported)),
+        stages=_text_table("What each stage cost", *stage_cells(quality.stages)),
+        plots=list(plots(exported)),
+        tables=[
+            ("parity", _text_table("Parity", *_parity_cells(exported))),
+            ("layers", _text_table("Layers", *_layer_cells(exported))),
+            ("files", _text_table("Files", *_file_cells(exported))),
+        ],
+        versions=", ".join(f"{name} {found}" for name, found in manifest.made_with.items()),
+    )
 
 
-def _verdict(exported: Exported) -> str:
+def _cards(exported: Exported) -> Iterator[str]:
     quality = exported.manifest.quality
     titles = target_titles(quality)
-    reference = next(stage for stage in quality.stages if stage.target == quality.reference)
-    cards = []
     for pair, parities in parity_by_target(quality):
-        cards.append(f"Engines: {_parity_text(pair, parities['evaluation'])}.")
-        cards.append(f"Random inputs: {_parity_text(pair, parities['random'])}.")
+        yield f"Engines: {_parity_text(pair, parities['evaluation'])}."
+        yield f"Random inputs: {_parity_text(pair, parities['random'])}."
+    if exported.witness is not None:
+        yield f"Witness: {witness_text(exported.witness, quality)}."
     if quality.mcnemar_p is not None:
-        cards.append(f"Float against int8: {mcnemar(quality.mcnemar_p)}.")
+        yield f"Float against int8: {mcnemar(quality.mcnemar_p)}."
     if len(exported.checkpoints) > 1:
         best = max(exported.checkpoints, key=lambda checkpoint: checkpoint.rank)
-        cards.append(
+        yield (
             f"Fine-tuning: step {best.step:,} of {exported.checkpoints[-1].step:,} agreed best "
             "with float on inputs held back."
         )
     kept = kept_float(exported.manifest)
-    names = escape(", ".join(kept))
-    warning = f'<p class="warning">Kept float, weights not rounded: {names}</p>' if kept else ""
     where = f"every layer but {len(kept)}" if kept else "every layer"
     kernels = "; ".join(
         f"{titles.get(target, target)} {counted(found)}"
         for target, found in exported.kernels.items()
     )
-    cards.append(f"Kernels: integers in {where}; {kernels}.")
-    items = "".join(f"<li>{_emphasized(card)}</li>" for card in cards)
-    cost = escape(_cost(quality.stages[0], reference))
-    return (
-        f'<section id="verdict"><h2>Verdict</h2><p class="headline">{cost}</p>'
-        f'{warning}<ul class="cards">{items}</ul></section>\n'
-    )
+    yield f"Kernels: integers in {where}; {kernels}."
+
+
+def _text_table(title: str, headings: list[str], rows: list[list[str]]) -> TextTable:
+    return TextTable(title, tuple(headings), tuple(map(tuple, rows)))
 
 
 def _cost(first: Stage, last: Stage) -> str:
@@ -174,33 +155,3 @@ def _file_cells(exported: Exported) -> tuple[list[str], list[list[str]]]:
         for v in exported.manifest.variants
     ]
     return ["file", "bytes", "accuracy"], rows
-
-
-def _emphasized(text: str) -> str:
-    """What stands before the colon is the name of what the sentence is about."""
-    name, _, rest = text.partition(": ")
-    return f"<strong>{escape(name)}</strong><br>{escape(rest)}"
-
-
-def _section(name: str, title: str, body: str) -> str:
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{body}</section>\n'
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(text)}</th>" for text in headings)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows
-    )
-    return (
-        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        "</div>"
-    )
-
-
-def _figures(found: Iterable[Plot]) -> str:
-    figures = "".join(
-        f'<figure><h3>{escape(plot.title)}</h3><div role="img" aria-label="{escape(plot.title)}">'
-        f"{plot.svg}</div><figcaption>{escape(plot.caption)}</figcaption></figure>"
-        for plot in found
-    )
-    return f'<div class="plots">{figures}</div>'

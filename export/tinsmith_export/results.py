@@ -55,6 +55,22 @@ class Sensitivity:
 
 
 @dataclass(frozen=True)
+class Witness:
+    """How far the float files are from an ONNX file that tf2onnx made of the Keras model.
+
+    Attributes:
+        count: of inputs.
+        differences: the largest difference of an output, by the target's name. Of outputs larger
+            than 1, the difference by the largest of them.
+        limit: what no difference may exceed.
+    """
+
+    count: int
+    differences: Mapping[str, float]
+    limit: float
+
+
+@dataclass(frozen=True)
 class Exported:
     """What an export gave.
 
@@ -64,6 +80,7 @@ class Exported:
         kernels: the integer kernels of each target's engine, counted, by the target's name.
         sensitivities: what quantizing does to each layer, in the order of computation; empty if
             neither `layer_errors` nor `sensitivity` asked for it.
+        witness: what the float files were compared with, if `verify_onnx` asked for it.
         warnings: what may be wrong with the inputs, a line each.
         peak_memory_mb: the most that this process held so far, in 2**20 bytes.
     """
@@ -72,5 +89,6 @@ class Exported:
     checkpoints: tuple[Checkpoint, ...]
     kernels: Mapping[str, Mapping[str, int]]
     sensitivities: tuple[Sensitivity, ...]
+    witness: Witness | None
     warnings: tuple[str, ...]
     peak_memory_mb: float

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
-from tinsmith_export.metrics import wilson
-from tinsmith_export.results import Exported, Sensitivity
+from tinsmith_export.results import Exported, Sensitivity, Witness
+from tinsmith_report.statistics import wilson
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.manifest import Manifest, Parity, Quality, Stage
 
@@ -28,6 +28,8 @@ def summary(exported: Exported, out: Path) -> list[str]:
     for pair, parities in parity_by_target(quality):
         for data, parity in parities.items():
             lines += _parity(data, pair, parity)
+    if exported.witness is not None:
+        lines.append(f"witness  {witness_text(exported.witness, quality)}")
     lines += [f"file     {v.file:<18} {v.size_bytes:>11,} bytes" for v in manifest.variants]
     lines += [f"warning  {warning}" for warning in exported.warnings]
     lines += [f"memory   {exported.peak_memory_mb:,.0f} MB at most", f"written  {out}"]
@@ -63,6 +65,16 @@ def kernel_lines(exported: Exported) -> list[str]:
 def counted(kernels: Mapping[str, int]) -> str:
     """How many kernels there are of each kind, in words."""
     return ", ".join(f"{count} {name}" for name, count in kernels.items()) or "none"
+
+
+def witness_text(witness: Witness, quality: Quality) -> str:
+    """How far the float files are from what tf2onnx makes of the model, in words."""
+    titles = target_titles(quality)
+    found = ", ".join(
+        f"{titles.get(target, target)} by {difference:.1g}"
+        for target, difference in witness.differences.items()
+    )
+    return f"{witness.count:,} float outputs differ from tf2onnx's ONNX file: {found} at most"
 
 
 def parity_by_target(quality: Quality) -> list[tuple[str, dict[str, Parity]]]:

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Under emulation a fifth of the examples take as long as all of them do here.
+# Under emulation a tenth of the examples take as long as all of them do here.
 settings.register_profile(
-    "board", deadline=None, database=None, max_examples=20, suppress_health_check=list(HealthCheck)
+    "board", deadline=None, database=None, max_examples=10, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile("board")
 

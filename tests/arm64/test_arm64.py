@@ -50,7 +50,7 @@ ENGINE_TESTS = ("model", "selftest", "subcommands", "threads")
 # off when it is imported.
 TESTS_32_BIT = (
     "record", "manifest", "activation", "archive", "bundle", "cpu", "errors", "golden", "image",
-    "init", "quiet", "signature", "install",
+    "init", "quiet", "signature",
 )  # fmt: skip
 # These do the same whatever engine, CPU, numpy or Pillow there is: records of an installed folder,
 # locks, names of files, mutated bytes. All of them run on this machine.
@@ -65,7 +65,10 @@ RUNTIME_TESTS = {
         if file.stem.removeprefix("test_") not in NOT_ON_A_BOARD
     ],
     PI_5: [TESTS / "runtime" / f"test_{name}.py" for name in ENGINE_TESTS],
-    PI_32_BIT: [TESTS / "runtime" / f"test_{name}.py" for name in TESTS_32_BIT],
+    PI_32_BIT: [
+        *(TESTS / "runtime" / f"test_{name}.py" for name in TESTS_32_BIT),
+        TESTS / "runtime" / "test_install.py::test_install_and_rollback",
+    ],
 }
 # Somewhat fewer than there are: the number is there to see that they ran.
 LEAST_PASSED = {PI_4: 400, PI_5: 120, PI_32_BIT: 250}

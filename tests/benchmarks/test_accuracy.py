@@ -4,35 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from narrow import some
 
-from tinsmith_bench.accuracy import error_ratio, judge, judge_values, mcnemar, sample_errors
-from tinsmith_bench.fidelity import MAX_FLIPS, MAX_SIDE, compare_outputs
-
-
-@pytest.mark.parametrize(
-    ("lost", "won", "p_value"),
-    [
-        (0, 0, 1.0),
-        (1, 0, 1.0),
-        (5, 5, 1.0),
-        (5, 0, 2 / 32),
-        (6, 0, 2 / 64),
-        (8, 2, 2 * (1 + 10 + 45) / 1024),
-    ],
-)
-def test_mcnemar_is_the_two_sided_binomial_test(lost: int, won: int, p_value: float) -> None:
-    assert mcnemar(lost, won) == p_value
-
-
-@given(st.integers(0, 2000), st.integers(0, 2000))
-def test_mcnemar_is_a_probability_and_symmetric(lost: int, won: int) -> None:
-    assert 0 <= mcnemar(lost, won) == mcnemar(won, lost) <= 1
-
-
-@given(st.integers(0, 500), st.integers(0, 500))
-def test_mcnemar_falls_as_the_split_grows_uneven(lost: int, won: int) -> None:
-    worse = max(lost, won)
-    assert mcnemar(worse + 1, min(lost, won)) <= mcnemar(worse, min(lost, won))
-
+from tinsmith_bench.stats.accuracy import error_ratio, judge, judge_values, sample_errors
+from tinsmith_bench.stats.fidelity import MAX_FLIPS, MAX_SIDE, compare_outputs
 
 SCORES = np.array(
     [[9, 1, 0], [5, 6, 0], [0, 3, 2], [0, 1, 7], [4, 4, 4]],

@@ -17,23 +17,17 @@ from narrow import some
 from numpy.typing import NDArray
 
 import tinsmith_bench
-from tinsmith_bench import (
-    Options,
-    bench,
-    benchmark,
-    candidate,
-    coldstart,
-    latency,
-    parse_report,
-)
-from tinsmith_bench.candidate import Candidate
-from tinsmith_bench.coldstart import Costs
-from tinsmith_bench.report import Method
-from tinsmith_bench.timings import Timings
-from tinsmith_runtime import BackendError, TinsmithError, UsageError, read_bundle
+from tinsmith_bench import Options, bench, parse_report, session, target
+from tinsmith_bench.report_data import Method
+from tinsmith_bench.target import Target
+from tinsmith_bench.timing import coldstart, latency
+from tinsmith_bench.timing.coldstart import Costs
+from tinsmith_bench.timing.timings import Timings
+from tinsmith_runtime import BackendError, TinsmithError, UsageError
+from tinsmith_runtime.backends import BackendSpec, known_backends
 from tinsmith_runtime.command import main
 
-NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0"}
+NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0", "third": "Third 1.0"}
 DELAYS_S = {"float": 1e-4, "int8": 2e-4}
 
 
@@ -78,7 +72,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Installs made-up engines; a test may set another list of them."""
 
     def install(*backends: str) -> None:
-        for module in (benchmark, candidate):
+        for module in (session, target):
             monkeypatch.setattr(module, "installed_backends", lambda: backends)
 
     def probe(
@@ -95,17 +89,17 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         return Costs(*[1.0 + (precision == "int8") + 2 * (backend == "onnx")] * 6)
 
     def run_process(
-        candidates: list[Candidate],
+        targets: list[Target],
         inputs: NDArray[np.uint8],
         method: Method,
         seed: tuple[int, ...],
         limit_s: float,
     ) -> dict[tuple[str, int], Timings]:
         assert 120 < limit_s < 600
-        return latency.measure_rounds(candidates, inputs, method, seed)
+        return latency.measure_rounds(targets, inputs, method, seed)
 
     install("litert", "onnx")
-    monkeypatch.setattr(candidate, "ModelRunner", FakeRunner)
+    monkeypatch.setattr(target, "ModelRunner", FakeRunner)
     monkeypatch.setattr(latency, "run_process", run_process)
     monkeypatch.setattr(coldstart, "run_probe", probe)
     return install
@@ -129,7 +123,7 @@ def test_every_variant_is_measured_on_its_engine(bundle: Path, samples: Path) ->
     ]
     assert (report.dataset.name, report.dataset.samples) == ("test.npz", 90)
     assert report.dataset.targets == "labels"
-    assert report.machine.engines == NAMES
+    assert report.machine.engines == {name: NAMES[name] for name in ("litert", "onnx")}
     assert [info.file for info in report.bundles] == ["tiny.tin"]
     exact, coarse = report.variants[:2]
     assert (some(exact.accuracy).correct, exact.fidelity) == (90, None)
@@ -155,6 +149,22 @@ def test_every_variant_is_measured_on_its_engine(bundle: Path, samples: Path) ->
     assert {what for what, _, _ in stages} == {"accuracy", "speed", "cold start"}
     last = {what: (done, total) for what, done, total in stages}
     assert all(done == total for done, total in last.values())
+
+
+def test_a_third_backend_is_measured_by_its_spec_alone(
+    bundle: Path, samples: Path, engines: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    third = BackendSpec("third", "Third", ("onnx",), ("third",), "third", "third:Third")
+    monkeypatch.setattr(target, "known_backends", lambda: (*known_backends(), third))
+    engines("onnx", "third")
+    report = bench([bundle], data=samples, options=options())
+    assert [(one.id, one.name) for one in report.variants] == [
+        ("float-onnx", "float on ONNX Runtime"),
+        ("int8-onnx", "int8 on ONNX Runtime"),
+        ("float-onnx-third", "float on Third"),
+        ("int8-onnx-third", "int8 on Third"),
+    ]
+    assert some(report.variants[3].fidelity).baseline == "float-onnx-third"
 
 
 @pytest.mark.usefixtures("engines")
@@ -231,25 +241,25 @@ def test_several_bundles_are_measured_in_one_table(
 
 
 @pytest.mark.usefixtures("engines")
-def test_a_rival_is_measured_beside_the_bundle(bundle: Path, samples: Path) -> None:
+def test_a_competitor_is_measured_beside_the_bundle(bundle: Path, samples: Path) -> None:
     def open_runner(threads: int) -> Any:
         return FakeRunner(bundle, "litert", "float", threads)
 
-    rival = candidate.Candidate(
-        id="rival",
+    competitor = target.Target(
+        id="competitor",
         bundle="tiny",
-        name="a rival",
+        name="a competitor",
         engine="litert",
         precision="int8",
-        file="rival.tflite",
+        file="competitor.tflite",
         size_bytes=7,
         open=open_runner,
         probe=None,
     )
-    report = bench([bundle], data=samples, options=options(), rivals=[rival])
+    report = bench([bundle], data=samples, options=options(), competitors=[competitor])
     found = report.variants[-1]
-    assert (found.id, found.cold_start, some(found.accuracy).correct) == ("rival", None, 90)
-    assert report.compare("rival", "float-tflite").agreement == 1
+    assert (found.id, found.cold_start, some(found.accuracy).correct) == ("competitor", None, 90)
+    assert report.compare("competitor", "float-tflite").agreement == 1
     assert some(found.fidelity).baseline == "float-tflite"
 
 
@@ -265,7 +275,7 @@ def test_outputs_that_are_no_numbers_end_the_benchmark(
             scores[0] = np.nan
             return scores
 
-    monkeypatch.setattr(candidate, "ModelRunner", Broken)
+    monkeypatch.setattr(target, "ModelRunner", Broken)
     with pytest.raises(TinsmithError, match=r"float on LiteRT: .* NaN or infinity for 3 of 90"):
         bench([bundle], data=samples, options=options())
 
@@ -294,7 +304,7 @@ def test_without_an_engine_for_the_bundle_its_extras_are_named(
 def test_a_disturbed_run_is_mentioned(
     bundle: Path, samples: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmark, "DISTURBED", 0.5)
+    monkeypatch.setattr(session, "DISTURBED", 0.5)
     report = bench([bundle], data=samples, options=options())
     assert any("Something else disturbed the timings" in text for text in report.warnings)
 
@@ -352,10 +362,9 @@ def test_a_report_that_cannot_be_written_is_found_before_the_work(
     assert "none.tin" not in said
 
 
-def test_rounds_are_shared_by_the_processes_and_none_is_left_out(bundle: Path) -> None:
-    read = read_bundle(bundle)
+def test_rounds_are_shared_by_the_processes_and_none_is_left_out() -> None:
     for rounds, processes in ((7, 3), (2, 20), (200, 20), (48, 8)):
-        found = benchmark._method(Options(rounds=rounds, processes=processes), [read])
+        found = session.plan_method(Options(rounds=rounds, processes=processes), 3)
         assert found.rounds >= rounds
         assert found.rounds == found.processes * found.rounds_per_process
         assert 2 <= found.processes <= processes
@@ -520,7 +529,7 @@ def test_the_package_shows_the_function_and_its_result() -> None:
 
 
 def test_importing_the_benchmarks_loads_nothing_heavy() -> None:
-    code = "import sys, tinsmith_bench.command; print(*sys.modules)"
+    code = "import sys, tinsmith_bench.command.bench; print(*sys.modules)"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {
         "tensorflow",

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinsmith_bench import Options, coldstart
-from tinsmith_bench.coldstart import Costs, run_probe, summarize_runs
-from tinsmith_bench.limits import (
+from tinsmith_bench import Options
+from tinsmith_bench.timing import coldstart
+from tinsmith_bench.timing.coldstart import Costs, run_probe, summarize_runs
+from tinsmith_bench.timing.limits import (
     LONGEST_S,
     START_S,
     making_limit_s,
     start_limit_s,
     timing_limit_s,
 )
-from tinsmith_bench.probe import peak_rss_bytes
+from tinsmith_bench.timing.probe import peak_rss_bytes
 from tinsmith_runtime import TinsmithError
 
 COSTS = ("interpreter_ms", "import_ms", "load_ms", "first_ms", "start_ms", "peak_rss_bytes")

@@ -13,17 +13,16 @@ import pytest
 from narrow import some
 from numpy.typing import NDArray
 from spec import Spec
-from timed import candidate, method
+from timed import method, timed_target
 
 from tinsmith_bench import Options, bench
-from tinsmith_bench.compare import moves
-from tinsmith_bench.difference import are_apart, differences, is_faster, is_slower
-from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.gate import failures, parse_gate
-from tinsmith_bench.report import Comparison, Method, Report, SpeedRatio, Variant
-from tinsmith_bench.results import Measured, compare
+from tinsmith_bench.gates.compare import moves
+from tinsmith_bench.gates.gate import failures, parse_gate
+from tinsmith_bench.report_data import Comparison, Estimate, Method, Report, SpeedRatio, Variant
 from tinsmith_bench.samples import Samples
-from tinsmith_bench.timings import Timings
+from tinsmith_bench.stats.difference import are_apart, differences, is_faster, is_slower
+from tinsmith_bench.stats.results import Measured, compare
+from tinsmith_bench.timing.timings import Timings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -90,7 +89,7 @@ def measured(
         latency=noisy(rng, *sizes, level_ns, load), engine=noisy(rng, *sizes, level_ns, load)
     )
     outputs = np.eye(3, dtype=np.float32)
-    return Measured(candidate(name, open_nothing), "Engine 1", outputs, (timings,), None)
+    return Measured(timed_target(name, open_nothing), "Engine 1", outputs, (timings,), None)
 
 
 def compared(seed: int, factor: float, processes: int) -> SpeedRatio:
@@ -151,17 +150,19 @@ def test_a_real_engine_slowed_by_15_percent_is_caught_and_by_1_is_not(
             [tiny],
             data=tiny_samples,
             options=Options(rounds=48, processes=6, cold_starts=1, batches=(1,)),
-            rivals=[trust.slowed(tiny, factor, name) for name, factor in factors.items()],
+            competitors=[trust.slowed(tiny, factor, name) for name, factor in factors.items()],
         )
         *real, plain, by_1, by_15 = report.variants
 
-        def beside(rival: Variant, report: Report = report, real: list[Variant] = real) -> Report:
-            return replace(report, variants=(*real, replace(rival, id="engine")))
+        def beside(
+            competitor: Variant, report: Report = report, real: list[Variant] = real
+        ) -> Report:
+            return replace(report, variants=(*real, replace(competitor, id="engine")))
 
-        for rival in (by_1, by_15):
-            found, _ = moves(beside(plain), beside(rival))
-            slower = is_slower(report.compare(rival.id, plain.id).speed)
-            caught[rival.id] = [failed.variant for failed in failures([gate], found)], slower
+        for competitor in (by_1, by_15):
+            found, _ = moves(beside(plain), beside(competitor))
+            slower = is_slower(report.compare(competitor.id, plain.id).speed)
+            caught[competitor.id] = [failed.variant for failed in failures([gate], found)], slower
         assert caught["by-1"] == ([], False)
         assert by_15.accuracy == by_1.accuracy
         if all(caught["by-15"]):

@@ -6,55 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinsmith_bench import estimate
-from tinsmith_bench.estimate import (
-    BETWEEN_RUNS,
-    Estimate,
-    _expanded_z,
-    extremes,
-    paired_ratio,
-    unpaired_ratio,
-    wilson,
-)
+from tinsmith_bench.report_data import Estimate, extremes
+from tinsmith_bench.stats import intervals
+from tinsmith_bench.stats.intervals import BETWEEN_RUNS, _expanded_z, paired_ratio, unpaired_ratio
 
 
 def rng(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
-
-
-@pytest.mark.parametrize(
-    ("correct", "total", "low", "high"),
-    [
-        # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I,
-        # method 3, to the four digits that it prints.
-        (81, 263, 0.2553, 0.3662),
-        (15, 148, 0.0624, 0.1605),
-        (0, 20, 0.0, 0.1611),
-        (1, 29, 0.0061, 0.1718),
-    ],
-)
-def test_wilson_matches_the_published_table(
-    correct: int, total: int, low: float, high: float
-) -> None:
-    interval = wilson(correct, total)
-    assert interval.value == correct / total
-    assert interval.low == pytest.approx(low, abs=5e-5)
-    assert interval.high == pytest.approx(high, abs=5e-5)
-
-
-@given(st.integers(1, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_holds_the_value_and_stays_inside_0_and_1(counts: tuple[int, int]) -> None:
-    interval = wilson(*counts)
-    assert 0 <= interval.low <= interval.value <= interval.high <= 1
-    assert interval.low < interval.high
-
-
-@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
-def test_wilson_of_the_wrong_ones_is_the_mirror_image(counts: tuple[int, int]) -> None:
-    right, total = counts
-    one, other = wilson(right, total), wilson(total - right, total)
-    # Both take a dozen roundings of double precision, each below 1e-16.
-    assert one.low == pytest.approx(1 - other.high, abs=1e-14)
 
 
 def test_runs_are_summarized_by_median_lowest_and_highest() -> None:
@@ -106,7 +64,7 @@ def coverage(draw: Callable[..., Estimate], blocks: int) -> float:
 def test_the_interval_covers_the_truth_nineteen_times_in_twenty(
     blocks: int, paired: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(estimate, "BETWEEN_RUNS", 0)
+    monkeypatch.setattr(intervals, "BETWEEN_RUNS", 0)
     if paired:
         covered = coverage(lambda one, other, seed: paired_ratio(one, other, blocks, seed), blocks)
     else:

@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from narrow import some
 
-from tinsmith_bench import bench, connection, guest
-from tinsmith_bench.benchmark import Options
-from tinsmith_bench.connection import Connection, Host
-from tinsmith_bench.messages import Board, Progress, parse_message
-from tinsmith_bench.remote import Patience, bench_there
+from tinsmith_bench import bench
+from tinsmith_bench.options import Options
+from tinsmith_bench.remote import agent, ssh
+from tinsmith_bench.remote.measure import WaitLimit, bench_there
+from tinsmith_bench.remote.messages import Board, Progress, parse_message
+from tinsmith_bench.remote.ssh import Connection, Host
 from tinsmith_bench.samples import Samples, find_samples
 from tinsmith_runtime import TinsmithError, UsageError, read_bundle
 
@@ -50,7 +52,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., N
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(connection, "_PARTING_S", 3)
+    monkeypatch.setattr(ssh, "_PARTING_S", 3)
 
     def install(ssh: str, scp: str = "sys.exit(0)") -> None:
         for name, lines in (("ssh", ssh), ("scp", scp)):
@@ -77,7 +79,7 @@ def honest(samples: Samples) -> str:
 
 
 def said(kind: str, **fields: object) -> bytes:
-    return f"{guest.MARK}{json.dumps({kind: fields})}\n".encode()
+    return f"{agent.MARK}{json.dumps({kind: fields})}\n".encode()
 
 
 ARRIVED = said("arrived", **BOARD)
@@ -116,17 +118,17 @@ def fails(samples: Samples, kind: type[TinsmithError] = TinsmithError) -> str:
         (b'{"ended": {"status": 1e3, "last_words": ""}}', "status: expected a whole number"),
         (b'{"ended": {"status": NaN, "last_words": ""}}', "got NaN"),
         (b'{"ended": {"status": ' + b"9" * 5000 + b', "last_words": ""}}', "whole numbers up to"),
-        (b'{"trouble": {"error": "\\u001b[2J"}}', "error: expected text without control"),
-        (b'{"trouble": {"error": "\\u202e"}}', r"pi: \u202e"),
-        (b'{"trouble": {"error": "' + b"x" * 3000 + b'"}}', "at most 2000 characters"),
-        (ARRIVED[len(guest.MARK) : -1] + b"noise", "Extra data"),
-        (ARRIVED[len(guest.MARK) : -20], "no sense"),
+        (b'{"agent_failed": {"error": "\\u001b[2J"}}', "error: expected text without control"),
+        (b'{"agent_failed": {"error": "\\u202e"}}', r"pi: \u202e"),
+        (b'{"agent_failed": {"error": "' + b"x" * 3000 + b'"}}', "at most 2000 characters"),
+        (ARRIVED[len(agent.MARK) : -1] + b"noise", "Extra data"),
+        (ARRIVED[len(agent.MARK) : -20], "no sense"),
     ],
 )
 def test_what_is_no_message_is_one_line(
     programs: Callable[..., None], samples: Samples, line: bytes, message: str
 ) -> None:
-    programs(saying(guest.MARK.encode(), line, b"\n"))
+    programs(saying(agent.MARK.encode(), line, b"\n"))
     assert message in fails(samples)
 
 
@@ -180,7 +182,7 @@ ENDED = said("ended", status=0, last_words="")
 def test_what_comes_while_measuring_is_checked_too(
     programs: Callable[..., None], samples: Samples, pieces: list[bytes], message: str
 ) -> None:
-    order = "line = ' '\nwhile 'errand' not in line: line = sys.stdin.readline()"
+    order = "line = ' '\nwhile 'worker' not in line: line = sys.stdin.readline()"
     end = "" if "broke" in message else "sys.stdin.read()"
     programs(saying(ARRIVED, then=f"{order}\n{saying(*pieces, then=end)}"))
     assert message in fails(samples, UsageError if "schema" in str(pieces) else TinsmithError)
@@ -203,8 +205,8 @@ def test_whoever_says_nothing_is_given_up(
     stage: str,
     noise: str,
 ) -> None:
-    monkeypatch.setattr(connection, "CONNECTING_S", 2)
-    monkeypatch.setattr(Patience, "limit_s", lambda self: 2.0)
+    monkeypatch.setattr(ssh, "CONNECTING_S", 2)
+    monkeypatch.setattr(WaitLimit, "limit_s", lambda self: 2.0)
     programs(saying(*([ARRIVED] if stage == "measuring" else []), then=noise))
     assert f"expected a message within 2 s while {stage}" in fails(samples)
 
@@ -212,7 +214,7 @@ def test_whoever_says_nothing_is_given_up(
 def test_a_line_without_an_end_is_given_up(
     programs: Callable[..., None], samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "LONGEST_LINE", 1_000_000)
+    monkeypatch.setattr(ssh, "LONGEST_LINE", 1_000_000)
     programs("while True: out.write(b'x' * 10_000)")
     assert "expected lines of at most 1,000,000 bytes" in fails(samples)
 
@@ -226,7 +228,7 @@ def test_a_flood_of_errors_is_not_kept(programs: Callable[..., None], samples: S
 def test_a_copy_has_a_limit_and_its_errors_are_bounded(
     programs: Callable[..., None], samples: Samples, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "_COPY_BYTES_PER_S", 1e9)
+    monkeypatch.setattr(ssh, "_COPY_BYTES_PER_S", 1e9)
     programs(
         saying(ARRIVED), "sys.stderr.write('junk' * 10**6 + '\\n\\x1b[2Jno room')\nsys.exit(1)"
     )
@@ -235,7 +237,7 @@ def test_a_copy_has_a_limit_and_its_errors_are_bounded(
     copying = Connection.copy
 
     def copy(self: Connection, path: Path) -> None:
-        monkeypatch.setattr(connection, "CONNECTING_S", 1)
+        monkeypatch.setattr(ssh, "CONNECTING_S", 1)
         copying(self, path)
 
     monkeypatch.setattr(Connection, "copy", copy)
@@ -254,6 +256,8 @@ def test_junk_around_the_messages_and_prints_of_an_engine_are_passed_over(
     site.mkdir()
     (site / "sitecustomize.py").write_text(
         "import os, sys, threading, time\n"
+        # What a board need not have.
+        "sys.modules.update(dict.fromkeys(['scipy', 'rich', 'jinja2', 'matplotlib']))\n"
         "def chat():\n"
         "    while True:\n"
         "        os.write(1, b'@tinsmith {\"ended\": \\xff no line ends here')\n"
@@ -273,6 +277,10 @@ def test_junk_around_the_messages_and_prints_of_an_engine_are_passed_over(
         greet=lambda _: None,
     )
     assert report.dataset.samples == 12
+    assert report.verdict[0].startswith("On this machine ship")
+    share = some(report.variants[0].accuracy).top1
+    assert share.low < share.value < share.high
+    assert all(0 <= some(pair.mcnemar_p) <= 1 for pair in report.comparisons)
     assert ("speed", 2, 2) in stages
     assert not list(tmp_path.glob("tinsmith-*"))
 
@@ -297,7 +305,7 @@ def test_a_report_that_lies_is_refused(
     tree = json.loads(honest)
     change(tree)
     text = json.dumps(tree)
-    order = "line = ' '\nwhile 'errand' not in line: line = sys.stdin.readline()"
+    order = "line = ' '\nwhile 'worker' not in line: line = sys.stdin.readline()"
     programs(saying(ARRIVED, then=f"{order}\n{saying(said('report', json=text), ENDED)}"))
     kind = UsageError if "correct" in message else TinsmithError
     assert message in fails(samples, kind)
@@ -322,34 +330,34 @@ def test_nothing_of_the_command_line_is_a_shells(
 
 @pytest.mark.parametrize("name", ["/etc/x", "../x", "a/../../x", "a\\..\\x"])
 def test_what_is_unpacked_stays_in_the_folder(tmp_path: Path, name: str) -> None:
-    luggage = tmp_path / "luggage.zip"
-    with zipfile.ZipFile(luggage, "w") as archive:
+    payload = tmp_path / "payload.zip"
+    with zipfile.ZipFile(payload, "w") as archive:
         archive.writestr(name, b"x")
     with pytest.raises(OSError, match="expected names inside the folder"):
-        guest.unpack(luggage, tmp_path)
-    assert list(tmp_path.iterdir()) == [luggage]
+        agent.unpack(payload, tmp_path)
+    assert list(tmp_path.iterdir()) == [payload]
 
 
-def test_patience_grows_with_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wait_limit_grows_with_what_was_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("tinsmith_bench.remote.monotonic", lambda: now[0])
-    patience = Patience(Options(), 4, 100, 1_000_000)
-    first = patience.limit_s()
+    monkeypatch.setattr("tinsmith_bench.remote.measure.monotonic", lambda: now[0])
+    wait_limit = WaitLimit(Options(), 4, 100, 1_000_000)
+    first = wait_limit.limit_s()
     assert 200 < first < 300
     now[0] = 30.0
-    patience.note(Progress("accuracy", 50, 400))
-    assert patience.limit_s() == first + 20 * 30
+    wait_limit.note(Progress("accuracy", 50, 400))
+    assert wait_limit.limit_s() == first + 20 * 30
     now[0] = 100.0
-    patience.note(Progress("accuracy", 400, 400))
+    wait_limit.note(Progress("accuracy", 400, 400))
     # A second a sample in all variants: some 750 calls a process, and 20 times as long at most.
-    assert 14_000 < patience.limit_s() < 17_000
+    assert 14_000 < wait_limit.limit_s() < 17_000
     now[0] = 1e6
-    patience.note(Progress("accuracy", 400, 400))
-    assert patience.limit_s() == 6 * 3600
+    wait_limit.note(Progress("accuracy", 400, 400))
+    assert wait_limit.limit_s() == 6 * 3600
 
 
-def test_every_message_of_the_guest_is_one() -> None:
-    arrived = parse_message(ARRIVED[len(guest.MARK) :])
+def test_every_message_of_the_agent_is_one() -> None:
+    arrived = parse_message(ARRIVED[len(agent.MARK) :])
     assert isinstance(arrived, Board)
     assert arrived.folder == BOARD["folder"]
-    assert guest.words("a\x1b[31m\nb\u202e" + "x" * 3000).isprintable()
+    assert agent.words("a\x1b[31m\nb\u202e" + "x" * 3000).isprintable()

@@ -12,10 +12,9 @@ import pytest
 from narrow import some
 from spec import Spec
 
-from tinsmith_bench.compare import METRICS, Move, moves, moves_table
-from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.gate import failures, parse_gate
-from tinsmith_bench.report import Regression, Report
+from tinsmith_bench.gates.compare import METRICS, Move, moves, moves_table
+from tinsmith_bench.gates.gate import failures, parse_gate
+from tinsmith_bench.report_data import Estimate, Regression, Report
 from tinsmith_runtime import UsageError
 from tinsmith_runtime.command import main
 
@@ -392,8 +391,8 @@ def test_one_variant_without_the_metric_fails_the_gate(two: Two, compared: Compa
         assert line.startswith(f"Not tried: {gate}: int8-tflite: one of the reports has no")
     # A float model agrees with itself by nature, and what is in no bundle cannot be started.
     assert compared(old, new, "agreement < -0.2pp", "agreement < 50%") == (0, [])
-    rival = replace(int8, bundle="rival", cold_start=None)
-    both = [replace(one, variants=(float_, rival)) for one in (old, new)]
+    competitor = replace(int8, bundle="competitor", cold_start=None)
+    both = [replace(one, variants=(float_, competitor)) for one in (old, new)]
     assert compared(*both, "start_ms > 1.5x") == (0, [])
 
 

@@ -13,11 +13,12 @@ from rich.console import Console
 from spec import Spec
 
 from tinsmith_bench import parse_report
-from tinsmith_bench.compare import moves, moves_table
-from tinsmith_bench.html import html
-from tinsmith_bench.markdown import markdown, markdown_table
-from tinsmith_bench.report import Closeness, Failure, Operator, Profile, Report
-from tinsmith_bench.terminal import WIDTH, print_report, print_titled, write_paragraphs
+from tinsmith_bench.gates.compare import moves, moves_table
+from tinsmith_bench.rendering.html import html
+from tinsmith_bench.rendering.markdown import markdown, markdown_table
+from tinsmith_bench.rendering.terminal import print_report, print_table
+from tinsmith_bench.report_data import Closeness, Failure, Operator, Profile, Report
+from tinsmith_report.terminal import WIDTH, Terminal
 from tinsmith_runtime.errors import printable
 
 HOSTILE = (
@@ -124,10 +125,11 @@ def console(request: pytest.FixtureRequest) -> Console:
 
 
 def test_a_terminal_shows_text_and_obeys_none(report: Report, console: Console, text: str) -> None:
-    print_report(report, console)
+    terminal = Terminal(console, printable)
+    print_report(report, terminal)
     found, notes = moves(report, report)
-    print_titled(moves_table([replace(move, variant=text) for move in found]), console)
-    write_paragraphs([*notes, f"Failed: {text}"], console)
+    print_table(moves_table([replace(move, variant=text) for move in found]), terminal)
+    terminal.paragraphs([*notes, f"Failed: {text}"])
     seen = re.sub(r"\x1b\[[01]m", "", written(console))  # the headings' own bold
     require_harmless(seen)
     squeezed = "".join(seen.split())
@@ -172,6 +174,7 @@ class Page(HTMLParser):
 
 
 # Drawing plots takes a second: several at once.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["".join(HOSTILE), "_hidden $\\frac{1}{$ $x_$ $"], indirect=True, ids=["all", "math"]
 )

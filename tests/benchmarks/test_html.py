@@ -13,9 +13,8 @@ from browser import Browser
 from PIL import Image
 from spec import Spec
 
-from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.html import html
-from tinsmith_bench.report import Regression, Report
+from tinsmith_bench.rendering.html import html
+from tinsmith_bench.report_data import Estimate, Regression, Report
 
 pytestmark = pytest.mark.slow
 

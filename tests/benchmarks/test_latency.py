@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from timed import candidate, method
+from timed import method, timed_target
 
-from tinsmith_bench import latency
-from tinsmith_bench.candidate import Candidate, ModelRunner
-from tinsmith_bench.latency import (
+from tinsmith_bench.report_data import Method
+from tinsmith_bench.target import ModelRunner, Target
+from tinsmith_bench.timing import latency
+from tinsmith_bench.timing.latency import (
     BATCH_CALLS,
     LEAD_CALLS,
     MAX_CALLS,
@@ -34,8 +35,7 @@ from tinsmith_bench.latency import (
     time_paced,
     warm_up,
 )
-from tinsmith_bench.report import Method
-from tinsmith_bench.timings import dump_timings, parse_timings
+from tinsmith_bench.timing.timings import dump_timings, parse_timings
 from tinsmith_runtime import TinsmithError
 
 
@@ -151,11 +151,11 @@ def test_warm_up_ends_on_a_machine_that_never_settles(ticks: Clock) -> None:
 
 def test_every_variant_gets_the_same_inputs_and_its_lead_is_not_counted(ticks: Clock) -> None:
     logs: dict[str, list[Any]] = {"fast": [], "slow": []}
-    candidates = [
-        candidate("fast", lambda _: FakeRunner(ticks, 100_000, logs["fast"])),
-        candidate("slow", lambda _: FakeRunner(ticks, 250_000, logs["slow"])),
+    targets = [
+        timed_target("fast", lambda _: FakeRunner(ticks, 100_000, logs["fast"])),
+        timed_target("slow", lambda _: FakeRunner(ticks, 250_000, logs["slow"])),
     ]
-    found = measure_rounds(candidates, INPUTS, method(), (0, 0))
+    found = measure_rounds(targets, INPUTS, method(), (0, 0))
     fast, slow = found["fast", 1], found["slow", 1]
     # 10 ms a turn: 50 calls of 200 µs, 20 of 500; the engine alone takes half as long.
     assert [row.tolist() for row in fast.latency] == [[200_000] * 50] * 5
@@ -179,13 +179,13 @@ def test_every_variant_gets_the_same_inputs_and_its_lead_is_not_counted(ticks: C
     ("engine_ns", "calls"), [(1_000, MAX_CALLS), (1_000_000, 5), (10**9, MIN_CALLS)]
 )
 def test_a_turn_has_fewer_calls_of_a_slow_model(ticks: Clock, engine_ns: int, calls: int) -> None:
-    one = candidate("v", lambda _: FakeRunner(ticks, engine_ns))
+    one = timed_target("v", lambda _: FakeRunner(ticks, engine_ns))
     found = measure_rounds([one], INPUTS, method(), (0, 0))
     assert {row.size for row in found["v", 1].latency} == {calls}
 
 
 def test_threads_are_measured_beside_each_other(ticks: Clock) -> None:
-    one = candidate("v", lambda threads: FakeRunner(ticks, 100_000 * threads))
+    one = timed_target("v", lambda threads: FakeRunner(ticks, 100_000 * threads))
     found = measure_rounds([one], INPUTS, method(threads=(1, 4)), (0, 0))
     assert found["v", 4].latency[0][0] == 4 * found["v", 1].latency[0][0]
 
@@ -201,7 +201,7 @@ def test_the_paced_mode_waits_for_its_time_and_counts_the_work_alone(ticks: Cloc
     assert durations.tolist() == [1_000_000, 150_000_000, 1_000_000, 1_000_000]
     # The third is late after a slow second one; the fourth is on time again.
     assert starts == [0, 100_000_000, 250_000_000, 300_000_000]
-    one = candidate("v", lambda _: FakeRunner(ticks, 100_000))
+    one = timed_target("v", lambda _: FakeRunner(ticks, 100_000))
     found = measure_rounds([one], INPUTS, method(rate_hz=30.0), (0, 0))
     assert [row.size for row in found["v", 1].paced] == [PACED_CALLS]
 
@@ -210,7 +210,7 @@ def test_processes_add_up(monkeypatch: pytest.MonkeyPatch, ticks: Clock) -> None
     seeds, progress = [], []
 
     def run(
-        candidates: list[Candidate],
+        targets: list[Target],
         inputs: NDArray[np.uint8],
         chosen: Method,
         seed: tuple[int, int],
@@ -218,10 +218,10 @@ def test_processes_add_up(monkeypatch: pytest.MonkeyPatch, ticks: Clock) -> None
     ) -> Any:
         assert limit_s == 7
         seeds.append(seed)
-        return measure_rounds(candidates, inputs, chosen, seed)
+        return measure_rounds(targets, inputs, chosen, seed)
 
     monkeypatch.setattr(latency, "run_process", run)
-    one = candidate("v", lambda _: FakeRunner(ticks, 100_000))
+    one = timed_target("v", lambda _: FakeRunner(ticks, 100_000))
     found = measure([one], INPUTS, method(), lambda *told: progress.append(told), 7)
     assert seeds == [(0, 0), (0, 1)]
     assert len(found["v", 1].latency) == 10
@@ -230,7 +230,7 @@ def test_processes_add_up(monkeypatch: pytest.MonkeyPatch, ticks: Clock) -> None
 
 
 def test_a_process_of_its_own_measures_a_real_bundle(tiny: Path) -> None:
-    one = candidate("v", partial(ModelRunner, tiny, "onnx", "int8"))
+    one = timed_target("v", partial(ModelRunner, tiny, "onnx", "int8"))
     inputs = np.zeros((5, 8, 8, 1), np.uint8)
     found = run_process([one], inputs, method(rounds=4, batches=(2,)), (0, 0), 60)
     timings = found["v", 1]
@@ -241,7 +241,7 @@ def test_a_process_of_its_own_measures_a_real_bundle(tiny: Path) -> None:
 
 
 def test_timings_are_sent_whole_or_refused(ticks: Clock) -> None:
-    one, how = candidate("v", lambda _: FakeRunner(ticks, 100_000)), method(threads=(1, 2))
+    one, how = timed_target("v", lambda _: FakeRunner(ticks, 100_000)), method(threads=(1, 2))
     found = measure_rounds([one], INPUTS, how, (0, 0))
     sent = dump_timings(found)
     read = parse_timings(sent, ["v"], how, "it")
@@ -266,7 +266,7 @@ def test_timings_are_sent_whole_or_refused(ticks: Clock) -> None:
 
 
 def test_a_process_that_fails_is_quoted_in_one_line(tmp_path: Path) -> None:
-    one = candidate("v", partial(ModelRunner, tmp_path / "none.tin", "onnx", "int8"))
+    one = timed_target("v", partial(ModelRunner, tmp_path / "none.tin", "onnx", "int8"))
     with pytest.raises(TinsmithError, match=r"the timing process ended .*no such bundle"):
         run_process([one], INPUTS, method(), (0, 0), 60)
 

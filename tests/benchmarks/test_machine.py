@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tinsmith_bench import machine
-from tinsmith_bench.machine import Watchman, read_state, warnings
+from tinsmith_bench.machine import Monitor, read_state, warnings
 
 PI = """\
 processor\t: 0
@@ -86,7 +86,7 @@ def a_pi(plant: Plant) -> Path:
 
 
 def test_a_raspberry_pi_is_described(plant: Plant) -> None:
-    found = Watchman(a_pi(plant)).describe({"litert": "LiteRT 2.3.0"})
+    found = Monitor(a_pi(plant)).describe({"litert": "LiteRT 2.3.0"})
     assert found.model == "Raspberry Pi 4 Model B Rev 1.5"
     assert found.features == ("NEON",)
     assert found.memory_bytes == 3884468 * 1024
@@ -101,7 +101,7 @@ def test_a_raspberry_pi_is_described(plant: Plant) -> None:
 
 
 def test_an_x86_machine_tells_its_clock_elsewhere(plant: Plant) -> None:
-    found = Watchman(plant(cpuinfo=X86, loadavg="3.0 1 1 1/1 1\n")).describe({})
+    found = Monitor(plant(cpuinfo=X86, loadavg="3.0 1 1 1/1 1\n")).describe({})
     assert found.model == found.cpu == "AMD EPYC"
     assert found.features == ("AVX2", "VNNI (AVX-512)")
     assert found.before.frequency_mhz == 2500
@@ -112,7 +112,7 @@ def test_an_x86_machine_tells_its_clock_elsewhere(plant: Plant) -> None:
 
 
 def test_a_machine_that_tells_nothing_still_has_a_name(tmp_path: Path) -> None:
-    found = Watchman(tmp_path).describe({})
+    found = Monitor(tmp_path).describe({})
     assert found.model
     assert found.before == found.after == replace(found.before)
     assert set(vars(found.before).values()) == {None}
@@ -147,20 +147,20 @@ def test_vcgencmd_is_asked_where_sys_does_not_tell(tmp_path: Path) -> None:
 
 def test_throttling_is_warned_of_when_it_happened_meanwhile(plant: Plant) -> None:
     root = a_pi(plant)
-    watchman = Watchman(root)
+    monitor = Monitor(root)
     plant(throttled="0x50000")
-    (warning,) = warnings(watchman.describe({}))
+    (warning,) = warnings(monitor.describe({}))
     assert "throttled (throttled since boot, under-voltage since boot)" in warning
     # What happened before the benchmark is no reason to doubt it.
-    assert list(warnings(Watchman(root).describe({}))) == []
+    assert list(warnings(Monitor(root).describe({}))) == []
     plant(throttled="0x4")
-    assert "throttled (throttled now)" in next(warnings(Watchman(root).describe({})))
+    assert "throttled (throttled now)" in next(warnings(Monitor(root).describe({})))
 
 
 def test_a_clock_that_slows_down_and_a_hot_chip_are_warned_of(plant: Plant) -> None:
-    watchman = Watchman(a_pi(plant))
+    monitor = Monitor(a_pi(plant))
     plant(clock0="600000", clock1="600000", heat1="84500")
-    slow, hot = warnings(watchman.describe({}))
+    slow, hot = warnings(monitor.describe({}))
     assert slow == "The clock slowed down, from 1500 to 600 MHz."
     assert "hot at the end, 84 °C" in hot or "hot at the end, 85 °C" in hot
 
@@ -179,13 +179,13 @@ def test_a_clock_that_slows_down_and_a_hot_chip_are_warned_of(plant: Plant) -> N
 def test_a_battery_is_warned_of(plant: Plant, files: dict[str, str], power: str | None) -> None:
     root = plant(**files)
     assert read_state(root).power == power
-    told = any("ran on battery" in text for text in warnings(Watchman(root).describe({})))
+    told = any("ran on battery" in text for text in warnings(Monitor(root).describe({})))
     assert told == (power == "battery")
 
 
 def test_a_slow_governor_is_warned_of(plant: Plant) -> None:
     root = plant(governor="powersave")
-    assert "governor is powersave" in next(warnings(Watchman(root).describe({})))
+    assert "governor is powersave" in next(warnings(Monitor(root).describe({})))
 
 
 def test_what_others_used_and_the_host_took_is_counted(
@@ -194,10 +194,10 @@ def test_what_others_used_and_the_host_took_is_counted(
     now = iter([100.0, 110.0])
     monkeypatch.setattr(machine, "monotonic", lambda: next(now))
     root = plant(cpuinfo=X86, stat="cpu  1000 0 0 9000 0 0 0 100 0 0\n")
-    watchman = Watchman(root)
+    monitor = Monitor(root)
     busy, stolen = 1000 + 15 * TICKS, 100 + 4 * TICKS
     plant(stat=f"cpu  {busy} 0 0 9000 0 0 0 {stolen} 0 0\n")
-    found = watchman.describe({})
+    found = monitor.describe({})
     # 15 s of work in 10 s, next to nothing of it ours; the host took 4 s.
     assert found.others_cores == pytest.approx(1.5, abs=0.1)
     assert found.stolen_cores == 0.4
@@ -211,13 +211,13 @@ def test_our_own_work_is_not_anothers(plant: Plant, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(machine, "monotonic", lambda: next(now))
     spent = iter([10.0, 19.0])
     monkeypatch.setattr(os, "times", lambda: os.times_result((next(spent), 0, 0, 0, 0)))
-    watchman = Watchman(plant(stat="cpu  0 0 0 0 0 0 0 0 0 0\n"))
+    monitor = Monitor(plant(stat="cpu  0 0 0 0 0 0 0 0 0 0\n"))
     plant(stat=f"cpu  {9 * TICKS} 0 0 0 0 0 0 0 0 0\n")
-    assert watchman.describe({}).others_cores == 0
+    assert monitor.describe({}).others_cores == 0
 
 
 def test_the_same_machine_is_told_from_another(plant: Plant) -> None:
-    found = Watchman(a_pi(plant)).describe({})
+    found = Monitor(a_pi(plant)).describe({})
     later = replace(found, before=read_state(), python="3.13.0", os="newer")
     assert found.is_same(later)
     for change in ({"cores": 8}, {"governor": "performance"}, {"memory_bytes": 8 << 30}):
@@ -225,7 +225,7 @@ def test_the_same_machine_is_told_from_another(plant: Plant) -> None:
 
 
 def test_this_machine_is_described() -> None:
-    found = Watchman().describe({"litert": "LiteRT 2.3.0"})
+    found = Monitor().describe({"litert": "LiteRT 2.3.0"})
     assert found.architecture == platform.machine()
     assert found.python == platform.python_version()
     assert found.cores >= 1

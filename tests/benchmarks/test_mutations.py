@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from tinsmith_bench import parse_report
-from tinsmith_bench.compare import moves, moves_table
-from tinsmith_bench.gate import judge, parse_gate
-from tinsmith_bench.markdown import markdown
-from tinsmith_bench.report import Report
-from tinsmith_bench.terminal import print_report, print_titled
+from tinsmith_bench.gates.compare import moves, moves_table
+from tinsmith_bench.gates.gate import judge, parse_gate
+from tinsmith_bench.rendering.markdown import markdown
+from tinsmith_bench.rendering.terminal import open_terminal, print_report, print_table
+from tinsmith_bench.report_data import Report
 from tinsmith_runtime import InputError
 
 REPORT = Path(__file__).parents[2] / "docs" / "mnist.json"
@@ -69,11 +68,11 @@ def try_one(data: bytes, good: Report) -> bool:
         assert said.isprintable()
         assert len(said) < 2000
         return False
-    console = Console(file=io.StringIO(), width=100)
-    print_report(report, console)
+    terminal = open_terminal(io.StringIO())
+    print_report(report, terminal)
     markdown(report)
     for old, new in ((good, report), (report, good)):
-        print_titled(moves_table(moves(old, new)[0]), console)
+        print_table(moves_table(moves(old, new)[0]), terminal)
         judge([parse_gate(text) for text in GATES], old, new)
     return True
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from narrow import some
 
-from tinsmith_bench.candidate import bundle_candidates
-from tinsmith_bench.operators import profile
-from tinsmith_bench.report import Operator, Profile
-from tinsmith_bench.tables import MAX_NAME, TextTable, _operators
+from tinsmith_bench.rendering.tables import MAX_NAME, operators_table
+from tinsmith_bench.report_data import Operator, Profile
+from tinsmith_bench.target import bundle_targets
+from tinsmith_bench.timing.operators import profile
+from tinsmith_report.tables import TextTable
 from tinsmith_runtime import read_bundle
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
@@ -18,10 +19,10 @@ TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
 
 def test_every_variant_is_profiled_on_its_engine() -> None:
     bundle, stages = read_bundle(TINY), []
-    candidates = list(bundle_candidates("tiny", TINY, bundle, ""))
+    targets = list(bundle_targets("tiny", TINY, bundle, ""))
     inputs = bundle.golden().inputs
-    profiles = profile(candidates, inputs, 1, 10, 0, lambda *stage: stages.append(stage))
-    assert [one.variant for one in profiles] == [one.id for one in candidates]
+    profiles = profile(targets, inputs, 1, 10, 0, lambda *stage: stages.append(stage))
+    assert [one.variant for one in profiles] == [one.id for one in targets]
     assert stages[-1] == ("profile", 4, 4)
     for one in profiles:
         integer = "int8" in one.variant
@@ -35,7 +36,7 @@ def test_every_variant_is_profiled_on_its_engine() -> None:
 def _table(*operators: Operator) -> TextTable:
     variant = SimpleNamespace(id="a", name="int8 on Engine", engine_version="Engine 1.0")
     report: Any = SimpleNamespace(variants=(variant,))
-    return _operators(Profile("a", 200, operators), report)
+    return operators_table(Profile("a", 200, operators), report)
 
 
 def test_the_table_says_how_much_is_integer() -> None:

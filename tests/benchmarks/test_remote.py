@@ -14,8 +14,8 @@ import pytest
 import sshd
 from narrow import some
 
-from tinsmith_bench import guest
-from tinsmith_bench.connection import Host
+from tinsmith_bench.remote import agent
+from tinsmith_bench.remote.ssh import Host
 from tinsmith_runtime import UsageError, read_bundle
 
 pytestmark = pytest.mark.slow
@@ -169,11 +169,11 @@ def _find_worker(server: sshd.Server) -> int:
     """Waits until the measuring process runs on the far side."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        for pid, words in server.guests().items():
-            if "tinsmith_bench.errand" in words:
+        for pid, words in server.agents().items():
+            if "tinsmith_bench.remote.worker" in words:
                 return pid
         time.sleep(0.05)
-    raise AssertionError(f"the measuring process did not start: {server.guests()}")
+    raise AssertionError(f"the measuring process did not start: {server.agents()}")
 
 
 @pytest.mark.parametrize("victim", ["desk", "ssh", "server", "worker"])
@@ -208,11 +208,11 @@ def test_whoever_is_killed_nothing_is_left(
 
 
 @pytest.mark.parametrize("end", ["silence", signal.SIGHUP, signal.SIGTERM])
-def test_a_guest_goes_when_nobody_speaks_to_it_or_it_is_told_to(
+def test_a_agent_goes_when_nobody_speaks_to_it_or_it_is_told_to(
     tmp_path: Path, end: str | signal.Signals
 ) -> None:
     """A network cable that is pulled ends no connection; systemd ends a session with signals."""
-    text = Path(guest.__file__).read_text().replace("SILENCE_S = 60", "SILENCE_S = 1")
+    text = Path(agent.__file__).read_text().replace("SILENCE_S = 60", "SILENCE_S = 1")
     assert "SILENCE_S = 1\n" in text
     with subprocess.Popen(
         [sys.executable, "-c", text],
@@ -221,7 +221,7 @@ def test_a_guest_goes_when_nobody_speaks_to_it_or_it_is_told_to(
         env=os.environ | {"TMPDIR": str(tmp_path)},
         text=True,
     ) as process:
-        assert some(process.stdout).readline().startswith(guest.MARK)
+        assert some(process.stdout).readline().startswith(agent.MARK)
         assert len(list(tmp_path.iterdir())) == 1
         if isinstance(end, signal.Signals):
             process.send_signal(end)
@@ -248,6 +248,6 @@ def test_without_ssh_the_package_is_named(data: Path, tmp_path: Path) -> None:
 
 
 def test_what_runs_there_needs_numpy_and_an_engine_alone() -> None:
-    code = "import sys, tinsmith_bench.errand; print(*sys.modules)"
+    code = "import sys, tinsmith_bench.remote.worker; print(*sys.modules)"
     child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"rich", "matplotlib", "PIL", "tensorflow", "keras"} & set(child.stdout.split())
+    assert not {"rich", "scipy", "jinja2", "matplotlib", "PIL", "keras"} & set(child.stdout.split())

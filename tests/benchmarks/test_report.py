@@ -8,9 +8,9 @@ import pytest
 from spec import Spec
 
 from tinsmith_bench import parse_report, read_report
-from tinsmith_bench.output import check_writable, write_text
-from tinsmith_bench.report import SCHEMA_VERSION, Report
-from tinsmith_bench.schema import report_schema
+from tinsmith_bench.command.output import check_writable, write_text
+from tinsmith_bench.report_data import SCHEMA_VERSION, Report
+from tinsmith_bench.report_data.schema import report_schema
 from tinsmith_runtime import InputError, TinsmithError, UsageError
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "report.schema.json"

@@ -10,10 +10,10 @@ from narrow import some
 from numpy.typing import NDArray
 
 from tinsmith_bench import Options, bench
-from tinsmith_bench.html import html
-from tinsmith_bench.markdown import markdown
-from tinsmith_bench.reading import parse_report
-from tinsmith_bench.report import Report
+from tinsmith_bench.rendering.html import html
+from tinsmith_bench.rendering.markdown import markdown
+from tinsmith_bench.report_data import Report
+from tinsmith_bench.report_data.reading import parse_report
 from tinsmith_runtime import InputError, UsageError
 from tinsmith_runtime.command import main
 

@@ -6,17 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from printed import printed as written
-from rich.console import Console
 from spec import Spec
 
-from tinsmith_bench.candidate import bundle_names
-from tinsmith_bench.compare import moves, moves_table
-from tinsmith_bench.estimate import Estimate
-from tinsmith_bench.markdown import markdown
-from tinsmith_bench.report import Regression, Report
-from tinsmith_bench.tables import tables
-from tinsmith_bench.terminal import WIDTH, print_report, print_titled
+from tinsmith_bench.gates.compare import moves, moves_table
+from tinsmith_bench.rendering.markdown import markdown
+from tinsmith_bench.rendering.tables import tables
+from tinsmith_bench.rendering.terminal import open_terminal, print_report, print_table
+from tinsmith_bench.report_data import Estimate, Regression, Report
+from tinsmith_bench.target import bundle_names
+from tinsmith_report.terminal import WIDTH
 
 
 @pytest.fixture
@@ -31,9 +29,9 @@ def report(make_report: Callable[..., Report], spec: type[Spec]) -> Report:
 
 
 def printed(report: Report) -> str:
-    console = Console(file=io.StringIO(), width=WIDTH)
-    print_report(report, console)
-    return written(console)
+    page = io.StringIO()
+    print_report(report, open_terminal(page))
+    return page.getvalue()
 
 
 def paced(report: Report) -> Report:
@@ -82,9 +80,9 @@ def test_a_table_of_moves_fits_too(
     report: Report, make_report: Callable[..., Report], spec: type[Spec]
 ) -> None:
     table = moves_table(moves(report, report)[0], ["start_ms", "peak_rss_bytes"])
-    console = Console(file=io.StringIO(), width=WIDTH)
-    print_titled(table, console)
-    text = written(console)
+    page = io.StringIO()
+    print_table(table, open_terminal(page))
+    text = page.getvalue()
     assert max(map(len, text.splitlines())) <= WIDTH
     assert "104,000,000" in text
 

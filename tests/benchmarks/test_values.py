@@ -11,9 +11,9 @@ from narrow import array, some
 from numpy.typing import NDArray
 
 from tinsmith_bench import Options, bench
-from tinsmith_bench.html import html
-from tinsmith_bench.markdown import markdown
-from tinsmith_bench.report import Report
+from tinsmith_bench.rendering.html import html
+from tinsmith_bench.rendering.markdown import markdown
+from tinsmith_bench.report_data import Report
 from tinsmith_runtime import Manifest, UsageError, read_bundle, write_bundle
 from tinsmith_runtime.bundle import sha256
 from tinsmith_runtime.record import parse_record

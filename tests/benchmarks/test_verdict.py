@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from spec import Spec
 
-from tinsmith_bench.report import Report
+from tinsmith_bench.report_data import Report
 
 
 def float_and_int8(make_report: Callable[..., Report], spec: type[Spec], **int8: Any) -> Report:

@@ -17,7 +17,7 @@ from tinsmith_export import Options, Progress, Samples, compile_model
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.ir import ops
-from tinsmith_export.metrics import agreement, parity, sqnr_db
+from tinsmith_export.metrics import agreement, parity
 from tinsmith_export.quantize.partial import SwitchedModel
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
@@ -30,6 +30,7 @@ from tinsmith_export.targets.target import IntegerModel
 from tinsmith_export.verify.engines import run_batches
 from tinsmith_export.verify.golden import nudged
 from tinsmith_export.verify.parity import first_difference
+from tinsmith_report.statistics import sqnr_db
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.command import main
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from tinsmith_export.errors import ConversionError, GateError
-from tinsmith_export.metrics import cosine, drop_pp, mcnemar_p, parity, sqnr_db, wilson
+from tinsmith_export.metrics import drop_pp, mcnemar_p, parity
 from tinsmith_export.verify.gates import hold_gates
 from tinsmith_export.verify.golden import COUNT, choose_golden
 from tinsmith_export.verify.stages import accuracy_by_stage
+from tinsmith_report.statistics import cosine, sqnr_db, wilson
 from tinsmith_runtime.manifest import Parity, Quality, Stage, TargetParity
 
 STAGES = {"float": None, "QAT": None, "TFLite": "tflite", "ONNX": "onnx"}

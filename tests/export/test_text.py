@@ -8,7 +8,7 @@ import pytest
 
 from tinsmith_export.command import TerminalProgress
 from tinsmith_export.report import html
-from tinsmith_export.results import Checkpoint, Exported, Sensitivity
+from tinsmith_export.results import Checkpoint, Exported, Sensitivity, Witness
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_runtime import read_bundle
 
@@ -52,6 +52,7 @@ def exported() -> Exported:
             )
             for name in NAMES
         ),
+        witness=Witness(1, {NAMES[1]: 0.0}, 1.0),
         warnings=(NAMES[0],),
         peak_memory_mb=1,
     )

@@ -92,6 +92,7 @@ def test_keras_cache_is_used_and_checked(
         load_dataset("mnist")
 
 
+@pytest.mark.slow
 def test_mnist_out_of_reach_says_where_it_looked_and_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

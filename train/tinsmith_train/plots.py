@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from tinsmith_report.plots import DARK, NEUTRAL, WARM, draw_confusion_matrix, new_figure
 from tinsmith_train.logbook import Epoch
 
 _DPI = 120
-_TRAIN, _VAL, _BEST, _WRONG = "#3b6fb6", "#d9822b", "#8a8a8a", "#c0392b"
+_TRAIN, _VAL, _BEST, _WRONG = DARK, WARM, NEUTRAL, "#c0392b"
 _COLUMNS, _ROWS = 10, 6
 
 
@@ -64,7 +65,7 @@ def draw_confusion(
     title: str,
     path: Path,
 ) -> None:
-    """Draws how many test images of each class were taken for which; mistakes stand out in red.
+    """Draws how many test images of each class were taken for which; mistakes stand out.
 
     Args:
         y_test: `int64 (M,)`.
@@ -73,37 +74,12 @@ def draw_confusion(
         title: what the model is.
         path: the PNG file.
     """
-    said = probabilities.argmax(axis=1)
-    size = len(labels)
-    counts = np.zeros((size, size), dtype=np.int64)
-    np.add.at(counts, (y_test, said), 1)
-    mistakes = np.where(np.eye(size, dtype=bool), 0, counts)
-    side = 2.2 + 0.48 * size
-    figure = Figure(figsize=(side, side), layout="constrained")
-    axes = figure.subplots()
-    # Were the diagonal on the same scale, a handful of mistakes would not be seen beside it.
-    axes.imshow(mistakes, cmap="Reds", vmin=0, vmax=max(4, 1.6 * float(mistakes.max())))
-    for row, column in np.argwhere(counts > 0):
-        right = row == column
-        axes.text(
-            column,
-            row,
-            f"{counts[row, column]}",
-            ha="center",
-            va="center",
-            fontsize=8,
-            color=_TRAIN if right else "black",
-            fontweight="bold" if right else "normal",
-        )
-    axes.set_xticks(range(size), labels)
-    axes.set_yticks(range(size), labels)
-    axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
-    axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
-    axes.grid(which="minor", color="#e4e4e4", linewidth=0.6)
-    axes.tick_params(which="both", length=0)
-    axes.set_xlabel("what the model said")
-    axes.set_ylabel("what it is")
-    axes.set_title(f"{title}: {mistakes.sum()} mistakes in {len(y_test):,} test images")
+    counts = np.zeros((len(labels), len(labels)), dtype=np.int64)
+    np.add.at(counts, (y_test, probabilities.argmax(axis=1)), 1)
+    side = 2.2 + 0.48 * len(labels)
+    figure, axes = new_figure(side, side)
+    mistakes = draw_confusion_matrix(axes, counts, labels)
+    axes.set_title(f"{title}: {mistakes} mistakes in {len(y_test):,} test images")
     figure.savefig(path, dpi=_DPI)
 
 

@@ -1,9 +1,8 @@
 """How training goes, on standard error: a bar on a terminal, a line for each epoch anywhere."""
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
+from tinsmith_report.terminal import progress_bar
 from tinsmith_train.logbook import Epoch, Progress
 
 
@@ -16,16 +15,7 @@ class TerminalProgress(Progress):
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=self._console,
-            transient=True,
-            disable=not self._console.is_terminal,
-        )
+        self._bar = progress_bar(self._console, "{task.fields[figures]}")
         self._epochs = 0
 
     def start(self, title: str, epochs: int, steps: int) -> None:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend.function import as_function, frozen
 from tinsmith_export.frontend.graphdef import require_small_constants
 from tinsmith_export.frontend.savedmodel import SavedModel, scope_of
 from tinsmith_export.frontend.watch import Calls
@@ -92,28 +92,11 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
     """
     shapes = [(BATCH, *shape) for shape in _sizes(model, input_shape)]
     calls = Calls()
-    if isinstance(model, SavedModel):
-        with silence():
-            return _without_scope(_simplify(model, model.function(shapes), calls))
-    was_eager = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)  # a function that XLA compiles would stay closed
-    try:
-        with silence(), calls.watched(model):
-            function = tf.compat.v1.wrap_function(
-                lambda *x: model(list(x) if len(x) > 1 else x[0], training=False),
-                [tf.TensorSpec(shape, tf.float32, name="input") for shape in shapes],
-            )
-    except TinsmithError:
-        raise
-    except Exception as error:  # a layer of the user's own may raise anything
-        raise TinsmithError(
-            f"{model.name}: it cannot be called on inputs of shape "
-            f"{', '.join(str(shape) for shape in shapes)}: {type(error).__name__}: {error}"
-        ) from error
-    finally:
-        tf.config.run_functions_eagerly(was_eager)
+    with calls.watched(model):
+        function = as_function(model, shapes)
     with silence():
-        return _simplify(model, function, calls)
+        found = _simplify(model, function, calls)
+    return _without_scope(found) if isinstance(model, SavedModel) else found
 
 
 def output_names(model: Any) -> tuple[str, ...]:
@@ -203,14 +186,12 @@ class _Reached:
 
 def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
     """Leaves the operators that the outputs need, and computes what does not need the inputs."""
-    frozen = convert_variables_to_constants_v2(
-        function, lower_control_flow=False, aggressive_inlining=True
-    )
+    closed = frozen(function)
     graph = tf.Graph()
     with graph.as_default():
-        tf.import_graph_def(frozen.graph.as_graph_def(), name="")
-    sources = [graph.get_tensor_by_name(tensor.name) for tensor in frozen.inputs]
-    outputs = [graph.get_tensor_by_name(tensor.name) for tensor in frozen.outputs]
+        tf.import_graph_def(closed.graph.as_graph_def(), name="")
+    sources = [graph.get_tensor_by_name(tensor.name) for tensor in closed.inputs]
+    outputs = [graph.get_tensor_by_name(tensor.name) for tensor in closed.outputs]
     reached = _reach(graph, sources)
     names = tuple(map(reached.origin, outputs))
     operators, constants = _needed(reached, names, model.name, calls)

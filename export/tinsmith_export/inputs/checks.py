@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Affine
-from tinsmith_export.metrics import top1, wilson
+from tinsmith_export.metrics import top1
 from tinsmith_export.outputs import side_by_side
+from tinsmith_report.statistics import wilson
 from tinsmith_runtime.batch import Arrays, parts, rows
 
 _SMALL_FACTOR = 1 / 50  # 1/255, 1/127.5 and 1/128 scale pixels; 1/std of an image is above this

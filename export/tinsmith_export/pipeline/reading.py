@@ -34,6 +34,7 @@ class ReadModel:
 
     Attributes:
         name: the model's.
+        model: of Keras 3 or tf_keras, or a `SavedModel`.
         samples: what it is compiled with.
         graph: rewritten, float.
         reference: the graph as a model.
@@ -45,6 +46,7 @@ class ReadModel:
     """
 
     name: str
+    model: Any
     samples: Samples
     graph: Graph
     reference: tf_keras.Model
@@ -93,7 +95,7 @@ def read_model(
     reference = rebuild(graph)
     logits = run(reference, entry.reals(samples.proof))
     found = ReadModel(
-        model.name, samples, graph, reference, entry, classes, expected, logits, warnings
+        model.name, model, samples, graph, reference, entry, classes, expected, logits, warnings
     )
     _check_rewrite(graph, expected, activated(logits, found.activations))
     return found

@@ -13,6 +13,7 @@ from tinsmith_export.pipeline.converting import convert_model
 from tinsmith_export.pipeline.quantizing import quantize_model
 from tinsmith_export.pipeline.reading import read_model
 from tinsmith_export.pipeline.verifying import verify_model
+from tinsmith_export.pipeline.witnessing import witness_model
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported, Sensitivity
 from tinsmith_export.targets.registry import TARGETS
@@ -31,6 +32,7 @@ def compile_bundle(
     read = read_model(model, samples, options, progress)
     quantized = quantize_model(read, options, progress)
     converted = convert_model(quantized, targets, progress)
+    witness = witness_model(converted, progress) if options.verify_onnx else None
     verified = verify_model(converted, options, progress)
     manifest = write_model(verified, out, options)
     return Exported(
@@ -38,6 +40,7 @@ def compile_bundle(
         quantized.quantized.checkpoints,
         converted.kernels,
         quantized.sensitivities,
+        witness,
         read.warnings,
         _peak_memory_mb(),
     )

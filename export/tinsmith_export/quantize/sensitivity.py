@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from tinsmith_export.errors import GateError
 from tinsmith_export.ir.ops import Weighted
-from tinsmith_export.metrics import agreement, decibels, drop_pp, sqnr_db
+from tinsmith_export.metrics import agreement, drop_pp
 from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.quantize.partial import SwitchedModel
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Quantized
 from tinsmith_export.reference.rebuild import rebuild, tensors
 from tinsmith_export.results import Sensitivity
+from tinsmith_report.statistics import decibels, sqnr_db
 from tinsmith_runtime.batch import Arrays, count, rows
 
 _BATCH_SIZE = 32

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.metrics import agreement, cosine, sqnr_db, top1
+from tinsmith_export.metrics import agreement, top1
 from tinsmith_export.outputs import leveled, side_by_side
+from tinsmith_report.statistics import cosine, sqnr_db
 from tinsmith_runtime.activation import ACTIVATIONS
 from tinsmith_runtime.batch import Arrays, count, joined, parts
 from tinsmith_runtime.manifest import Stage

@@ -1,0 +1,1 @@
+"""Two reports against each other, conditions under which a benchmark fails, and the verdict."""

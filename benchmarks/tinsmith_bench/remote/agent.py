@@ -1,0 +1,191 @@
+"""What runs on the board while it is measured from the desk: it comes, works, leaves no trace.
+
+`remote.py` sends the text of this file through ssh to the Python that is there, so it imports the
+standard library alone. Its arguments are the distributions that the desk wants to know of.
+
+Standard input is the desk's hand on it: a line of JSON is an order, an empty line says that the
+desk is still there. When it ends, or is silent for too long, whatever was started is killed and the
+one folder that was made is removed. Standard output carries the messages of `say`; the measuring
+process is given a descriptor of its own for these, so that nothing which an engine prints comes
+among them. What a message holds, `messages.py` says.
+"""
+
+import contextlib
+import json
+import os
+import platform
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from importlib import metadata
+from pathlib import Path
+from typing import IO, Any
+
+# A login shell may print whatever it likes into the same channel.
+MARK = "@tinsmith "
+# The desk writes every 10 s; from a network cable that is pulled comes nothing, not even an end.
+SILENCE_S = 60
+# Of an error or a last line, in a message.
+LONGEST_WORDS = 2000
+# Of what a program prints: enough to know what ended it.
+LONGEST_TAIL = 1 << 16
+# An order is a few hundred bytes.
+LONGEST_ORDER = 100_000
+
+Events = queue.Queue[Any]
+
+
+def say(kind: str, channel: int = 1, **fields: object) -> None:
+    """Sends the desk one message, through this descriptor."""
+    line = memoryview(f"{MARK}{json.dumps({kind: fields})}\n".encode())
+    while line:
+        line = line[os.write(channel, line) :]
+
+
+def words(text: str) -> str:
+    """Text as a message may hold it: one line that fits and steers no terminal."""
+    line = "".join(c if c.isprintable() else " " for c in text.strip())
+    return line[-LONGEST_WORDS:]
+
+
+class Tail:
+    """Reads a pipe to its end, so that its writer never waits, and keeps the last of it."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        # The reader's own, to close at the end: a process that outlives its parent may delay it.
+        self._descriptor = os.dup(stream.fileno())
+        stream.close()
+        self._kept = b""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def text(self) -> str:
+        """What is kept; waits a second for the end."""
+        self._reader.join(1)
+        return self._kept.decode("utf-8", "replace")
+
+    def last_line(self) -> str:
+        """The last line that is not empty; empty if there is none."""
+        return (self.text().strip().splitlines() or [""])[-1].strip()[-LONGEST_WORDS:]
+
+    def _read(self) -> None:
+        while piece := os.read(self._descriptor, 1 << 16):
+            self._kept = (self._kept + piece)[-LONGEST_TAIL:]
+        os.close(self._descriptor)
+
+
+def facts(folder: Path, distributions: list[str]) -> dict[str, Any]:
+    """What the desk must know before it copies anything; also which of these are installed."""
+    versions = {}
+    for name in distributions:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return {
+        "folder": str(folder),
+        "free_bytes": shutil.disk_usage(folder).free,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "architecture": platform.machine(),
+        "packages": versions,
+    }
+
+
+def listen(events: Events) -> None:
+    """Passes on the desk's lines, and `None` when there will be no more."""
+    while line := sys.stdin.readline(LONGEST_ORDER):
+        events.put(line.strip())
+    events.put(None)
+
+
+def unpack(payload: Path, folder: Path) -> None:
+    """Unpacks what was copied, into this folder and nowhere else."""
+    with zipfile.ZipFile(payload) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+        if size > (free := shutil.disk_usage(folder).free):
+            raise OSError(f"{size} bytes are to be unpacked, {free} are free")
+        for name in archive.namelist():
+            if name.startswith("/") or ".." in name.split("/") or "\\" in name:
+                raise OSError(f"expected names inside the folder, got {name!r}")
+        archive.extractall(folder)
+    payload.unlink()
+
+
+def start(folder: Path, order: dict[str, Any], events: Events) -> subprocess.Popen[bytes]:
+    """Unpacks what was copied and starts the measuring process, in a process group of its own."""
+    unpack(folder / order["payload"], folder)
+    paths = filter(None, (str(folder / order["code"]), os.environ.get("PYTHONPATH")))
+    environment = {"TMPDIR": str(folder), "PYTHONPATH": os.pathsep.join(paths)}
+    channel = os.dup(1)
+    worker = subprocess.Popen(
+        [sys.executable, *order["words"], str(channel)],
+        cwd=folder,
+        env=os.environ | environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=[channel],
+    )
+    os.close(channel)
+    assert worker.stdout
+    printed = Tail(worker.stdout)
+
+    def wait() -> None:
+        status = worker.wait()
+        events.put({"status": status, "last_words": words(printed.last_line())})
+
+    threading.Thread(target=wait, daemon=True).start()
+    return worker
+
+
+def clean_up(folder: Path, worker: "subprocess.Popen[bytes] | None") -> None:
+    """Kills what was started and removes what was made."""
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    if worker:
+        with contextlib.suppress(OSError):
+            os.killpg(worker.pid, signal.SIGKILL)
+        worker.wait()
+    for _ in range(50):  # a copy that is being broken off may still add to the folder
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
+
+
+def serve() -> None:
+    """Stays until the work is done or the desk is gone."""
+    for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(1))
+    events: Events = queue.Queue()
+    worker = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="tinsmith-"))
+    except OSError as error:
+        say("agent_failed", error=words(f"no folder can be made there: {error}"))
+        return
+    try:
+        say("arrived", **facts(folder, sys.argv[1:]))
+        threading.Thread(target=listen, args=(events,), daemon=True).start()
+        while (event := events.get(timeout=SILENCE_S)) is not None:
+            if isinstance(event, dict):
+                say("ended", **event)
+                return
+            if event:
+                worker = start(folder, json.loads(event), events)
+    except queue.Empty:
+        return
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        say("agent_failed", error=words(f"{type(error).__name__}: {error}"))
+    finally:
+        clean_up(folder, worker)
+
+
+if __name__ == "__main__":
+    serve()
