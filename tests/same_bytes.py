@@ -132,10 +132,10 @@ def family(name: str, folder: Path) -> tuple[Any, Any]:
 
 def demo(name: str, folder: Path) -> tuple[Any, Any]:
     """The demo's network after an epoch on digits."""
-    words = ["train", "--dataset", "mnist", "--epochs", "1", "--out", str(folder / "run")]
+    words = ["train", "--data", "mnist", "--epochs", "1", "--out", str(folder / "run")]
     subprocess.run([sys.executable, "-m", "tinsmith_runtime", *words], check=True)
     (folder / "run" / "model.keras").rename(folder / "model.keras")
-    from tinsmith_train import load_dataset
+    from tinsmith_data import load_dataset
 
     return load_dataset("mnist").x_test[:1000], (0.0, 1.0)
 
