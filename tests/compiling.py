@@ -38,9 +38,9 @@ from tinsmith_export.verify.engines import (  # noqa: E402
     start_engine,
 )
 from tinsmith_export.verify.gates import require_no_saturation  # noqa: E402
-from tinsmith_runtime.activation import ACTIVATIONS  # noqa: E402
 from tinsmith_runtime.batch import Arrays, joined, parts  # noqa: E402
-from tinsmith_runtime.manifest import Output, Parity  # noqa: E402
+from tinsmith_runtime.bundle import Output, Parity  # noqa: E402
+from tinsmith_runtime.executor import ACTIVATIONS  # noqa: E402
 
 # Outputs that two Kerases compute in a different order, of a size of about 1.
 TOLERANCE = 1e-4

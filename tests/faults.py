@@ -30,10 +30,10 @@ from unittest import mock
 
 from tinsmith_runtime import TinsmithError, read_bundle, write_bundle
 from tinsmith_runtime.bundle import MANIFEST, read_installed
-from tinsmith_runtime.install import install, rollback
-from tinsmith_runtime.installation import read_installation
-from tinsmith_runtime.signature import generate_key, sign_bundle
-from tinsmith_runtime.trial import boot, confirm
+from tinsmith_runtime.bundle.installation import read_installation
+from tinsmith_runtime.bundle.signature import generate_key, sign_bundle
+from tinsmith_runtime.deploy.install import install, rollback
+from tinsmith_runtime.deploy.trial import boot, confirm
 
 TINY = Path(__file__).parent / "data" / "tiny.tin"
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EMFILE, errno.EINTR)
@@ -262,7 +262,7 @@ def judge(task: Task, place: Path, ended: str, old: object, new: object) -> str:
 @contextlib.contextmanager
 def without_engines() -> Iterator[None]:
     """Files are what is tested here: engines would take most of the time."""
-    with mock.patch("tinsmith_runtime.install._require_selftest"):
+    with mock.patch("tinsmith_runtime.deploy.install._require_selftest"):
         yield
 
 

@@ -22,9 +22,9 @@ from typing import Any
 from faults import Fault, look_at, make_bundles, outcome, without_engines
 
 from tinsmith_runtime import load
-from tinsmith_runtime.install import install, rollback
-from tinsmith_runtime.installation import read_installation
-from tinsmith_runtime.trial import boot, confirm
+from tinsmith_runtime.bundle.installation import read_installation
+from tinsmith_runtime.deploy.install import install, rollback
+from tinsmith_runtime.deploy.trial import boot, confirm
 
 
 def churn(work: Path, rounds: int, seed: int, workers: int = 2) -> tuple[dict[str, int], list[str]]:

@@ -19,8 +19,8 @@ from mutations import DAMAGE, run_seeds
 from PIL import Image
 
 from tinsmith_runtime import UsageError, read_bundle
-from tinsmith_runtime.manifest import Input, Preprocessing
-from tinsmith_runtime.samples import find_samples
+from tinsmith_runtime.bundle import Input, Preprocessing
+from tinsmith_runtime.inputs.samples import find_samples
 
 TINY = Path(__file__).parent / "data" / "tiny.tin"
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"

@@ -30,10 +30,11 @@ from typing import Any
 import mutations
 import numpy as np
 
-from tinsmith_runtime import BackendError, Bundle, BundleError, probe, read_bundle
+from tinsmith_runtime import BackendError, Bundle, BundleError, read_bundle
 from tinsmith_runtime.backends import backends_of
 from tinsmith_runtime.batch import parts
-from tinsmith_runtime.manifest import dump_manifest, parse_manifest
+from tinsmith_runtime.bundle import dump_manifest, parse_manifest
+from tinsmith_runtime.probe import messages, process
 
 SECONDS = 20
 SIZES = (0, 1, 3, 4, 0xFF, 1 << 16, 1 << 30, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
@@ -270,7 +271,7 @@ def mutate(original: Bundle, form: str, seed: int) -> tuple[str, Bundle]:
     return damage.__name__, Bundle(manifest, contents)
 
 
-def fork_probe(request: bytes, limits: probe.Limits) -> probe.Ending:
+def fork_probe(request: bytes, limits: messages.Limits) -> messages.Ending:
     """Does what the self-test's own process does, in a fork that need not import anything."""
     readable, writable = os.pipe()
     pid = os.fork()
@@ -279,8 +280,8 @@ def fork_probe(request: bytes, limits: probe.Limits) -> probe.Ending:
             nothing = os.open(os.devnull, os.O_RDWR)
             os.dup2(nothing, 1)
             os.dup2(nothing, 2)
-            probe.confine(limits)
-            reply = probe.answer_request(request)
+            process.confine(limits)
+            reply = messages.answer_request(request)
         except BaseException:
             reply = b"TRACEBACK " + traceback.format_exc().encode(errors="replace")
         with os.fdopen(writable, "wb") as stream:
@@ -299,20 +300,20 @@ def fork_probe(request: bytes, limits: probe.Limits) -> probe.Ending:
     if late:
         os.kill(pid, signal.SIGKILL)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return probe.Ending(reply, status, late)
+    return messages.Ending(reply, status, late)
 
 
 def judge(bundle: Bundle, form: str) -> tuple[str, str]:
     """The outcome of a probe, and what was said."""
     name = f"model.int8.{form}"
     (variant,) = (v for v in bundle.manifest.variants if v.file == name)
-    limits = probe.Limits(SECONDS, probe.limits_of(bundle, variant).memory_bytes)
+    limits = messages.Limits(SECONDS, process.limits_of(bundle, variant).memory_bytes)
     (spec,) = backends_of(form)
-    ended = fork_probe(probe.make_request(spec, bundle, variant), limits)
+    ended = fork_probe(messages.make_request(spec, bundle, variant), limits)
     if ended.reply.startswith(b"TRACEBACK "):
         return "traceback", ended.reply.decode()
     try:
-        answer = probe.read_answer(spec, bundle.manifest, variant, ended, limits)
+        answer = messages.read_answer(spec, bundle.manifest, variant, ended, limits)
     except (BundleError, BackendError) as error:
         said = str(error)
         if "\n" in said or not said.isprintable() or len(said) > 3000:

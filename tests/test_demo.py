@@ -121,10 +121,10 @@ def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
 def test_the_other_models_go_the_whole_way(
     model: str, training: tuple[str, ...], tuning: tuple[str, ...], tmp_path: Path
 ) -> None:
-    tinsmith("train", "--model", model, "--dataset", "digits", *training, folder=tmp_path)
+    tinsmith("train", "--model", model, "--data", "digits", *training, folder=tmp_path)
     exported = json.loads(
         tinsmith(
-            *("export", f"runs/{model}/model.keras", "--dataset", "digits", "--json"),
+            *("export", f"runs/{model}/model.keras", "--data", "digits", "--json"),
             *("--out", "model.tin", *tuning),
             folder=tmp_path,
         )

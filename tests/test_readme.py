@@ -26,7 +26,7 @@ COMMANDS = [
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """On `digits`, which needs no network."""
     folder = tmp_path_factory.mktemp("digits")
-    demonstrate(folder, "--dataset", "digits")
+    demonstrate(folder, "--data", "digits")
     return folder
 
 

@@ -19,7 +19,7 @@ def unwatched(what: str, done: int, total: int) -> None:
 def bench(
     paths: Sequence[Path],
     dataset: str | None = None,
-    data: Path | None = None,
+    data: str | Path | None = None,
     data_dir: Path | None = None,
     *,
     samples: Samples | None = None,
@@ -33,8 +33,8 @@ def bench(
         paths: the bundles, at least one.
         dataset: the name of the dataset to test on; the one that the first bundle was trained on
             if neither this nor `data` is given.
-        data: an `.npz` file with `x_test` and `y_test` (or `x` and `y`), or a folder
-            `data/LABEL/*.png`, to test on instead.
+        data: what to test on instead: a dataset's name, a folder `data/CLASS/*.png`, an `.npz` file
+            with `x_test` and `y_test` (or `x` and `y`), an `.npy` file, or `module:function`.
         data_dir: where the files of `dataset` are.
         samples: a test set that has been found already, instead of all these.
         options: how to measure.

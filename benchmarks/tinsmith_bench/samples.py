@@ -1,27 +1,24 @@
-"""What a bundle is measured on: a dataset's test set, an `.npz` file, or a folder of images."""
+"""What a bundle is measured on: the test data of what `--data` names."""
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_data import load_dataset
-from tinsmith_data.npz import MAX_BYTES
+from tinsmith_data import DatasetError, load_dataset
+from tinsmith_data.data import class_indices
+from tinsmith_data.folder import find_images, read_images
+from tinsmith_data.npz import read_npz
+from tinsmith_data.sources import DATASETS, Kind, kind_of, read_data
 from tinsmith_runtime import InputError, Manifest, UsageError
-from tinsmith_runtime.batch import Array, Arrays, joined, parts
-from tinsmith_runtime.checks import require_as_many
+from tinsmith_runtime.batch import Array, Arrays, joined, parts, require_as_many
+from tinsmith_runtime.bundle import Input
 from tinsmith_runtime.files import open_regular, read_regular
-from tinsmith_runtime.image import MAX_FILE_BYTES, read_image
-from tinsmith_runtime.manifest import Input, Preprocessing
-from tinsmith_runtime.npz import read_npz
-
-_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".npy")
+from tinsmith_runtime.inputs.image import MAX_FILE_BYTES
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,23 +43,25 @@ class Samples:
 
 
 def find_samples(
-    manifests: Sequence[Manifest], dataset: str | None, data: Path | None, data_dir: Path | None
+    manifests: Sequence[Manifest],
+    dataset: str | None,
+    data: str | Path | None,
+    data_dir: Path | None,
 ) -> Samples:
     """Finds the test set that was asked for, or the one that the first bundle was trained on.
 
     Args:
         manifests: the bundles'.
-        dataset: a dataset's name.
-        data: an `.npz` file or a folder of images, instead.
+        dataset: a dataset's name, and nothing else.
+        data: a dataset's name, a folder of images, an `.npz` or `.npy` file, or `module:function`,
+            instead.
         data_dir: where the files of the dataset are.
 
     Raises:
         UsageError: the test set is missing, damaged, or does not fit a bundle.
     """
-    if data is not None and data.is_dir():
-        samples = folder_samples(data, manifests[0])
-    elif data is not None:
-        samples = file_samples(data, manifests[0])
+    if data is not None:
+        samples = _named_samples(str(data), manifests[0])
     elif dataset is not None:
         samples = dataset_samples(dataset, data_dir)
     else:
@@ -72,17 +71,39 @@ def find_samples(
     return samples
 
 
+def _named_samples(source: str, manifest: Manifest) -> Samples:
+    kind, path = kind_of(source), Path(source)
+    if kind is Kind.NPZ:
+        return file_samples(path, manifest)
+    if kind is Kind.FOLDER:
+        return folder_samples(path, manifest)
+    if kind is Kind.DATASET:
+        return dataset_samples(source, None)
+    names = tuple(entry.name for entry in manifest.inputs)
+    test = read_data(source, names=names if len(names) > 1 else ()).test
+    name = path.name if kind is Kind.NPY else source
+    known = () if test.labels is None else (test.labels,)
+    return Samples(name, _digest(*parts(test.inputs), *known), test.inputs, test.labels)
+
+
+def _digest(*arrays: Array) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    return digest.hexdigest()
+
+
 def _own_samples(manifest: Manifest, data_dir: Path | None) -> Samples:
     trained_on = manifest.training.dataset
     try:
-        if ":" in trained_on:
-            # `module:function` is code, and a bundle may come from anybody.
-            raise UsageError("a bundle's word is no reason to run code")
+        if trained_on not in DATASETS:
+            # What else it names, a bundle from anybody has no business to have read or run.
+            raise UsageError("a bundle's word is no reason to run code or to read files")
         return dataset_samples(trained_on, data_dir)
     except UsageError as error:
         raise UsageError(
-            f"the bundle was trained on {trained_on}, which is not at hand ({error}): "
-            "name another with --dataset NAME, --data TEST.npz or --data FOLDER"
+            f"the bundle was trained on {trained_on}: name data with --data ({error})"
         ) from error
 
 
@@ -104,8 +125,7 @@ def file_samples(path: Path, manifest: Manifest) -> Samples:
         manifest: the bundle's: of several inputs, each is an array of its name.
 
     Raises:
-        UsageError: the file is missing.
-        InputError: the file is damaged, or an array is missing or of the wrong kind.
+        DatasetError: the file is missing or damaged, or an array is missing.
     """
     several = len(manifest.inputs) > 1
     expected = (
@@ -118,84 +138,60 @@ def file_samples(path: Path, manifest: Manifest) -> Samples:
         name = "x_test" if "x_test" in keys else "x"
         names = [entry.name for entry in manifest.inputs] if several else [name]
         if not set(names) <= set(keys):
-            raise InputError(f"{path}: expected {expected}")
+            raise DatasetError(f"{path}: expected {expected}")
         target = "y_test" if names == ["x_test"] else "y"
         return [*names, target] if target in keys else names
 
-    try:
-        with open_regular(path) as stream:
-            digest = hashlib.sha256()
-            while data := stream.read(1 << 20):
-                digest.update(data)
-            arrays = read_npz(stream, choose, MAX_BYTES)
-    except FileNotFoundError as error:
-        raise UsageError(f"{path}: there is no such file or folder") from error
-    except (OSError, ValueError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: expected an .npz file of plain arrays: {said}") from error
+    arrays = read_npz(path, choose)
     found = list(arrays.values())
     count = len(manifest.inputs)
     targets = found[count] if len(found) > count else None
-    return Samples(path.name, digest.hexdigest(), joined(found[:count]), targets)
+    return Samples(path.name, _file_digest(path), joined(found[:count]), targets)
+
+
+def _file_digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open_regular(path) as stream:
+        while data := stream.read(1 << 20):
+            digest.update(data)
+    return digest.hexdigest()
 
 
 def folder_samples(folder: Path, manifest: Manifest) -> Samples:
-    """Reads `folder/LABEL/*.png` (or `.jpg`, `.npy`), or without labels `folder/*.png`.
+    """Reads `folder/CLASS/*.png` (or `.jpg`, `.npy`), or without labels `folder/*.png`.
 
     Args:
         folder: its subfolders are named like the bundle's classes.
         manifest: the bundle's: says the classes and the size of the images.
 
     Raises:
-        UsageError: there is no image in it, or Pillow is missing.
-        InputError: a subfolder is named like no class, or an image cannot be read.
+        InputError: there is no image in it, a subfolder is named like no class, or an image cannot
+            be read.
     """
     labels = manifest.output.labels
     if len(manifest.inputs) > 1:
         raise InputError(f"{folder}: {_expected_npz(manifest)}")
     if manifest.input.dtype != "uint8":
         raise InputError(f"{folder}: the bundle takes no images: name an .npz file with --data")
-    images = dict.fromkeys(_images(folder), -1)
-    for sub in [] if images else sorted(path for path in folder.iterdir() if path.is_dir()):
-        if sub.name not in labels:
-            known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
-            raise InputError(f"{sub}: expected a folder named like a class: {known}")
-        images |= {path: labels.index(sub.name) for path in _images(sub)}
-    if not images:
-        raise UsageError(
-            f"{folder}: expected images in folders named like their classes "
-            f"({folder.name}/{labels[0] if labels else 'LABEL'}/*.png), or images without labels"
-        )
+    images = find_images(folder)
+    subs = [path.name for path in folder.iterdir() if path.is_dir()] if images.classes else []
+    for name in sorted(set(subs) - set(labels)):
+        known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
+        raise InputError(f"{folder / name}: expected a folder named like a class: {known}")
     shape = tuple(size or 0 for size in manifest.input.shape[1:])
-    if len(images) * math.prod(shape) > MAX_BYTES:
-        raise UsageError(f"{folder}: expected at most {MAX_BYTES} bytes of images of {shape}")
-    preprocessing = manifest.input.preprocessing or Preprocessing()
-    digest, pixels, durations = hashlib.sha256(), [], []
-    for path in images:
+    pixels = read_images(images, shape, manifest.input.preprocessing)
+    digest = hashlib.sha256()
+    for path in images.paths:
         digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(_read(path)).digest())
-        start = perf_counter_ns()
-        pixels.append(read_image(path, shape, preprocessing))
-        durations.append(perf_counter_ns() - start)
-    targets = np.array(list(images.values()), np.int64)
+        digest.update(hashlib.sha256(read_regular(path, MAX_FILE_BYTES)).digest())
+    targets = np.array([labels.index(name) for name in images.classes], np.int64)
     return Samples(
         name=folder.resolve().name,
         sha256=digest.hexdigest(),
-        inputs=np.stack(pixels),
-        targets=None if targets[0] < 0 else targets,
-        decode_us=float(np.median(durations)) / 1e3,
+        inputs=pixels.array,
+        targets=targets if images.classes else None,
+        decode_us=pixels.decode_us,
     )
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_regular(path, MAX_FILE_BYTES)
-    except OSError as error:
-        raise InputError(f"{path}: {error.strerror or error}") from error
-
-
-def _images(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _IMAGE_SUFFIXES)
 
 
 def _names(manifest: Manifest) -> str:
@@ -265,6 +261,7 @@ def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[
                 f"got {targets.shape}"
             )
         return targets.astype(np.float32)
+    targets = class_indices(targets)
     if targets.shape != (count,) or targets.dtype.kind not in "iu":
         raise InputError(
             f"{samples.name}: expected one integer label for each of {count} images, "

@@ -31,7 +31,7 @@ from tinsmith_bench.timing.operators import profile
 from tinsmith_runtime import Bundle, TinsmithError, UsageError, installed_backends, read_bundle
 from tinsmith_runtime.backends import known_backends
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
-from tinsmith_runtime.manifest import dump_manifest
+from tinsmith_runtime.bundle import dump_manifest
 
 CLASSIFY_BATCH = 32
 # On a quiet machine the p50 was at most 1.06 times the fastest call, next to others up to 1.7.

@@ -11,6 +11,7 @@ from tinsmith_data.isolation import isolated
 from tinsmith_data.limits import require
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_export.inputs.samples import Samples, from_dataset
+from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported, Sensitivity
@@ -19,7 +20,7 @@ from tinsmith_runtime.files import require_writable
 
 def export(
     path: Path,
-    samples: Dataset | Samples | str,
+    samples: Dataset | Samples | Source | str,
     out: Path,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -29,7 +30,7 @@ def export(
 
     Args:
         path: a `.keras` file of Keras 3 or tf_keras, an `.h5` file, or a SavedModel folder.
-        samples: to calibrate, fine-tune and prove on; or where to find them, as `--calibration`.
+        samples: to calibrate, fine-tune and prove on; or where to find them, as `--data`.
         out: the `.tin` file to write.
         options: the defaults of `Options` if `None`.
         progress: hears how it goes.
@@ -53,7 +54,7 @@ def export(
 
 def compile_model(
     model: Any,
-    samples: Dataset | Samples | str,
+    samples: Dataset | Samples | Source | str,
     out: Path,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -83,7 +84,7 @@ def compile_model(
 
 def sensitivity(
     path: Path,
-    samples: Dataset | Samples | str,
+    samples: Dataset | Samples | Source | str,
     options: Options | None = None,
     progress: Progress | None = None,
     verbose: bool = False,
@@ -121,8 +122,10 @@ def _isolated(options: Options, verbose: bool) -> Iterator[None]:
         yield
 
 
-def _samples(samples: Dataset | Samples | str) -> Samples | str:
+def _samples(samples: Dataset | Samples | Source | str) -> Samples | Source:
     """Samples, or where to find them."""
-    fits = isinstance(samples, Dataset | Samples | str)
-    require(fits, "samples", "a Dataset, Samples, or what --calibration takes", samples)
+    fits = isinstance(samples, Dataset | Samples | Source | str)
+    require(fits, "samples", "a Dataset, Samples, or what --data takes", samples)
+    if isinstance(samples, str):
+        return Source(samples)
     return from_dataset(samples) if isinstance(samples, Dataset) else samples

@@ -6,19 +6,19 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
-from tinsmith_data import load_dataset
+from tinsmith_data import Dataset, load_dataset
 from tinsmith_data.named import import_named
+from tinsmith_data.options import WHAT, add_older
 from tinsmith_data.quiet import import_tensorflow, results_alone
+from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
-from tinsmith_export.inputs.sources import find_calibration
+from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import sensitivity_table, summary
-from tinsmith_report.terminal import progress_bar
-from tinsmith_runtime.errors import UsageError, printable
+from tinsmith_export.terminal import TerminalProgress
+from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.files import require_writable, write_whole
 
 
@@ -30,29 +30,18 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL",
         help="a Keras file, NAME.keras (Keras 3 or tf_keras) or NAME.h5, or a SavedModel folder",
     )
-    inputs = parser.add_mutually_exclusive_group()
-    inputs.add_argument(
-        "--dataset",
-        metavar="NAME",
-        help="labelled images to calibrate, fine-tune and prove on: mnist, digits, a FILE.npz or "
-        "module:function; default, without --calibration: mnist",
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
+        "--data",
+        metavar="DATA",
+        help=f"inputs such as the board will see, to calibrate and evaluate on: {WHAT}; default: "
+        "mnist. uint8 (N, H, W, C) are pixels, floats are features. x_train calibrates, with "
+        "y_train it teaches too, x_test and y_test evaluate; of undivided data a fifth evaluates. "
+        "Labels are not needed. See docs/compiling.md",
     )
-    inputs.add_argument(
-        "--calibration",
-        metavar="SOURCE",
-        help="instead of --dataset, inputs such as the board will see, labels not needed: FILE.npz "
-        "(one array, or x, or x_train and x_test; for each of several inputs one, by its name), "
-        "FILE.npy, a FOLDER of images, mnist, digits, or module:function that returns an array or "
-        "yields batches (of several inputs dicts, or tuples in order). uint8 (N, H, W, C) are "
-        "pixels, floats are features. A fifth is kept for the proof; labels, if any (y, y_test), "
-        "are never learned from and tell the accuracy",
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="FOLDER",
-        help="MNIST's four IDX files, gzipped or not; default: $TINSMITH_DATA/mnist",
-    )
+    add_older(data, "--dataset")
+    add_older(data, "--calibration", "; it learns from training labels too")
+    add_older(parser, "--data-dir", type=Path)
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the bundle; default: NAME.tin beside the model"
     )
@@ -182,11 +171,7 @@ def _run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{model}: no such model: make one with `tinsmith train`")
     progress = Progress() if arguments.quiet else TerminalProgress()
     with results_alone():
-        samples = arguments.calibration
-        if samples is None:
-            samples = load_dataset(arguments.dataset or "mnist", arguments.data_dir)
-        else:
-            find_calibration(samples)
+        samples = _find_data(arguments)
         options = replace(options, custom_objects=_custom_objects(arguments))
         try:
             if table_alone:
@@ -208,6 +193,16 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _find_data(arguments: argparse.Namespace) -> Dataset | Source:
+    """What `--data` or an older option names, which tells at once if there is nothing."""
+    named = arguments.calibration or arguments.data
+    if named is None:
+        return load_dataset(arguments.dataset or "mnist", arguments.data_dir, divided=True)
+    if kind_of(named) is Kind.DATASET and not arguments.calibration:
+        return load_dataset(named)
+    return Source(named, learn_labels=not arguments.calibration)
+
+
 def _beside(model: Path) -> Path:
     """The bundle of a model, where nobody says which."""
     if model.name in ("", ".."):
@@ -217,7 +212,7 @@ def _beside(model: Path) -> Path:
 
 def _require_places(arguments: argparse.Namespace, out: Path) -> None:
     """Checks that the results can be written, and that no file is lost by it."""
-    sources = (arguments.model, arguments.calibration, arguments.dataset)
+    sources = (arguments.model, arguments.data, arguments.dataset, arguments.calibration)
     taken = {Path(source).resolve() for source in sources if source}
     for path in (out, arguments.report):
         if path is None:
@@ -245,44 +240,6 @@ def _page(exported: Exported) -> bytes:
     from tinsmith_export.report import html  # it imports matplotlib
 
     return html(exported).encode()
-
-
-class TerminalProgress(Progress):
-    """Tells a person on standard error: a line a stage, a bar for long ones on a terminal."""
-
-    def __init__(self) -> None:
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
-        figures = "{task.completed:,.0f}/{task.total:,.0f}{task.fields[note]}"
-        self._bar = progress_bar(self._console, figures)
-
-    def stage(self, text: str) -> None:
-        """Prints a line."""
-        self.stop()
-        self._console.print(printable(text), markup=False)
-
-    def warn(self, text: str) -> None:
-        """Prints a line."""
-        self.stage(f"warning: {text}")
-
-    def step(self, step: int, steps: int, loss: float) -> None:
-        """Moves the bar on."""
-        self._move("fine-tuning", step, steps, f"  loss {loss:.4f}")
-
-    def layer(self, layer: int, layers: int) -> None:
-        """Moves the bar on."""
-        self._move("measuring layers", layer, layers, "")
-
-    def _move(self, what: str, done: int, total: int, note: str) -> None:
-        if not self._bar.tasks:
-            self._bar.add_task(what, total=total, note=note)
-            self._bar.start()
-        self._bar.update(self._bar.tasks[0].id, completed=done, note=note)
-
-    def stop(self) -> None:
-        """Takes the bar away."""
-        self._bar.stop()
-        for task in self._bar.task_ids:
-            self._bar.remove_task(task)
 
 
 def _as_json(exported: Exported, out: Path) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_report import statistics
-from tinsmith_runtime.manifest import Parity
+from tinsmith_runtime.bundle import Parity
 
 
 def top1(outputs: NDArray[Any], labels: NDArray[np.int64]) -> float:

@@ -22,8 +22,8 @@ from tinsmith_report.plots import (
     to_svg,
 )
 from tinsmith_report.statistics import wilson
+from tinsmith_runtime.bundle import Stage
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Stage
 
 _COLORS = {WEIGHT_BITS: DARK, NARROW_BITS: LIGHT, FLOAT_BITS: WARM, None: NEUTRAL}
 _BITS: dict[int | None, str] = {

@@ -17,8 +17,8 @@ from tinsmith_export.summary import (
 )
 from tinsmith_report.html import render
 from tinsmith_report.tables import TextTable
+from tinsmith_runtime.bundle import Parity, Stage
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Parity, Stage
 
 
 def html(exported: Exported) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tinsmith_runtime.manifest import Manifest
+from tinsmith_runtime.bundle import Manifest
 
 
 @dataclass(frozen=True)

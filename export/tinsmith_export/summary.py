@@ -6,8 +6,8 @@ from pathlib import Path
 from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
 from tinsmith_export.results import Exported, Sensitivity, Witness
 from tinsmith_report.statistics import wilson
+from tinsmith_runtime.bundle import Manifest, Parity, Quality, Stage
 from tinsmith_runtime.errors import printable
-from tinsmith_runtime.manifest import Manifest, Parity, Quality, Stage
 
 _NAME_WIDTH = 32
 
@@ -74,7 +74,7 @@ def witness_text(witness: Witness, quality: Quality) -> str:
         f"{titles.get(target, target)} by {difference:.1g}"
         for target, difference in witness.differences.items()
     )
-    return f"{witness.count:,} float outputs differ from tf2onnx's ONNX file: {found} at most"
+    return f"float outputs of {witness.count} inputs differ from tf2onnx's: {found} at most"
 
 
 def parity_by_target(quality: Quality) -> list[tuple[str, dict[str, Parity]]]:

@@ -1,7 +1,8 @@
 """Runs tinsmith's bundles on a small board, without TensorFlow."""
 
+from tinsmith_runtime.api import load, open_model
 from tinsmith_runtime.backends import installed_backends
-from tinsmith_runtime.bundle import Bundle, read_bundle, write_bundle
+from tinsmith_runtime.bundle import Bundle, Manifest, Variant, read_bundle, write_bundle
 from tinsmith_runtime.errors import (
     BackendError,
     BundleError,
@@ -9,8 +10,7 @@ from tinsmith_runtime.errors import (
     TinsmithError,
     UsageError,
 )
-from tinsmith_runtime.manifest import Manifest, Variant
-from tinsmith_runtime.model import Model, Prediction, load, open_model
+from tinsmith_runtime.model import Model, Prediction
 from tinsmith_runtime.selftest import SelfTest, selftest
 
 __all__ = [

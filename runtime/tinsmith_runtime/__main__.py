@@ -1,5 +1,5 @@
 """`python -m tinsmith_runtime` is the `tinsmith` command."""
 
-from tinsmith_runtime.command import entry_point
+from tinsmith_runtime.cli.command import entry_point
 
 entry_point()

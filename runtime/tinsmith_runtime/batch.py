@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tinsmith_runtime.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
@@ -50,3 +52,10 @@ def concatenate(batches: Iterable[Arrays]) -> Arrays:
 def numbered(name: str, count: int) -> tuple[str, ...]:
     """Names so many things: `name` if there is one, `name_0`, `name_1` and so on for several."""
     return (name,) if count == 1 else tuple(f"{name}_{i}" for i in range(count))
+
+
+def require_as_many(name: str, arrays: Sequence[Array]) -> None:
+    """Raises an `InputError` unless all arrays have the same first axis."""
+    sizes = [len(array) for array in arrays]
+    if len(set(sizes)) > 1:
+        raise InputError(f"{name}: expected as many samples of each input, got {sizes}")

@@ -1,7 +1,7 @@
 """Reading files that may be anything, and writing files that are whole or not there.
 
-A path from a user, a folder or a bundle may name a pipe that never ends, a device, a link, or a
-file of holes that is larger than memory. Everything that the runtime reads is opened here.
+A path may name a pipe that never ends, a device, a link, or a file of holes that is larger than
+memory. Everything that the runtime reads is opened here.
 """
 
 import contextlib

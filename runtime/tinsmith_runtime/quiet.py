@@ -3,11 +3,11 @@
 import contextlib
 import os
 import sys
-from _thread import allocate_lock, get_ident
+import threading
 from collections.abc import Iterator
 
 _NOTHING_SAVED = -1
-_lock = allocate_lock()  # two that mute at once would save each other's silence
+_lock = threading.Lock()  # two that mute at once would save each other's silence
 _owner = 0  # the thread that mutes
 _saved = _NOTHING_SAVED  # where file descriptor 2 pointed before
 
@@ -20,12 +20,12 @@ def mute_stderr() -> Iterator[None]:
     nothing more.
     """
     global _owner, _saved
-    if _owner == get_ident():
+    if _owner == threading.get_ident():
         yield
         return
     with _lock:
         try:
-            _owner = get_ident()
+            _owner = threading.get_ident()
             with contextlib.suppress(ValueError):  # the program has closed it
                 if sys.stderr is not None:
                     sys.stderr.flush()
@@ -63,8 +63,8 @@ def _start_anew() -> None:
     That thread does not exist in the child. The one that forked goes on, and restores by itself.
     """
     global _lock, _owner, _saved
-    if _owner != get_ident():
-        _lock = allocate_lock()
+    if _owner != threading.get_ident():
+        _lock = threading.Lock()
         if _saved != _NOTHING_SAVED:
             os.dup2(_saved, 2)
             os.close(_saved)

@@ -1,9 +1,8 @@
-"""Frozen dataclasses from JSON: checked by their type hints, every mismatch with its path.
+"""Frozen dataclasses, made of JSON: checked by their type hints, every mismatch with its path.
 
 A field may be a `str`, `bool`, `int`, `float`, another dataclass, `tuple[X, ...]`, `dict[str, X]`
 or `X | None`; `Annotated[X, Rule(...)]` says what its value must satisfy besides. A field that has
-a default may be missing. The dataclass's module must not postpone its annotations, which would make
-text of them.
+a default may be missing. The dataclass's module must not postpone its annotations.
 """
 
 import re
@@ -11,9 +10,21 @@ import reprlib
 import sys
 import types
 from collections.abc import Callable
-from typing import Any, TypeVar, Union, cast, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, Union, cast, get_args, get_origin
 
-from tinsmith_runtime.frozen import frozen_dataclass
+if TYPE_CHECKING:
+    from dataclasses import dataclass as frozen_dataclass
+else:
+
+    def frozen_dataclass(*, frozen):
+        """Does what `dataclasses.dataclass(frozen=True)` does, in less time.
+
+        The classes share their methods, and look at their fields when `asdict`, `fields` or
+        `replace` do: see `docs/decisions/quick-start.md`.
+        """
+        assert frozen
+        return _define
+
 
 _MAX_REPORTED = 5
 # A terminal obeys control characters, and no encoding can write a lone surrogate.
@@ -26,6 +37,8 @@ _EXPECTED = {
     tuple: "a list",
     dict: "an object",
 }
+
+__all__ = ["Rule", "frozen_dataclass", "mismatch", "parse_record", "read_json"]
 
 T = TypeVar("T")
 
@@ -67,6 +80,64 @@ def read_json(text: str) -> Any:
     import json
 
     return json.loads(text, object_pairs_hook=_object)
+
+
+class _Fields:
+    """Stands for a class's `__dataclass_fields__` until they are asked for."""
+
+    def __get__(self, record: Any, kind: type[Any]) -> Any:
+        from dataclasses import dataclass
+
+        return dataclass(init=False, repr=False, eq=False)(kind).__dataclass_fields__
+
+
+def _define(kind: type[Any]) -> type[Any]:
+    for name, method in _METHODS.items():
+        setattr(kind, name, method)
+    return kind
+
+
+def _init(self: Any, *values: object, **named: object) -> None:
+    kind = type(self)
+    names, defaults = kind.__annotations__, vars(kind)
+    found = dict(zip(names, values, strict=False))
+    if len(values) > len(names) or not named.keys() <= names.keys() - found.keys():
+        raise TypeError(f"{kind.__name__}: expected {', '.join(names)}, each once")
+    found |= named
+    for name in names:
+        if name not in found and name not in defaults:
+            raise TypeError(f"{kind.__name__}: {name} is missing")
+        self.__dict__[name] = found[name] if name in found else defaults[name]
+
+
+def _repr(self: Any) -> str:
+    values = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+    return f"{type(self).__qualname__}({values})"
+
+
+def _eq(self: Any, other: object) -> bool:
+    return self.__dict__ == other.__dict__ if type(other) is type(self) else NotImplemented
+
+
+def _hash(self: Any) -> int:
+    return hash(tuple(self.__dict__.values()))
+
+
+def _refuse(self: Any, name: str, *value: object) -> None:
+    from dataclasses import FrozenInstanceError
+
+    raise FrozenInstanceError(f"cannot assign to or delete field {name!r}")
+
+
+_METHODS = {
+    "__dataclass_fields__": _Fields(),
+    "__init__": _init,
+    "__repr__": _repr,
+    "__eq__": _eq,
+    "__hash__": _hash,
+    "__setattr__": _refuse,
+    "__delattr__": _refuse,
+}
 
 
 @frozen_dataclass(frozen=True)

@@ -8,7 +8,7 @@ from tinsmith_runtime.backends import backends_of, find_backend, installed_backe
 from tinsmith_runtime.batch import Array, parts
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.errors import BackendError
-from tinsmith_runtime.frozen import frozen_dataclass
+from tinsmith_runtime.record import frozen_dataclass
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,7 +54,7 @@ def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
     """Tests a bundle that has been read already; see `selftest`."""
     # Only here: `load` does without.
     from tinsmith_runtime.cpu import read_cpu
-    from tinsmith_runtime.probe import probe_variant
+    from tinsmith_runtime.probe.process import probe_variant
 
     golden = bundle.golden()
     integer = [v for v in bundle.manifest.variants if v.precision == "int8"]

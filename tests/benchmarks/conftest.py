@@ -37,7 +37,7 @@ from tinsmith_bench.report_data import (
 from tinsmith_bench.stats.significance import wilson_estimate
 from tinsmith_bench.timing.latency import summarize
 from tinsmith_report.statistics import mcnemar_p
-from tinsmith_runtime import manifest as m
+from tinsmith_runtime import bundle as m
 from tinsmith_runtime import write_bundle
 from tinsmith_runtime.bundle import sha256
 

@@ -25,7 +25,7 @@ from tinsmith_bench.timing.coldstart import Costs
 from tinsmith_bench.timing.timings import Timings
 from tinsmith_runtime import BackendError, TinsmithError, UsageError
 from tinsmith_runtime.backends import BackendSpec, known_backends
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 NAMES = {"litert": "LiteRT 2.3.0", "onnx": "ONNX Runtime 1.32.0", "third": "Third 1.0"}
 DELAYS_S = {"float": 1e-4, "int8": 2e-4}
@@ -317,7 +317,8 @@ def test_data_other_than_the_bundle_was_made_with_is_mentioned(
     found = SimpleNamespace(
         name="nosuchset", sha256="1" * 64, x_test=images, y_test=np.arange(6) % 3
     )
-    monkeypatch.setattr("tinsmith_bench.samples.load_dataset", lambda *_: found)
+    monkeypatch.setattr("tinsmith_bench.samples.load_dataset", lambda *_, **__: found)
+    monkeypatch.setattr("tinsmith_bench.samples.DATASETS", ("nosuchset",))
     report = bench([bundle], options=options())
     assert report.dataset.name == "nosuchset"
     assert any("its hash differs" in note for note in report.notes)
@@ -468,9 +469,9 @@ def test_a_terminal_sees_progress_in_place(
     [
         (["none.tin"], "none.tin: no such bundle"),
         (["{bundle}"], "trained on nosuchset"),
-        (["{bundle}", "--dataset", "another"], "unknown dataset `another`"),
-        (["{bundle}", "--data", "none.npz"], "none.npz: there is no such file or folder"),
-        (["{bundle}", "--data", "{bundle}"], "expected an array x_test or x"),
+        (["{bundle}", "--data", "another"], "--data another: expected mnist, digits, a FOLDER"),
+        (["{bundle}", "--data", "none.npz"], "no file none.npz"),
+        (["{bundle}", "--data", "{bundle}"], "tiny.tin: expected mnist, digits, a FOLDER"),
         (
             ["{bundle}", "--data", "{samples}", "--rounds", "0"],
             "rounds: expected a whole number from 2",
@@ -516,7 +517,7 @@ def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for option in (
-        *("dataset", "data", "data-dir", "json", "markdown", "html", "threads", "batch", "rate"),
+        *("data", "json", "markdown", "html", "threads", "batch", "rate"),
         *("rounds", "quick", "top-k", "seed", "quiet", "baseline", "fail-if"),
     ):
         assert f"--{option}" in text

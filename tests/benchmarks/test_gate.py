@@ -16,7 +16,7 @@ from tinsmith_bench.gates.compare import METRICS, Move, moves, moves_table
 from tinsmith_bench.gates.gate import failures, parse_gate
 from tinsmith_bench.report_data import Estimate, Regression, Report
 from tinsmith_runtime import UsageError
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 Two = Callable[..., tuple[Report, Report]]
 Compare = Callable[..., tuple[int, list[str]]]

@@ -140,7 +140,7 @@ def test_without_matplotlib_the_rest_works_and_what_is_missing_is_named(
     words = [str(tiny), "--data", str(tiny_samples), "--quick", "--rounds", "2", "--quiet"]
     code = (
         "import sys; sys.modules['matplotlib'] = sys.modules['PIL'] = None\n"
-        "from tinsmith_runtime.command import main; sys.exit(main(sys.argv[1:]))"
+        "from tinsmith_runtime.cli import main; sys.exit(main(sys.argv[1:]))"
     )
     run = [sys.executable, "-c", code, "bench", *words]
     done = subprocess.run([*run, "--html", "r.html"], capture_output=True, text=True, check=False)

@@ -121,7 +121,7 @@ def test_a_folder_that_does_not_fit_is_refused(folder: Path, manifest: Manifest)
     (folder / "dog").mkdir()
     with pytest.raises(InputError, match="dog: expected a folder named like a class: a, b, c"):
         find_samples([manifest], None, folder, None)
-    with pytest.raises(UsageError, match=r"expected images in folders .*c/a/\*\.png"):
+    with pytest.raises(UsageError, match=r"c: expected images in it"):
         find_samples([manifest], None, folder / "c", None)
     (folder / "a" / "1.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"1\.png"):
@@ -143,13 +143,13 @@ def test_pngs_without_pillow_name_what_to_install(
 
 def test_files_that_are_no_npz_are_refused(tmp_path: Path, manifest: Manifest) -> None:
     path = tmp_path / "test.npz"
-    with pytest.raises(UsageError, match="there is no such file or folder"):
+    with pytest.raises(UsageError, match=r"no file .*test\.npz"):
         file_samples(path, manifest)
     for content in (b"", b"text", b"PK\x03\x04 and no more", b"\x93NUMPY\x01"):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"expected an \.npz file"):
             file_samples(path, manifest)
-    with pytest.raises(InputError, match=r"expected an \.npz file"):
+    with pytest.raises(InputError, match="expected a file, found a folder"):
         file_samples(tmp_path, manifest)
     with path.open("wb") as file:
         np.save(file, IMAGES)
@@ -179,9 +179,9 @@ def test_damage_anywhere_in_a_file_is_an_input_error(tmp_path: Path, manifest: M
 def test_the_bundles_own_dataset_is_the_default_and_its_absence_is_explained(
     manifest: Manifest,
 ) -> None:
-    with pytest.raises(UsageError, match=r"trained on nosuchset, .*--dataset NAME, --data"):
+    with pytest.raises(UsageError, match="trained on nosuchset: name data with --data"):
         find_samples([manifest], None, None, None)
-    with pytest.raises(UsageError, match="unknown dataset `another`"):
+    with pytest.raises(UsageError, match="--data another: expected mnist, digits, a FOLDER"):
         find_samples([manifest], "another", None, None)
 
 
@@ -197,5 +197,5 @@ def test_what_is_no_file_is_named(folder: Path, tmp_path: Path, manifest: Manife
     with pytest.raises(InputError, match=r"3\.png: expected a file, found a pipe"):
         find_samples([manifest], None, folder, None)
     (tmp_path / "x.npz").symlink_to("/dev/zero")
-    with pytest.raises(InputError, match=r"x\.npz: expected an \.npz .* found a device"):
+    with pytest.raises(InputError, match=r"x\.npz: expected a file, found a device"):
         find_samples([manifest], None, tmp_path / "x.npz", None)

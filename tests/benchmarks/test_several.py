@@ -15,7 +15,7 @@ from tinsmith_bench.rendering.markdown import markdown
 from tinsmith_bench.report_data import Report
 from tinsmith_bench.report_data.reading import parse_report
 from tinsmith_runtime import InputError, UsageError
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 pytestmark = pytest.mark.slow
 

@@ -174,8 +174,8 @@ def test_onnx_runtimes_route_multiplies_integers(
 @pytest.mark.parametrize("route", [naive, ort_ptq, tflite_dynamic, tflite_ptq])
 def test_what_is_missing_is_named(route: Callable[..., Baseline], path: Path) -> None:
     nothing = {"model": None, "float_onnx": None, "inputs": None, "labels": None, "grid": GRID}
-    with pytest.raises(UsageError, match=r"--model|--dataset|holds none"):
+    with pytest.raises(UsageError, match=r"--model|--data|holds none"):
         route(**nothing)
     if route in (naive, tflite_ptq):
-        with pytest.raises(UsageError, match="--dataset"):
+        with pytest.raises(UsageError, match="--data"):
             route(**{**nothing, "model": path})

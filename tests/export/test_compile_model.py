@@ -19,7 +19,7 @@ from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.trace import trace
 from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_runtime import read_bundle
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import UsageError
 
 SHAPE = (8, 8, 3)
@@ -73,7 +73,7 @@ def test_the_command_compiles_a_saved_model(
 ) -> None:
     classifier(keras).export(tmp_path / "colours", verbose=False)
     np.save(tmp_path / "pixels.npy", PIXELS)
-    words = ["--calibration", str(tmp_path / "pixels.npy"), "--recipe", "ptq", "--json"]
+    words = ["--data", str(tmp_path / "pixels.npy"), "--recipe", "ptq", "--json"]
     assert main(["export", str(tmp_path / "colours"), *words, "--max-drop-pp", "100"]) == 0
     said, told = capfd.readouterr()
     report = json.loads(said)
@@ -126,7 +126,7 @@ def test_answers_no_better_than_guessing() -> None:
 def test_a_warning_is_told(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     classifier(keras, keras.layers.Rescaling(1 / 255)).save(tmp_path / "colours.keras")
     words = ["export", str(tmp_path / "colours.keras"), "--recipe", "ptq", "--max-drop-pp", "100"]
-    assert main([*words, "--calibration", str(folder / "pixels.npz")]) == 0
+    assert main([*words, "--data", str(folder / "pixels.npz")]) == 0
     said, told = capfd.readouterr()
     assert "\nwarning: the model begins with a scaling" in told
     assert "\nwarning  the model begins with a scaling" in said
@@ -145,7 +145,7 @@ def test_inputs_that_do_not_fit(
     folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], inputs: Any, said: str
 ) -> None:
     np.save(tmp_path / "a.npy", inputs)
-    words = ["--calibration", str(tmp_path / "a.npy"), "--quiet", "--out", str(tmp_path / "a.tin")]
+    words = ["--data", str(tmp_path / "a.npy"), "--quiet", "--out", str(tmp_path / "a.tin")]
     assert main(["export", str(folder / "colours.keras"), *words]) == 2
     out, err = capfd.readouterr()
     assert said.replace("a.npz", "a") in err
@@ -162,10 +162,10 @@ def test_labels_that_the_model_has_no_outputs_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--calibration", "none.npz"], "--calibration: no file none.npz"),
+        (["--data", "none.npz"], "no file none.npz"),
         (["--custom-objects", "nowhere:Layer"], "`nowhere:Layer`: expected module:NAME: No module"),
-        (["--dataset", "digits", "--input-shape", "9", "9", "3"], "--input-shape: the model takes"),
-        (["--dataset", "digits", "--output", "second"], "--output second: the model's outputs are"),
+        (["--data", "digits", "--input-shape", "9", "9", "3"], "--input-shape: the model takes"),
+        (["--data", "digits", "--output", "second"], "--output second: the model's outputs are"),
     ],
 )
 def test_wrong_words(
@@ -178,10 +178,10 @@ def test_wrong_words(
 
 
 def test_one_source_of_inputs(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = ["--dataset", "digits", "--calibration", "digits"]
+    words = ["--data", "digits", "--calibration", "digits"]
     with pytest.raises(SystemExit, match="2"):
         main(["export", str(folder / "colours.keras"), *words])
-    assert "argument --calibration: not allowed with argument --dataset" in capfd.readouterr().err
+    assert "argument --calibration: not allowed with argument --data" in capfd.readouterr().err
 
 
 def test_a_killed_export_leaves_nothing_in_the_way(
@@ -193,7 +193,7 @@ def test_a_killed_export_leaves_nothing_in_the_way(
     (tmp_path / "out").mkdir()
     words = [
         *("export", str(folder / "colours.keras"), "--out", str(tmp_path / "out" / "colours.tin")),
-        *("--calibration", str(folder / "pixels.npz"), "--max-drop-pp", "100", "--qat-steps"),
+        *("--data", str(folder / "pixels.npz"), "--max-drop-pp", "100", "--qat-steps"),
     ]
     command = [sys.executable, "-m", "tinsmith_runtime", *words, "100000"]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

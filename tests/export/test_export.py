@@ -18,7 +18,7 @@ from tinsmith_data import Dataset
 from tinsmith_export import Options, Progress, Samples, compile_model, export, from_dataset
 from tinsmith_export.frontend.load import prepared
 from tinsmith_runtime import read_bundle
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError
 
 L = keras.layers
@@ -251,7 +251,7 @@ def fails(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Fails:
     def run(status: int, model: Path, *words: str) -> str:
         before = sorted(tmp_path.rglob("*"))
         capfd.readouterr()
-        line = ["export", str(model), "--dataset", "digits", "--quiet", *words]
+        line = ["export", str(model), "--data", "digits", "--quiet", *words]
         if "--out" not in words:
             line += ["--out", str(tmp_path / "out.tin")]
         if "--recipe" not in words:
@@ -312,7 +312,7 @@ def test_a_file_of_the_wrong_kind(fails: Fails, tmp_path: Path, tiny: Path) -> N
 )
 def test_wrong_options(fails: Fails, tiny: Path, words: list[str], said: str) -> None:
     # Before anything is read: not even that there is no such dataset is found out.
-    assert said in fails(2, tiny, "--dataset", "nonsense", *words)
+    assert said in fails(2, tiny, "--data", "nonsense", *words)
 
 
 @pytest.mark.parametrize("option", ["--out", "--report"])
@@ -334,7 +334,7 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(
     model = tmp_path / "other"
     model.write_bytes(tiny.read_bytes())
     out = [] if option == "--out" else ["--out", str(tmp_path / "out.tin")]
-    words = ["--dataset", "nonsense", *out, option, str(tmp_path / place)]
+    words = ["--data", "nonsense", *out, option, str(tmp_path / place)]
     assert said in fails(2, model, *words)
     assert model.read_bytes() == tiny.read_bytes()
 
@@ -342,7 +342,7 @@ def test_a_place_that_cannot_be_written_is_found_before_the_work(
 @pytest.mark.skipif(os.getuid() == 0, reason="root may write to a folder that is read-only")
 def test_a_read_only_folder(fails: Fails, tiny: Path, tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0o500)
-    said = fails(2, tiny, "--dataset", "nonsense", "--out", str(tmp_path / "locked" / "out.tin"))
+    said = fails(2, tiny, "--data", "nonsense", "--out", str(tmp_path / "locked" / "out.tin"))
     assert "Permission denied" in said
 
 
@@ -362,7 +362,7 @@ def test_the_command_says_what_it_did(
     tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.tin"
-    words = ["export", str(tiny), "--dataset", "digits", "--recipe", "ptq"]
+    words = ["export", str(tiny), "--data", "digits", "--recipe", "ptq"]
     words += ["--max-drop-pp", "100", "--release", "7"]
     assert main([*words, "--out", str(out)]) == 0
     assert read_bundle(out).manifest.release == 7

@@ -32,7 +32,7 @@ from tinsmith_export.verify.golden import nudged
 from tinsmith_export.verify.parity import first_difference
 from tinsmith_report.statistics import sqnr_db
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 L = keras.layers
 FORMS = ("tflite", "onnx")
@@ -312,7 +312,7 @@ def test_the_command(
     model, data = tmp_path / "small.keras", tmp_path / "x.npz"
     small.save(model)
     np.savez(data, x_train=samples.tuning, x_test=samples.proof)
-    words = ["export", str(model), "--calibration", str(data), "--recipe", "ptq"]
+    words = ["export", str(model), "--data", str(data), "--recipe", "ptq"]
     words += ["--max-drop-pp", "100", "--quiet"]
     assert main([*words, "--sensitivity"]) == 0
     table = capfd.readouterr().out.splitlines()

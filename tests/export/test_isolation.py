@@ -23,7 +23,7 @@ from compiling import settle
 from tinsmith_export import Options, Samples, compile_model
 from tinsmith_export.quantize import qat as tuning
 from tinsmith_runtime import read_bundle
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 L = keras.layers
@@ -194,7 +194,7 @@ def test_what_others_print_is_no_result(
     lines += "return np.random.default_rng(0).normal(size=(40, 12)).astype('f4')\n"
     (tmp_path / "printing_inputs.py").write_text(lines)
     monkeypatch.chdir(tmp_path)
-    words = ["--calibration", "printing_inputs:inputs", "--recipe", "ptq", "--json", "--quiet"]
+    words = ["--data", "printing_inputs:inputs", "--recipe", "ptq", "--json", "--quiet"]
     assert main(["export", "mine.keras", *words]) == 0
     out, err = capfd.readouterr()
     assert json.loads(out)["bundle"] == "mine.tin"

@@ -12,7 +12,7 @@ from tinsmith_export.verify.gates import hold_gates
 from tinsmith_export.verify.golden import COUNT, choose_golden
 from tinsmith_export.verify.stages import accuracy_by_stage
 from tinsmith_report.statistics import cosine, sqnr_db, wilson
-from tinsmith_runtime.manifest import Parity, Quality, Stage, TargetParity
+from tinsmith_runtime.bundle import Parity, Quality, Stage, TargetParity
 
 STAGES = {"float": None, "QAT": None, "TFLite": "tflite", "ONNX": "onnx"}
 SAME = Parity(100, 100, 0, 1.0)

@@ -1,4 +1,4 @@
-"""`--calibration`: inputs from files, folders, datasets and functions, split for the proof."""
+"""`--data`: inputs from files, folders, datasets and functions, split for the proof."""
 
 import os
 from collections.abc import Callable
@@ -10,8 +10,9 @@ import pytest
 from narrow import array
 from PIL import Image
 
+from tinsmith_data.sources import kind_of as find_source
 from tinsmith_export.inputs.samples import Samples, kind_of
-from tinsmith_export.inputs.sources import find_calibration, from_calibration
+from tinsmith_export.inputs.sources import Source, from_calibration, from_source
 from tinsmith_runtime.errors import UsageError
 
 RNG = np.random.default_rng(1)
@@ -108,6 +109,7 @@ X = np.random.default_rng(0).uniform(size=(40, 3)).astype("float32")
 Y = np.arange(40) % 4
 def array(): return X
 def pair(): return X, Y
+def hot(): return X, np.eye(4)[Y]
 def batches(): return (X[i:i + 8] for i in range(0, 40, 8))
 def labelled(): return ((X[i:i + 8], Y[i:i + 8]) for i in range(0, 40, 8))
 def singles(): return ([row[None]] for row in X)
@@ -135,6 +137,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("array", 40, False),
         ("pair", 40, True),
+        ("hot", 40, True),
         ("batches", 40, False),
         ("labelled", 40, True),
         ("singles", 40, False),
@@ -185,6 +188,10 @@ def short_labels(folder: Path) -> None:
     np.savez(folder / "a.npz", x=PIXELS, y=LABELS[:9])
 
 
+def one_hot(folder: Path) -> None:
+    np.savez(folder / "a.npz", x=PIXELS, y=np.eye(4)[LABELS] * 2)
+
+
 def objects(folder: Path) -> None:
     np.savez(folder / "a.npz", x=np.array([{}, []], object))
 
@@ -197,7 +204,8 @@ def objects(folder: Path) -> None:
         (integers, r"expected uint8 pixels or float features, got int64: cast them"),
         (float_labels, r"expected integer labels \(40,\), got float64"),
         (short_labels, r"expected integer labels \(40,\), got int64 of shape \(9,\)"),
-        (objects, "not an .npz file of plain arrays"),
+        (one_hot, r"expected integer labels \(40,\), got float64 of shape \(40, 4\)"),
+        (objects, "expected an .npz file of plain arrays"),
     ],
 )
 def test_a_file_that_holds_no_inputs(
@@ -219,9 +227,8 @@ def test_a_folder_of_what_is_no_image(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         from_calibration(str(tmp_path), (6, 5, 3), 0)
     said = str(caught.value)
-    assert said.startswith("3 of 3 images cannot be read, take them out: ")
-    for words in ("found a pipe", "found a device", "expected at most 134217728 bytes"):
-        assert words in said
+    assert said.startswith("3 of 3 images cannot be read: ")
+    assert said.endswith("a.png: expected a file, found a pipe; also b.png, c.png")
 
 
 def test_a_folder_of_more_images_than_memory_holds(tmp_path: Path) -> None:
@@ -234,13 +241,48 @@ def test_a_folder_of_more_images_than_memory_holds(tmp_path: Path) -> None:
 def test_an_array_of_what_is_no_file(tmp_path: Path) -> None:
     for suffix in ("npy", "npz"):
         (tmp_path / f"x.{suffix}").symlink_to("/dev/zero")
-        with pytest.raises(UsageError, match=f"--calibration: no file .*{suffix}"):
-            find_calibration(str(tmp_path / f"x.{suffix}"))
+        with pytest.raises(UsageError, match=f"x.{suffix}: expected a file, found a device"):
+            find_source(str(tmp_path / f"x.{suffix}"))
 
 
 @pytest.mark.parametrize("source", ["mnits", "none.npz", "none.npy", "none/"])
 def test_no_such_source(source: str, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--calibration: (there is )?no "):
-        find_calibration(source)
+    with pytest.raises(UsageError, match=r"no file none|--data (mnits|none/): expected mnist"):
+        find_source(source)
     with pytest.raises(UsageError, match="expected images in it"):
         from_calibration(str(tmp_path), (6, 5, 3), 0)
+
+
+def test_labels_of_training_data_teach(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=PIXELS[:30], y_train=LABELS[:30], x_test=PIXELS[30:],
+             y_test=np.eye(4)[LABELS[30:]])  # fmt: skip
+    source = Source(str(tmp_path / "a.npz"))
+    samples = from_source(source, (6, 5, 3), 0)
+    np.testing.assert_array_equal(samples.tuning_labels, LABELS[:30])
+    np.testing.assert_array_equal(samples.proof_labels, LABELS[30:])
+    old = from_calibration(source.place, (6, 5, 3), 0)
+    assert old.tuning_labels is None
+    np.testing.assert_array_equal(old.proof_labels, LABELS[30:])
+    floats = PIXELS[:, 0, 0] / 255
+    np.savez(tmp_path / "b.npz", x_train=floats, y_train=LABELS, x_test=floats, y_test=LABELS)
+    values = from_source(Source(str(tmp_path / "b.npz")), (3,), 0)
+    np.testing.assert_array_equal(values.tuning_labels, LABELS)
+    assert isinstance(values.tuning, np.ndarray)
+    assert values.tuning.dtype == np.float32
+
+
+def test_folders_are_classes_where_the_model_has_as_many_outputs(tmp_path: Path) -> None:
+    for index in range(20):
+        path = tmp_path / "ba"[index % 2] / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(PIXELS[index]).save(path)
+    source = Source(str(tmp_path))
+    samples = from_source(source, (6, 5, 3), 0, 2)
+    assert samples.classes == ("a", "b")
+    assert samples.tuning_labels is None
+    pixels = {PIXELS[index].tobytes(): 1 - index % 2 for index in range(20)}
+    assert samples.proof_labels is not None
+    assert [pixels[row.tobytes()] for row in samples.proof] == samples.proof_labels.tolist()
+    for outputs in (3, None):
+        assert from_source(source, (6, 5, 3), 0, outputs).proof_labels is None
+    assert from_calibration(str(tmp_path), (6, 5, 3), 0).proof_labels is None

@@ -27,7 +27,7 @@ from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.tflite.convert import packed, products, to_int8_tflite
 from tinsmith_export.targets.tflite.scales import with_chosen_scales
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.manifest import Input
+from tinsmith_runtime.bundle import Input
 
 COUNT = int(os.environ.get("TINSMITH_SCALES", "20"))
 CHANNELS = 8

@@ -32,7 +32,7 @@ from tinsmith_export.verify.parity import first_difference
 from tinsmith_runtime import load, read_bundle
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.batch import Arrays, each, joined, parts
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
 IMAGE, FEATURES = (8, 8, 3), (4,)

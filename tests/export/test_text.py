@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tinsmith_export.command import TerminalProgress
 from tinsmith_export.report import html
 from tinsmith_export.results import Checkpoint, Exported, Sensitivity, Witness
 from tinsmith_export.summary import sensitivity_table, summary
+from tinsmith_export.terminal import TerminalProgress
 from tinsmith_runtime import read_bundle
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 import third
 from compiling import random_inputs, settle
 
+import tinsmith_export
 from tinsmith_export import Exported, Options, Progress, Samples
 from tinsmith_export.pipeline.run import compile_bundle
 from tinsmith_export.report import html
@@ -17,10 +21,14 @@ from tinsmith_export.summary import summary
 from tinsmith_export.targets.registry import TARGETS
 from tinsmith_runtime import installed_backends, load
 from tinsmith_runtime.backends.registry import GROUP
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_train.models import build_model
 
 COUNT = 24
+EXPORT = Path(tinsmith_export.__file__).parent
+# These write for one engine, go another route, or ask tf2onnx.
+ROOMS = ("targets", "competitors", "verify/witness.py")
+WITNESS = ("tf2onnx", "verify_onnx", "verify-onnx")
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +103,35 @@ def test_the_command_and_the_reports_go_over_it(
     assert "all of 240 TFLite and Interpreter outputs equal to the bit" in told
     assert "kernels  Interpreter: integer in every layer: 5 dot" in told
     assert "TFLite and Interpreter are equal to the bit" in html(exported[0])
+
+
+def named(tree: ast.AST) -> Iterator[str]:
+    """The names and the texts in code, but for docstrings."""
+    prose = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.value
+        elif isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            yield from (alias.name for alias in node.names)
+            yield getattr(node, "module", None) or ""
+
+
+def test_no_other_code_names_a_target_or_an_engine() -> None:
+    paths = {path.relative_to(EXPORT).as_posix(): path for path in EXPORT.rglob("*.py")}
+    found = {
+        (place, name)
+        for place, path in paths.items()
+        if not place.startswith(ROOMS)
+        for name in named(ast.parse(path.read_text()))
+        if re.search("tflite|litert|onnx", name, re.IGNORECASE)
+        and not any(word in name for word in WITNESS)
+    }
+    assert found == set()

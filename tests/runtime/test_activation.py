@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tinsmith_runtime.activation import ACTIVATIONS, code_decoder
-from tinsmith_runtime.manifest import Output
+from tinsmith_runtime.bundle import Output
+from tinsmith_runtime.executor import ACTIVATIONS, code_decoder
 
 LOGITS = np.array([[0, 1, 2], [-1000, 0, 1000], [5, 5, 5]], np.float32)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinsmith_runtime import BundleError
-from tinsmith_runtime.archive import is_packed, pack, unpack
+from tinsmith_runtime.bundle.archive import is_packed, pack, unpack
 
 CONTENTS = {"a": b"first", "b": b""}
 FILES = st.dictionaries(st.text("abc._-", min_size=1), st.binary(max_size=50), max_size=4)

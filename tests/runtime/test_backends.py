@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime import BackendError, Bundle, UsageError, installed_backends
 from tinsmith_runtime.backends import TensorInfo, create_backend
-from tinsmith_runtime.backends.trouble import explain
-from tinsmith_runtime.engine import to_int8
+from tinsmith_runtime.backends.diagnosis import explain
+from tinsmith_runtime.executor import to_int8
 
 FORMATS = {"litert": "tflite", "onnx": "onnx"}
 NEEDS = {"litert": "ai_edge_litert", "onnx": "onnxruntime"}
@@ -26,7 +26,7 @@ import os, sys
 os.environ["HIDDEN"] = sys.argv.pop(1)
 for name in os.environ["HIDDEN"].split(","):
     sys.modules[name] = None
-from tinsmith_runtime.command import entry_point
+from tinsmith_runtime.cli import entry_point
 entry_point()
 """
 HIDE = """
@@ -258,7 +258,7 @@ def test_trial_without_a_python_to_start(
         script = (
             f"import sys\nsys.executable = {executable}\nsys.argv[1:] = ['selftest', {str(tiny)!r}]"
         )
-        done = child("-c", f"{script}\nfrom tinsmith_runtime.command import main\nsys.exit(main())")
+        done = child("-c", f"{script}\nfrom tinsmith_runtime.cli import main\nsys.exit(main())")
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.count("32 of 32") == 2
 

@@ -15,7 +15,7 @@ from tinsmith_runtime import (
     write_bundle,
 )
 from tinsmith_runtime.bundle import sha256
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 FILES = [
     "manifest.json",

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinsmith_runtime import Bundle, TinsmithError, UsageError
-from tinsmith_runtime.camera import camera_frames
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.inputs.camera import camera_frames
 
 # No emulated board has it: on a Pi the camera is picamera2's.
 cv2 = pytest.importorskip("cv2", reason="opencv-python-headless is not installed")
@@ -136,7 +136,7 @@ def test_picamera2(
     Image.fromarray(pixels[0, ..., 0]).save("frame.png")
     script = """
 import sys
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 status = main(sys.argv[1:])
 print(status, "cv2" in sys.modules)
 """

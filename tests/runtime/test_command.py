@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tinsmith_runtime import BackendError, UsageError, command
-from tinsmith_runtime.command import SUMMARIES, main
+from tinsmith_runtime import BackendError, UsageError
+from tinsmith_runtime.cli import command
+from tinsmith_runtime.cli.command import SUMMARIES, main
 
 POINTS = {point.name: point for point in entry_points(group="tinsmith.commands")}
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from tinsmith_runtime import digest
+from tinsmith_runtime.bundle import archive
 
 
-@pytest.mark.parametrize("built_in", [digest._BUILT_IN, None])
+@pytest.mark.parametrize("built_in", [archive._BUILT_IN, None])
 @pytest.mark.parametrize("size_bytes", [0, 1000, (1 << 22) - 1, 1 << 22])
 def test_sha256(built_in: Any, size_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digest, "_BUILT_IN", built_in)
+    monkeypatch.setattr(archive, "_BUILT_IN", built_in)
     data = bytes(range(250)) * (size_bytes // 250)
-    assert digest.sha256(data) == hashlib.sha256(data).hexdigest()
+    assert archive.sha256(data) == hashlib.sha256(data).hexdigest()
 
 
 def test_openssl_stays_away_until_it_is_worth_it(
@@ -21,7 +21,7 @@ def test_openssl_stays_away_until_it_is_worth_it(
 ) -> None:
     script = """
 import sys
-from tinsmith_runtime.digest import sha256
+from tinsmith_runtime.bundle.archive import sha256
 sha256(bytes(1000))
 assert "_hashlib" not in sys.modules
 sha256(bytes(1 << 22))

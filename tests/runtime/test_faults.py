@@ -12,7 +12,7 @@ import faults
 import faults_churn
 import pytest
 
-from tinsmith_runtime import switch
+from tinsmith_runtime.deploy import switch
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,7 +22,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinsmith_runtime.install._require_selftest", lambda *_: None)
+    monkeypatch.setattr("tinsmith_runtime.deploy.install._require_selftest", lambda *_: None)
     monkeypatch.setattr("os.fsync", lambda _: None)
 
 
@@ -47,7 +47,7 @@ def test_every_call_fails_or_kills(things: Path, tmp_path: Path) -> None:
 
 def test_a_raw_error_would_be_seen(things: Path, tmp_path: Path) -> None:
     task = faults.tasks(things)["confirm"]
-    with mock.patch("tinsmith_runtime.trial.file_errors", nullcontext):
+    with mock.patch("tinsmith_runtime.deploy.trial.file_errors", nullcontext):
         _, wrong = faults.run_task(task, tmp_path, (errno.EIO,))
     assert any(": raw OSError" in line for line in wrong)
 

@@ -14,8 +14,8 @@ from narrow import array
 from numpy.typing import NDArray
 
 from tinsmith_runtime import Bundle, BundleError, InputError, UsageError, load, read_bundle
-from tinsmith_runtime.command import main
-from tinsmith_runtime.features import quantize, read_features
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.inputs.features import quantize, read_features
 
 
 @given(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tinsmith_runtime.frozen import frozen_dataclass
+from tinsmith_runtime.record import frozen_dataclass
 
 
 def _make(decorate: Callable[..., Any]) -> Any:

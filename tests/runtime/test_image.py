@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinsmith_runtime import InputError, TinsmithError, UsageError
-from tinsmith_runtime.image import read_image
-from tinsmith_runtime.manifest import Preprocessing
+from tinsmith_runtime.bundle import Preprocessing
+from tinsmith_runtime.inputs.image import read_image
 
 GREY = (8, 8, 1)
 RGB = (8, 8, 3)

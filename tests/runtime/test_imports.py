@@ -48,10 +48,9 @@ COSTLY = {
     "importlib.metadata",
     "numpy.typing",
     "pathlib",
-    "threading",
-    "tinsmith_runtime.camera",
-    "tinsmith_runtime.image",
-    "tinsmith_runtime.signature",
+    "tinsmith_runtime.inputs.camera",
+    "tinsmith_runtime.inputs.image",
+    "tinsmith_runtime.bundle.signature",
     "zipfile",
 }
 
@@ -108,7 +107,7 @@ def test_command(
 ) -> None:
     words = [word.format(tiny=tiny, png=images / "a.png") for word in words]
     script = f"""
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 try:
     assert main({words!r}) == 0
 except SystemExit as done:

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from tinsmith_runtime import BundleError, load
-from tinsmith_runtime.command import main
-from tinsmith_runtime.lock import LOCK
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.deploy.lock import LOCK
 
 # Runs the command, and dies without a word before the file-system step of that number.
 DRIVER = """
 import os, signal, sys
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 left = int(sys.argv[1])
 def counted(step):
     def run(*words, **options):
@@ -31,14 +31,14 @@ def counted(step):
             os.kill(os.getpid(), signal.SIGKILL)
         return step(*words, **options)
     return run
-import tinsmith_runtime.lock as lock
+import tinsmith_runtime.deploy.lock as lock
 acquire = lock._acquire
 def acquired(*words):
     acquire(*words)
     for name in ("open", "write", "fsync", "replace", "rename", "unlink", "close"):
         setattr(os, name, counted(getattr(os, name)))
 lock._acquire = acquired
-import tinsmith_runtime.install as install
+import tinsmith_runtime.deploy.install as install
 install._require_selftest = lambda *words: None
 sys.exit(main(sys.argv[2:]))
 """
@@ -58,7 +58,7 @@ def make(forge: Callable[..., Path], tmp_path: Path) -> Callable[[int], Path]:
 @pytest.fixture
 def without_selftest(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of the switch alone, which install hundreds of times."""
-    monkeypatch.setattr("tinsmith_runtime.install._require_selftest", lambda *_: None)
+    monkeypatch.setattr("tinsmith_runtime.deploy.install._require_selftest", lambda *_: None)
 
 
 @pytest.fixture
@@ -278,8 +278,8 @@ def test_no_permission(
     parent.mkdir(mode)
     script = f"""
 import os, sys
-import tinsmith_runtime.install as module
-from tinsmith_runtime.command import main
+import tinsmith_runtime.deploy.install as module
+from tinsmith_runtime.cli import main
 real = module.install
 def install(*words, **options):
     if os.geteuid() == 0:  # root may do anything

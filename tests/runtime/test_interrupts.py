@@ -18,7 +18,7 @@ import tinsmith_runtime
 from tinsmith_runtime import BackendError, Bundle, open_model, read_bundle
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.batch import Arrays, each, rows
-from tinsmith_runtime.engine import to_int8
+from tinsmith_runtime.executor import to_int8
 
 pytestmark = pytest.mark.slow
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tinsmith_runtime import TinsmithError, UsageError
-from tinsmith_runtime.command import main
-from tinsmith_runtime.lock import LOCK, locked
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.deploy.lock import LOCK, locked
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 
@@ -53,7 +53,7 @@ def test_a_system_that_does_not_tell(
             raise PermissionError(errno.EACCES, "no")
         return locks.encode()
 
-    monkeypatch.setattr("tinsmith_runtime.lock.read_regular", read)
+    monkeypatch.setattr("tinsmith_runtime.deploy.lock.read_regular", read)
     with pytest.raises(TinsmithError, match="by another tinsmith install:"), locked(tmp_path, 0):
         pass
 

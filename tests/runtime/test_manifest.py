@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tinsmith_runtime import Bundle, BundleError, load, read_bundle
-from tinsmith_runtime.manifest import (
+from tinsmith_runtime.bundle import (
     FORMAT_VERSION,
     Golden,
     Input,

@@ -20,7 +20,7 @@ from tinsmith_runtime import (
     open_model,
     read_bundle,
 )
-from tinsmith_runtime import engine as engine_module
+from tinsmith_runtime.executor import engine as engine_module
 
 Edit = Callable[[Any], object]
 

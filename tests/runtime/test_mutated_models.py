@@ -10,7 +10,7 @@ import mutations
 import pytest
 
 from tinsmith_runtime import BackendError, BundleError, read_bundle, selftest
-from tinsmith_runtime.manifest import dump_manifest
+from tinsmith_runtime.bundle import dump_manifest
 
 MUTATIONS, AS_A_USER = 200, 5
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tinsmith_runtime import BundleError, TinsmithError, UsageError, load
-from tinsmith_runtime.command import main
-from tinsmith_runtime.install import install, rollback
-from tinsmith_runtime.installation import RECORD, Installation, read_installation
-from tinsmith_runtime.signature import generate_key, sign_bundle
-from tinsmith_runtime.trial import boot
+from tinsmith_runtime.bundle.installation import RECORD, Installation, read_installation
+from tinsmith_runtime.bundle.signature import generate_key, sign_bundle
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.deploy.install import install, rollback
+from tinsmith_runtime.deploy.trial import boot
 
 pytestmark = pytest.mark.slow
 
@@ -160,7 +160,7 @@ def test_what_was_installed_meanwhile_is_asked_too(
         if path == older:
             install(newer, home)
 
-    monkeypatch.setattr("tinsmith_runtime.install._require_selftest", selftest)
+    monkeypatch.setattr("tinsmith_runtime.deploy.install._require_selftest", selftest)
     with pytest.raises(BundleError, match="expected release 2"):
         install(older, home)
     assert _seed(home) == 1
@@ -177,7 +177,7 @@ def test_a_rollback_that_another_install_overtakes(
         if path != third:
             install(third, home)
 
-    monkeypatch.setattr("tinsmith_runtime.install._require_selftest", selftest)
+    monkeypatch.setattr("tinsmith_runtime.deploy.install._require_selftest", selftest)
     with pytest.raises(TinsmithError, match="changed by another install meanwhile: try again"):
         rollback(home)
     assert _seed(home) == 3
@@ -270,7 +270,7 @@ def test_a_record_that_is_none(
 
 def test_all_that_may_be_remembered_is_read_again(home: Path) -> None:
     """The largest record there may be is smaller than what is read of one."""
-    from tinsmith_runtime.installation import MAX_FAILED, MAX_KEYS, Trial, dump_installation
+    from tinsmith_runtime.bundle.installation import MAX_FAILED, MAX_KEYS, Trial, dump_installation
 
     digest = "a" * 64
     largest = Installation(

@@ -13,9 +13,10 @@ import mutations
 import numpy as np
 import pytest
 
-from tinsmith_runtime import BackendError, Bundle, BundleError, load, probe, read_bundle, selftest
+from tinsmith_runtime import BackendError, Bundle, BundleError, load, read_bundle, selftest
 from tinsmith_runtime.backends import create_backend, find_backend
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.probe import messages, process
 
 onnx = pytest.importorskip("onnx", reason="makes models with the package onnx")
 from onnx import TensorProto, helper  # noqa: E402
@@ -133,9 +134,9 @@ def _children() -> set[str]:
 def test_a_loop_without_end(
     with_onnx: Callable[[bytes], Path], scales: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probe, "_SECONDS", 3)
-    monkeypatch.setattr(probe, "_SECONDS_A_VECTOR", 0)
-    monkeypatch.setattr(probe, "_SECONDS_A_VECTOR_AND_MIB", 0)
+    monkeypatch.setattr("tinsmith_runtime.probe.process._SECONDS", 3)
+    monkeypatch.setattr("tinsmith_runtime.probe.process._SECONDS_A_VECTOR", 0)
+    monkeypatch.setattr("tinsmith_runtime.probe.process._SECONDS_A_VECTOR_AND_MIB", 0)
     before = _children()
     message = r"^model\.int8\.onnx: onnxruntime took more than 3 s: the engine or the model may be"
     with pytest.raises(BackendError, match=message):
@@ -150,18 +151,18 @@ def test_the_time_of_the_cpu_is_limited_too(
     files = {**bundle.files, "model.int8.onnx": _loop(scales)}
     other = read_bundle(with_onnx(files["model.int8.onnx"]))
     (variant,) = (v for v in other.manifest.variants if v.file == "model.int8.onnx")
-    request = probe.make_request(spec := find_backend("onnx"), other, variant)
-    limits = probe.Limits(2, 1 << 31)
+    request = messages.make_request(spec := find_backend("onnx"), other, variant)
+    limits = messages.Limits(2, 1 << 31)
     pid = os.fork()
     if pid == 0:
-        probe.confine(limits)
-        probe.answer_request(request)
+        process.confine(limits)
+        messages.answer_request(request)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert status == -signal.SIGXCPU
-    ended = probe.Ending(b"", status, False)
+    ended = messages.Ending(b"", status, False)
     with pytest.raises(BackendError, match="took more than 2 s"):
-        probe.read_answer(spec, other.manifest, variant, ended, limits)
+        messages.read_answer(spec, other.manifest, variant, ended, limits)
 
 
 def test_all_memory_there_is(with_onnx: Callable[[bytes], Path], scales: dict[str, object]) -> None:
@@ -172,9 +173,9 @@ def test_all_memory_there_is(with_onnx: Callable[[bytes], Path], scales: dict[st
 
 def test_limits_grow_with_the_model(bundle: Bundle) -> None:
     (variant,) = (v for v in bundle.manifest.variants if v.file == "model.int8.onnx")
-    small = probe.limits_of(bundle, variant)
+    small = process.limits_of(bundle, variant)
     files = {**bundle.files, variant.file: bytes(10 << 20)}
-    large = probe.limits_of(type(bundle)(bundle.manifest, files), variant)
+    large = process.limits_of(type(bundle)(bundle.manifest, files), variant)
     assert 60 < small.seconds < 150
     assert large.seconds > small.seconds + 600
     assert 1 << 30 < small.memory_bytes < 1 << 31

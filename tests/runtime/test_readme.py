@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tinsmith_runtime import Bundle
-from tinsmith_runtime.command import main
-from tinsmith_runtime.manifest import FORMAT_VERSION
+from tinsmith_runtime.bundle import FORMAT_VERSION
+from tinsmith_runtime.cli import main
 
 README = (Path(__file__).parents[2] / "runtime" / "README.md").read_text(encoding="utf-8")
 

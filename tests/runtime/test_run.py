@@ -15,7 +15,7 @@ from narrow import array
 from numpy.typing import NDArray
 
 from tinsmith_runtime import Bundle
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 
 def test_run(

@@ -21,9 +21,9 @@ from tinsmith_runtime import (
     selftest,
 )
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.command import main
-from tinsmith_runtime.golden import GoldenVectors
-from tinsmith_runtime.manifest import Input, Output
+from tinsmith_runtime.bundle import Input, Output
+from tinsmith_runtime.bundle.golden import GoldenVectors
+from tinsmith_runtime.cli import main
 
 FORMATS = {"litert": "tflite", "onnx": "onnx"}
 NAMES = ("shares", "place")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime import Bundle, BundleError, UsageError, load, read_bundle, write_bundle
 from tinsmith_runtime.bundle import sha256
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 README = Path(__file__).parents[2] / "runtime" / "README.md"
 
@@ -493,7 +493,7 @@ def test_cryptography_stays_away_until_it_is_needed(
 ) -> None:
     script = f"""
 import sys
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 assert main(["selftest", {str(signed)!r}]) == 0
 assert "cryptography" not in sys.modules
 """

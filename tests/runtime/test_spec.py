@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime import BackendError, Bundle, UsageError, installed_backends, load, selftest
 from tinsmith_runtime.backends import backends_of, find_backend, known_backends
-from tinsmith_runtime.backends.builtin import BUILT_IN
-from tinsmith_runtime.backends.registry import GROUP
+from tinsmith_runtime.backends.registry import BUILT_IN, GROUP
 
 RUNTIME = Path(__file__).parents[2] / "runtime"
 # A backend that gives zeros, for a format of its own; any module of the standard library will do
@@ -137,7 +136,10 @@ def test_a_format_that_no_backend_runs(third_variant: Callable[[bool], Path]) ->
         ("nowhere:SPEC", "does not load: No module named 'nowhere'"),
         ("zeros_backend:NONE", "does not load: module 'zeros_backend' has no attribute 'NONE'"),
         ("zeros_backend:Zeros", "expected a BackendSpec of that name, got <class"),
-        ("tinsmith_runtime.backends.builtin:ONNX", "expected a BackendSpec of that name, got Back"),
+        (
+            "tinsmith_runtime.backends.registry:ONNX",
+            "expected a BackendSpec of that name, got Back",
+        ),
     ],
 )
 def test_entry_point_that_gives_no_backend(

@@ -7,7 +7,7 @@ import pytest
 from narrow import array
 
 from tinsmith_runtime import UsageError, load
-from tinsmith_runtime.activation import ACTIVATIONS
+from tinsmith_runtime.executor import ACTIVATIONS
 
 
 @pytest.mark.parametrize("precision", ["int8", "float"])

@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinsmith_runtime import BundleError, load, read_bundle
-from tinsmith_runtime.command import main
-from tinsmith_runtime.encoded import MAX_SCANS
-from tinsmith_runtime.image import MAX_PIXELS, read_image
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.inputs.image import MAX_PIXELS, MAX_SCANS, read_image
 
 HOLE_BYTES = 300_000_000
 MOST_SECONDS = 120  # of one test on a busy machine; what is not refused never ends

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from tinsmith_runtime import Bundle
-from tinsmith_runtime.command import main
-from tinsmith_runtime.manifest import Stage, parse_manifest
-from tinsmith_runtime.subcommands import describe
+from tinsmith_runtime.bundle import Stage, parse_manifest
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.cli.subcommands import describe
 
 
 @pytest.mark.parametrize("command", ["run", "inspect", "selftest"])

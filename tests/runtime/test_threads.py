@@ -16,7 +16,7 @@ from narrow import some
 from numpy.typing import NDArray
 
 from tinsmith_runtime import Bundle, Model, UsageError, load, open_model
-from tinsmith_runtime.engine import Engine, to_int8
+from tinsmith_runtime.executor import Engine, to_int8
 
 THREADS = 8
 PREDICTIONS = 2_000

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tinsmith_runtime import BundleError, TinsmithError, UsageError, load
-from tinsmith_runtime.command import main
-from tinsmith_runtime.install import install, rollback
-from tinsmith_runtime.installation import Installation, Trial, read_installation
-from tinsmith_runtime.trial import boot, confirm
+from tinsmith_runtime.bundle.installation import Installation, Trial, read_installation
+from tinsmith_runtime.cli import main
+from tinsmith_runtime.deploy.install import install, rollback
+from tinsmith_runtime.deploy.trial import boot, confirm
 
 pytestmark = pytest.mark.slow
 
@@ -239,7 +239,7 @@ def test_boot_starts_no_engine(
     install(make(2), home, confirm=True)
     script = f"""
 import sys
-from tinsmith_runtime.install_command import boot, confirm
+from tinsmith_runtime.cli.install_command import boot, confirm
 for act in (boot, boot, boot, confirm):
     act({str(home)!r})
 tops = {{name.partition(".")[0] for name in sys.modules}}

@@ -13,7 +13,7 @@ import pytest
 from tinsmith_data import Dataset, DatasetError, load_dataset
 from tinsmith_data.digits import enlarge
 from tinsmith_data.idx import encode_idx
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 MNIST_FILES = {
     "train-images-idx3-ubyte": (6, 28, 28),
@@ -99,9 +99,9 @@ def test_mnist_out_of_reach_says_where_it_looked_and_what_to_do(
     monkeypatch.setenv("TINSMITH_DATA", str(tmp_path))
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setitem(sys.modules, "keras.datasets", None)  # no download either
-    said = refusal(["--dataset", "mnist"], capsys)
+    said = refusal(["--data", "mnist"], capsys)
     assert str(tmp_path / "mnist") in said
-    assert "--dataset digits" in said
+    assert "--data digits" in said
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def idx_folder(tmp_path: Path) -> Path:
 
 
 def test_idx_files_that_are_not_mnist(idx_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    said = refusal(["--data-dir", str(idx_folder)], capsys)
+    said = refusal(["--data", str(idx_folder)], capsys)
     assert "is not MNIST's train-images-idx3-ubyte" in said
 
 
@@ -130,7 +130,7 @@ def test_damaged_idx_files(
 ) -> None:
     path = idx_folder / "train-images-idx3-ubyte"
     path.write_bytes(change(path.read_bytes()))  # type: ignore[operator]
-    said = refusal(["--data-dir", str(idx_folder)], capsys)
+    said = refusal(["--data", str(idx_folder)], capsys)
     assert message in said
     assert str(path) in said
 
@@ -139,9 +139,9 @@ def test_missing_idx_files(
     idx_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (idx_folder / "train-images-idx3-ubyte").unlink()
-    said = refusal(["--data-dir", str(idx_folder)], capsys)
+    said = refusal(["--data", str(idx_folder)], capsys)
     assert f"no train-images-idx3-ubyte or train-images-idx3-ubyte.gz in {idx_folder}" in said
-    assert "no folder" in refusal(["--data-dir", str(tmp_path / "nowhere")], capsys)
+    assert "nowhere: expected mnist" in refusal(["--data", str(tmp_path / "nowhere")], capsys)
 
 
 def test_npz_gets_channels_numbers_for_names_and_a_hash(tmp_path: Path) -> None:
@@ -160,18 +160,19 @@ def test_npz_gets_channels_numbers_for_names_and_a_hash(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y_test": None}, "no array y_test: expected x_train, y_train, x_test, y_test"),
+        ({"y_test": None}, "no y_test: expected images with labels to learn from"),
+        ({"x_test": None, "y_test": None}, "expected one array, or x, inputs, or x_train and x_t"),
         ({"y_train": np.zeros(5, int)}, "y_train: 5 labels for 6 images"),
         ({"y_test": np.array([0, 1, 3])}, "y_test: expected labels 0 to 2, got 0 to 3"),
         ({"y_train": np.array([0, 1, 2, 0, 1, -1])}, "expected labels 0 to 2, got -1 to 2"),
         ({"labels": np.array(["a", "b"])}, "y_train: expected labels 0 to 1, got 0 to 2"),
         ({"y_train": np.zeros(6)}, "y_train: expected integer labels (N,), got float64"),
-        ({"y_train": np.zeros((6, 1), int)}, "integer labels (N,), got int64 of shape (6, 1)"),
+        ({"y_train": np.zeros((6, 2), int)}, "integer labels (N,), got int64 of shape (6, 2)"),
         ({"x_train": np.zeros((6, 5, 4))}, "x_train: expected uint8 pixels, 0 to 255, got float64"),
         ({"x_train": np.zeros((6, 20), np.uint8)}, "(N, H, W) or (N, H, W, C), got shape (6, 20)"),
         ({"x_test": np.zeros((0, 5, 4), np.uint8)}, "x_test: expected images"),
         ({"x_test": np.zeros((3, 4, 5), np.uint8)}, "images of (5, 4, 1), x_test of (4, 5, 1)"),
-        ({"x_test": np.array([None] * 3)}, "not an .npz file of plain arrays"),
+        ({"x_test": np.array([None] * 3)}, "expected an .npz file of plain arrays"),
         ({"labels": np.zeros((3, 0))}, "labels: expected names (N,), got shape (3, 0)"),
         ({"y_train": np.array([0, 1, 2, 0, 1, 1 << 62])}, "y_train: expected labels below 100000"),
     ],
@@ -181,18 +182,18 @@ def test_npz_that_cannot_be_learnt_from(
 ) -> None:
     path = tmp_path / "own.npz"
     np.savez(path, **arrays(**changes))
-    assert message in refusal(["--dataset", str(path)], capsys)
+    assert message in refusal(["--data", str(path)], capsys)
 
 
 def test_npz_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "own.npz"
-    assert f"no file {path}" in refusal(["--dataset", str(path)], capsys)
+    assert f"no file {path}" in refusal(["--data", str(path)], capsys)
     for content in (b"", b"text", b"PK\x03\x04 cut"):
         path.write_bytes(content)
-        assert "not an .npz file" in refusal(["--dataset", str(path)], capsys)
+        assert "expected an .npz file" in refusal(["--data", str(path)], capsys)
     np.save(tmp_path / "one.npy", np.zeros(3))
     shutil.move(tmp_path / "one.npy", path)
-    assert "not an .npz file" in refusal(["--dataset", str(path)], capsys)
+    assert "expected an .npz file" in refusal(["--data", str(path)], capsys)
 
 
 @pytest.mark.parametrize("name", ["own.npz", "train-images-idx3-ubyte"])
@@ -201,7 +202,7 @@ def test_what_is_no_file(
 ) -> None:
     """A pipe that nobody writes to, a device without end, a file of holes."""
     path = idx_folder / name
-    words = ["--data-dir", str(idx_folder)] if path.exists() else ["--dataset", str(path)]
+    words = ["--data", str(idx_folder)] if path.exists() else ["--data", str(path)]
     path.unlink(missing_ok=True)
     path.symlink_to("/dev/zero")
     said = refusal(words, capsys)
@@ -221,7 +222,7 @@ def test_idx_that_unpacks_to_gigabytes(
     idx_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (idx_folder / "train-images-idx3-ubyte").write_bytes(gzip.compress(bytes(1 << 27), 1))
-    said = refusal(["--data-dir", str(idx_folder)], capsys)
+    said = refusal(["--data", str(idx_folder)], capsys)
     assert "expected at most 67108864 bytes, unpacked, got more" in said
 
 
@@ -273,15 +274,18 @@ def test_a_function_of_ones_own(
     assert own.x_test.shape == (4, 8, 8, 3)
     assert own.labels == ("0", "1")
     for spec, message in (
-        ("my_images:keys", "expected (x_train, y_train), (x_test, y_test), got dict"),
+        ("my_images:keys", "expected batches (N, …) of inputs, got one of shape ()"),
         ("my_images:broken", "raised RuntimeError: the disk is on fire"),
         ("my_images:nothing", "has no attribute 'nothing'"),
         ("no_such_module:f", "No module named 'no_such_module'"),
         (":f", "Empty module name"),
     ):
-        assert message in refusal(["--dataset", spec], capsys)
+        assert message in refusal(["--data", spec], capsys)
 
 
 def test_an_unknown_dataset_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
-    said = refusal(["--dataset", "mnits"], capsys)
-    assert "unknown dataset `mnits`: expected mnist, digits, a FILE.npz or module:function" in said
+    said = refusal(["--data", "mnits"], capsys)
+    assert (
+        "--data mnits: expected mnist, digits, a FOLDER, FILE.npz, FILE.npy or module:function"
+        in said
+    )

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tinsmith_data import Dataset
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_it_types_what_a_person_would(
     typed: Path, digits: Dataset, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["demo", "--dataset", "digits", "--epochs", "2", "--seed", "5", "--quiet"]) == 0
+    assert main(["demo", "--data", "digits", "--epochs", "2", "--seed", "5", "--quiet"]) == 0
     commands = [
-        "train --model cnn --dataset digits --epochs 2 --out runs/demo --seed 5 --quiet",
-        "export runs/demo/model.keras --dataset digits --out runs/demo/digits.tin --seed 5 --quiet",
-        "bench runs/demo/digits.tin --dataset digits --json runs/demo/report.json "
+        "train --model cnn --data digits --epochs 2 --out runs/demo --seed 5 --quiet",
+        "export runs/demo/model.keras --data digits --out runs/demo/digits.tin --seed 5 --quiet",
+        "bench runs/demo/digits.tin --data digits --json runs/demo/report.json "
         "--markdown runs/demo/report.md --html runs/demo/report.html --quiet",
     ]
     assert typed.read_text().splitlines() == commands
@@ -50,7 +50,7 @@ def test_it_types_what_a_person_would(
 
 def test_it_stops_where_a_step_fails(typed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAIL_AT", "export")
-    assert main(["demo", "--dataset", "digits"]) == 3
+    assert main(["demo", "--data", "digits"]) == 3
     assert len(typed.read_text().splitlines()) == 2
 
 
@@ -61,16 +61,18 @@ def test_it_says_why_it_is_not_mnist(
     monkeypatch.setenv("KERAS_HOME", str(typed.parent / "keras"))
     monkeypatch.setitem(sys.modules, "keras.datasets", None)
     assert main(["demo"]) == 0
-    first = capfd.readouterr().out.splitlines()[0]
-    assert first.startswith("tinsmith demo on digits: ")
-    assert f"not mnist: no MNIST: nothing in {typed.parent / 'mnist'}" in first
-    assert "--dataset digits" in typed.read_text()
+    out, err = capfd.readouterr()
+    assert out.startswith("tinsmith demo on digits: 1,343 training and 454 test images\n")
+    assert err.startswith(f"tinsmith: no MNIST in {typed.parent / 'mnist'} or Keras's cache")
+    assert err.count("\n") == 1
+    assert len(err) - len(str(typed.parent)) < 200, "it fits a screen"
+    assert "--data digits" in typed.read_text()
 
 
 def test_it_takes_mnist_where_it_is(
     typed: Path, mnist: Dataset, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = str(Path(os.environ["TINSMITH_DATA"], "mnist"))
-    assert main(["demo", "--data-dir", folder]) == 0
+    assert main(["demo", "--data", folder]) == 0
     assert capfd.readouterr().out.startswith("tinsmith demo on mnist: 60,000 training")
-    assert f"--dataset {mnist.name} --data-dir {folder}" in typed.read_text()
+    assert f"--data {folder} " in typed.read_text()

@@ -9,7 +9,7 @@ import pytest
 
 from tinsmith_data import load_dataset
 from tinsmith_data.named import current_folder, import_named
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import UsageError
 
 IMAGES = """
@@ -85,7 +85,7 @@ def test_a_module_that_ends_the_program_ends_nothing(
     text: str, said: str, theirs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (theirs / "ending.py").write_text(text)
-    assert main(["train", "--dataset", "ending:images", "--quiet"]) == 2
+    assert main(["train", "--data", "ending:images", "--quiet"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert said in err
@@ -100,7 +100,7 @@ def test_what_their_function_prints_is_no_result(
     )
     lines = lines.replace("helper_of_theirs.LIGHT", "1")
     (theirs / "printing.py").write_text(lines)
-    words = ["--dataset", "printing:images", "--model", "softmax", "--epochs", "1", "--quiet"]
+    words = ["--data", "printing:images", "--model", "softmax", "--epochs", "1", "--quiet"]
     assert main(["train", *words, "--json"]) == 0
     out, err = capfd.readouterr()
     assert json.loads(out)["dataset"]["name"] == "printing:images"

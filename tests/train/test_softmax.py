@@ -5,7 +5,7 @@ import numpy as np
 from tinsmith_data import Dataset
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_train import Epoch, Progress
-from tinsmith_train.logbook import Logbook
+from tinsmith_train.history import History
 from tinsmith_train.recipe import RECIPES
 
 import_tensorflow()
@@ -65,7 +65,7 @@ def test_the_loop_reports_as_the_notebook_does(digits: Dataset) -> None:
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (10, 50, 0.25)
     model = build_model("softmax", (28, 28, 1), 10)
     listener = Listener()
-    fit_softmax(model, digits, recipe, 2, 2, 0, Logbook(listener))
+    fit_softmax(model, digits, recipe, 2, 2, 0, History(listener))
     assert listener.steps == 2 * 672, "1,343 images in twos, none left out"
     assert [line.split(":")[0] for line in listener.lines] == ["batch 500", "batch 500"]
     last = listener.epochs[-1]

@@ -15,7 +15,7 @@ import pytest
 
 from tinsmith_data import Dataset
 from tinsmith_data.quiet import import_tensorflow
-from tinsmith_runtime.command import main
+from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train import Progress, RunFolderError, TrainResult, train
 
@@ -55,7 +55,7 @@ def test_the_run_folder(cnn_run: Path, digits: Dataset) -> None:
 def test_the_same_seed_gives_the_same_weights_in_another_process(
     cnn_run: Path, tmp_path: Path
 ) -> None:
-    words = ["train", "--dataset", "digits", "--epochs", "6", "--seed", "7"]
+    words = ["train", "--data", "digits", "--epochs", "6", "--seed", "7"]
     done = subprocess.run(
         tinsmith(*words, "--out", str(tmp_path)), capture_output=True, text=True, check=True
     )
@@ -88,7 +88,7 @@ def test_colour_images_that_are_not_square(
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (40, 36, 32, 3), np.uint8), np.arange(40) % 3
     np.savez(tmp_path / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y, labels=list("abc"))
-    words = ["train", "--dataset", str(tmp_path / "own.npz"), "--epochs", "1", "--json"]
+    words = ["train", "--data", str(tmp_path / "own.npz"), "--epochs", "1", "--json"]
     out = tmp_path / "run"
     assert main([*words, "--out", str(out), "--quiet"]) == 0
     said = capsys.readouterr()
@@ -130,7 +130,7 @@ def test_bad_options_are_one_line(
 ) -> None:
     out = ["--out", str(tmp_path / "run"), "--quiet"]
     # What is said of a number is said before the data is looked for.
-    assert main(["train", "--dataset", "none.npz", *out, *words]) == 2
+    assert main(["train", "--data", "none.npz", *out, *words]) == 2
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
@@ -187,7 +187,7 @@ def test_a_file_in_the_way_is_found_before_training(
 ) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
-        assert main(["train", "--dataset", "digits", "--out", str(out)]) == 2
+        assert main(["train", "--data", "digits", "--out", str(out)]) == 2
         assert f"{tmp_path / 'file'} is a file, not a folder" in capsys.readouterr().err
 
 
@@ -195,7 +195,7 @@ def test_a_folder_in_a_files_way(
     tmp_path: Path, digits: Dataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "model.keras" / "x").mkdir(parents=True)
-    assert main(["train", "--dataset", "none.npz", "--quiet", "--out", str(tmp_path)]) == 2
+    assert main(["train", "--data", "none.npz", "--quiet", "--out", str(tmp_path)]) == 2
     assert "model.keras: cannot be written: expected a file" in capsys.readouterr().err
 
     class Meddler(Progress):
@@ -211,7 +211,7 @@ def test_a_folder_in_a_files_way(
 def test_a_place_that_cannot_be_written_is_found_before_training(
     out: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", "--dataset", "none.npz", "--out", out]) == 2
+    assert main(["train", "--data", "none.npz", "--out", out]) == 2
     said = capsys.readouterr()
     assert (said.out, said.err.count("\n")) == ("", 1)
     assert out in said.err
@@ -219,7 +219,7 @@ def test_a_place_that_cannot_be_written_is_found_before_training(
 
 def interrupted(out: Path, model: str, at: str) -> tuple[int, str, str]:
     """Trains until a line that holds `at`, then does what Ctrl-C does."""
-    words = ["train", "--model", model, "--dataset", "digits", "--epochs", "100000"]
+    words = ["train", "--model", model, "--data", "digits", "--epochs", "100000"]
     with subprocess.Popen(
         tinsmith(*words, "--out", str(out)),
         stdout=subprocess.PIPE,

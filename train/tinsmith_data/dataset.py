@@ -1,35 +1,19 @@
-"""A dataset is train and test images with integer labels, whatever it came from.
-
-| spec | source |
-|---|---|
-| `mnist` | IDX files in `--data-dir` or `$TINSMITH_DATA/mnist`, Keras's cache, Keras's download |
-| `digits` | scikit-learn's handwritten digits in MNIST's form; needs no network |
-| `FILE.npz` | `x_train`, `y_train`, `x_test`, `y_test`, and `labels` (class names) if it likes |
-| `module:function` | what the function returns: `(x_train, y_train), (x_test, y_test)` |
-
-Importing this module takes numpy alone, so that a board can measure itself on a test set.
-"""
+"""A dataset: train and test images with integer labels, whatever it came from."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_data.digits import load_digits
+from tinsmith_data.data import Data, Part, class_indices, divide
 from tinsmith_data.errors import DatasetError
-from tinsmith_data.mnist import load_mnist
-from tinsmith_data.named import current_folder, import_named
-from tinsmith_data.npz import class_names, read_npz
-from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.batch import Array
 
-_DIGITS = tuple("0123456789")
 _MAX_CLASSES = 100_000  # where they have no names: one wrong label would make millions of classes
-_NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +21,7 @@ class Dataset:
     """Images and labels to train on, and others to test on.
 
     Attributes:
-        name: `mnist`, `digits`, the stem of an `.npz` file, or `module:function`.
+        name: `mnist`, `digits`, the name of a file or folder, or `module:function`.
         x_train: `uint8 (N, H, W, C)`.
         y_train: `int64 (N,)`, indices into `labels`.
         x_test: `uint8 (M, H, W, C)`.
@@ -62,57 +46,41 @@ class Dataset:
         return digest.hexdigest()
 
 
-def load_dataset(spec: str, data_dir: Path | None = None) -> Dataset:
-    """Loads and checks the dataset that `spec` names.
+def make_dataset(data: Data, seed: int = 0, *, divided: bool = False) -> Dataset:
+    """Makes a dataset of what a source holds; without names, classes are numbered.
 
     Args:
-        spec: `mnist`, `digits`, the path of an `.npz` file, or `module:function`.
-        data_dir: where MNIST's IDX files are, if not in `$TINSMITH_DATA/mnist`.
+        data: images with labels.
+        seed: divides what its source does not; see `divide`.
+        divided: refuse what its source does not divide.
 
     Raises:
-        DatasetError: there is no such dataset, or it is damaged, or no model could learn from it.
+        DatasetError: no model of images could learn from it.
     """
-    if spec == "mnist":
-        mnist = load_mnist(data_dir)
-        return _check(spec, _DIGITS, *(mnist[key] for key in _NPZ_KEYS))
-    if spec == "digits":
-        (x_train, y_train), (x_test, y_test) = load_digits()
-        return _check(spec, _DIGITS, x_train, y_train, x_test, y_test)
-    if spec.endswith(".npz"):
-        return _load_npz(Path(spec))
-    if ":" in spec:
-        return _call(spec)
-    raise DatasetError(
-        f"unknown dataset `{spec}`: expected mnist, digits, a FILE.npz or module:function"
-    )
+    name = data.name
+    train, test = data.train, data.test
+    if train is None:
+        if divided:
+            raise DatasetError(f"{name}: expected training and test data, got undivided data")
+        train, test = _divided(name, test, seed)
+    arrays = (*_labelled(name, "train", train), *_labelled(name, "test", test))
+    return _check(name, data.classes or None, *arrays)
 
 
-def _load_npz(path: Path) -> Dataset:
-    arrays = read_npz(path, _NPZ_KEYS)
-    labels = class_names(path, arrays["labels"]) if "labels" in arrays else None
-    return _check(path.stem, labels, *(arrays[key] for key in _NPZ_KEYS))
+def _divided(name: str, whole: Part, seed: int) -> tuple[Part, Part]:
+    inputs, labels = _labelled(name, "", whole)
+    if not len(labels) == len(inputs):
+        raise DatasetError(f"{name}: {len(labels)} labels for {len(inputs)} images")
+    first, second = divide(name, len(inputs), seed)
+    return Part(inputs[first], labels[first]), Part(inputs[second], labels[second])
 
 
-def _call(spec: str) -> Dataset:
-    try:
-        function = import_named(spec)
-    except UsageError as error:
-        raise DatasetError(f"dataset {error}") from error
-    try:
-        with current_folder():
-            returned = function()
-    except (Exception, SystemExit) as error:
-        raise DatasetError(f"dataset `{spec}` raised {type(error).__name__}: {error}") from error
-    if isinstance(returned, Dataset):
-        returned = (returned.x_train, returned.y_train), (returned.x_test, returned.y_test)
-    try:
-        (x_train, y_train), (x_test, y_test) = returned
-    except (TypeError, ValueError) as error:
-        raise DatasetError(
-            f"dataset `{spec}`: expected (x_train, y_train), (x_test, y_test), "
-            f"got {type(returned).__name__}"
-        ) from error
-    return _check(spec, None, *map(np.asarray, (x_train, y_train, x_test, y_test)))
+def _labelled(name: str, key: str, part: Part) -> tuple[Array, Array]:
+    """The images and labels of a part that has both."""
+    if isinstance(part.inputs, tuple) or part.labels is None:
+        missing = f"no y_{key}: " if key else ""
+        raise DatasetError(f"{name}: {missing}expected images with labels to learn from")
+    return np.atleast_1d(part.inputs), np.atleast_1d(part.labels)
 
 
 def _check(
@@ -123,14 +91,13 @@ def _check(
     x_test: NDArray[Any],
     y_test: NDArray[Any],
 ) -> Dataset:
-    """Makes a dataset of arrays that fit each other; without names, classes are numbered."""
     x_train, x_test = _images(name, "x_train", x_train), _images(name, "x_test", x_test)
     if x_train.shape[1:] != x_test.shape[1:]:
         raise DatasetError(
             f"{name}: x_train has images of {x_train.shape[1:]}, x_test of {x_test.shape[1:]}"
         )
-    _check_labels(name, "y_train", y_train, len(x_train))
-    _check_labels(name, "y_test", y_test, len(x_test))
+    y_train = _class_indices(name, "y_train", y_train, len(x_train))
+    y_test = _class_indices(name, "y_test", y_test, len(x_test))
     if labels is None:
         if y_train.max() >= _MAX_CLASSES:
             raise DatasetError(
@@ -159,10 +126,12 @@ def _images(name: str, key: str, x: NDArray[Any]) -> NDArray[np.uint8]:
     return x[..., np.newaxis] if x.ndim == 3 else x
 
 
-def _check_labels(name: str, key: str, y: NDArray[Any], images: int) -> None:
+def _class_indices(name: str, key: str, y: NDArray[Any], images: int) -> NDArray[Any]:
+    y = class_indices(y)
     if not np.issubdtype(y.dtype, np.integer) or y.ndim != 1:
         raise DatasetError(
             f"{name}: {key}: expected integer labels (N,), got {y.dtype} of shape {y.shape}"
         )
     if len(y) != images:
         raise DatasetError(f"{name}: {key}: {len(y)} labels for {images} images")
+    return y

@@ -1,7 +1,7 @@
 """The error of the data room."""
 
-from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.errors import InputError
 
 
-class DatasetError(UsageError):
+class DatasetError(InputError):
     """Data that cannot be found, is damaged, or is not what it must be; exit status 2."""

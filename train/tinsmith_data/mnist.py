@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import socket
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +32,12 @@ _CONNECT_TIMEOUT_S = 5.0
 Arrays = dict[str, NDArray[np.uint8]]
 
 
+def holds_mnist(folder: Path) -> bool:
+    """Whether one of MNIST's four files lies in a folder, or in a folder `mnist` in it."""
+    names = [f"{name}{end}" for name, _, _ in _FILES.values() for end in ("", ".gz")]
+    return any(Path(place, name).exists() for place in (folder, folder / "mnist") for name in names)
+
+
 def load_mnist(data_dir: Path | None) -> Arrays:
     """Loads MNIST from a folder of IDX files, else from Keras's cache, else by Keras's download.
 
@@ -48,7 +55,7 @@ def load_mnist(data_dir: Path | None) -> Arrays:
         nested = data_dir / "mnist"
         folder = nested if nested.is_dir() else data_dir
         if not folder.is_dir():
-            raise DatasetError(f"no folder {folder}: --data-dir must hold MNIST's four IDX files")
+            raise DatasetError(f"no folder {folder}: expected one with MNIST's four IDX files")
         return _read_folder(folder)
     root = os.environ.get("TINSMITH_DATA")
     if root and (folder := Path(root, "mnist")).is_dir():
@@ -58,8 +65,8 @@ def load_mnist(data_dir: Path | None) -> Arrays:
     if failure:
         place = str(Path(root, "mnist")) if root else "$TINSMITH_DATA/mnist (not set)"
         raise DatasetError(
-            f"no MNIST: nothing in {place} or {cache}, and Keras's download failed ({failure}); "
-            "name its folder with --data-dir, or use --dataset digits, which needs no download"
+            f"no MNIST in {place} or Keras's cache, and its download failed ({failure}): "
+            "give its folder, --data FOLDER, or use --data digits"
         )
     return _read_cache(cache)
 
@@ -71,8 +78,7 @@ def _read_folder(folder: Path) -> Arrays:
         path = next((path for path in candidates if path.is_file()), None)
         if path is None:
             raise DatasetError(
-                f"no {name} or {name}.gz in {folder}: name another folder with --data-dir, "
-                "or use --dataset digits"
+                f"no {name} or {name}.gz in {folder}: give another folder, or use --data digits"
             )
         arrays[key] = read_idx(path, ndim)
         _check(arrays[key], key, str(path))
@@ -81,11 +87,14 @@ def _read_folder(folder: Path) -> Arrays:
 
 def _read_cache(path: Path) -> Arrays:
     try:
-        arrays = read_npz(path, tuple(_FILES))
+        arrays = read_npz(path)
+        missing = [key for key in _FILES if key not in arrays]
+        if missing:
+            raise DatasetError(f"{path}: no array {', '.join(missing)}")
     except DatasetError as error:
         raise DatasetError(f"{error}; delete it to have it downloaded again") from error
-    for key, array in arrays.items():
-        _check(array, key, f"{path}: {key}")
+    for key in _FILES:
+        _check(arrays[key], key, f"{path}: {key}")
     return arrays
 
 
@@ -107,7 +116,10 @@ def _download() -> str:
     except ImportError:
         return "Keras is not installed"
     except Exception as error:  # Keras raises bare Exception for everything that goes wrong
-        return str(error).splitlines()[0].strip() or type(error).__name__
+        said = (
+            str(error).partition("\n")[0].rpartition(" -- ")[2]
+        )  # "URL fetch failure on … -- why"
+        return textwrap.shorten(said, 80, placeholder=" …") or type(error).__name__
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from tinsmith_data import Dataset, DatasetError, load_dataset
 from tinsmith_train.errors import RunFolderError, StoppedError
-from tinsmith_train.logbook import Epoch, Progress
+from tinsmith_train.history import Epoch, Progress
 from tinsmith_train.runfolder import TrainResult
 from tinsmith_train.training import train
 

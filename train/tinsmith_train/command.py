@@ -5,21 +5,24 @@ import json
 import sys
 from pathlib import Path
 
-from tinsmith_data.dataset import load_dataset
+from tinsmith_data import load_dataset
+from tinsmith_data.options import add_data
 from tinsmith_data.quiet import results_alone
 from tinsmith_train.demo import demo
-from tinsmith_train.logbook import Progress
+from tinsmith_train.history import Progress
 from tinsmith_train.recipe import RECIPES, find_recipe
 from tinsmith_train.runfolder import TrainResult, check_writable, describe
 from tinsmith_train.terminal import TerminalProgress
 from tinsmith_train.training import check_numbers, train
+
+_ABOUT = ", with labels; a fifth is kept for testing where training and test data are not apart"
 
 
 def configure_train(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith train`."""
     models = "; ".join(f"{name}: {recipe.summary}" for name, recipe in RECIPES.items())
     parser.add_argument("--model", default="cnn", metavar="NAME", help=models)
-    _add_dataset(parser, "mnist")
+    add_data(parser, "mnist", _ABOUT)
     parser.add_argument("--epochs", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: the model's own")
     parser.add_argument(
@@ -36,7 +39,7 @@ def configure_train(parser: argparse.ArgumentParser) -> None:
 
 def configure_demo(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith demo`."""
-    _add_dataset(parser, None)
+    add_data(parser, "mnist if it is at hand or can be downloaded, else digits", _ABOUT)
     parser.add_argument("--epochs", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument(
@@ -48,22 +51,6 @@ def configure_demo(parser: argparse.ArgumentParser) -> None:
     )
     _add_loudness(parser)
     parser.set_defaults(run=_run_demo)
-
-
-def _add_dataset(parser: argparse.ArgumentParser, default: str | None) -> None:
-    usual = default or "mnist if it is at hand or can be downloaded, else digits"
-    parser.add_argument(
-        "--dataset",
-        default=default,
-        metavar="NAME",
-        help=f"mnist, digits, a FILE.npz or module:function; default: {usual}",
-    )
-    parser.add_argument(
-        "--data-dir",
-        type=Path,
-        metavar="FOLDER",
-        help="MNIST's four IDX files, gzipped or not; default: $TINSMITH_DATA/mnist",
-    )
 
 
 def _add_loudness(parser: argparse.ArgumentParser) -> None:
@@ -78,9 +65,10 @@ def _run_train(arguments: argparse.Namespace) -> int:
     check_numbers(arguments.epochs, arguments.batch_size, arguments.learning_rate, arguments.seed)
     out = arguments.out or Path("runs", arguments.model)
     check_writable(out)
+    source = arguments.data or arguments.dataset or "mnist"
     progress = Progress() if arguments.quiet else TerminalProgress()
     with results_alone():
-        dataset = load_dataset(arguments.dataset, arguments.data_dir)
+        dataset = load_dataset(source, arguments.data_dir, seed=arguments.seed)
         progress.note(f"training {arguments.model} on {dataset.name}; Ctrl-C keeps the best epoch")
         result = train(
             arguments.model,
@@ -124,7 +112,7 @@ def _run_demo(arguments: argparse.Namespace) -> int:
     check_numbers(arguments.epochs, None, None, arguments.seed)  # before the data is read
     return demo(
         arguments.out,
-        dataset=arguments.dataset,
+        source=arguments.data or arguments.dataset,
         data_dir=arguments.data_dir,
         epochs=arguments.epochs,
         seed=arguments.seed,

@@ -4,20 +4,24 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_data.dataset import Dataset, load_dataset
+from tinsmith_data import Dataset, load_dataset
 from tinsmith_data.errors import DatasetError
+from tinsmith_data.options import folder_source
 from tinsmith_train.runfolder import check_writable
+
+_BUNDLE, _PICTURE = "digits.tin", "digit.png"
 
 
 def demo(
     out: Path,
     *,
-    dataset: str | None = None,
+    source: str | None = None,
     data_dir: Path | None = None,
     epochs: int | None = None,
     seed: int = 0,
@@ -29,7 +33,7 @@ def demo(
     Args:
         out: the folder for everything: the run folder, `digits.tin`, `report.json`, `.md` and
             `.html`, and `digit.png`, a test image to try the bundle on.
-        dataset: as for `load_dataset`; MNIST if it can be had, else `digits`, if `None`.
+        source: images with labels, as `--data`; MNIST if it can be had, else `digits`, if `None`.
         data_dir: where MNIST's IDX files are.
         epochs: the model's own if `None`.
         seed: of training and export.
@@ -40,55 +44,60 @@ def demo(
         0, or the exit status of the step that failed.
 
     Raises:
-        UsageError: no such dataset, or no folder can be where `out` is.
+        UsageError: no such data, or no folder can be where `out` is.
     """
     started = time.perf_counter()
     check_writable(out)
-    data, why = _choose(dataset, data_dir)
+    data, named = _choose(source, data_dir, seed)
     print(
         f"tinsmith demo on {data.name}: {len(data.y_train):,} training and {len(data.y_test):,} "
-        f"test images{why}"
+        "test images"
     )
-    model, bundle, picture = out / "model.keras", out / "digits.tin", out / "digit.png"
-    source = ["--dataset", dataset or data.name]
-    if data_dir is not None:
-        source += ["--data-dir", str(data_dir)]
+    for words in _steps(out, named, epochs, seed, quiet, verbose):
+        status = _type(words)
+        if status:
+            return status
+    _save_picture(data.x_test[0], out / _PICTURE)
+    minutes, seconds = divmod(round(time.perf_counter() - started), 60)
+    print(f"\ndone in {minutes} min {seconds} s; everything is in {out}. Next:")
+    bundle = str(out / _BUNDLE)
+    for words in (
+        ["run", bundle, str(out / _PICTURE)],
+        ["inspect", bundle],
+        ["selftest", bundle],
+    ):
+        print(f"  {shlex.join(['tinsmith', *words])}")
+    return 0
+
+
+def _choose(source: str | None, data_dir: Path | None, seed: int) -> tuple[Dataset, str]:
+    """Gives the data, and what the steps call it."""
+    if source is None and data_dir is None:
+        try:
+            return load_dataset("mnist"), "mnist"
+        except DatasetError as error:
+            print(f"tinsmith: {error}", file=sys.stderr)
+            source = "digits"
+    if data_dir is not None and source in (None, "mnist"):
+        return load_dataset("mnist", data_dir), folder_source(data_dir)
+    source = source or "mnist"
+    return load_dataset(source, seed=seed), source
+
+
+def _steps(
+    out: Path, source: str, epochs: int | None, seed: int, quiet: bool, verbose: bool
+) -> Iterator[list[str]]:
+    """Gives the words of each command."""
+    model, bundle, data = str(out / "model.keras"), str(out / _BUNDLE), ["--data", source]
     loudness = ["--quiet"] if quiet else []
     options = ["--seed", str(seed)] if seed else []
     options += ["--verbose"] if verbose else loudness
     count = [] if epochs is None else ["--epochs", str(epochs)]
     kinds = {"--json": "report.json", "--markdown": "report.md", "--html": "report.html"}
     report = [word for option, name in kinds.items() for word in (option, str(out / name))]
-    for words in (
-        ["train", "--model", "cnn", *source, *count, "--out", str(out), *options],
-        ["export", str(model), *source, "--out", str(bundle), *options],
-        ["bench", str(bundle), *source, *report, *loudness],
-    ):
-        status = _type(words)
-        if status:
-            return status
-    _save_picture(data.x_test[0], picture)
-    minutes, seconds = divmod(round(time.perf_counter() - started), 60)
-    print(f"\ndone in {minutes} min {seconds} s; everything is in {out}. Next:")
-    for words in (
-        ["run", str(bundle), str(picture)],
-        ["inspect", str(bundle)],
-        ["selftest", str(bundle)],
-    ):
-        print(f"  {shlex.join(['tinsmith', *words])}")
-    return 0
-
-
-def _choose(dataset: str | None, data_dir: Path | None) -> tuple[Dataset, str]:
-    """Gives the dataset and, where it is not the one hoped for, why."""
-    if dataset is not None:
-        return load_dataset(dataset, data_dir), ""
-    try:
-        return load_dataset("mnist", data_dir), ""
-    except DatasetError as error:
-        if data_dir is not None:
-            raise
-        return load_dataset("digits"), f" (not mnist: {error})"
+    yield ["train", "--model", "cnn", *data, *count, "--out", str(out), *options]
+    yield ["export", model, *data, "--out", bundle, *options]
+    yield ["bench", bundle, *data, *report, *loudness]
 
 
 def _type(words: list[str]) -> int:

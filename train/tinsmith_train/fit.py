@@ -8,7 +8,7 @@ import numpy as np
 
 from tinsmith_data.dataset import Dataset
 from tinsmith_train.batches import training_batches
-from tinsmith_train.logbook import Logbook
+from tinsmith_train.history import History
 from tinsmith_train.recipe import Recipe
 
 # One-cycle: this part of the steps goes up to the learning rate, from this part of it.
@@ -23,9 +23,9 @@ def fit(
     epochs: int,
     batch_size: int,
     seed: int,
-    logbook: Logbook,
+    history: History,
 ) -> None:
-    """Trains `model` in place and takes down each epoch in `logbook`.
+    """Trains `model` in place and records each epoch in `history`.
 
     A part of the training images is held back to judge each epoch by. The test images are not
     looked at.
@@ -56,7 +56,7 @@ def fit(
         # Measured on this small CNN on x86: XLA takes half as long again.
         jit_compile=False,
     )
-    logbook.progress.start(f"{len(kept):,} images, {held:,} held back", epochs, steps)
+    history.progress.start(f"{len(kept):,} images, {held:,} held back", epochs, steps)
     model.fit(
         batches,
         validation_data=(
@@ -67,7 +67,7 @@ def fit(
         epochs=epochs,
         shuffle=False,
         verbose=0,
-        callbacks=[_Report(logbook)],
+        callbacks=[_Report(history)],
     )
 
 
@@ -88,12 +88,12 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
 class _Report(keras.callbacks.Callback):  # type: ignore[misc]
     """Passes on what Keras counts."""
 
-    def __init__(self, logbook: Logbook) -> None:
+    def __init__(self, history: History) -> None:
         super().__init__()
-        self._logbook = logbook
+        self._history = history
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        self._logbook.progress.step(logs["loss"], logs["accuracy"])
+        self._history.progress.step(logs["loss"], logs["accuracy"])
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
-        self._logbook.end_epoch(weights=self.model.get_weights(), **logs)
+        self._history.end_epoch(weights=self.model.get_weights(), **logs)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from tinsmith_report.plots import DARK, NEUTRAL, WARM, draw_confusion_matrix, new_figure
-from tinsmith_train.logbook import Epoch
+from tinsmith_train.history import Epoch
 
 _DPI = 120
 _TRAIN, _VAL, _BEST, _WRONG = DARK, WARM, NEUTRAL, "#c0392b"

@@ -25,7 +25,7 @@ from tinsmith_data.dataset import Dataset
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.files import require_writable
 from tinsmith_train.errors import RunFolderError
-from tinsmith_train.logbook import Epoch
+from tinsmith_train.history import Epoch
 
 FILES = ("model.keras", "history.json", "curves.png", "confusion.png", "digits.png")
 

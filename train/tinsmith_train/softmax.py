@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tinsmith_data.dataset import Dataset
 from tinsmith_train.batches import training_batches
-from tinsmith_train.logbook import Logbook
+from tinsmith_train.history import History
 from tinsmith_train.recipe import Recipe
 
 # Keeps the logarithm of a probability that has come to nothing finite.
@@ -64,25 +64,25 @@ def fit_softmax(
     epochs: int,
     batch_size: int,
     seed: int,
-    logbook: Logbook,
+    history: History,
 ) -> None:
-    """Trains `model` in place on every training image and takes down each epoch in `logbook`."""
+    """Trains `model` in place on every training image and records each epoch in `history`."""
     images, classes = len(dataset.x_train), len(dataset.labels)
     batches = training_batches(dataset.x_train, dataset.y_train, batch_size, seed, classes=classes)
     step = make_step(model, recipe.learning_rate)
-    logbook.progress.start(f"{images:,} images", epochs, len(batches))
+    history.progress.start(f"{images:,} images", epochs, len(batches))
     for _ in range(epochs):
         seen, total, correct = 0, 0.0, 0
         for number, (x, targets) in enumerate(batches, start=1):
             loss, right = step(x, targets)
             seen, total, correct = seen + len(x), total + float(loss), correct + int(right)
-            logbook.progress.step(total / seen, correct / seen)
+            history.progress.step(total / seen, correct / seen)
             if number % _REPORT_EVERY == 0:
-                logbook.progress.note(
+                history.progress.note(
                     f"batch {number}: loss {float(loss):.3f}, summed over {len(x)} images"
                 )
         mean_loss, accuracy = evaluate(model, dataset)
-        logbook.end_epoch(mean_loss, accuracy, model.get_weights())
+        history.end_epoch(mean_loss, accuracy, model.get_weights())
 
 
 def evaluate(model: keras.Model, dataset: Dataset) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from tinsmith_report.terminal import progress_bar
-from tinsmith_train.logbook import Epoch, Progress
+from tinsmith_train.history import Epoch, Progress
 
 
 class TerminalProgress(Progress):

@@ -13,7 +13,7 @@ from tinsmith_data.limits import MAX_SEED, require_real, require_whole
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train.errors import StoppedError
-from tinsmith_train.logbook import Logbook, Progress
+from tinsmith_train.history import History, Progress
 from tinsmith_train.recipe import Recipe, find_recipe
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
 
@@ -90,24 +90,24 @@ def _train(
     from tinsmith_train.softmax import fit_softmax
 
     net = build_model(model, dataset.x_train.shape[1:], len(dataset.labels))
-    logbook = Logbook(progress)
+    history = History(progress)
     started = time.perf_counter()
     stopped = False
     try:
         if model == "softmax":
-            fit_softmax(net, dataset, recipe, epochs, batch_size, seed, logbook)
+            fit_softmax(net, dataset, recipe, epochs, batch_size, seed, history)
         else:
-            fit(net, dataset, recipe, epochs, batch_size, seed, logbook)
+            fit(net, dataset, recipe, epochs, batch_size, seed, history)
     except KeyboardInterrupt:
         stopped = True
     finally:
-        logbook.progress.stop()
-    if logbook.best is None:
+        history.progress.stop()
+    if history.best is None:
         raise StoppedError("stopped before the first epoch was over: nothing is written")
-    best, weights = logbook.best
+    best, weights = history.best
     if not math.isfinite(best.loss):
         raise TinsmithError(
-            f"training came to nothing: the loss is {best.loss} in the best epoch, {best.number}: "
+            f"training diverged: the loss is {best.loss} in the best epoch, {best.number}: "
             f"try a --learning-rate below {recipe.learning_rate:g}; nothing is written"
         )
     net.set_weights(weights)
@@ -119,7 +119,7 @@ def _train(
         seed=seed,
         batch_size=batch_size,
         learning_rate=recipe.learning_rate,
-        epochs=tuple(logbook.epochs),
+        epochs=tuple(history.epochs),
         best=best,
         stopped=stopped,
         parameters=net.count_params(),

@@ -8,6 +8,7 @@ from tinsmith_bench.command.compare import run_compare
 from tinsmith_bench.command.measuring import configure_against, configure_host
 from tinsmith_bench.gates.compare import METRICS
 from tinsmith_bench.options import BATCHES, Options
+from tinsmith_data.options import add_data
 
 
 def configure_bench(parser: argparse.ArgumentParser) -> None:
@@ -39,18 +40,12 @@ def configure_compare(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument_group("what to test on")
-    tested = data.add_mutually_exclusive_group()
-    tested.add_argument(
-        "--dataset", metavar="NAME", help="a dataset (default: what the bundle was trained on)"
+    add_data(
+        data,
+        "what the bundle was trained on",
+        ": x_test and y_test, or x and y (for several inputs an array for each, by its name); "
+        "FOLDER/CLASS/*.png",
     )
-    tested.add_argument(
-        "--data",
-        type=Path,
-        metavar="PATH",
-        help="an .npz file with x_test and y_test (for several inputs an array for each, by its "
-        "name), or a folder of images PATH/LABEL/*.png",
-    )
-    data.add_argument("--data-dir", type=Path, metavar="DIR", help="where the dataset's files are")
     data.add_argument(
         "--top-k", type=int, default=3, metavar="K", help="also count the first K guesses (3)"
     )

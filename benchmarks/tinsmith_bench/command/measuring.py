@@ -140,13 +140,9 @@ def _training(
     arguments: argparse.Namespace, manifest: Manifest, seed: int
 ) -> tuple[NDArray[Any] | None, NDArray[Any] | None]:
     """Inputs and targets to calibrate and to train on, in random order; `None` without any."""
-    spec = arguments.dataset or manifest.training.dataset
-    if arguments.data is not None:
-        spec = str(arguments.data)
-        if arguments.data.suffix != ".npz":
-            return None, None
+    spec = arguments.data or arguments.dataset or manifest.training.dataset
     try:
-        dataset = load_dataset(spec, arguments.data_dir)
+        dataset = load_dataset(spec, arguments.data_dir, divided=True)
     except DatasetError:  # a test set alone: whoever needs more says so
         return None, None
     order = np.random.default_rng(seed).permutation(len(dataset.x_train))[:TRAINING_INPUTS]

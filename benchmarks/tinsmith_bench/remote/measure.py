@@ -29,11 +29,10 @@ from tinsmith_bench.samples import Samples
 from tinsmith_bench.timing.latency import Watch
 from tinsmith_bench.timing.limits import LONGEST_S, SLACK, start_limit_s, timing_limit_s
 from tinsmith_runtime import BackendError, Bundle, TinsmithError, UsageError, read_bundle
-from tinsmith_runtime import archive as bundle_archive
 from tinsmith_runtime.backends import known_backends
 from tinsmith_runtime.batch import count, numbered, parts
-from tinsmith_runtime.bundle import sha256
-from tinsmith_runtime.manifest import dump_manifest
+from tinsmith_runtime.bundle import archive as bundle_archive
+from tinsmith_runtime.bundle import dump_manifest, sha256
 
 # What Python writes beside our code when it compiles it, and what engines write.
 _SPARE_BYTES = 4_000_000

@@ -172,8 +172,8 @@ def to_onnx_naively(tflite: bytes) -> bytes:
 
 
 _NO_INPUTS = (
-    "training inputs are needed: name a dataset with --dataset, or a --data FILE.npz that "
-    "holds x_train and y_train too"
+    "training inputs are needed: name a dataset with --data, or a FILE.npz that holds x_train and "
+    "y_train too"
 )
 
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.trace import Operator, Trace, distinct
 from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Reshape
+from tinsmith_runtime.bundle import MAX_TENSORS
 from tinsmith_runtime.errors import TinsmithError
-from tinsmith_runtime.manifest import MAX_TENSORS
 
 # Layers that are more than one operator which is missing.
 _FAMILIES = {

@@ -14,9 +14,9 @@ from tinsmith_export.ir.ops import Affine, Node
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_runtime.backends import signed
 from tinsmith_runtime.batch import Array, Arrays, joined, parts
+from tinsmith_runtime.bundle import Input
 from tinsmith_runtime.errors import UsageError
-from tinsmith_runtime.features import quantize
-from tinsmith_runtime.manifest import Input
+from tinsmith_runtime.inputs.features import quantize
 
 _PIXELS = QuantParams(1.0, -128)
 
@@ -131,7 +131,7 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
         names = ", ".join(node.name for node in nodes)
         raise UsageError(
             f"the model has {len(nodes)} inputs ({names}), {samples.name} gives {len(tuning)}: "
-            "give --calibration FILE.npz with an array for each, or module:function"
+            "give --data FILE.npz with an array for each, or module:function"
         )
     for arrays in (tuning, proof):
         if len({len(array) for array in arrays}) > 1:

@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_data import Dataset
+from tinsmith_data.data import class_indices, divide
 from tinsmith_data.limits import require
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
 from tinsmith_runtime.errors import UsageError
-
-_LEAST = 16  # inputs, of which a fifth proves the rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +96,8 @@ def split(
         UsageError: they are too few, or neither pixels nor features.
     """
     inputs = checked(name, inputs, shapes)
-    size = count(inputs)
-    if size < _LEAST:
-        raise UsageError(
-            f"{name}: expected at least {_LEAST} inputs, got {size}: a few hundred are good"
-        )
-    labels = checked_labels(name, labels, size)
-    order = np.random.default_rng(seed).permutation(size)
-    proof, tuning = np.split(order, [size // 5])
+    tuning, proof = divide(name, count(inputs), seed)
+    labels = checked_labels(name, labels, count(inputs))
     chosen = None if labels is None else labels[proof]
     return made(name, rows(inputs, tuning), rows(inputs, proof), chosen, ())
 
@@ -115,13 +108,15 @@ def made(
     proof: Arrays,
     labels: NDArray[np.int64] | None,
     classes: tuple[str, ...],
+    tuning_labels: NDArray[np.int64] | None = None,
 ) -> Samples:
     """Samples with the hash over them; `labels` are those of the proof."""
     digest = hashlib.sha256()
-    for array in (*parts(tuning), *parts(proof), *([] if labels is None else [labels])):
+    known = [array for array in (labels, tuning_labels) if array is not None]
+    for array in (*parts(tuning), *parts(proof), *known):
         digest.update(f"{array.shape}".encode())
         digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
-    return Samples(name, digest.hexdigest(), tuning, None, proof, labels, classes)
+    return Samples(name, digest.hexdigest(), tuning, tuning_labels, proof, labels, classes)
 
 
 def checked(name: str, inputs: Arrays, shapes: Any = None) -> Arrays:
@@ -146,18 +141,19 @@ def _checked(name: str, inputs: NDArray[Any], shape: tuple[int, ...] | None) -> 
 
 
 def checked_labels(name: str, labels: NDArray[Any] | None, count: int) -> NDArray[np.int64] | None:
-    """Labels as `int64 (N,)`.
+    """Labels as `int64 (N,)`, one-hot or not.
 
     Raises:
         UsageError: they are something else.
     """
     if labels is None:
         return None
-    if labels.dtype.kind not in "iu" or labels.shape not in ((count,), (count, 1)):
+    labels = class_indices(labels)
+    if labels.dtype.kind not in "iu" or labels.shape != (count,):
         raise UsageError(
             f"{name}: expected integer labels ({count},), got {labels.dtype} of shape "
             f"{labels.shape}: leave them out where the model does not classify"
         )
     if count and labels.min() < 0:
         raise UsageError(f"{name}: expected labels of 0 or more, got {labels.min()}")
-    return labels.reshape(-1).astype(np.int64)
+    return labels.astype(np.int64)

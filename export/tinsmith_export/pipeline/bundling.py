@@ -7,14 +7,15 @@ from tinsmith_export.metrics import top1
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import side_by_side
 from tinsmith_export.pipeline.verifying import VerifiedModel
-from tinsmith_runtime.bundle import sha256, write_bundle
-from tinsmith_runtime.manifest import (
+from tinsmith_runtime.bundle import (
     FORMAT_VERSION,
     Golden,
     Layer,
     Manifest,
     Training,
     Variant,
+    sha256,
+    write_bundle,
 )
 
 _MADE_WITH = (

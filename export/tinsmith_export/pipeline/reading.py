@@ -14,7 +14,7 @@ from tinsmith_export.frontend.trace import trace
 from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
-from tinsmith_export.inputs.sources import from_calibration
+from tinsmith_export.inputs.sources import Source, from_source
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.options import Options
 from tinsmith_export.passes.rewrite import rewrite
@@ -63,7 +63,7 @@ class ReadModel:
 
 
 def read_model(
-    model: Any, samples: Samples | str, options: Options, progress: Progress
+    model: Any, samples: Samples | Source, options: Options, progress: Progress
 ) -> ReadModel:
     """Reads a model and rewrites it.
 
@@ -79,10 +79,12 @@ def read_model(
     model = prepared(model, options.input_shape, options.output)
     progress.stage(f"reading {model.name}")
     read = read_graph(trace(model, options.input_shape))
-    if isinstance(samples, str):
+    if isinstance(samples, Source):
         shapes = {node.name: node.shape for node in read.inputs}
         shape = shapes if len(shapes) > 1 else read.inputs[0].shape
-        samples = from_calibration(samples, shape, options.seed)
+        output = read.outputs[0].shape
+        outputs = output[0] if len(read.outputs) == len(output) == 1 else None
+        samples = from_source(samples, shape, options.seed, outputs)
     entry = enter(read, samples, options.input_range)
     graph = rewrite(entry.prepared(read))
     classes = _has_classes(graph, samples)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tinsmith_export.inputs.samples import Samples
+from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import Options
 from tinsmith_export.pipeline.bundling import write_model
 from tinsmith_export.pipeline.converting import convert_model
@@ -22,7 +23,7 @@ from tinsmith_export.targets.target import Target
 
 def compile_bundle(
     model: Any,
-    samples: Samples | str,
+    samples: Samples | Source,
     out: Path,
     options: Options,
     progress: Progress,
@@ -47,7 +48,7 @@ def compile_bundle(
 
 
 def measure_layers(
-    model: Any, samples: Samples | str, options: Options, progress: Progress
+    model: Any, samples: Samples | Source, options: Options, progress: Progress
 ) -> tuple[Sensitivity, ...]:
     """See `tinsmith_export.sensitivity`."""
     read = read_model(model, samples, options, progress)

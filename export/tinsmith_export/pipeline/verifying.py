@@ -18,7 +18,7 @@ from tinsmith_export.verify.golden import COUNT, choose_golden, nudged
 from tinsmith_export.verify.parity import compare, compare_on_random_codes
 from tinsmith_export.verify.stages import accuracy_by_stage
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
-from tinsmith_runtime.manifest import Quality, Stage, TargetParity
+from tinsmith_runtime.bundle import Quality, Stage, TargetParity
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from tinsmith_export.targets.target import IntegerModel, Product
 from tinsmith_export.targets.tflite.convert import products, to_int8_tflite
 from tinsmith_export.targets.tflite.float_layers import keep_float
 from tinsmith_export.targets.tflite.scales import with_chosen_scales
-from tinsmith_runtime.manifest import Input, Output
+from tinsmith_runtime.bundle import Input, Output
 
 
 def lower(

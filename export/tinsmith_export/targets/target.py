@@ -13,7 +13,7 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Reshape
 from tinsmith_export.quantize.recipe import Quantized
 from tinsmith_runtime.batch import Array, Arrays
-from tinsmith_runtime.manifest import Input, Output
+from tinsmith_runtime.bundle import Input, Output
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_export.targets.target import ModelFile
 from tinsmith_runtime.backends import Backend, backends_of
 from tinsmith_runtime.batch import Arrays, concatenate, count, rows
+from tinsmith_runtime.bundle import Input, Output
 from tinsmith_runtime.errors import BackendError
-from tinsmith_runtime.manifest import Input, Output
 
 _BATCH_SIZE = 64
 

@@ -7,7 +7,7 @@ import numpy as np
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.quantize.fake_quantization import can_saturate
 from tinsmith_export.targets.target import Product
-from tinsmith_runtime.manifest import Quality
+from tinsmith_runtime.bundle import Quality
 
 
 def require_no_saturation(products: Iterable[Product]) -> None:

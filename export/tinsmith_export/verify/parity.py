@@ -12,7 +12,7 @@ from tinsmith_export.outputs import side_by_side
 from tinsmith_export.targets.target import ModelFile
 from tinsmith_export.verify.engines import run_batches, start_engine
 from tinsmith_runtime.batch import Arrays, count, joined, rows
-from tinsmith_runtime.manifest import Parity
+from tinsmith_runtime.bundle import Parity
 
 _COUNT = 16
 _RANDOM_COUNT = 64

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from tinsmith_export.metrics import agreement, top1
 from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_report.statistics import cosine, sqnr_db
-from tinsmith_runtime.activation import ACTIVATIONS
 from tinsmith_runtime.batch import Arrays, count, joined, parts
-from tinsmith_runtime.manifest import Stage
+from tinsmith_runtime.bundle import Stage
+from tinsmith_runtime.executor import ACTIVATIONS
 
 
 def accuracy_by_stage(

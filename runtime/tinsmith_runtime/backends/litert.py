@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinsmith_runtime.backends.builtin import LITERT
-from tinsmith_runtime.backends.origin import raised_by
+from tinsmith_runtime.backends.diagnosis import raised_by
 from tinsmith_runtime.backends.protocol import (
     NO_BATCH,
     SIGN_BIT,
@@ -19,6 +18,7 @@ from tinsmith_runtime.backends.protocol import (
     require_tensors,
     signed,
 )
+from tinsmith_runtime.backends.registry import LITERT
 from tinsmith_runtime.batch import parts
 from tinsmith_runtime.errors import BackendError, BundleError, printable
 from tinsmith_runtime.quiet import mute_stderr

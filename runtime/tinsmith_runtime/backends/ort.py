@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
-from tinsmith_runtime.backends.builtin import ONNX
-from tinsmith_runtime.backends.origin import raised_by
+from tinsmith_runtime.backends.diagnosis import raised_by
 from tinsmith_runtime.backends.protocol import (
     NO_BATCH,
     SIGN_BIT,
@@ -22,9 +21,10 @@ from tinsmith_runtime.backends.protocol import (
     signed,
     unsigned,
 )
+from tinsmith_runtime.backends.registry import ONNX
 from tinsmith_runtime.batch import count, each, numbered, parts, rows
 from tinsmith_runtime.errors import BackendError, BundleError, printable
-from tinsmith_runtime.frozen import frozen_dataclass
+from tinsmith_runtime.record import frozen_dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

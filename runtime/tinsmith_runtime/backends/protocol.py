@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinsmith_runtime.errors import BackendError, BundleError
-from tinsmith_runtime.frozen import frozen_dataclass
+from tinsmith_runtime.record import frozen_dataclass
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

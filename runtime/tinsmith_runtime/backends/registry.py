@@ -1,19 +1,40 @@
-"""Which backends there are, and which are installed."""
+"""Which backends there are, and which are installed.
+
+Those of this distribution stand here and in its entry points: see
+`docs/decisions/backends-are-found.md`.
+"""
 
 from collections.abc import Iterator
 
-from tinsmith_runtime.backends.builtin import BUILT_IN
 from tinsmith_runtime.backends.protocol import Backend
 from tinsmith_runtime.backends.spec import BackendSpec
 from tinsmith_runtime.errors import BackendError, UsageError
 
 GROUP = "tinsmith.backends"
 
+LITERT = BackendSpec(
+    name="litert",
+    title="LiteRT",
+    formats=("tflite",),
+    packages=("ai_edge_litert", "tflite_runtime"),
+    extra="tinsmith-runtime[litert]",
+    opens="tinsmith_runtime.backends.litert:LiteRtBackend",
+)
+ONNX = BackendSpec(
+    name="onnx",
+    title="ONNX Runtime",
+    formats=("onnx",),
+    packages=("onnxruntime",),
+    extra="tinsmith-runtime[onnx]",
+    opens="tinsmith_runtime.backends.ort:OrtBackend",
+)
+BUILT_IN = (LITERT, ONNX)
+
 
 def iter_backends() -> Iterator[BackendSpec]:
     """Gives every backend in the order in which `auto` takes them: ours, then others by name.
 
-    Others are looked for when ours have all been taken: see `docs/decisions/backends-are-found.md`.
+    Others are looked for when ours have all been taken.
 
     Raises:
         BackendError: another distribution's entry point gives no backend.
@@ -25,18 +46,14 @@ def iter_backends() -> Iterator[BackendSpec]:
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         if point.name in ours:
             continue
+        told = f"the backend {point.name} ({point.value}, an entry point in {GROUP})"
         try:
             spec = point.load()
         except Exception as error:
-            raise BackendError(f"{_named(point)} does not load: {error}") from error
+            raise BackendError(f"{told} does not load: {error}") from error
         if not isinstance(spec, BackendSpec) or spec.name != point.name:
-            raise BackendError(f"{_named(point)}: expected a BackendSpec of that name, got {spec}")
+            raise BackendError(f"{told}: expected a BackendSpec of that name, got {spec}")
         yield spec
-
-
-def _named(point: object) -> str:
-    name, value = getattr(point, "name", ""), getattr(point, "value", "")
-    return f"the backend {name} ({value}, an entry point in {GROUP})"
 
 
 def known_backends() -> tuple[BackendSpec, ...]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from tinsmith_runtime.backends.origin import raised_by_import
+from tinsmith_runtime.backends.diagnosis import explain, raised_by_import
 from tinsmith_runtime.errors import BackendError
-from tinsmith_runtime.frozen import frozen_dataclass
 from tinsmith_runtime.quiet import mute_stderr
+from tinsmith_runtime.record import frozen_dataclass
 
 if TYPE_CHECKING:
     from tinsmith_runtime.backends.protocol import Backend
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 class BackendSpec:
     """An engine, by what has to be known of it before it is imported.
 
-    A distribution offers one through the entry point group `tinsmith.backends`: the entry point has
-    the backend's name and points to its `BackendSpec`.
+    A distribution offers one by an entry point of its name in the group `tinsmith.backends`.
 
     Attributes:
         name: what `backend=` and `--backend` call it.
@@ -41,7 +41,7 @@ class BackendSpec:
     @property
     def package(self) -> str | None:
         """The import that it runs on here; `None` where none of `packages` is installed."""
-        return next(filter(_is_there, self.packages), None)
+        return next(filter(find_spec, self.packages), None)
 
     def open(self, model: bytes, threads: int) -> Backend:
         """Loads a model file.
@@ -66,15 +66,5 @@ class BackendSpec:
         except Exception as error:
             if not raised_by_import(error, before):
                 raise
-            from tinsmith_runtime.backends.trouble import explain
-
             raise BackendError(explain(package, self.extra, error)) from error
         return backend(model, threads)
-
-
-def _is_there(package: str) -> bool:
-    """Does what `importlib.util.find_spec` does, without its half millisecond of imports."""
-    if package in sys.modules:
-        return sys.modules[package] is not None
-    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
-    return any(finder.find_spec(package, None) for finder in finders)

@@ -8,7 +8,7 @@ from tinsmith_export.targets.onnx.operators import write
 from tinsmith_export.targets.onnx.writer import FloatWriter
 from tinsmith_export.targets.target import IntegerModel
 from tinsmith_runtime.batch import numbered
-from tinsmith_runtime.manifest import Input, Output
+from tinsmith_runtime.bundle import Input, Output
 
 
 def to_onnx(graph: Graph, inputs: Sequence[str]) -> bytes:

@@ -1,0 +1,61 @@
+"""The bundle: `NAME.tin`, its manifest, its golden vectors and its signature.
+
+`golden` and `signature` are imported by themselves, where they are needed.
+"""
+
+from tinsmith_runtime.bundle.archive import pack, sha256
+from tinsmith_runtime.bundle.container import (
+    MANIFEST,
+    SIGNATURE,
+    Bundle,
+    read_bundle,
+    read_installed,
+    write_bundle,
+)
+from tinsmith_runtime.bundle.fields import MAX_TENSORS
+from tinsmith_runtime.bundle.manifest import (
+    FORMAT_VERSION,
+    dump_manifest,
+    parse_manifest,
+)
+from tinsmith_runtime.bundle.schema import (
+    Golden,
+    Input,
+    Layer,
+    Manifest,
+    Output,
+    Parity,
+    Preprocessing,
+    Quality,
+    Stage,
+    TargetParity,
+    Training,
+    Variant,
+)
+
+__all__ = [
+    "FORMAT_VERSION",
+    "MANIFEST",
+    "MAX_TENSORS",
+    "SIGNATURE",
+    "Bundle",
+    "Golden",
+    "Input",
+    "Layer",
+    "Manifest",
+    "Output",
+    "Parity",
+    "Preprocessing",
+    "Quality",
+    "Stage",
+    "TargetParity",
+    "Training",
+    "Variant",
+    "dump_manifest",
+    "pack",
+    "parse_manifest",
+    "read_bundle",
+    "read_installed",
+    "sha256",
+    "write_bundle",
+]

@@ -1,0 +1,159 @@
+"""Reading and writing `manifest.json`: parsed once, refused as a whole.
+
+Unknown fields are refused: a manifest says nothing that this version does not understand.
+"""
+
+import reprlib
+from collections.abc import Iterator
+from typing import Any
+
+from tinsmith_runtime.bundle.archive import sha256
+from tinsmith_runtime.bundle.schema import Input, Manifest, Output, Parity
+from tinsmith_runtime.errors import BundleError
+from tinsmith_runtime.record import mismatch, parse_record, read_json
+
+FORMAT_VERSION = 2
+"""What is written. Version 1 is read too: see `_upgrade`."""
+
+# The last field: no byte before it can change, and after it there is one way to go on.
+_SEAL = b',\n "manifest_sha256":'
+# What goes with each kind of input: the dtype that a user passes, and the layout.
+_INPUTS = {"image": ("uint8", "NHWC"), "features": ("float32", None)}
+
+
+def dump_manifest(manifest: Manifest) -> bytes:
+    """Writes a manifest as canonical JSON with its own sha256 in it, so that no byte can change.
+
+    One that was read from an older format version becomes one of `FORMAT_VERSION`.
+    """
+    import json  # what is read needs neither
+    from dataclasses import asdict
+
+    tree = {**asdict(manifest), "format_version": FORMAT_VERSION}
+    text = json.dumps(tree, indent=1).removesuffix("\n}")
+    return _sealed(text.encode())
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Reads a manifest.
+
+    Args:
+        data: the bytes of `manifest.json`.
+
+    Raises:
+        BundleError: it is not JSON, has a key twice, is of another format version, was changed
+            since it was written, or a field has a wrong type or value; the message gives each
+            field's path.
+    """
+    try:
+        tree = read_json(data.decode("utf-8"))
+        _require_version(tree)
+        tree.pop("manifest_sha256", None)
+        if tree["format_version"] == 1:
+            _upgrade(tree)
+        manifest = parse_record(Manifest, tree)
+        problems = list(_contradictions(manifest))
+        if problems:
+            raise ValueError("; ".join(problems))
+        if _sealed(data.rpartition(_SEAL)[0]) != data:
+            raise ValueError(
+                "manifest_sha256: the manifest was changed after it was written, or an earlier "
+                "tinsmith wrote it: export it again"
+            )
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"manifest.json: {error}") from error
+    return manifest
+
+
+def _sealed(text: bytes) -> bytes:
+    """Ends JSON that lacks its last brace with the sha256 of all that stands before."""
+    return b'%s%s "%s"\n}\n' % (text, _SEAL, sha256(text).encode())
+
+
+def _require_version(tree: object) -> None:
+    """Looks at the version before anything else: a later format may differ in everything."""
+    if not isinstance(tree, dict):
+        raise ValueError(f"expected an object, got {reprlib.repr(tree)}")
+    found = tree.get("format_version")
+    if type(found) is not int or not 1 <= found <= FORMAT_VERSION:
+        expected = mismatch("format_version", f"1 to {FORMAT_VERSION}", found)
+        raise ValueError(f"{expected}: upgrade with: pip install --upgrade tinsmith-runtime")
+
+
+def _upgrade(tree: Any) -> None:
+    """Says in version 2 what version 1 says: it knows two targets, and no `release`."""
+    if "release" in tree:
+        raise ValueError("'release': unknown field in format version 1")
+    targets = {"TFLite": "tflite", "ONNX": "onnx"}
+    try:
+        for variant in tree["variants"]:
+            del variant["parity"]  # `quality` has it
+        quality = tree["quality"]
+        stages = [(stage.pop("stage"), stage) for stage in quality.pop("ladder")]
+        quality["stages"] = [{"name": n, "target": targets.get(n), **rest} for n, rest in stages]
+        pair = {"evaluation": quality["parity"], "random": quality.pop("parity_random")}
+        quality |= {"reference": "tflite", "parity": [{"target": "onnx", **pair}]}
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"variants, quality: expected those of version 1: {error!r}") from error
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """What is wrong between fields that are right each by itself."""
+    variants = manifest.variants
+    for index, entry in enumerate(manifest.inputs):
+        yield from _input_contradictions(f"inputs[{index}]", entry)
+    several = len(manifest.outputs) > 1
+    for index, output in enumerate(manifest.outputs):
+        yield from _output_contradictions(f"outputs[{index}]", output, several)
+    names = [entry.name for entry in manifest.inputs]
+    names += [output.name for output in manifest.outputs]
+    if len(set(names)) < len(names):
+        yield mismatch("inputs, outputs", "names that differ", names)
+    for index, target in enumerate(manifest.quality.parity):
+        path = f"quality.parity[{index}]"
+        yield from _parity_contradictions(f"{path}.evaluation", target.evaluation)
+        yield from _parity_contradictions(f"{path}.random", target.random)
+    if not variants:
+        yield "variants: expected at least one, got none"
+    ids = [variant.id for variant in variants]
+    if len(set(ids)) < len(ids):
+        yield mismatch("variants", "ids that differ", ids)
+    files = ["manifest.json", manifest.golden.file, *(variant.file for variant in variants)]
+    if len(set(files)) < len(files):
+        yield mismatch("variants", "files that differ", files)
+
+
+def _parity_contradictions(path: str, parity: Parity) -> Iterator[str]:
+    if parity.enters_at is not None and parity.equal == parity.compared:
+        wanted = "null, where all outputs are equal"
+        yield mismatch(f"{path}.enters_at", wanted, parity.enters_at)
+    if (parity.enters_at is None) != (parity.enters_lsb is None):
+        yield mismatch(f"{path}.enters_lsb", "null exactly where enters_at is", parity.enters_lsb)
+
+
+def _input_contradictions(path: str, entry: Input) -> Iterator[str]:
+    dtype, layout = _INPUTS[entry.kind]
+    if entry.dtype != dtype:
+        yield mismatch(f"{path}.dtype", f"{dtype}, for {entry.kind}", entry.dtype)
+    if entry.layout != layout:
+        yield mismatch(f"{path}.layout", f"{layout or 'null'}, for {entry.kind}", entry.layout)
+    if entry.kind == "features" and entry.preprocessing:
+        yield mismatch(f"{path}.preprocessing", "null, for features", entry.preprocessing)
+    if entry.kind == "image" and not entry.preprocessing:
+        yield mismatch(f"{path}.preprocessing", "an object, for an image", entry.preprocessing)
+    if entry.kind == "image" and not entry.value_range:
+        yield mismatch(f"{path}.value_range", "two numbers, for an image", entry.value_range)
+    if entry.kind == "image" and len(entry.shape) != 4:
+        yield mismatch(f"{path}.shape", "[null, H, W, C]", list(entry.shape))
+
+
+def _output_contradictions(path: str, output: Output, several: bool) -> Iterator[str]:
+    if several and output.kind != "values":
+        yield mismatch(f"{path}.kind", "values, for one of several outputs", output.kind)
+    if output.kind == "values" and output.labels:
+        yield mismatch(f"{path}.labels", "none, for values", len(output.labels))
+    if output.kind == "logits" and len(output.shape) != 2:
+        yield mismatch(f"{path}.shape", "[null, classes]", list(output.shape))
+    elif output.kind == "logits" and len(output.labels) != output.shape[1]:
+        names = f"{output.shape[1]} class names"
+        yield mismatch(f"{path}.labels", names, len(output.labels))

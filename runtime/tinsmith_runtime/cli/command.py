@@ -1,0 +1,125 @@
+"""The `tinsmith` command: finds the room that owns a sub-command and imports that room alone.
+
+A room adds a sub-command through the entry-point group `tinsmith.commands`: a function
+`configure(parser)` that adds its arguments and sets the default `run`, a function from the parsed
+arguments to the exit status.
+"""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points, version
+from typing import NoReturn
+
+from tinsmith_runtime.errors import TinsmithError, UsageError, printable
+
+Configure = Callable[[argparse.ArgumentParser], None]
+
+# What `tinsmith --help` says without importing a room, and what to install where a room is absent.
+SUMMARIES: dict[str, tuple[str, str]] = {
+    "train": ("train a Keras model on handwritten digits", "tinsmith[compile]"),
+    "export": ("compile a Keras model to an int8 bundle, proven", "tinsmith[compile]"),
+    "bench": ("measure a bundle: accuracy, latency, memory, size", "tinsmith"),
+    "compare": ("say what moved between two reports of bench", "tinsmith"),
+    "run": ("run a bundle on images, a camera or features", "tinsmith-runtime"),
+    "inspect": ("say in words what is inside a bundle", "tinsmith-runtime"),
+    "selftest": ("check a bundle's golden vectors on this machine", "tinsmith-runtime"),
+    "keygen": ("make a key pair to sign bundles with", "tinsmith-runtime[sign]"),
+    "sign": ("sign a bundle, so that others know whose it is", "tinsmith-runtime[sign]"),
+    "verify": ("check who signed a bundle", "tinsmith-runtime[sign]"),
+    "install": ("switch a folder to a bundle, proven here", "tinsmith-runtime"),
+    "boot": ("before a service starts: end a trial that failed", "tinsmith-runtime"),
+    "confirm": ("end the trial of a bundle that works", "tinsmith-runtime"),
+    "demo": ("the whole way on real digits: train, export, bench", "tinsmith[compile]"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one `tinsmith` command line.
+
+    Args:
+        argv: the words after `tinsmith`; `sys.argv[1:]` if `None`.
+
+    Returns:
+        The exit status: 0 done, 1 failed, 2 misuse.
+
+    Raises:
+        SystemExit: by argparse, after `--help`, `--version` or a wrong option.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _dispatch(words)
+        finally:
+            _flush_stdout()
+    except TinsmithError as error:
+        print(f"tinsmith: error: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:  # the reader (`| head`) has seen enough
+        return 1
+    except OSError as error:
+        print(f"tinsmith: error: {printable(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("tinsmith: stopped", file=sys.stderr)
+        return 130
+
+
+def entry_point() -> None:
+    """Runs the command line and exits with its status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file name may hold bytes that no encoding can print.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    sys.exit(main())
+
+
+def _flush_stdout() -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # What is buffered has nowhere to go; at exit Python would try again, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells what is wrong with the words; so do its sub-parsers, which are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def _dispatch(words: list[str]) -> int:
+    name = next((word for word in words if not word.startswith("-")), None)
+    parser = _Parser(
+        prog="tinsmith", description="Keras models for small boards: int8, proven, measured."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"tinsmith {version('tinsmith-runtime')}"
+    )
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    try:
+        for command, (summary, _) in SUMMARIES.items():
+            sub = commands.add_parser(command, help=summary, description=summary)
+            if command == name:
+                _configure(command)(sub)
+        arguments = parser.parse_args(words)
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        return run(arguments)
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"`tinsmith {name}` needs {error.name}, which is not installed: "
+            f"pip install '{SUMMARIES[str(name)][1]}'"
+        ) from error
+
+
+def _configure(command: str) -> Configure:
+    for point in entry_points(group="tinsmith.commands", name=command):
+        configure: Configure = point.load()
+        return configure
+    raise UsageError(
+        f"`tinsmith {command}` is not installed here: pip install '{SUMMARIES[command][1]}'"
+    )

@@ -1,0 +1,156 @@
+"""`tinsmith run`: a prediction a line, for files, folders, globs, standard input or a camera."""
+
+import argparse
+import itertools
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tinsmith_runtime.api import load
+from tinsmith_runtime.batch import each
+from tinsmith_runtime.errors import UsageError, printable
+from tinsmith_runtime.inputs.samples import Sample, camera_samples, find_samples
+from tinsmith_runtime.model import Model, rank
+
+EXAMPLES = """examples:
+  tinsmith run digits.tin photo.png folder/ 'scans/**/*.jpg'
+  curl -s camera.local/now.jpg | tinsmith run digits.tin -
+  tinsmith run digits.tin --camera --min-probability 0.9 --json
+  tinsmith run digits.tin --camera video.mp4
+  tinsmith run motor.tin readings.csv         # a model of features: a line a row
+  tinsmith run pair.tin samples.npz           # of several inputs: an array for each, by its name
+"""
+
+
+def configure_run(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `tinsmith run`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EXAMPLES
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="a .tin file or folder")
+    parser.add_argument(
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="PNG, JPEG or .npy files (features: .csv, .npy, .npz; several "
+        "inputs: .npz), folders, globs, - for standard input",
+    )
+    parser.add_argument(
+        "--camera",
+        nargs="?",
+        const="0",
+        metavar="SOURCE",
+        help="frames instead of files: of camera number SOURCE (default 0), or of a video file",
+    )
+    parser.add_argument(
+        "--frames", type=int, metavar="N", help="stop after N frames (default: at the end, if any)"
+    )
+    parser.add_argument(
+        "--top", type=int, default=1, metavar="K", help="classes to print an image (default 1)"
+    )
+    parser.add_argument(
+        "--min-probability",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="print only classes of at least this probability, 0 to 1",
+    )
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="litert, onnx, another that is installed, or auto, the first installed (default)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
+    add_trusted_key(parser)
+    parser.add_argument("--json", action="store_true", help="a JSON object a line")
+    parser.set_defaults(run=_run)
+
+
+def add_trusted_key(parser: argparse.ArgumentParser, more: str = "") -> None:
+    """Adds `--trusted-key`, which becomes `trusted_keys`: a list, or `None` if it is not given."""
+    parser.add_argument(
+        "--trusted-key",
+        action="append",
+        type=Path,
+        dest="trusted_keys",
+        metavar="KEY",
+        help="a public key, NAME.pub: refuse a bundle that none of these signed; "
+        f"may be given several times{more}",
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    _check(arguments)
+    count = failed = 0
+    with load(
+        arguments.bundle,
+        arguments.backend,
+        arguments.threads,
+        trusted_keys=arguments.trusted_keys,
+    ) as model:
+        if arguments.camera is None:
+            samples = find_samples(arguments.inputs, model.inputs)
+        else:
+            frames = camera_samples(arguments.camera, model.inputs)
+            samples = itertools.islice(frames, arguments.frames)
+        for sample in samples:
+            count += 1
+            try:
+                answer = _answer(model, sample, arguments)
+            except UsageError as error:
+                print(f"tinsmith: error: {error}", file=sys.stderr)
+                failed += 1
+            else:
+                # Flushed: whoever reads a camera's lines wants each of them now.
+                said = json.dumps(answer) if arguments.json else printable(_words(answer))
+                print(said, flush=True)
+    if failed:
+        print(f"tinsmith: {failed} of {count} inputs could not be read", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if arguments.top < 1:
+        raise UsageError(f"--top: expected a number from 1, got {arguments.top}")
+    if not 0 <= arguments.min_probability <= 1:
+        raise UsageError(
+            f"--min-probability: expected a number from 0 to 1, got {arguments.min_probability:g}"
+        )
+    if bool(arguments.inputs) == (arguments.camera is not None):
+        raise UsageError("run: expected INPUT, or --camera; see `tinsmith run --help`")
+    if arguments.frames is not None and (arguments.frames < 1 or arguments.camera is None):
+        raise UsageError("--frames: expected a number from 1, and --camera")
+
+
+def _answer(model: Model, sample: Sample, arguments: argparse.Namespace) -> dict[str, Any]:
+    batch = each(lambda array: array[np.newaxis], sample.read())
+    kind = model.input.kind if len(model.inputs) == 1 else "inputs"
+    name, found = {kind: sample.name}, model.predict(batch)
+    if len(model.outputs) > 1:
+        return {**name, "outputs": {output: values[0].tolist() for output, values in found.items()}}
+    if model.output.kind == "values":
+        return {**name, "values": found[0].tolist()}
+    predictions = [
+        asdict(prediction)
+        for prediction in rank(found[0], model.labels, arguments.top)
+        if prediction.probability >= arguments.min_probability
+    ]
+    return {**name, "predictions": predictions}
+
+
+def _words(answer: dict[str, Any]) -> str:
+    name, found = answer.values()
+    if "outputs" in answer:
+        return f"{name}: " + "  ".join(f"{output} {_numbers(found[output])}" for output in found)
+    if "values" in answer:
+        return f"{name}: {_numbers(found)}"
+    words = "  ".join(f"{p['label']} {p['probability']:.1%}" for p in found)
+    return f"{name}: {words or 'nothing that probable'}"
+
+
+def _numbers(values: object) -> str:
+    return " ".join(f"{value:.6g}" for value in np.ravel(np.asarray(values)))

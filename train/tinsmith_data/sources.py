@@ -1,0 +1,133 @@
+"""Where data comes from: what `--data` names, whatever the sub-command.
+
+| source | what |
+|---|---|
+| `mnist` | IDX files in `$TINSMITH_DATA/mnist`, else Keras's cache, else Keras's download |
+| `digits` | scikit-learn's handwritten digits in MNIST's form; needs no network |
+| `FOLDER` | images, `CLASS/*.png` or without labels; or MNIST's four IDX files |
+| `FILE.npz` | `x_train`, `y_train`, `x_test`, `y_test`; or `x` and `y`; or one array |
+| `FILE.npy` | one array, without labels |
+| `module:function` | what the function returns or yields, see `functions` |
+
+In an `.npz` file, `y…` are the labels and may be missing, and `labels` names the classes. Importing
+this module takes numpy alone, so that a board can measure itself on a test set.
+"""
+
+from enum import Enum
+from pathlib import Path
+
+from tinsmith_data.data import Data, Part
+from tinsmith_data.dataset import Dataset, make_dataset
+from tinsmith_data.digits import load_digits
+from tinsmith_data.errors import DatasetError
+from tinsmith_data.folder import load_folder
+from tinsmith_data.functions import call_function
+from tinsmith_data.mnist import holds_mnist, load_mnist
+from tinsmith_data.npz import load_npz
+from tinsmith_runtime.files import open_regular
+from tinsmith_runtime.npy import read_npy
+
+_CLASSES = tuple("0123456789")
+DATASETS = ("mnist", "digits")
+
+
+class Kind(Enum):
+    """What a source is."""
+
+    DATASET = "a dataset"
+    FOLDER = "a folder of images"
+    NPZ = "an .npz file"
+    NPY = "an .npy file"
+    FUNCTION = "module:function"
+
+
+def kind_of(source: str) -> Kind:
+    """Says what a source is, without reading it.
+
+    Raises:
+        DatasetError: there is none of that name.
+    """
+    path = Path(source)
+    if source in DATASETS:
+        return Kind.DATASET
+    if path.is_dir():
+        return Kind.DATASET if holds_mnist(path) else Kind.FOLDER
+    if path.suffix in (".npy", ".npz"):
+        _require_file(path)
+        return Kind.NPZ if path.suffix == ".npz" else Kind.NPY
+    if ":" in source:
+        return Kind.FUNCTION
+    raise DatasetError(
+        f"--data {source}: expected {', '.join(DATASETS)}, a FOLDER, FILE.npz, FILE.npy or "
+        "module:function"
+    )
+
+
+def _require_file(path: Path) -> None:
+    try:
+        open_regular(path).close()
+    except FileNotFoundError as error:
+        raise DatasetError(f"no file {path}") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror or error}") from error
+
+
+def read_data(
+    source: str, *, shape: tuple[int, ...] | None = None, names: tuple[str, ...] = ()
+) -> Data:
+    """Reads what a source holds.
+
+    Args:
+        source: see the table of this module.
+        shape: `(H, W, C)` that images of a folder are fitted to; if `None`, all must have one.
+        names: of a model's inputs, where it has several.
+
+    Raises:
+        DatasetError: there is no such source, or it cannot be read.
+    """
+    kind, path = kind_of(source), Path(source)
+    if kind is Kind.NPZ:
+        return load_npz(path, names)
+    if kind is Kind.FUNCTION:
+        return call_function(source, names)
+    if len(names) > 1:
+        raise DatasetError(
+            f"--data {source} gives one input, the model has {len(names)} ({', '.join(names)}): "
+            "give FILE.npz with an array for each, or module:function"
+        )
+    if kind is Kind.FOLDER:
+        return load_folder(path, shape)
+    if kind is Kind.NPY:
+        return Data(path.stem, Part(read_npy(path)))
+    return _digits() if source == "digits" else _mnist(None if source == "mnist" else path)
+
+
+def load_dataset(
+    source: str, data_dir: Path | None = None, *, seed: int = 0, divided: bool = False
+) -> Dataset:
+    """Loads and checks labelled images to train and to test on.
+
+    Args:
+        source: see the table of this module.
+        data_dir: where MNIST's IDX files are, if not in `$TINSMITH_DATA/mnist`.
+        seed: divides what its source does not: a fifth is kept for testing.
+        divided: refuse what its source does not divide.
+
+    Raises:
+        DatasetError: there is no such dataset, or it is damaged, or no model could learn from it.
+    """
+    if divided and kind_of(source) in (Kind.FOLDER, Kind.NPY):  # before all of it is read
+        raise DatasetError(f"{source}: expected training and test data, got undivided data")
+    data = _mnist(data_dir) if source == "mnist" else read_data(source)
+    return make_dataset(data, seed, divided=divided)
+
+
+def _mnist(folder: Path | None) -> Data:
+    found = load_mnist(folder)
+    train, test = (Part(found[f"x_{key}"], found[f"y_{key}"]) for key in ("train", "test"))
+    return Data("mnist", test, train, _CLASSES)
+
+
+def _digits() -> Data:
+    train, test = (Part(*arrays) for arrays in load_digits())
+    return Data("digits", test, train, _CLASSES)

@@ -1,0 +1,96 @@
+"""What happened in training, epoch by epoch, and the best weights so far."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+Weights = list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training images.
+
+    Attributes:
+        number: counted from 1.
+        loss: mean over the epoch's batches; for `softmax`, over all training images afterwards.
+        accuracy: part of the training images that were right, in 0..1, taken like the loss.
+        val_loss: on the images held back, after the epoch; `None` where none are.
+        val_accuracy: on the images held back, in 0..1; `None` where none are.
+        seconds: wall time.
+    """
+
+    number: int
+    loss: float
+    accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    seconds: float
+
+    @property
+    def score(self) -> tuple[float, float]:
+        """What the best epoch has most of: accuracy, then a small loss; held back if it can be."""
+        if self.val_accuracy is None or self.val_loss is None:
+            return self.accuracy, -self.loss
+        return self.val_accuracy, -self.val_loss
+
+
+class Progress:
+    """What training tells while it runs; this one keeps it to itself."""
+
+    def start(self, title: str, epochs: int, steps: int) -> None:
+        """Training begins: `epochs` passes of `steps` batches each."""
+
+    def step(self, loss: float, accuracy: float) -> None:
+        """A batch is done; both numbers are means over the epoch so far."""
+
+    def epoch(self, epoch: Epoch, is_best: bool) -> None:
+        """An epoch is done."""
+
+    def note(self, line: str) -> None:
+        """Something else that a person wants to know."""
+
+    def stop(self) -> None:
+        """Training is over, one way or another; may be called twice."""
+
+
+class History:
+    """Records each epoch, and keeps the weights of the best one.
+
+    Attributes:
+        epochs: those that are over.
+        progress: who is told.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.epochs: list[Epoch] = []
+        self.progress = progress
+        self._best: tuple[Epoch, Weights] | None = None
+        self._since = time.perf_counter()
+
+    @property
+    def best(self) -> tuple[Epoch, Weights] | None:
+        """The epoch with the highest score, the first of equals, and the weights after it."""
+        return self._best
+
+    def end_epoch(
+        self,
+        loss: float,
+        accuracy: float,
+        weights: Weights,
+        val_loss: float | None = None,
+        val_accuracy: float | None = None,
+    ) -> None:
+        """Records an epoch; the arguments are those of `Epoch`, and the weights after it."""
+        now = time.perf_counter()
+        number = len(self.epochs) + 1
+        epoch = Epoch(number, loss, accuracy, val_loss, val_accuracy, now - self._since)
+        self._since = now
+        is_best = self._best is None or epoch.score > self._best[0].score
+        # Epoch and weights change together, so Ctrl-C finds the one pair or the other.
+        if is_best:
+            self._best = epoch, weights
+        self.epochs.append(epoch)
+        self.progress.epoch(epoch, is_best)
