@@ -172,7 +172,7 @@ def build(family: str) -> Any:
 
 
 def autoencoder() -> tuple[Any, Any]:
-    """The dense autoencoder of MLPerf Tiny, taught on pieces of 20 x 32 pixels of photographs."""
+    """The dense autoencoder of MLPerf Tiny, trained on pieces of 20 x 32 pixels of photographs."""
     import keras
     import numpy as np
 
@@ -213,7 +213,7 @@ def photographs(size: int) -> Any:
 
 
 def as_samples(inputs: Any) -> Any:
-    """Four fifths of the inputs to calibrate and tune on, one to prove on; no labels."""
+    """Four fifths of the inputs for calibration, one for evaluation; no labels."""
     from tinsmith_export import Samples
 
     middle = len(inputs) * 4 // 5
@@ -239,7 +239,7 @@ def measure(family: str, recipe: str) -> dict[str, Any]:
         latencies, codes = {}, []
         for backend in ("litert", "onnx"):
             with load(out, backend=backend) as loaded:
-                codes.append(loaded.predict_raw(samples.proof).astype(int))
+                codes.append(loaded.predict_raw(samples.evaluation).astype(int))
                 times = []
                 for index in range(60):
                     one = inputs[index : index + 1]

@@ -120,7 +120,7 @@ def measure(name: str) -> dict[str, Any]:
         files, reasons = {"tinsmith": bundle.files["model.int8.onnx"]}, {}
         given = {
             "model": file,
-            "inputs": as_floats(samples.tuning, bundle.manifest),
+            "inputs": as_floats(samples.calibration, bundle.manifest),
             "labels": None,
             "grid": (entry.scale, entry.zero_point),
         }

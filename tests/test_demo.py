@@ -110,7 +110,7 @@ def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "training", "tuning"),
+    ("model", "training", "fine_tuning"),
     [
         # The notebook's rate does not learn `digits`.
         ("softmax", ("--learning-rate", "0.005"), ("--qat-steps", "80")),
@@ -119,13 +119,13 @@ def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
     ],
 )
 def test_the_other_models_go_the_whole_way(
-    model: str, training: tuple[str, ...], tuning: tuple[str, ...], tmp_path: Path
+    model: str, training: tuple[str, ...], fine_tuning: tuple[str, ...], tmp_path: Path
 ) -> None:
     tinsmith("train", "--model", model, "--data", "digits", *training, folder=tmp_path)
     exported = json.loads(
         tinsmith(
             *("export", f"runs/{model}/model.keras", "--data", "digits", "--json"),
-            *("--out", "model.tin", *tuning),
+            *("--out", "model.tin", *fine_tuning),
             folder=tmp_path,
         )
     )

@@ -8,7 +8,7 @@ from tinsmith_bench.target import Target
 
 
 def timed_target(name: str, open_runner: Callable[[int], Any]) -> Target:
-    """A candidate whose runner has what the test at hand calls, perhaps no more."""
+    """A target whose runner has what the test at hand calls, perhaps no more."""
     return Target(name, "b", name, "litert", "int8", "f", 1, open_runner, None)
 
 

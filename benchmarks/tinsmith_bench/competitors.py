@@ -45,7 +45,7 @@ _LONGEST_REASON = 1000
 
 @dataclass(frozen=True)
 class Competitor:
-    """A route's result, as its maker's `Baseline` describes it, in a file.
+    """A route's result, as its maker's `CompetitorModel` describes it, in a file.
 
     Attributes:
         name: of the route.
@@ -256,7 +256,7 @@ def _open(form: str, path: Path, low: float, scale: float, threads: int) -> Runn
 
 
 def answer_request(name: str, arguments: dict[str, Any]) -> tuple[Answer, bytes]:
-    """Goes a route in this process; gives its `Baseline` and the model file, or why it failed."""
+    """Goes a route in this process; gives its `CompetitorModel` and the file, or why it failed."""
     (point,) = entry_points(group=MAKERS, name=name)
     try:
         made = point.load()(**arguments)

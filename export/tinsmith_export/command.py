@@ -35,8 +35,8 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="DATA",
         help=f"inputs such as the board will see, to calibrate and evaluate on: {WHAT}; default: "
-        "mnist. uint8 (N, H, W, C) are pixels, floats are features. x_train calibrates, with "
-        "y_train it teaches too, x_test and y_test evaluate; of undivided data a fifth evaluates. "
+        "mnist. uint8 (N, H, W, C) are pixels, floats are features. x_train calibrates, y_train "
+        "helps to fine-tune, x_test and y_test evaluate; of undivided data a fifth evaluates. "
         "Labels are not needed. See docs/compiling.md",
     )
     add_older(data, "--dataset")
@@ -130,7 +130,10 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         "independently; fail if an output differs",
     )
     parser.add_argument(
-        "--report", type=Path, metavar="FILE", help="write the proof as an HTML page, with plots"
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write the verification as an HTML page, with plots",
     )
     parser.add_argument(
         "--release",

@@ -18,4 +18,4 @@ class ConversionError(TinsmithError):
 
 
 class GateError(TinsmithError):
-    """The proof failed: too much accuracy lost, or engines that disagree."""
+    """Verification failed: int8 loses too much accuracy, or the engines disagree."""

@@ -80,7 +80,7 @@ def _stages(stages: Sequence[Stage]) -> Plot:
         axes.plot([100 * low, 100 * high], [row, row], color=LIGHT, linewidth=6)
         axes.plot(100 * stage.accuracy, row, "o", color=DARK)
     title, label = "Accuracy", "% of the answers are right; the bar is the 95 % interval"
-    caption = f"{stages[0].count:,} inputs that nothing was tuned on."
+    caption = f"{stages[0].count:,} evaluation inputs."
     if stages[0].accuracy is None:
         values = [
             100 * stage.agreement if stage.agreement is not None else stage.sqnr_db

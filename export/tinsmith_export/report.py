@@ -1,4 +1,4 @@
-"""The proof as one HTML file without network; importing this imports matplotlib and Jinja2."""
+"""Verification as one HTML file without network; importing this imports matplotlib and Jinja2."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ from tinsmith_runtime.errors import printable
 
 
 def html(exported: Exported) -> str:
-    """Writes the proof of an export as an HTML page with its plots inside.
+    """Writes the verification of an export as an HTML page with its plots inside.
 
     Args:
         exported: made with `layer_errors` or `sensitivity`, whose numbers the plots show.

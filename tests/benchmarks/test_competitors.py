@@ -44,7 +44,7 @@ from tinsmith_runtime.errors import UsageError
 
 
 @dataclass
-class Baseline:
+class CompetitorModel:
     form: str
     precision: str
     data: bytes
@@ -54,7 +54,7 @@ class Baseline:
 
 def same(*, float_onnx, **_):
     print("a converter that chats")
-    return Baseline("onnx", "float", float_onnx)
+    return CompetitorModel("onnx", "float", float_onnx)
 
 
 def broken(*, inputs, labels, grid, **_):
@@ -68,7 +68,7 @@ def crash(**_):
 
 
 def own(**_):
-    return Baseline("toy", "float", b"2")
+    return CompetitorModel("toy", "float", b"2")
 
 
 def picky(**_):

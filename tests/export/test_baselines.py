@@ -12,7 +12,7 @@ from narrow import array
 from numpy.typing import NDArray
 
 from tinsmith_export.competitors.baselines import (
-    Baseline,
+    CompetitorModel,
     naive,
     ort_ptq,
     tflite_dynamic,
@@ -73,13 +73,13 @@ def inputs() -> NDArray[np.float32]:
     return pixels.astype(np.float32) / np.float32(255)
 
 
-def _run(baseline: Baseline, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run(competitor: CompetitorModel, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
     """What a route's file makes of inputs, as the runtime's engine runs it."""
-    backend = create_backend(ENGINES[baseline.form], baseline.data, 1)
-    if baseline.codes is None:
+    backend = create_backend(ENGINES[competitor.form], competitor.data, 1)
+    if competitor.codes is None:
         return array(backend.run(inputs))
     codes = np.round(inputs * 255 - 128).astype(np.int8)
-    scale, zero_point = baseline.codes
+    scale, zero_point = competitor.codes
     return (array(backend.run(codes)).astype(np.float32) - zero_point) * scale
 
 
@@ -172,7 +172,7 @@ def test_onnx_runtimes_route_multiplies_integers(
 
 
 @pytest.mark.parametrize("route", [naive, ort_ptq, tflite_dynamic, tflite_ptq])
-def test_what_is_missing_is_named(route: Callable[..., Baseline], path: Path) -> None:
+def test_what_is_missing_is_named(route: Callable[..., CompetitorModel], path: Path) -> None:
     nothing = {"model": None, "float_onnx": None, "inputs": None, "labels": None, "grid": GRID}
     with pytest.raises(UsageError, match=r"--model|--data|holds none"):
         route(**nothing)

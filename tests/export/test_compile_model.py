@@ -109,7 +109,7 @@ def test_values_that_the_model_never_saw(library: Any) -> None:
     gamma, beta, *_ = model.get_layer("norm").get_weights()
     model.get_layer("norm").set_weights([gamma, beta, seen.mean((0, 1, 2)), seen.var((0, 1, 2))])
     assert warned(model, PIXELS / 255) == []
-    assert warned(model, PIXELS / 127.5 - 1) == []  # another scaling of the kind: no proof
+    assert warned(model, PIXELS / 127.5 - 1) == []  # another scaling of the kind: not certain
     (said,) = warned(model, PIXELS)
     assert "layer `norm` was trained on values whose variance is" in said
     assert "check --input-range" in said
@@ -210,7 +210,7 @@ def test_a_killed_export_leaves_nothing_in_the_way(
 def test_an_interrupted_export_keeps_the_older_bundle(folder: Path, tmp_path: Path) -> None:
     class Interrupter(Progress):
         def stage(self, text: str) -> None:
-            if text.startswith("proving"):
+            if text.startswith("verifying"):
                 raise KeyboardInterrupt
 
     (tmp_path / "old.tin").write_bytes(b"an older bundle")

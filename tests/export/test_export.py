@@ -91,7 +91,7 @@ def test_a_ptq_stages_says_so(tiny: Path, digits: Dataset, tmp_path: Path) -> No
 
 def without_labels(dataset: Dataset) -> Samples:
     samples = from_dataset(dataset)
-    return replace(samples, tuning_labels=None, proof_labels=None, classes=())
+    return replace(samples, calibration_labels=None, evaluation_labels=None, classes=())
 
 
 def test_a_classifier_without_labels(tiny: Path, digits: Dataset, tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_an_interrupted_export_leaves_nothing(tiny: Path, digits: Dataset, tmp_p
         for name in ("a.tin", "old.tin"):
             with pytest.raises(KeyboardInterrupt):
                 export(tiny, digits, tmp_path / name, options(), Killer(stage))
-    assert stages[-1].startswith("proving it")
+    assert stages[-1].startswith("verifying on")
     assert [path.name for path in tmp_path.iterdir()] == ["old.tin"]
     assert (tmp_path / "old.tin").read_bytes() == b"an older bundle"
 
@@ -371,7 +371,7 @@ def test_the_command_says_what_it_did(
         "reading",
         "quantizing",
         "converting",
-        "proving",
+        "verifying",
     ]
     assert "integer in every layer: 1 QLinearConv, 1 QGemm" in said
     assert said.endswith(f"written  {out}\n")

@@ -37,8 +37,8 @@ def test_the_dense_autoencoder() -> None:
     tuned = row("autoencoder", "qat")
     assert tuned["kernels"] == found["kernels"]
     assert tuned["equal"] == 1
-    # The step that is kept has the smallest error, and the first has seen no tuning; the error is
-    # taken on other inputs than this is: on these it may be a little larger.
+    # The step that is kept has the smallest error, and the first has seen no fine-tuning; the error
+    # is taken on other inputs than this is: on these it may be a little larger.
     assert tuned["sqnr_db"] > found["sqnr_db"] - 0.1
 
 

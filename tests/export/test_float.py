@@ -311,7 +311,7 @@ def test_the_command(
 ) -> None:
     model, data = tmp_path / "small.keras", tmp_path / "x.npz"
     small.save(model)
-    np.savez(data, x_train=samples.tuning, x_test=samples.proof)
+    np.savez(data, x_train=samples.calibration, x_test=samples.evaluation)
     words = ["export", str(model), "--data", str(data), "--recipe", "ptq"]
     words += ["--max-drop-pp", "100", "--quiet"]
     assert main([*words, "--sensitivity"]) == 0

@@ -21,7 +21,7 @@ import tf_keras
 from compiling import settle
 
 from tinsmith_export import Options, Samples, compile_model
-from tinsmith_export.quantize import qat as tuning
+from tinsmith_export.quantize import qat
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
@@ -141,22 +141,20 @@ def test_settings_of_ones_own_change_nothing(
     assert (tmp_path / "a.tin").read_bytes() == plain
 
 
-def test_labels_to_tune_on_are_ignored_where_the_outputs_are_values(
-    tmp_path: Path, plain: bytes
-) -> None:
+def test_labels_are_ignored_where_the_outputs_are_values(tmp_path: Path, plain: bytes) -> None:
     # Some are no output's index: as classes they would make the loss NaN.
-    labelled = replace(SAMPLES, tuning_labels=LABELS[:90] * 3)
+    labelled = replace(SAMPLES, calibration_labels=LABELS[:90] * 3)
     assert compiled(tmp_path / "a.tin", labelled) == plain
     assert read_bundle(tmp_path / "a.tin").manifest.output.kind == "values"
     # Of classes they teach.
     softmax = L.Softmax()
     untold = compiled(tmp_path / "b.tin", SAMPLES, softmax)
-    labelled = replace(SAMPLES, tuning_labels=LABELS[:90])
+    labelled = replace(SAMPLES, calibration_labels=LABELS[:90])
     assert compiled(tmp_path / "c.tin", labelled, L.Softmax()) != untold
 
 
 def test_labels_that_no_output_stands_for(tmp_path: Path) -> None:
-    for changes in ({"tuning_labels": LABELS[:90] * 3}, {"classes": ("yes", "no")}):
+    for changes in ({"calibration_labels": LABELS[:90] * 3}, {"classes": ("yes", "no")}):
         with pytest.raises(Exception, match=r"gives outputs \(4,\), noise has (10|2) classes"):
             compiled(tmp_path / "a.tin", replace(SAMPLES, **changes), L.Softmax())
 
@@ -165,21 +163,21 @@ def test_labels_that_no_output_stands_for(tmp_path: Path) -> None:
 def test_fine_tuning_keeps_its_best_step(
     rate: float, better: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tuning, "LEARNING_RATE", rate)
+    monkeypatch.setattr(qat, "LEARNING_RATE", rate)
     source = tf_keras.Input((12,))
     student = tf_keras.Model(source, tf_keras.layers.Dense(2, name="student")(source))
     wanted = INPUTS[:, :2] * 3
     data, held_back = (
-        tuning.DistillationData(INPUTS[part], wanted[part], None, False)
+        qat.DistillationData(INPUTS[part], wanted[part], None, False)
         for part in (slice(90), slice(90, None))
     )
     before = student.get_weights()
-    checkpoints = tuning.distill(student, data, held_back, 16, 0, lambda *_: None)
+    checkpoints = qat.distill(student, data, held_back, 16, 0, lambda *_: None)
     errors = [checkpoint.mean_squared_error for checkpoint in checkpoints]
     assert [checkpoint.step for checkpoint in checkpoints] == list(range(0, 17, 2))
     assert {checkpoint.agreement for checkpoint in checkpoints} == {None}
     assert (min(errors[1:]) < errors[0]) == better
-    kept = tuning.distill(student, data, held_back, 0, 0, lambda *_: None)[0]
+    kept = qat.distill(student, data, held_back, 0, 0, lambda *_: None)[0]
     assert kept.mean_squared_error == pytest.approx(min(errors), rel=1e-6)
     same = all((a == b).all() for a, b in zip(before, student.get_weights(), strict=True))
     assert same != better
@@ -208,8 +206,8 @@ def test_a_graph_that_executes_nothing_is_told(tmp_path: Path) -> None:
 
 
 def test_one_input_is_too_few(tmp_path: Path) -> None:
-    few = replace(SAMPLES, tuning=INPUTS[:1])
-    with pytest.raises(UsageError, match="noise: expected at least 2 inputs to tune on, got 1"):
+    few = replace(SAMPLES, calibration=INPUTS[:1])
+    with pytest.raises(UsageError, match="noise: expected at least 2 calibration inputs, got 1"):
         compile_model(model(), few, tmp_path / "a.tin", TUNED)
 
 

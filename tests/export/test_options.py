@@ -99,7 +99,7 @@ def test_what_the_bundle_could_not_say_is_told_before_the_work(
         replace(Samples("zeros", "0" * 64, inputs, None, inputs, None, ()), **changes)
 
 
-@pytest.mark.parametrize("field", ["tuning_labels", "proof_labels"])
+@pytest.mark.parametrize("field", ["calibration_labels", "evaluation_labels"])
 @pytest.mark.parametrize(
     ("labels", "said"),
     [
@@ -110,6 +110,6 @@ def test_what_the_bundle_could_not_say_is_told_before_the_work(
 )
 def test_labels_that_are_none(field: str, labels: Any, said: str) -> None:
     inputs = np.zeros((20, 3), np.float32)
-    given = {"tuning_labels": None, "proof_labels": None, field: labels}
+    given = {"calibration_labels": None, "evaluation_labels": None, field: labels}
     with pytest.raises(UsageError, match=f"zeros: {field}: {said}"):
-        Samples("zeros", "0" * 64, tuning=inputs, proof=inputs, classes=(), **given)
+        Samples("zeros", "0" * 64, calibration=inputs, evaluation=inputs, classes=(), **given)

@@ -1,4 +1,4 @@
-"""`--data`: inputs from files, folders, datasets and functions, split for the proof."""
+"""`--data`: files, folders, datasets and functions become calibration and evaluation data."""
 
 import os
 from collections.abc import Callable
@@ -21,7 +21,7 @@ LABELS = np.arange(40) % 4
 
 
 def rows(samples: Samples) -> set[bytes]:
-    return {row.tobytes() for row in (*samples.tuning, *samples.proof)}
+    return {row.tobytes() for row in (*samples.calibration, *samples.evaluation)}
 
 
 def test_one_array_is_split_by_the_seed(tmp_path: Path) -> None:
@@ -31,11 +31,11 @@ def test_one_array_is_split_by_the_seed(tmp_path: Path) -> None:
         from_calibration(str(tmp_path / name), (6, 5, 3), seed)
         for name, seed in (("pixels.npz", 0), ("pixels.npy", 0), ("pixels.npy", 1))
     )
-    assert (len(one.tuning), len(one.proof)) == (32, 8)
+    assert (len(one.calibration), len(one.evaluation)) == (32, 8)
     assert rows(one) == rows(other) == {row.tobytes() for row in PIXELS}
-    np.testing.assert_array_equal(one.proof, same.proof)
+    np.testing.assert_array_equal(one.evaluation, same.evaluation)
     assert one.sha256 == same.sha256 != other.sha256
-    assert (one.name, kind_of(array(one.tuning)), one.proof_labels, one.classes) == (
+    assert (one.name, kind_of(array(one.calibration)), one.evaluation_labels, one.classes) == (
         "pixels",
         "image",
         None,
@@ -43,22 +43,24 @@ def test_one_array_is_split_by_the_seed(tmp_path: Path) -> None:
     )
 
 
-def test_labels_tell_the_accuracy_and_teach_nothing(tmp_path: Path) -> None:
+def test_labels_of_undivided_data_only_tell_the_accuracy(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=PIXELS, y=LABELS, labels=list("abcd"))
     samples = from_calibration(str(tmp_path / "a.npz"), (6, 5, 3), 0)
-    assert samples.tuning_labels is None
+    assert samples.calibration_labels is None
     assert samples.classes == tuple("abcd")
     found = {row.tobytes(): label for row, label in zip(PIXELS, LABELS, strict=True)}
-    assert samples.proof_labels is not None
-    assert [found[row.tobytes()] for row in samples.proof] == samples.proof_labels.tolist()
+    assert samples.evaluation_labels is not None
+    assert [
+        found[row.tobytes()] for row in samples.evaluation
+    ] == samples.evaluation_labels.tolist()
 
 
 def test_a_split_of_ones_own(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=PIXELS[:5], x_test=PIXELS[5:9], y_test=LABELS[5:9])
     samples = from_calibration(str(tmp_path / "a.npz"), (6, 5, 3), 0)
-    np.testing.assert_array_equal(samples.tuning, PIXELS[:5])
-    np.testing.assert_array_equal(samples.proof, PIXELS[5:9])
-    np.testing.assert_array_equal(samples.proof_labels, LABELS[5:9])
+    np.testing.assert_array_equal(samples.calibration, PIXELS[:5])
+    np.testing.assert_array_equal(samples.evaluation, PIXELS[5:9])
+    np.testing.assert_array_equal(samples.evaluation_labels, LABELS[5:9])
 
 
 @pytest.mark.parametrize(
@@ -75,8 +77,11 @@ def test_what_is_a_pixel(
 ) -> None:
     np.save(tmp_path / "a.npy", inputs)
     samples = from_calibration(str(tmp_path / "a.npy"), shape, 0)
-    assert (kind_of(array(samples.tuning)), array(samples.proof).dtype) == (kind, np.dtype(dtype))
-    assert array(samples.proof).shape[1:] == shape
+    assert (kind_of(array(samples.calibration)), array(samples.evaluation).dtype) == (
+        kind,
+        np.dtype(dtype),
+    )
+    assert array(samples.evaluation).shape[1:] == shape
 
 
 def test_a_folder_of_images(tmp_path: Path) -> None:
@@ -86,8 +91,8 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
         Image.fromarray(PIXELS[index].repeat(4, 0)).save(tmp_path / name)
     (tmp_path / "readme.txt").write_text("no image")
     samples = from_calibration(str(tmp_path / "deep"), (6, 5, 3), 0)
-    assert (len(samples.tuning), len(samples.proof)) == (16, 4)
-    assert kind_of(array(samples.tuning)) == "image"
+    assert (len(samples.calibration), len(samples.evaluation)) == (16, 4)
+    assert kind_of(array(samples.calibration)) == "image"
     assert samples.name == "deep"
     (tmp_path / "deep" / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(UsageError, match=r"1 of 21 images .*broken\.jpg: expected a PNG or JPEG"):
@@ -98,8 +103,8 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
 
 def test_a_dataset_without_its_lessons() -> None:
     samples = from_calibration("digits", (28, 28, 1), 0)
-    assert samples.tuning_labels is None
-    assert samples.proof_labels is not None
+    assert samples.calibration_labels is None
+    assert samples.evaluation_labels is not None
     assert samples.classes == tuple("0123456789")
 
 
@@ -147,9 +152,9 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_function(function: str, count: int, labelled: bool) -> None:
     samples = from_calibration(f"my_inputs:{function}", (3,), 0)
-    assert len(samples.tuning) + len(samples.proof) == count
-    assert (samples.proof_labels is not None) == labelled
-    assert array(samples.tuning).dtype == np.float32
+    assert len(samples.calibration) + len(samples.evaluation) == count
+    assert (samples.evaluation_labels is not None) == labelled
+    assert array(samples.calibration).dtype == np.float32
 
 
 @pytest.mark.usefixtures("mine")
@@ -253,22 +258,22 @@ def test_no_such_source(source: str, tmp_path: Path) -> None:
         from_calibration(str(tmp_path), (6, 5, 3), 0)
 
 
-def test_labels_of_training_data_teach(tmp_path: Path) -> None:
+def test_labels_of_training_data_are_learned_from(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x_train=PIXELS[:30], y_train=LABELS[:30], x_test=PIXELS[30:],
              y_test=np.eye(4)[LABELS[30:]])  # fmt: skip
     source = Source(str(tmp_path / "a.npz"))
     samples = from_source(source, (6, 5, 3), 0)
-    np.testing.assert_array_equal(samples.tuning_labels, LABELS[:30])
-    np.testing.assert_array_equal(samples.proof_labels, LABELS[30:])
+    np.testing.assert_array_equal(samples.calibration_labels, LABELS[:30])
+    np.testing.assert_array_equal(samples.evaluation_labels, LABELS[30:])
     old = from_calibration(source.place, (6, 5, 3), 0)
-    assert old.tuning_labels is None
-    np.testing.assert_array_equal(old.proof_labels, LABELS[30:])
+    assert old.calibration_labels is None
+    np.testing.assert_array_equal(old.evaluation_labels, LABELS[30:])
     floats = PIXELS[:, 0, 0] / 255
     np.savez(tmp_path / "b.npz", x_train=floats, y_train=LABELS, x_test=floats, y_test=LABELS)
     values = from_source(Source(str(tmp_path / "b.npz")), (3,), 0)
-    np.testing.assert_array_equal(values.tuning_labels, LABELS)
-    assert isinstance(values.tuning, np.ndarray)
-    assert values.tuning.dtype == np.float32
+    np.testing.assert_array_equal(values.calibration_labels, LABELS)
+    assert isinstance(values.calibration, np.ndarray)
+    assert values.calibration.dtype == np.float32
 
 
 def test_folders_are_classes_where_the_model_has_as_many_outputs(tmp_path: Path) -> None:
@@ -279,10 +284,12 @@ def test_folders_are_classes_where_the_model_has_as_many_outputs(tmp_path: Path)
     source = Source(str(tmp_path))
     samples = from_source(source, (6, 5, 3), 0, 2)
     assert samples.classes == ("a", "b")
-    assert samples.tuning_labels is None
+    assert samples.calibration_labels is None
     pixels = {PIXELS[index].tobytes(): 1 - index % 2 for index in range(20)}
-    assert samples.proof_labels is not None
-    assert [pixels[row.tobytes()] for row in samples.proof] == samples.proof_labels.tolist()
+    assert samples.evaluation_labels is not None
+    assert [
+        pixels[row.tobytes()] for row in samples.evaluation
+    ] == samples.evaluation_labels.tolist()
     for outputs in (3, None):
-        assert from_source(source, (6, 5, 3), 0, outputs).proof_labels is None
-    assert from_calibration(str(tmp_path), (6, 5, 3), 0).proof_labels is None
+        assert from_source(source, (6, 5, 3), 0, outputs).evaluation_labels is None
+    assert from_calibration(str(tmp_path), (6, 5, 3), 0).evaluation_labels is None

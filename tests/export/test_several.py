@@ -427,12 +427,12 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("function", ["tuples", "dicts", "one", "labelled", "named"])
 def test_a_function(function: str) -> None:
     samples = from_calibration(f"several_inputs:{function}", SHAPES, 0)
-    for batch, size in ((samples.tuning, 32), (samples.proof, 8)):
+    for batch, size in ((samples.calibration, 32), (samples.evaluation, 8)):
         assert [(a.dtype, a.shape) for a in parts(batch)] == [
             (np.dtype(np.uint8), (size, *IMAGE)),
             (np.dtype(np.float32), (size, *FEATURES)),
         ]
-    assert (samples.proof_labels is not None) == (function in ("labelled", "named"))
+    assert (samples.evaluation_labels is not None) == (function in ("labelled", "named"))
 
 
 @pytest.mark.usefixtures("mine")

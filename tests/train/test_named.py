@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
@@ -24,13 +25,16 @@ def images():
 
 
 @pytest.fixture
-def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that the command is typed in, which is on no path."""
     monkeypatch.chdir(tmp_path)
     elsewhere = [path for path in sys.path if path not in ("", str(tmp_path))]
     monkeypatch.setattr(sys, "path", elsewhere)
-    monkeypatch.setattr(sys, "modules", dict(sys.modules))
-    return tmp_path
+    yield tmp_path
+    # Not a copy of `sys.modules` put back: what Keras imports meanwhile must stay imported.
+    for name, module in list(sys.modules.items()):
+        if Path(getattr(module, "__file__", None) or "/").is_relative_to(tmp_path):
+            del sys.modules[name]
 
 
 def test_later_imports_look_where_they_did(theirs: Path) -> None:

@@ -1,11 +1,11 @@
 """The routes that a Keras user would go without tinsmith, to be measured beside it.
 
-`tinsmith bench --against` finds them through the entry-point group `tinsmith.baselines` and calls
+`tinsmith bench --against` finds them through the entry-point group `tinsmith.competitors` and calls
 each in a process of its own. Each takes `model`, the path of the Keras model, `float_onnx`, the
 bundle's float ONNX file, `inputs` and `labels` to calibrate or train on, as far as there are any,
-and `grid`, scale and zero point of the bundle's int8 input; it gives a `Baseline`. Its file takes
-and gives float32, as these tools make it unless told otherwise, or int8 where its input's grid came
-out as the bundle's, so that a device would feed both alike.
+and `grid`, scale and zero point of the bundle's int8 input; it gives a `CompetitorModel`. Its file
+takes and gives float32, as these tools make it unless told otherwise, or int8 where its input's
+grid came out as the bundle's, so that a device would feed both alike.
 
 | name | route |
 |---|---|
@@ -39,7 +39,7 @@ OPSET = 17
 
 
 @dataclass(frozen=True)
-class Baseline:
+class CompetitorModel:
     """What a route made of a model.
 
     Attributes:
@@ -58,22 +58,22 @@ class Baseline:
     codes: tuple[float, int] | None = None
 
 
-def keras(*, model: Path | None, **_: Any) -> Baseline:
+def keras(*, model: Path | None, **_: Any) -> CompetitorModel:
     """The float Keras model itself."""
     _load(model)
     assert model is not None
-    return Baseline("keras", "float", model.read_bytes(), True)
+    return CompetitorModel("keras", "float", model.read_bytes(), True)
 
 
-def tflite_dynamic(*, model: Path | None, **_: Any) -> Baseline:
+def tflite_dynamic(*, model: Path | None, **_: Any) -> CompetitorModel:
     """TensorFlow's dynamic range quantization: weights in int8, activations in float."""
     converter = _converter(_load(model))
-    return Baseline("tflite", "int8 weights", _convert(converter), True)
+    return CompetitorModel("tflite", "int8 weights", _convert(converter), True)
 
 
 def tflite_ptq(
     *, model: Path | None, inputs: Inputs | None, grid: tuple[float, int], **_: Any
-) -> Baseline:
+) -> CompetitorModel:
     """TensorFlow's post-training quantization."""
     loaded, chosen = _load(model), _calibration(inputs)
     import tensorflow as tf
@@ -86,11 +86,11 @@ def tflite_ptq(
         found = create_backend("litert", data, 1)
         if (found.inputs[0].scale, found.inputs[0].zero_point) == grid:
             codes = found.outputs[0].scale, found.outputs[0].zero_point
-            return Baseline("tflite", "int8", data, True, codes)
-    return Baseline("tflite", "int8", data, True)
+            return CompetitorModel("tflite", "int8", data, True, codes)
+    return CompetitorModel("tflite", "int8", data, True)
 
 
-def ort_ptq(*, float_onnx: bytes | None, inputs: Inputs | None, **_: Any) -> Baseline:
+def ort_ptq(*, float_onnx: bytes | None, inputs: Inputs | None, **_: Any) -> CompetitorModel:
     """ONNX Runtime's static quantization, after its own pre-processing, as its guide says."""
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
@@ -112,12 +112,12 @@ def ort_ptq(*, float_onnx: bytes | None, inputs: Inputs | None, **_: Any) -> Bas
         source.write_bytes(float_onnx)
         quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
         quantize_static(str(prepared), str(result), Reader(), per_channel=True)
-        return Baseline("onnx", "int8", result.read_bytes(), False)
+        return CompetitorModel("onnx", "int8", result.read_bytes(), False)
 
 
 def naive(
     *, model: Path | None, inputs: Inputs | None, labels: NDArray[Any] | None, **_: Any
-) -> Baseline:
+) -> CompetitorModel:
     """The obvious route: quantization-aware training with TFMOT, TFLite, tf2onnx."""
     if inputs is None:
         raise UsageError(_NO_INPUTS)
@@ -125,7 +125,7 @@ def naive(
     trained = train_naively(
         _load(model), inputs[:count], None if labels is None else labels[:count]
     )
-    return Baseline("onnx", "int8", to_onnx_naively(_convert(_converter(trained))), True)
+    return CompetitorModel("onnx", "int8", to_onnx_naively(_convert(_converter(trained))), True)
 
 
 def train_naively(model: Any, inputs: Inputs, labels: NDArray[Any] | None) -> Any:
@@ -134,7 +134,7 @@ def train_naively(model: Any, inputs: Inputs, labels: NDArray[Any] | None) -> An
     Args:
         model: of Keras 3 or tf_keras.
         inputs: `float32 (N, ...)`.
-        labels: classes `int64 (N,)`, or values; without any, the model teaches itself.
+        labels: classes `int64 (N,)`, or values; without any, the model learns from its own outputs.
 
     Returns:
         A `tf_keras.Model` that is fake-quantized.

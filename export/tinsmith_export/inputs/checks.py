@@ -1,6 +1,6 @@
 """Signs that a model is given other inputs than it was trained on.
 
-None of them is proof, so none stops an export; each says what to look at.
+None is certain, so none stops an export; each says what to look at.
 """
 
 from collections.abc import Iterator

@@ -126,20 +126,24 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
     Raises:
         UsageError: the samples are no inputs of this model.
     """
-    nodes, tuning, proof = graph.inputs, parts(samples.tuning), parts(samples.proof)
-    if not len(nodes) == len(tuning) == len(proof):
+    nodes, calibration, evaluation = (
+        graph.inputs,
+        parts(samples.calibration),
+        parts(samples.evaluation),
+    )
+    if not len(nodes) == len(calibration) == len(evaluation):
         names = ", ".join(node.name for node in nodes)
         raise UsageError(
-            f"the model has {len(nodes)} inputs ({names}), {samples.name} gives {len(tuning)}: "
-            "give --data FILE.npz with an array for each, or module:function"
+            f"the model has {len(nodes)} inputs ({names}), {samples.name} gives "
+            f"{len(calibration)}: give --data FILE.npz with an array for each, or module:function"
         )
-    for arrays in (tuning, proof):
+    for arrays in (calibration, evaluation):
         if len({len(array) for array in arrays}) > 1:
             sizes = ", ".join(f"{len(array):,}" for array in arrays)
             raise UsageError(f"{samples.name}: expected as many of each input, got {sizes}")
     alone = len(nodes) == 1
     ports = []
-    for node, *given in zip(nodes, tuning, proof, strict=True):
+    for node, *given in zip(nodes, calibration, evaluation, strict=True):
         said = samples.name if alone else f"`{node.name}` of {samples.name}"
         for inputs in given:
             _check(node.shape, said, inputs)

@@ -1,4 +1,4 @@
-"""What a model is compiled with: inputs to calibrate and tune on, and others to prove it on."""
+"""What a model is compiled with: calibration data and evaluation data."""
 
 import hashlib
 import re
@@ -22,21 +22,21 @@ class Samples:
     Attributes:
         name: of where they come from.
         sha256: 64 hex digits over all of it.
-        tuning: `uint8 (N, H, W, C)` pixels or `float32 (N, …)` features, to calibrate and tune on;
-            for a model of several inputs a tuple of arrays, in its order.
-        tuning_labels: `int64 (N,)`, or none; they teach where the outputs are classes, and are
-            ignored elsewhere.
-        proof: the same kind of inputs, to prove the result on.
-        proof_labels: `int64 (M,)`, or none.
+        calibration: `uint8 (N, H, W, C)` pixels or `float32 (N, …)` features, for ranges and
+            fine-tuning; for a model of several inputs a tuple of arrays, in its order.
+        calibration_labels: `int64 (N,)`, or none; where the outputs are classes,
+            fine-tuning learns from them; elsewhere they are ignored.
+        evaluation: the same kind of inputs, to judge the result on.
+        evaluation_labels: `int64 (M,)`, or none.
         classes: the names of the classes, or none.
     """
 
     name: str
     sha256: str
-    tuning: Arrays
-    tuning_labels: NDArray[np.int64] | None
-    proof: Arrays
-    proof_labels: NDArray[np.int64] | None
+    calibration: Arrays
+    calibration_labels: NDArray[np.int64] | None
+    evaluation: Arrays
+    evaluation_labels: NDArray[np.int64] | None
     classes: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -53,7 +53,10 @@ class Samples:
             require(fits, "samples", "names without control characters", text)
         fits = isinstance(self.sha256, str) and bool(re.fullmatch("[0-9a-f]{64}", self.sha256))
         require(fits, f"{self.name}: sha256", "64 hex digits", self.sha256)
-        for key, inputs in (("tuning_labels", self.tuning), ("proof_labels", self.proof)):
+        for key, inputs in (
+            ("calibration_labels", self.calibration),
+            ("evaluation_labels", self.evaluation),
+        ):
             labels = checked_labels(f"{self.name}: {key}", getattr(self, key), count(inputs))
             object.__setattr__(self, key, labels)
 
@@ -68,7 +71,7 @@ def kind_of(inputs: NDArray[Any]) -> str:
 
 
 def from_dataset(dataset: Dataset) -> Samples:
-    """A labelled dataset: the train images to tune on, the test images for the proof."""
+    """A labelled dataset: training images calibrate, test images evaluate."""
     return Samples(
         dataset.name,
         dataset.sha256,
@@ -83,7 +86,7 @@ def from_dataset(dataset: Dataset) -> Samples:
 def split(
     name: str, inputs: Arrays, labels: NDArray[Any] | None, seed: int, shapes: Any = None
 ) -> Samples:
-    """Four fifths to tune on and one to prove on, in an order that the seed chooses.
+    """Four fifths for calibration and one for evaluation, in an order that the seed chooses.
 
     Args:
         name: of where they come from.
@@ -96,27 +99,28 @@ def split(
         UsageError: they are too few, or neither pixels nor features.
     """
     inputs = checked(name, inputs, shapes)
-    tuning, proof = divide(name, count(inputs), seed)
+    calibration, evaluation = divide(name, count(inputs), seed)
     labels = checked_labels(name, labels, count(inputs))
-    chosen = None if labels is None else labels[proof]
-    return made(name, rows(inputs, tuning), rows(inputs, proof), chosen, ())
+    chosen = None if labels is None else labels[evaluation]
+    return made(name, rows(inputs, calibration), rows(inputs, evaluation), chosen, ())
 
 
 def made(
     name: str,
-    tuning: Arrays,
-    proof: Arrays,
+    calibration: Arrays,
+    evaluation: Arrays,
     labels: NDArray[np.int64] | None,
     classes: tuple[str, ...],
-    tuning_labels: NDArray[np.int64] | None = None,
+    calibration_labels: NDArray[np.int64] | None = None,
 ) -> Samples:
-    """Samples with the hash over them; `labels` are those of the proof."""
+    """Samples with the hash over them; `labels` are those of `evaluation`."""
     digest = hashlib.sha256()
-    known = [array for array in (labels, tuning_labels) if array is not None]
-    for array in (*parts(tuning), *parts(proof), *known):
+    known = [array for array in (labels, calibration_labels) if array is not None]
+    for array in (*parts(calibration), *parts(evaluation), *known):
         digest.update(f"{array.shape}".encode())
         digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
-    return Samples(name, digest.hexdigest(), tuning, tuning_labels, proof, labels, classes)
+    sha256 = digest.hexdigest()
+    return Samples(name, sha256, calibration, calibration_labels, evaluation, labels, classes)
 
 
 def checked(name: str, inputs: Arrays, shapes: Any = None) -> Arrays:

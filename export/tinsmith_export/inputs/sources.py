@@ -77,7 +77,7 @@ def from_source(
         return replace(found, classes=data.classes)
     if _is_dataset(data, shapes[0]) and (source.learn_labels or kind is Kind.DATASET):
         samples = from_dataset(make_dataset(data))
-        return samples if source.learn_labels else replace(samples, tuning_labels=None)
+        return samples if source.learn_labels else replace(samples, calibration_labels=None)
     return _divided(data, data.train, shapes, source.learn_labels)
 
 
@@ -93,7 +93,9 @@ def _is_dataset(data: Data, shape: Shape) -> bool:
 
 def _divided(data: Data, train: Part, shapes: tuple[Shape, ...], learn: bool) -> Samples:
     """Samples of data that its source divides."""
-    tuning, proof = (checked(data.name, part.inputs, shapes) for part in (train, data.test))
-    labels = checked_labels(data.name, data.test.labels, count(proof))
-    learned = checked_labels(data.name, train.labels, count(tuning)) if learn else None
-    return made(data.name, tuning, proof, labels, data.classes, learned)
+    calibration, evaluation = (
+        checked(data.name, part.inputs, shapes) for part in (train, data.test)
+    )
+    labels = checked_labels(data.name, data.test.labels, count(evaluation))
+    learned = checked_labels(data.name, train.labels, count(calibration)) if learn else None
+    return made(data.name, calibration, evaluation, labels, data.classes, learned)

@@ -60,7 +60,7 @@ def write_model(verified: VerifiedModel, out: Path, options: Options) -> Manifes
 def _variants(verified: VerifiedModel) -> tuple[Variant, ...]:
     """Describes each model file by what it itself answered."""
     read = verified.model.model.read
-    labels = read.samples.proof_labels if read.classes else None
+    labels = read.samples.evaluation_labels if read.classes else None
     return tuple(
         Variant(
             id=f"{file.precision}-{file.target.name}",

@@ -71,13 +71,18 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
 def _split(read: ReadModel, seed: int) -> tuple[DistillationData, DistillationData]:
     """Splits the calibration data into what is trained on and what is held back."""
     samples = read.samples
-    order = np.random.default_rng(seed).permutation(count(samples.tuning))
+    order = np.random.default_rng(seed).permutation(count(samples.calibration))
     if len(order) < 2:
-        raise UsageError(f"{samples.name}: expected at least 2 inputs to tune on, got {len(order)}")
+        raise UsageError(
+            f"{samples.name}: expected at least 2 calibration inputs, got {len(order)}"
+        )
     held_back = max(1, min(_MAX_HELD_BACK, len(order) // 10))
 
     def distilled(chosen: NDArray[np.intp]) -> DistillationData:
-        inputs, labels = read.entry.reals(rows(samples.tuning, chosen)), samples.tuning_labels
+        inputs, labels = (
+            read.entry.reals(rows(samples.calibration, chosen)),
+            samples.calibration_labels,
+        )
         told = labels[chosen] if read.classes and labels is not None else None
         return DistillationData(inputs, run(read.reference, inputs), told, read.classes)
 

@@ -40,7 +40,7 @@ class ReadModel:
         reference: the graph as a model.
         entry: what the inputs are.
         classes: whether the one output is logits of classes.
-        expected: the Keras model's outputs for the proof.
+        expected: the Keras model's outputs for the evaluation data.
         logits: the reference's.
         warnings: what may be wrong with the inputs.
     """
@@ -88,14 +88,14 @@ def read_model(
     entry = enter(read, samples, options.input_range)
     graph = rewrite(entry.prepared(read))
     classes = _has_classes(graph, samples)
-    model_reals = entry.model_reals(samples.proof)
+    model_reals = entry.model_reals(samples.evaluation)
     expected = run(model, model_reals)
-    scored = samples.proof_labels if classes else None
+    scored = samples.evaluation_labels if classes else None
     warnings = tuple(input_warnings(model, read, model_reals, expected, scored))
     for warning in warnings:
         progress.warn(warning)
     reference = rebuild(graph)
-    logits = run(reference, entry.reals(samples.proof))
+    logits = run(reference, entry.reals(samples.evaluation))
     found = ReadModel(
         model.name, model, samples, graph, reference, entry, classes, expected, logits, warnings
     )
@@ -106,9 +106,9 @@ def read_model(
 def _has_classes(graph: Graph, samples: Samples) -> bool:
     """Whether the one output is logits of classes; otherwise outputs are values.
 
-    Labels of the proof, or a softmax, say that they are: the labels to tune on say nothing.
+    Labels of evaluation data, or a softmax, say so; labels of calibration data do not.
     """
-    labels = samples.proof_labels
+    labels = samples.evaluation_labels
     if len(graph.outputs) > 1:
         if labels is not None:
             names = ", ".join(node.title for node in graph.outputs)
@@ -120,7 +120,7 @@ def _has_classes(graph: Graph, samples: Samples) -> bool:
     shape, activation = graph.outputs[0].shape, graph.outputs[0].activation
     if labels is None and not (activation == "softmax" and len(shape) == 1):
         return False
-    told = [part for part in (labels, samples.tuning_labels) if part is not None]
+    told = [part for part in (labels, samples.calibration_labels) if part is not None]
     known = max([len(samples.classes), *(int(part.max()) + 1 for part in told)])
     if len(shape) != 1 or shape[0] < known or (samples.classes and shape[0] != known):
         raise UsageError(

@@ -48,8 +48,8 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     """
     read, graph = model.model.read, model.model.quantized.graph
     samples = read.samples
-    codes = read.entry.codes(samples.proof)
-    progress.stage(f"proving it on {count(samples.proof):,} inputs")
+    codes = read.entry.codes(samples.evaluation)
+    progress.stage(f"verifying on {count(samples.evaluation):,} inputs")
     int8 = [run_batches(start_engine(file), codes) for file in model.int8]
     stages = _stages(model, options, int8)
     proven = compare(model.int8, graph, codes, int8, read.classes)
@@ -59,8 +59,8 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     quality = Quality(stages, reference, parity, _chance(read, int8[0]))
     hold_gates(quality, options.max_drop_pp, model.integers.kept)
     like = [*int8[1:], *_nudged_outputs(model, codes)]
-    golden, golden_count = choose_golden(samples.proof, int8[0], like, read.logits)
-    reals = read.entry.reals(samples.proof)
+    golden, golden_count = choose_golden(samples.evaluation, int8[0], like, read.logits)
+    reals = read.entry.reals(samples.evaluation)
     floats = [run_batches(start_engine(file), reals) for file in model.floats]
     names = [file.name for file in model.files]
     outputs = dict(zip(names, (*int8, *floats), strict=True))
@@ -73,13 +73,13 @@ def _stages(model: ConvertedModel, options: Options, int8: Sequence[Arrays]) -> 
     titles = [file.target.title for file in model.int8]
     stages = {
         "rewritten": read.logits,
-        options.recipe.upper(): run(quantized.model, read.entry.reals(samples.proof)),
+        options.recipe.upper(): run(quantized.model, read.entry.reals(samples.evaluation)),
         **{title: _reals(quantized, codes) for title, codes in zip(titles, int8, strict=True)},
     }
     names = [file.target.name for file in model.int8]
     targets = dict(zip(titles, names, strict=True))
     return accuracy_by_stage(
-        read.expected, stages, targets, read.activations, samples.proof_labels, read.classes
+        read.expected, stages, targets, read.activations, samples.evaluation_labels, read.classes
     )
 
 
@@ -91,7 +91,7 @@ def _reals(quantized: Quantized, codes: Arrays) -> Arrays:
 
 def _chance(read: ReadModel, codes: Arrays) -> float | None:
     """McNemar's p of float against int8, where there are labels."""
-    labels = read.samples.proof_labels
+    labels = read.samples.evaluation_labels
     if labels is None or not read.classes:
         return None
     return mcnemar_p(side_by_side(read.expected), side_by_side(codes), labels)

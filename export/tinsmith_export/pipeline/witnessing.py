@@ -15,7 +15,7 @@ def witness_model(model: ConvertedModel, progress: Progress) -> Witness:
     """
     progress.stage("comparing with an ONNX file of tf2onnx")
     read = model.model.read
-    proof, entry = read.samples.proof, read.entry
+    inputs, entry = read.samples.evaluation, read.entry
     return compare_with_witness(
-        read.model, model.floats, entry.model_reals(proof), entry.reals(proof), read.activations
+        read.model, model.floats, entry.model_reals(inputs), entry.reals(inputs), read.activations
     )

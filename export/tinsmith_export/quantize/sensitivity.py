@@ -142,7 +142,7 @@ def keep_fewest(
     def loss(more: Collection[str]) -> float:
         found = side_by_side(model.run(inputs, set(others) - set(more)))
         changed = len(found) * (1 - agreement(outputs, found))
-        # A standard error on the safe side: the proof is held on other inputs.
+        # A standard error on the safe side: other inputs evaluate the result.
         return drop_pp(outputs, found, labels) + 100 * math.sqrt(changed) / len(found)
 
     if loss(()) <= max_drop_pp:

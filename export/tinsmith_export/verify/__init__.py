@@ -1,1 +1,1 @@
-"""The proof: kernels, parity, gates, golden vectors."""
+"""Verification: accuracy by stage, parity of the targets, gates, golden vectors."""

@@ -41,8 +41,8 @@ def boot(folder: str | Path, *, wait_s: float = WAIT_S) -> Switch:
             if record.trial.boots == 0:
                 after = replace(record, trial=replace(record.trial, boots=1))
                 return told(folder, False, after, switch(folder, after))
-            if trouble := _trouble(folder, record.previous):
-                warning = f"{folder}: failed its trial, but cannot go back: {trouble}"
+            if reason := _why_no_rollback(folder, record.previous):
+                warning = f"{folder}: failed its trial, but cannot go back: {reason}"
                 return told(folder, False, record, (warning,))
             after = failed(record)
             return told(folder, True, after, switch(folder, after))
@@ -73,7 +73,7 @@ def confirm(folder: str | Path, *, wait_s: float = WAIT_S) -> Switch:
             return told(folder, True, after, switch(folder, after))
 
 
-def _trouble(folder: Path, previous: str | None) -> str:
+def _why_no_rollback(folder: Path, previous: str | None) -> str:
     """Why the previous bundle cannot be gone back to; empty if it can."""
     if previous is None:
         return "there is no previous bundle"
