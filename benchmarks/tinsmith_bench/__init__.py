@@ -1,4 +1,4 @@
-"""Measures bundles: accuracy, latency, memory, size; and says plainly what int8 is worth."""
+"""Measures bundles: accuracy, latency, memory, size; and what int8 gains and loses."""
 
 from tinsmith_bench.api import bench
 from tinsmith_bench.options import Options

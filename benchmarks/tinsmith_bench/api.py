@@ -1,4 +1,4 @@
-"""`bench`: measures bundles on this machine, and says what came of it."""
+"""`bench`: measures bundles on this machine and gives a report."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Compiles a Keras model to int8 TFLite and int8 ONNX that are proven to agree."""
+"""Compiles a Keras model to int8 TFLite and int8 ONNX, and verifies that their outputs agree."""
 
 from tinsmith_export.api import compile_model, export, sensitivity
 from tinsmith_export.inputs.samples import Samples, from_dataset

@@ -1,4 +1,4 @@
-"""The export's face; imports TensorFlow when called, not before."""
+"""The public functions of export; imports TensorFlow when called, not before."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -34,7 +34,7 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
     data.add_argument(
         "--data",
         metavar="DATA",
-        help=f"inputs such as the board will see, to calibrate and evaluate on: {WHAT}; default: "
+        help=f"calibration and evaluation data, such as the board will see: {WHAT}; default: "
         "mnist. uint8 (N, H, W, C) are pixels, floats are features. x_train calibrates, y_train "
         "helps to fine-tune, x_test and y_test evaluate; of undivided data a fifth evaluates. "
         "Labels are not needed. See docs/compiling.md",
@@ -88,8 +88,7 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         choices=("ptq", "qat"),
         default="qat",
-        help="ptq: calibrate and round; qat: then fine-tune too, and keep it if it is better; "
-        "default: qat",
+        help="ptq: calibrate and round; qat: also fine-tune, kept if it is better; default: qat",
     )
     parser.add_argument(
         "--qat-steps",
@@ -103,21 +102,22 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.5,
         metavar="PP",
-        help="fail if int8 loses more points of accuracy; default: 0.5",
+        help="fail if int8 loses more percentage points of accuracy (without labels: of agreement "
+        "with the float model); default: 0.5",
     )
     parser.add_argument(
         "--keep-float",
         action="append",
         default=[],
         metavar="LAYER",
-        help="do not round this layer's weights; may be given again; "
-        f"{AUTO}: as few layers as --max-drop-pp takes",
+        help="keep this layer's weights float; may be given again; "
+        f"{AUTO}: as few layers as --max-drop-pp needs",
     )
     parser.add_argument(
         "--sensitivity",
         action="store_true",
-        help="measure what quantizing each layer costs, print a table and stop, unless --out or "
-        "--report is given too",
+        help="measure what quantizing each layer costs and print a table; no bundle "
+        "unless --out or --report is given too",
     )
 
 
@@ -140,8 +140,8 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=0,
         metavar="N",
-        help="a number that grows from one bundle for a device to the next; "
-        "`tinsmith install` refuses an older one; default: 0",
+        help="a number that grows with each bundle for a device; "
+        "`tinsmith install` refuses a lower one; default: 0",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")

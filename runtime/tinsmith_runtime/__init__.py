@@ -1,4 +1,4 @@
-"""Runs tinsmith's bundles on a small board, without TensorFlow."""
+"""Runs tinsmith's bundles on small boards, without TensorFlow."""
 
 from tinsmith_runtime.api import load, open_model
 from tinsmith_runtime.backends import installed_backends

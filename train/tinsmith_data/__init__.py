@@ -1,4 +1,4 @@
-"""Where data comes from, for training, export and benchmarks; importing it takes numpy alone."""
+"""Reads data for training, export and benchmarks; importing it takes numpy alone."""
 
 from tinsmith_data.dataset import Dataset
 from tinsmith_data.errors import DatasetError

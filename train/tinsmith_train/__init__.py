@@ -1,4 +1,4 @@
-"""Training, and the datasets that it takes; importing it takes numpy alone."""
+"""Trains small Keras models; importing it takes numpy alone."""
 
 from tinsmith_data import Dataset, DatasetError, load_dataset
 from tinsmith_train.errors import RunFolderError, StoppedError

@@ -47,7 +47,7 @@ def configure_demo(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs/demo"),
         metavar="FOLDER",
-        help="where everything goes; default: runs/demo",
+        help="where all results go; default: runs/demo",
     )
     _add_loudness(parser)
     parser.set_defaults(run=_run_demo)

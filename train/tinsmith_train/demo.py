@@ -1,4 +1,4 @@
-"""`tinsmith demo`: the whole way, by the commands that a person would type."""
+"""`tinsmith demo`: runs `train`, `export` and `bench`, as a person would type them."""
 
 import shlex
 import subprocess

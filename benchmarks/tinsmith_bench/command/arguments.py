@@ -21,7 +21,7 @@ def configure_bench(parser: argparse.ArgumentParser) -> None:
     configure_against(parser)
     configure_host(parser)
     _add_output(parser)
-    gates = parser.add_argument_group("gates: exit status 1")
+    gates = parser.add_argument_group("gates: exit status 1 if one fails")
     gates.add_argument(
         "--baseline", type=Path, metavar="JSON", help="compare with this earlier report"
     )
@@ -33,7 +33,7 @@ def configure_compare(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith compare`."""
     parser.add_argument("old", type=Path, metavar="OLD.json", help="the earlier report")
     parser.add_argument("new", type=Path, metavar="NEW.json", help="the later one")
-    parser.add_argument("--json", action="store_true", help="what moved, as JSON")
+    parser.add_argument("--json", action="store_true", help="print the differences as JSON")
     _add_gates(parser)
     parser.set_defaults(run=run_compare)
 
@@ -47,21 +47,19 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "FOLDER/CLASS/*.png",
     )
     data.add_argument(
-        "--top-k", type=int, default=3, metavar="K", help="also count the first K guesses (3)"
+        "--top-k", type=int, default=3, metavar="K", help="also measure top-K accuracy (default: 3)"
     )
 
 
 def _add_method(parser: argparse.ArgumentParser) -> None:
     method = parser.add_argument_group("how to measure")
-    method.add_argument(
-        "--quick", action="store_true", help="a quick look: fewer rounds, wider intervals"
-    )
+    method.add_argument("--quick", action="store_true", help="fewer rounds, wider intervals")
     method.add_argument(
         "--threads",
         type=_counts,
         default=(1,),
         metavar="N[,N]",
-        help="threads an engine may use, each measured (default: 1)",
+        help="numbers of threads of the engine, each measured (default: 1)",
     )
     method.add_argument(
         "--batch",
@@ -71,16 +69,26 @@ def _add_method(parser: argparse.ArgumentParser) -> None:
         help=f"batch sizes for the throughput (default: {','.join(map(str, BATCHES))})",
     )
     method.add_argument(
-        "--rate", type=float, metavar="HZ", help="also measure so many calls a second, as 30"
+        "--rate",
+        type=float,
+        metavar="HZ",
+        help="also measure at HZ calls a second, as at a camera's pace",
     )
     method.add_argument(
         "--profile", action="store_true", help="also show which operators take the time"
     )
     method.add_argument(
-        "--rounds", type=int, metavar="N", help=f"turns of each variant (default: {Options.rounds})"
+        "--rounds",
+        type=int,
+        metavar="N",
+        help=f"timing rounds of each variant (default: {Options.rounds})",
     )
     method.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of the order and inputs (default: 0)"
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="seed of the order and the inputs (default: 0)",
     )
 
 
@@ -103,7 +111,7 @@ def _add_gates(group: argparse._ActionsContainer) -> None:
         default=[],
         metavar="CONDITION",
         help="as in 'latency_us_p50 > 1.10x' or 'accuracy < -0.2pp' against the baseline, "
-        f"'size_bytes > 50000' without one; may be repeated; of {', '.join(METRICS)}",
+        f"'size_bytes > 50000' without one; may be given again; metrics: {', '.join(METRICS)}",
     )
 
 

@@ -1,1 +1,1 @@
-"""Two reports against each other, conditions under which a benchmark fails, and the verdict."""
+"""Compares two reports, checks the conditions of `--fail-if`, and words the verdict."""

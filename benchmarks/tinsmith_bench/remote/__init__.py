@@ -1,1 +1,1 @@
-"""Measuring on another machine over ssh, which is left as it was."""
+"""Measures on another machine over ssh, and leaves nothing there."""

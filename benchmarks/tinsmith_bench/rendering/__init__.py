@@ -1,1 +1,1 @@
-"""A report for people: functions of the report alone."""
+"""A report as tables, Markdown, HTML and plots; functions of the report alone."""

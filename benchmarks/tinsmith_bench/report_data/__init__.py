@@ -1,4 +1,4 @@
-"""A report as data: frozen dataclasses, their JSON, and what the numbers owe each other."""
+"""A report as data: frozen dataclasses, their JSON, and checks that the numbers agree."""
 
 from tinsmith_bench.report_data.comparison import Comparison, SpeedRatio
 from tinsmith_bench.report_data.estimate import Estimate, extremes, share_of

@@ -1,1 +1,1 @@
-"""How right, how close to float, how sure: from raw measurements to numbers with intervals."""
+"""Accuracy, agreement with float and latency, with their intervals, from raw measurements."""

@@ -1,1 +1,1 @@
-"""How fast variants are, and what they cost to start: measured in processes of their own."""
+"""Latency and start-up of variants, measured in processes of their own."""

@@ -1,1 +1,1 @@
-"""The routes that others go, for `bench --against`."""
+"""Other routes from the same Keras model, for `bench --against`."""

@@ -1,1 +1,1 @@
-"""The graph: its operators, and how they hang together."""
+"""The graph of a model, its operators and their quantization."""

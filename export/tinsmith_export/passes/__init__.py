@@ -1,1 +1,1 @@
-"""Graph to graph: what leaves the outputs alone and quantizes better."""
+"""Rewrites of the graph: the outputs stay equal, and quantize better."""

@@ -1,4 +1,4 @@
-"""The export, stage by stage: Keras in, a proven bundle out."""
+"""The export, stage by stage: Keras in, a verified bundle out."""
 
 import resource
 import sys

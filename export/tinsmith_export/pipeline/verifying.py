@@ -52,10 +52,10 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     progress.stage(f"verifying on {count(samples.evaluation):,} inputs")
     int8 = [run_batches(start_engine(file), codes) for file in model.int8]
     stages = _stages(model, options, int8)
-    proven = compare(model.int8, graph, codes, int8, read.classes)
+    evaluated = compare(model.int8, graph, codes, int8, read.classes)
     random = compare_on_random_codes(model.int8, graph, options.seed, read.classes)
     reference, *others = [file.target.name for file in model.int8]
-    parity = tuple(map(TargetParity, others, proven, random))
+    parity = tuple(map(TargetParity, others, evaluated, random))
     quality = Quality(stages, reference, parity, _chance(read, int8[0]))
     hold_gates(quality, options.max_drop_pp, model.integers.kept)
     like = [*int8[1:], *_nudged_outputs(model, codes)]

@@ -1,1 +1,1 @@
-"""Calibration, ranges, fake quantization, fine-tuning, and what each layer loses."""
+"""Calibration, ranges, fake quantization, fine-tuning, and the sensitivity of each layer."""

@@ -1,1 +1,1 @@
-"""What export writes for: one package a target, and the list of them all."""
+"""The targets, a package for each, and their list."""

@@ -1,6 +1,6 @@
-"""The `tinsmith` command: finds the room that owns a sub-command and imports that room alone.
+"""The `tinsmith` command: finds the package of a sub-command and imports that package alone.
 
-A room adds a sub-command through the entry-point group `tinsmith.commands`: a function
+A package adds a sub-command through the entry-point group `tinsmith.commands`: a function
 `configure(parser)` that adds its arguments and sets the default `run`, a function from the parsed
 arguments to the exit status.
 """
@@ -20,19 +20,19 @@ Configure = Callable[[argparse.ArgumentParser], None]
 # What `tinsmith --help` says without importing a room, and what to install where a room is absent.
 SUMMARIES: dict[str, tuple[str, str]] = {
     "train": ("train a Keras model on handwritten digits", "tinsmith[compile]"),
-    "export": ("compile a Keras model to an int8 bundle, proven", "tinsmith[compile]"),
+    "export": ("compile a Keras model to a verified int8 bundle", "tinsmith[compile]"),
     "bench": ("measure a bundle: accuracy, latency, memory, size", "tinsmith"),
-    "compare": ("say what moved between two reports of bench", "tinsmith"),
+    "compare": ("compare two reports of bench", "tinsmith"),
     "run": ("run a bundle on images, a camera or features", "tinsmith-runtime"),
-    "inspect": ("say in words what is inside a bundle", "tinsmith-runtime"),
+    "inspect": ("show what a bundle contains", "tinsmith-runtime"),
     "selftest": ("check a bundle's golden vectors on this machine", "tinsmith-runtime"),
-    "keygen": ("make a key pair to sign bundles with", "tinsmith-runtime[sign]"),
-    "sign": ("sign a bundle, so that others know whose it is", "tinsmith-runtime[sign]"),
-    "verify": ("check who signed a bundle", "tinsmith-runtime[sign]"),
-    "install": ("switch a folder to a bundle, proven here", "tinsmith-runtime"),
-    "boot": ("before a service starts: end a trial that failed", "tinsmith-runtime"),
-    "confirm": ("end the trial of a bundle that works", "tinsmith-runtime"),
-    "demo": ("the whole way on real digits: train, export, bench", "tinsmith[compile]"),
+    "keygen": ("make a key pair for signing bundles", "tinsmith-runtime[sign]"),
+    "sign": ("sign a bundle with a private key", "tinsmith-runtime[sign]"),
+    "verify": ("verify a bundle's signature", "tinsmith-runtime[sign]"),
+    "install": ("test a bundle here, then switch a folder to it", "tinsmith-runtime"),
+    "boot": ("run before a service: roll a failed trial back", "tinsmith-runtime"),
+    "confirm": ("accept the bundle that is on trial", "tinsmith-runtime"),
+    "demo": ("train, export and bench on handwritten digits", "tinsmith[compile]"),
 }
 
 
@@ -95,7 +95,7 @@ class _Parser(argparse.ArgumentParser):
 def _dispatch(words: list[str]) -> int:
     name = next((word for word in words if not word.startswith("-")), None)
     parser = _Parser(
-        prog="tinsmith", description="Keras models for small boards: int8, proven, measured."
+        prog="tinsmith", description="Keras models as verified int8 bundles for small boards."
     )
     parser.add_argument(
         "--version", action="version", version=f"tinsmith {version('tinsmith-runtime')}"

@@ -1,4 +1,4 @@
-"""`tinsmith install`, `boot` and `confirm`: thin skins over functions."""
+"""`tinsmith install`, `boot` and `confirm`: arguments in, results out."""
 
 import argparse
 import json
@@ -20,26 +20,31 @@ def configure_install(parser: argparse.ArgumentParser) -> None:
         "bundle", nargs="?", type=Path, metavar="BUNDLE", help="a .tin file or folder"
     )
     parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="the folder that programs load; made if absent"
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="the folder that programs load; created if absent",
     )
     parser.add_argument(
-        "--rollback", action="store_true", help="go back to the bundle before; takes FOLDER alone"
+        "--rollback", action="store_true", help="go back to the previous bundle; takes FOLDER alone"
     )
     parser.add_argument(
         "--confirm",
         action="store_true",
-        help="put the bundle on trial: unless `tinsmith confirm` follows, the second "
-        "`tinsmith boot` goes back",
+        help="put the bundle on trial: the second `tinsmith boot` goes back to the previous "
+        "bundle, unless `tinsmith confirm` was called",
     )
     parser.add_argument(
         "--allow-downgrade",
         action="store_true",
-        help="take a bundle of an older release than FOLDER has had",
+        help="accept an older release than FOLDER has had",
     )
     parser.add_argument(
-        "--allow-failed", action="store_true", help="take a bundle that failed its trial in FOLDER"
+        "--allow-failed",
+        action="store_true",
+        help="accept a bundle that failed its trial in FOLDER",
     )
-    add_trusted_key(parser, more="; FOLDER remembers them and asks the same of every later one")
+    add_trusted_key(parser, more="; FOLDER keeps the keys for every later install")
     _add_common(parser)
     parser.set_defaults(run=_install)
 
@@ -47,8 +52,8 @@ def configure_install(parser: argparse.ArgumentParser) -> None:
 def configure_boot(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith boot`."""
     parser.epilog = (
-        "Notes the first start of a bundle on trial; at the second, goes back to the bundle "
-        "before. Does nothing without a trial."
+        "Records the first start of a bundle on trial; at the second, goes back to the "
+        "previous bundle. Does nothing without a trial."
     )
     _add_folder(parser)
     parser.set_defaults(run=_boot)

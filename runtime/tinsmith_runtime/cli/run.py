@@ -1,4 +1,4 @@
-"""`tinsmith run`: a prediction a line, for files, folders, globs, standard input or a camera."""
+"""`tinsmith run`: predictions for files, folders, globs, standard input or a camera."""
 
 import argparse
 import itertools
@@ -43,13 +43,20 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="0",
         metavar="SOURCE",
-        help="frames instead of files: of camera number SOURCE (default 0), or of a video file",
+        help="read frames instead of files; SOURCE: a camera's number (default 0) or a video file",
     )
     parser.add_argument(
-        "--frames", type=int, metavar="N", help="stop after N frames (default: at the end, if any)"
+        "--frames",
+        type=int,
+        metavar="N",
+        help="stop after N frames (default: when the source ends)",
     )
     parser.add_argument(
-        "--top", type=int, default=1, metavar="K", help="classes to print an image (default 1)"
+        "--top",
+        type=int,
+        default=1,
+        metavar="K",
+        help="how many classes to print for each input (default 1)",
     )
     parser.add_argument(
         "--min-probability",
@@ -66,7 +73,7 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
     add_trusted_key(parser)
-    parser.add_argument("--json", action="store_true", help="a JSON object a line")
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each input")
     parser.set_defaults(run=_run)
 
 

@@ -1,4 +1,4 @@
-"""`tinsmith inspect`, `selftest` and the signatures: thin skins over functions."""
+"""`tinsmith inspect`, `selftest` and the signatures: arguments in, results out."""
 
 import argparse
 import json

@@ -1,1 +1,1 @@
-"""A folder that always loads: `install` and `trial` are the faces, `switch` the one rename."""
+"""A folder that always loads a whole bundle; call `install` and `trial`, `switch` renames."""

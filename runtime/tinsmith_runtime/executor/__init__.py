@@ -1,4 +1,4 @@
-"""A bundle's model on its engine: from a batch that was checked to integers, and what they mean."""
+"""Runs a bundle's model on an engine: checked batches in, int8 outputs and real values out."""
 
 from tinsmith_runtime.executor.activation import ACTIVATIONS, code_decoder
 from tinsmith_runtime.executor.checks import batch_checker

@@ -1,1 +1,1 @@
-"""What people have, as a model takes it; each module is imported where it is used."""
+"""Images, features and camera frames as model inputs; each module is imported where it is used."""

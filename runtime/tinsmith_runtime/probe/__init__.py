@@ -1,5 +1,5 @@
 """The golden vectors on one engine, computed in a process of its own.
 
-A wheel for another CPU, or a model that is made for it, can kill the process that opens it, never
-end, or ask for all memory there is.
+A wheel for another CPU, or a hostile model, can kill the process that opens it, never end, or ask
+for all memory.
 """
