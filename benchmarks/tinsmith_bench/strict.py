@@ -1,4 +1,4 @@
-"""JSON of a stranger: one value a key, finite numbers, no depth that ends the interpreter."""
+"""Reads JSON that is not trusted: one value a key, finite numbers, limited depth."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Who hears how an export goes."""
+"""Receives the progress of an export."""
 
 
 class Progress:

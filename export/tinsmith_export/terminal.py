@@ -1,4 +1,4 @@
-"""What a person sees of an export while it goes."""
+"""Shows the progress of an export on a terminal."""
 
 from rich.console import Console
 

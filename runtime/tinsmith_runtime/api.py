@@ -1,4 +1,4 @@
-"""The runtime's face: `load` a bundle."""
+"""The runtime's main function: `load` a bundle."""
 
 from __future__ import annotations
 

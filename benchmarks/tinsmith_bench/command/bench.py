@@ -1,4 +1,4 @@
-"""`tinsmith bench`: arguments in, report out, gates kept."""
+"""`tinsmith bench`: arguments in, report out, gates checked."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""`tinsmith compare`: what moved between two reports, and whether the gates are kept."""
+"""`tinsmith compare`: the differences of two reports, and whether the gates pass."""
 
 import argparse
 import json

@@ -36,7 +36,7 @@ TRAINING_INPUTS = 5000
 
 def configure_host(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that say where to measure."""
-    there = parser.add_argument_group("on a board, from the desk")
+    there = parser.add_argument_group("on a board, over ssh")
     there.add_argument(
         "--host", metavar="[USER@]HOST", help="measure there, over ssh; nothing is left there"
     )
@@ -63,7 +63,7 @@ def configure_against(parser: argparse.ArgumentParser) -> None:
         "--against",
         type=lambda text: tuple(text.split(",")),
         default=(),
-        metavar="ROUTE[,ROUTE]",
+        metavar="NAME[,NAME]",
         help="other routes from the same model: naive (TFMOT and tf2onnx), ort-ptq, tflite-ptq, "
         "tflite-dynamic, keras (minutes: TensorFlow starts with every process); "
         "needs tinsmith[compile]",
@@ -128,7 +128,7 @@ def _competitors(
     for competitor in [competitor for competitor in made if not competitor.is_bundle]:
         if arguments.host is not None:
             made.remove(competitor)
-            failures.append(Failure(competitor.name, "it is measured at the desk alone"))
+            failures.append(Failure(competitor.name, "it is measured without --host alone"))
         elif len(options.threads) > 1:
             raise UsageError(
                 f"--against {competitor.name}: it is measured with one number of --threads"

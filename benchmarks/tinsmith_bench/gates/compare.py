@@ -1,4 +1,4 @@
-"""Two reports against each other: what moved, and whether it moved more than chance explains."""
+"""Compares two reports: what differs, and whether that is significant."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass

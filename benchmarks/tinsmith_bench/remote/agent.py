@@ -1,4 +1,4 @@
-"""What runs on the board while it is measured from the desk: it comes, works, leaves no trace.
+"""Runs on the board while it is measured over ssh, and removes all it wrote.
 
 `remote.py` sends the text of this file through ssh to the Python that is there, so it imports the
 standard library alone. Its arguments are the distributions that the desk wants to know of.

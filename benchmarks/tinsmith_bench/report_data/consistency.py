@@ -1,4 +1,4 @@
-"""What the numbers of a report owe each other: a stranger's may lie, and no table must trip on it.
+"""Checks that the numbers of a report agree: one that is not trusted must break no table.
 
 `reading.parse_report` has checked every field's type before.
 """

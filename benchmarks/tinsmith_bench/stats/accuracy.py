@@ -1,4 +1,4 @@
-"""How right a variant is, and whether a difference in accuracy is more than chance."""
+"""The accuracy of a variant, and whether a difference in accuracy is significant."""
 
 from collections.abc import Sequence
 

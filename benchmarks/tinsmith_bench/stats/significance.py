@@ -1,4 +1,4 @@
-"""What chance explains: the intervals of shares, and McNemar's test.
+"""Significance: the intervals of shares, and McNemar's test.
 
 A board measures and counts; this is done at the desk, from the counts, since it needs scipy and
 since a board is not to be trusted with it.

@@ -1,4 +1,4 @@
-"""Which layer of a Keras model makes which operators, while TensorFlow traces it."""
+"""Records which layer of a Keras model makes which operators, while TensorFlow traces it."""
 
 import functools
 from collections.abc import Iterator

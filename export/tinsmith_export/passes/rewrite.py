@@ -1,4 +1,4 @@
-"""Rewrites of the graph into the few layers that quantize well; each leaves the outputs alone."""
+"""Rewrites of the graph into the few layers that quantize well; none changes the outputs."""
 
 from dataclasses import replace
 

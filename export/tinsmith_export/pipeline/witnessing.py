@@ -1,4 +1,4 @@
-"""Between converting and verifying, where it is asked for: the independent witness."""
+"""The optional stage between converting and verifying: the independent witness."""
 
 from tinsmith_export.pipeline.converting import ConvertedModel
 from tinsmith_export.progress import Progress

@@ -1,4 +1,4 @@
-"""What an export must hold, or nothing is written."""
+"""The gates: where one fails, no bundle is written."""
 
 from collections.abc import Collection, Iterable
 
