@@ -146,9 +146,14 @@ def test_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         installed_backends()
 
 
+@pytest.mark.filterwarnings("ignore::ImportWarning")  # Python 3.11 warns of such a finder
 def test_installed_beside_a_finder_of_the_old_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finder:
+        def find_module(self, name: str, path: object = None) -> None:
+            """Finds nothing; it has no `find_spec`."""
+
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    monkeypatch.setattr(sys, "meta_path", [object(), *sys.meta_path])
+    monkeypatch.setattr(sys, "meta_path", [Finder(), *sys.meta_path])
     assert installed_backends() == ("onnx",)
 
 
