@@ -128,7 +128,7 @@ def _competitors(
     for competitor in [competitor for competitor in made if not competitor.is_bundle]:
         if arguments.host is not None:
             made.remove(competitor)
-            failures.append(Failure(competitor.name, "it is measured without --host alone"))
+            failures.append(Failure(competitor.name, "it is measured only without --host"))
         elif len(options.threads) > 1:
             raise UsageError(
                 f"--against {competitor.name}: it is measured with one number of --threads"
