@@ -111,6 +111,9 @@ def bundle_targets(name: str, path: Path, bundle: Bundle, prefix: str) -> Iterat
     """
     installed, variants = installed_backends(), bundle.manifest.variants
     able = [spec for spec in known_backends() if any(v.format in spec.formats for v in variants)]
+    if not able:
+        formats = ", ".join(dict.fromkeys(variant.format for variant in variants))
+        raise BackendError(f"the bundle holds {formats}: no backend that is known here runs that")
     if not any(spec.name in installed for spec in able):
         extras = " or ".join(f"'{spec.extra}'" for spec in able)
         raise BackendError(f"no engine for this bundle is installed: pip install {extras}")
