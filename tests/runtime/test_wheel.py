@@ -79,6 +79,7 @@ def test_both_distributions_have_the_one_version(wheel: Path, tmp_path: Path) ->
     assert [r for r in required if "extra ==" not in r] == [
         "numpy",
         "rich",
+        "scipy",
         f"tinsmith-runtime=={runtime['Version']}",
     ]
     assert {
