@@ -63,7 +63,7 @@ class Target:
     """A variant to measure.
 
     Attributes:
-        id: see `report.Variant`; so are the others up to `size_bytes`.
+        id: see `report_data.Variant`; so are the others up to `size_bytes`.
         open: gives the variant on its engine, with so many threads. It is pickled: the timings are
             made in processes of their own.
         probe: what a fresh process needs to start it: the bundle's path, backend and precision;

@@ -1,6 +1,6 @@
 """What runs on the board while it is measured from the desk: it comes, works, leaves no trace.
 
-`remote.py` sends the text of this file through ssh to the Python that is there, so it imports the
+`ssh.py` sends the text of this file through ssh to the Python that is there, so it imports the
 standard library alone. Its arguments are the distributions that the desk wants to know of.
 
 Standard input is the desk's hand on it: a line of JSON is an order, an empty line says that the

@@ -1,4 +1,4 @@
-"""The Keras model itself as a rival in a benchmark: entry point `keras` of `tinsmith.runners`."""
+"""The Keras model itself as a competitor: entry point `keras` of `tinsmith.runners`."""
 
 from pathlib import Path
 from typing import Any
