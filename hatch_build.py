@@ -10,4 +10,5 @@ class Dependencies(MetadataHookInterface):
 
     def update(self, metadata: dict[str, Any]) -> None:
         """Adds the dependencies."""
-        metadata["dependencies"] = [f"tinsmith-runtime=={metadata['version']}", "numpy", "rich"]
+        runtime = f"tinsmith-runtime=={metadata['version']}"
+        metadata["dependencies"] = [runtime, "numpy", "rich", "scipy"]

@@ -63,7 +63,7 @@ class Target:
     """A variant to measure.
 
     Attributes:
-        id: see `report.Variant`; so are the others up to `size_bytes`.
+        id: see `report_data.Variant`; so are the others up to `size_bytes`.
         open: gives the variant on its engine, with so many threads. It is pickled: the timings are
             made in processes of their own.
         probe: what a fresh process needs to start it: the bundle's path, backend and precision;
@@ -111,6 +111,9 @@ def bundle_targets(name: str, path: Path, bundle: Bundle, prefix: str) -> Iterat
     """
     installed, variants = installed_backends(), bundle.manifest.variants
     able = [spec for spec in known_backends() if any(v.format in spec.formats for v in variants)]
+    if not able:
+        formats = ", ".join(dict.fromkeys(variant.format for variant in variants))
+        raise BackendError(f"the bundle holds {formats}: no backend that is known here runs that")
     if not any(spec.name in installed for spec in able):
         extras = " or ".join(f"'{spec.extra}'" for spec in able)
         raise BackendError(f"no engine for this bundle is installed: pip install {extras}")

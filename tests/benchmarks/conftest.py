@@ -242,7 +242,7 @@ def bundle(tmp_path: Path) -> Path:
         golden=m.Golden("golden.npz", len(golden.getvalue()), sha256(golden.getvalue()), 1),
         layers=(),
         training=m.Training("nosuchset", "0" * 64, "cnn", "ptq", 0, 0),
-        quality=m.Quality((), "tflite", (), None),
+        quality=m.Quality((m.Stage("float", None, 1, *[None] * 4),), "tflite", (), None),
     )
     path = tmp_path / "tiny.tin"
     write_bundle(path, manifest, files)

@@ -1,5 +1,6 @@
 """Where the time goes: profiles of real engines, and the table that is made of them."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from tinsmith_bench.report_data import Operator, Profile
 from tinsmith_bench.target import bundle_targets
 from tinsmith_bench.timing.operators import profile
 from tinsmith_report.tables import TextTable
-from tinsmith_runtime import read_bundle
+from tinsmith_runtime import BackendError, read_bundle
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
 
@@ -31,6 +32,14 @@ def test_every_variant_is_profiled_on_its_engine() -> None:
             assert sum(some(each.share) for each in one.operators) == pytest.approx(1)
         else:
             assert {each.share for each in one.operators} == {None}
+
+
+def test_a_bundle_for_backends_that_are_not_known() -> None:
+    bundle = read_bundle(TINY)
+    variants = tuple(replace(variant, format="native") for variant in bundle.manifest.variants)
+    foreign = replace(bundle, manifest=replace(bundle.manifest, variants=variants))
+    with pytest.raises(BackendError, match=r"^the bundle holds native: no backend that is known"):
+        list(bundle_targets("tiny", TINY, foreign, ""))
 
 
 def _table(*operators: Operator) -> TextTable:

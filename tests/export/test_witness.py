@@ -98,6 +98,19 @@ def test_a_wrong_weight_is_found() -> None:
         compare_with_witness(model, [wrong], IMAGES, IMAGES, activations)
 
 
+def test_an_output_that_is_no_number_is_found() -> None:
+    """In any output: Python's `max` of a number and a NaN is the first of the two."""
+    states = RNG.normal(size=(8, 4)).astype(np.float32)
+    model = several()
+    file, activations = float_file(model)
+    proto = onnx.load_from_string(file.data)
+    (bias,) = (one for one in proto.graph.initializer if one.name == "class.bias")
+    bias.CopyFrom(numpy_helper.from_array(np.full(3, np.nan, np.float32), bias.name))
+    wrong = ModelFile(OnnxTarget(), "float", proto.SerializeToString())
+    with pytest.raises(GateError, match="differs by nan"):
+        compare_with_witness(model, [wrong], (states, IMAGES), (states, IMAGES), activations)
+
+
 def test_what_tf2onnx_cannot_convert_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import tf2onnx
 

@@ -74,7 +74,6 @@ sizes = st.lists(st.integers(1, 12), min_size=1, max_size=5)
 layer = st.builds(Layer, text, text, st.sampled_from([7, 8, 32]))
 share = st.none() | number
 stage = st.builds(Stage, text, st.none() | text, whole, share, share, share, share)
-target_parity = st.builds(TargetParity, text, parity, parity)
 
 
 @st.composite
@@ -112,6 +111,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
     sides = draw(st.lists(text, min_size=2, max_size=6, unique=True))
     first = draw(st.integers(1, len(sides) - 1))
     only = first == len(sides) - 1
+    reference, *others = draw(st.lists(text, min_size=1, max_size=4, unique=True))
     return Manifest(
         format_version=FORMAT_VERSION,
         made_with=draw(st.dictionaries(text, text, max_size=3)),
@@ -134,9 +134,9 @@ def manifests(draw: st.DrawFn) -> Manifest:
         training=Training(draw(text), draw(digest), draw(text), draw(text), draw(whole), 0),
         release=draw(st.integers(0, 2**31 - 1)),
         quality=Quality(
-            tuple(draw(st.lists(stage, max_size=3))),
-            draw(text),
-            tuple(draw(st.lists(target_parity, max_size=3))),
+            tuple(draw(st.lists(stage, min_size=1, max_size=3))),
+            reference,
+            tuple(TargetParity(target, draw(parity), draw(parity)) for target in others),
             draw(share),
         ),
     )
@@ -276,6 +276,8 @@ def test_any_field_with_any_value(
         ("variants.1.file", "a/b", "variants[1].file: expected a plain file name"),
         ("variants.1.file", "", "variants[1].file: expected a plain file name"),
         ("variants.1.id", "int8-tflite", "variants: expected ids that differ"),
+        ("quality.stages", [], "quality.stages: expected 1 to 16 stages, got []"),
+        ("quality.reference", "onnx", "quality: expected targets that differ, got ['onnx', 'onnx'"),
         ("variants.1.format", "../onnx", "variants[1].format: expected a word of a-z and 0-9"),
         ("variants.1.precision", "fp16", "variants[1].precision: expected int8 or float"),
         ("variants.1.sha256", "abc", "variants[1].sha256: expected 64 hex digits, got 'abc'"),

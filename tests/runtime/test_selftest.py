@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime import BackendError, Bundle, BundleError, UsageError, load, selftest
 from tinsmith_runtime.cpu import read_cpu
+from tinsmith_runtime.probe import process
 
 
 def _golden(bundle: Bundle, **changes: np.ndarray) -> bytes:
@@ -29,6 +30,13 @@ def test_passes(tiny: Path) -> None:
         assert result.elapsed_ms > 0
         assert result.cpu == read_cpu()
         assert result.engine_version.split()[-1][0].isdigit()
+
+
+@pytest.mark.not_on_a_board(reason="Python cannot start another there")
+def test_the_other_process_starts(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it does not, the self-test quietly opens models in this one."""
+    monkeypatch.setattr(process, "compute", None)
+    assert [result.equal_vectors for result in selftest(tiny)] == [32, 32]
 
 
 def test_names_the_vector_the_output_and_the_difference(

@@ -4,7 +4,9 @@ import hashlib
 import subprocess
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,22 @@ def test_entry_point_that_gives_no_backend(
     assert f"the backend zeros ({value}, an entry point in {GROUP}): "[:-2] in str(caught.value)
     assert message in str(caught.value)
     load(tiny)  # needs no other than ours
+
+
+def test_two_distributions_with_one_name(foreign: Path) -> None:
+    """The first is taken: with both, a benchmark would have two variants of one id."""
+    info = foreign.parent.with_name("more-1.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: more\nVersion: 1\n")
+    (info / "entry_points.txt").write_text(foreign.read_text())
+    assert len(entry_points(group=GROUP, name="zeros")) == 2
+    assert known_backends() == (*BUILT_IN, find_backend("zeros"))
+
+
+def test_an_engine_that_is_a_module_of_a_package(foreign: Path) -> None:
+    spec = find_backend("zeros")
+    assert replace(spec, packages=("nowhere.engine",)).package is None
+    assert replace(spec, packages=("json.decoder",)).package == "json.decoder"
 
 
 def test_a_foreign_backend_cannot_take_the_name_of_ours(foreign: Path) -> None:

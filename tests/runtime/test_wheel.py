@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from collections.abc import Callable
 from email.message import Message
@@ -63,14 +64,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_both_distributions_have_the_one_version(wheel: Path, tmp_path: Path) -> None:
     *_, runtime = _contents(wheel)
     names, _, tinsmith = _contents(_build(ROOT, tmp_path))
+    (sdist,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        files = [name.partition("/")[2] for name in archive.getnames()]
+    assert {name.split("/")[0] for name in files if "/" in name} == {
+        "benchmarks",
+        "export",
+        "runtime",
+        "train",
+    }
+    assert [name for name in files if name.startswith("runtime")] == ["runtime/pyproject.toml"]
     assert tinsmith["Version"] == runtime["Version"]
     required = tinsmith.get_all("Requires-Dist", [])
     assert [r for r in required if "extra ==" not in r] == [
         "numpy",
         "rich",
+        "scipy",
         f"tinsmith-runtime=={runtime['Version']}",
     ]
-    assert {"tinsmith_train/__init__.py", "tinsmith_export/__init__.py"} <= set(names)
+    assert {
+        "tinsmith_train/__init__.py",
+        "tinsmith_export/templates/export.html",
+        "tinsmith_bench/templates/benchmark.html",
+        "tinsmith_report/templates/report.css",
+    } <= set(names)
 
 
 def test_wheel(wheel: Path) -> None:

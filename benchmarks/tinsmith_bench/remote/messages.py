@@ -79,7 +79,7 @@ class Found:
     """`report`: what was measured.
 
     Attributes:
-        json: a report, as `report.parse_report` reads it.
+        json: a report, as `report_data.parse_report` reads it.
     """
 
     json: str

@@ -21,7 +21,7 @@ def measure_as_asked(request: dict[str, Any], channel: int) -> None:
     """Measures, and sends progress and report, or what is wrong.
 
     Args:
-        request: what `remote.bench_there` wrote.
+        request: what `measure.bench_there` wrote.
         channel: the descriptor for messages to the desk.
     """
     shown: dict[str, int] = {}

@@ -42,10 +42,11 @@ def iter_backends() -> Iterator[BackendSpec]:
     yield from BUILT_IN
     from importlib.metadata import entry_points
 
-    ours = {spec.name for spec in BUILT_IN}
+    taken = {spec.name for spec in BUILT_IN}
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
-        if point.name in ours:
+        if point.name in taken:
             continue
+        taken.add(point.name)
         told = f"the backend {point.name} ({point.value}, an entry point in {GROUP})"
         try:
             spec = point.load()

@@ -41,7 +41,8 @@ class BackendSpec:
     @property
     def package(self) -> str | None:
         """The import that it runs on here; `None` where none of `packages` is installed."""
-        return next(filter(find_spec, self.packages), None)
+        # To look for `a.b` would import `a`, and raise where there is none.
+        return next((one for one in self.packages if find_spec(one.partition(".")[0])), None)
 
     def open(self, model: bytes, threads: int) -> Backend:
         """Loads a model file.

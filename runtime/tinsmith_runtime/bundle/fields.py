@@ -18,7 +18,7 @@ def one_of(*words: str) -> Rule:
 
 
 def few(kind: str) -> Rule:
-    """The rule of a list of inputs or outputs."""
+    """The rule of a short list."""
     return Rule(f"1 to {MAX_TENSORS} {kind}", lambda found: 0 < len(found) <= MAX_TENSORS)
 
 

@@ -99,28 +99,26 @@ def _upgrade(tree: Any) -> None:
 
 def _contradictions(manifest: Manifest) -> Iterator[str]:
     """What is wrong between fields that are right each by itself."""
-    variants = manifest.variants
+    variants, quality = manifest.variants, manifest.quality
     for index, entry in enumerate(manifest.inputs):
         yield from _input_contradictions(f"inputs[{index}]", entry)
     several = len(manifest.outputs) > 1
     for index, output in enumerate(manifest.outputs):
         yield from _output_contradictions(f"outputs[{index}]", output, several)
-    names = [entry.name for entry in manifest.inputs]
-    names += [output.name for output in manifest.outputs]
-    if len(set(names)) < len(names):
-        yield mismatch("inputs, outputs", "names that differ", names)
-    for index, target in enumerate(manifest.quality.parity):
+    for index, target in enumerate(quality.parity):
         path = f"quality.parity[{index}]"
         yield from _parity_contradictions(f"{path}.evaluation", target.evaluation)
         yield from _parity_contradictions(f"{path}.random", target.random)
     if not variants:
         yield "variants: expected at least one, got none"
-    ids = [variant.id for variant in variants]
-    if len(set(ids)) < len(ids):
-        yield mismatch("variants", "ids that differ", ids)
-    files = ["manifest.json", manifest.golden.file, *(variant.file for variant in variants)]
-    if len(set(files)) < len(files):
-        yield mismatch("variants", "files that differ", files)
+    for path, kind, found in (
+        ("inputs, outputs", "names", [one.name for one in manifest.inputs + manifest.outputs]),
+        ("quality", "targets", [quality.reference, *(one.target for one in quality.parity)]),
+        ("variants", "ids", [one.id for one in variants]),
+        ("variants", "files", ["manifest.json", manifest.golden.file, *(v.file for v in variants)]),
+    ):
+        if len(set(found)) < len(found):
+            yield mismatch(path, f"{kind} that differ", found)
 
 
 def _parity_contradictions(path: str, parity: Parity) -> Iterator[str]:

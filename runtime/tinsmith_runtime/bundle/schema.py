@@ -217,7 +217,7 @@ class Quality:
             chance; `None` without labels.
     """
 
-    stages: tuple[Stage, ...]
+    stages: Annotated[tuple[Stage, ...], few("stages")]
     reference: str
     parity: tuple[TargetParity, ...]
     mcnemar_p: float | None

@@ -55,7 +55,7 @@ def _ask(request: bytes, limits: Limits, most_bytes: int) -> Ending | None:
         sys.executable,
         "-P",
         "-m",
-        "tinsmith_runtime.probe.process",
+        __name__,
         str(limits.seconds),
         str(limits.memory_bytes),
     ]
