@@ -181,13 +181,8 @@ def _nodes(tree: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-@patient
-@given(data=st.data())
-def test_any_field_with_any_value(
-    data: st.DataObject, bundle: Bundle, seal: Callable[[Any], bytes]
-) -> None:
+def _try_any_field(data: st.DataObject, tree: Any, seal: Callable[[Any], bytes]) -> None:
     """A sealed manifest with one field replaced parses, or is refused in one line."""
-    tree = json.loads(bundle.files["manifest.json"])
     *parents, last = data.draw(st.sampled_from(_nodes(tree)))
     place = tree
     for key in parents:
@@ -200,6 +195,15 @@ def test_any_field_with_any_value(
         message = str(error)
     assert "\n" not in message
     assert len(message) < 1000
+
+
+@patient
+@given(data=st.data())
+def test_any_field_with_any_value(
+    data: st.DataObject, bundle: Bundle, seal: Callable[[Any], bytes]
+) -> None:
+    tree = json.loads(bundle.files["manifest.json"])
+    _try_any_field(data, tree, seal)
 
 
 @pytest.mark.parametrize(
@@ -391,20 +395,8 @@ def test_version_1_goes_on_loading(bundle: Bundle, seal: Callable[[Any], bytes])
 def test_any_field_of_version_1_with_any_value(
     data: st.DataObject, seal: Callable[[Any], bytes]
 ) -> None:
-    """As `test_any_field_with_any_value`."""
     tree = json.loads(read_bundle(DATA / "version1" / "tiny.tin").files["manifest.json"])
-    *parents, last = data.draw(st.sampled_from(_nodes(tree)))
-    place = tree
-    for key in parents:
-        place = place[key]
-    place[last] = data.draw(json_values)
-    message = ""
-    try:
-        assert isinstance(parse_manifest(seal(tree)), Manifest)
-    except BundleError as error:
-        message = str(error)
-    assert "\n" not in message
-    assert len(message) < 1000
+    _try_any_field(data, tree, seal)
 
 
 @pytest.mark.parametrize("name", ["tiny.tin", "pair.tin", "mixed.tin"])
