@@ -162,7 +162,7 @@ def compiled(
     reference = rebuild(graph)
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
     data = DistillationData(reals, called(reference, reals), None, classes)
-    quantized = quantize(graph, entry.params, data, data, 0, 0, lambda *_: None)
+    quantized = quantize(graph, entry.params, data, data)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, entry.sources, labels, classes)
     require_no_saturation(integers.products.values())

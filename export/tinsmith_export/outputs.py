@@ -31,6 +31,12 @@ def leveled(outputs: Arrays, reference: Arrays) -> Array:
     )
 
 
+def squared_error(reference: Arrays, outputs: Arrays) -> float:
+    """The mean squared error of outputs; of several the mean, each measured by its own spread."""
+    error = leveled(outputs, reference) - leveled(reference, reference)
+    return float(np.square(error).mean())
+
+
 def spread(outputs: NDArray[np.float32]) -> float:
     """The standard deviation, but no zero."""
     return max(float(outputs.std()), 1e-8)

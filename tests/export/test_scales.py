@@ -22,7 +22,9 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Concatenate, Conv2D, InputLayer, Node, OutputLayer
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.fake_quantization import fake_quantize, rounded_kernels, weight_scales
-from tinsmith_export.quantize.recipe import Quantized
+from tinsmith_export.quantize.qat import DistillationData
+from tinsmith_export.quantize.recipe import Calibration, Quantized
+from tinsmith_export.results import Checkpoint
 from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.tflite.convert import packed, products, to_int8_tflite
 from tinsmith_export.targets.tflite.scales import with_chosen_scales
@@ -49,7 +51,10 @@ def quantized(nodes: list[Node], ranges: dict[str, QuantParams]) -> Quantized:
     graph = Graph(tuple(nodes))
     bits = {node.name: 8 for node in graph.weighted}
     ranges = ranges | {node.name: ranges[node.inputs[0]] for node in graph.outputs}
-    return Quantized(graph, fake_quantize(graph, ranges, bits), ranges, bits, ())
+    nothing = DistillationData(np.zeros(0), np.zeros(0), None, classes=False)
+    calibration = Calibration({}, {}, nothing, nothing)
+    model, measured = fake_quantize(graph, ranges, bits), Checkpoint(0, None, 0.0)
+    return Quantized(graph, graph, model, ranges, bits, calibration, measured, (measured,))
 
 
 def output(source: Node) -> Node:

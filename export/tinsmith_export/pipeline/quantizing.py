@@ -10,7 +10,7 @@ from tinsmith_export.options import AUTO, Options
 from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.qat import DistillationData
-from tinsmith_export.quantize.recipe import Quantized, quantize
+from tinsmith_export.quantize.recipe import Quantized, fine_tune, narrow_ranges, quantize
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
 from tinsmith_export.results import Sensitivity
 from tinsmith_runtime.batch import concatenate, count, rows
@@ -47,9 +47,11 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
     steps = options.qat_steps if options.recipe == "qat" else 0
     keep = [name for name in options.keep_float if name != AUTO]
-    quantized = quantize(
-        graph, read.entry.params, data, held_back, steps, options.seed, progress.step, keep
-    )
+    quantized = quantize(graph, read.entry.params, data, held_back, keep)
+    if options.recipe == "calibrated":
+        quantized = narrow_ranges(quantized, progress.layer)
+    if steps:
+        quantized = fine_tune(quantized, steps, options.seed, progress.step)
     # Without QAT there is nothing to hold back.
     fresh = held_back if steps else _joined(held_back, data)
     if AUTO in options.keep_float:

@@ -93,18 +93,14 @@ def fake_quantize(
         config = _LayerConfig(node, ranges[node.name], weights.get(node.name))
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
-    return rebuild(_unclipped(graph), wrap)
+    return rebuild(Graph(tuple(map(unclipped, graph.nodes))), wrap)
 
 
-def _unclipped(graph: Graph) -> Graph:
-    """Takes out the clips that the ranges of integers are anyway."""
-
-    def unclipped(node: Node) -> Node:
-        if node.requantizes and isinstance(node, Clipped):
-            return replace(node, clip=UNCLIPPED)
-        return node
-
-    return Graph(tuple(map(unclipped, graph.nodes)))
+def unclipped(node: Node) -> Node:
+    """Takes out the clip that the range of integers is anyway."""
+    if node.requantizes and isinstance(node, Clipped):
+        return replace(node, clip=UNCLIPPED)
+    return node
 
 
 def rounded_kernels(

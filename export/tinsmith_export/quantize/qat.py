@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.metrics import agreement
-from tinsmith_export.outputs import leveled, spread
+from tinsmith_export.outputs import side_by_side, spread, squared_error
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, count, parts
 
@@ -126,9 +126,18 @@ def _batches(data: DistillationData, steps: int, seed: int) -> Iterable[Any]:
 
 
 def _measure(model: tf_keras.Model, held_back: DistillationData, step: int) -> Checkpoint:
-    found = run(model, held_back.inputs)
-    wanted, given = leveled(held_back.outputs, held_back.outputs), leveled(found, held_back.outputs)
+    return measure(run(model, held_back.inputs), held_back.outputs, held_back.classes, step)
+
+
+def measure(found: Arrays, outputs: Arrays, classes: bool, step: int = 0) -> Checkpoint:
+    """How near outputs are to the float model's.
+
+    Args:
+        found: `float32 (N, …)`, as many as the model has outputs.
+        outputs: the float model's.
+        classes: whether the one output is logits of classes; otherwise outputs are values.
+        step: of the fine-tuning.
+    """
     # The largest of many values says nothing of the others.
-    agreed = agreement(wanted, given) if held_back.classes else None
-    error = given - wanted
-    return Checkpoint(step, agreed, float(np.square(error).mean()))
+    agreed = agreement(side_by_side(outputs), side_by_side(found)) if classes else None
+    return Checkpoint(step, agreed, squared_error(outputs, found))

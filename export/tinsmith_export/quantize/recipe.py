@@ -1,6 +1,6 @@
 """From a float graph to the fake-quantized model that gets converted: calibrate, round, QAT."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import tf_keras
@@ -9,38 +9,69 @@ from tinsmith_export.ir.bits import FLOAT_BITS
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.outputs import squared_error
 from tinsmith_export.passes.convolutions import convolution_by_dense
+from tinsmith_export.quantize.bias_correction import correct_biases
 from tinsmith_export.quantize.calibration import calibrate
+from tinsmith_export.quantize.evaluation import evaluate, with_rounded_weights
 from tinsmith_export.quantize.fake_quantization import (
     choose_weight_bits,
     fake_quantize,
     trained_graph,
 )
-from tinsmith_export.quantize.qat import DistillationData, Report, distill
-from tinsmith_export.quantize.ranges import separate, share_ranges
+from tinsmith_export.quantize.qat import DistillationData, Report, distill, measure
+from tinsmith_export.quantize.range_search import narrow
+from tinsmith_export.quantize.ranges import Observed, separate, share_ranges
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import rows
 from tinsmith_runtime.errors import UsageError
 
 _CALIBRATION_COUNT = 2000
+# Of the inputs held back: each choice takes a run over them.
+_CHOICE_COUNT = 256
+# The search for ranges takes a hundred runs and more.
+_SEARCH_COUNT = 32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What quantization parameters and biases are chosen from.
+
+    Attributes:
+        observed: the lowest and the highest output of each layer that computes new values.
+        sources: the quantization parameters of each input, by its name.
+        data: what was observed.
+        held_back: what choices are made on.
+    """
+
+    observed: Observed
+    sources: Mapping[str, QuantParams]
+    data: DistillationData
+    held_back: DistillationData
+
+
+@dataclass(frozen=True, eq=False)
 class Quantized:
     """The model that computes in float what the integer engines will.
 
     Attributes:
-        graph: its layers, with their weights before rounding.
-        model: to convert.
+        exact: its layers, not rounded: what rounding does is measured against them.
+        graph: the same with corrected biases, where that helps.
+        model: of this graph, to convert.
         ranges: the quantization parameters of each layer's output, by its name.
         weight_bits: layer name to how many bits its weights have; see `ir.bits`.
-        checkpoints: of the fine-tuning; the first is post-training quantization.
+        calibration: what they were chosen from.
+        measured: on the inputs held back, 256 at most.
+        checkpoints: of the fine-tuning; the first is without any.
     """
 
+    exact: Graph
     graph: Graph
     model: tf_keras.Model
     ranges: Mapping[str, QuantParams]
     weight_bits: Mapping[str, int]
+    calibration: Calibration
+    measured: Checkpoint
     checkpoints: tuple[Checkpoint, ...]
 
     @property
@@ -50,10 +81,9 @@ class Quantized:
         return tuple(node for node in self.graph.weighted if bits[node.name] == FLOAT_BITS)
 
     def keeping(self, more: Sequence[str]) -> "Quantized":
-        """The same with more layers kept float."""
+        """The same with more layers kept float, and biases corrected anew."""
         bits = {**self.weight_bits, **dict.fromkeys(more, FLOAT_BITS)}
-        model = fake_quantize(self.graph, self.ranges, bits)
-        return replace(self, model=model, weight_bits=bits)
+        return _quantized(self.exact, bits, self.calibration, self.checkpoints)
 
 
 def quantize(
@@ -61,40 +91,88 @@ def quantize(
     sources: Mapping[str, QuantParams],
     data: DistillationData,
     held_back: DistillationData,
-    steps: int,
-    seed: int,
-    report: Report,
     keep: Sequence[str] = (),
 ) -> Quantized:
-    """Quantizes a graph and fine-tunes it.
+    """Quantizes a graph after training: calibrates it, rounds it and corrects its biases.
 
     Args:
         graph: a rewritten graph.
         sources: the quantization parameters of each input, by its name.
-        data: what to calibrate and to fine-tune on.
-        held_back: what to choose the checkpoint on.
-        steps: of fine-tuning; 0 is post-training quantization.
-        seed: of the order of the inputs.
-        report: hears of the fine-tuning.
+        data: what to calibrate on.
+        held_back: what to choose on.
         keep: the layers that stay float; a Keras layer's name means all its parts.
 
     Raises:
         UsageError: no layer has such a name.
     """
-    graph = separate(graph)
-    floats = dict.fromkeys(_find(graph, keep), FLOAT_BITS)
-    seen = rows(data.inputs, slice(_CALIBRATION_COUNT))
-    ranges = share_ranges(graph, calibrate(graph, seen), sources)
-    bits = choose_weight_bits(graph) | floats
-    model = fake_quantize(convolution_by_dense(graph) if steps else graph, ranges, bits)
-    checkpoints = distill(model, data, held_back, steps, seed, report)
-    if steps:
-        graph = trained_graph(graph, model)
-        # Weights that moved can make an 8-bit layer one that could saturate.
-        now = choose_weight_bits(graph)
-        bits = {name: min(bits[name], now[name]) for name in now} | floats
-        model = fake_quantize(graph, ranges, bits)
-    return Quantized(graph, model, ranges, bits, tuple(checkpoints))
+    exact = separate(graph)
+    floats = dict.fromkeys(_find(exact, keep), FLOAT_BITS)
+    observed = calibrate(exact, rows(data.inputs, slice(_CALIBRATION_COUNT)))
+    calibration = Calibration(observed, sources, data, held_back)
+    return _quantized(exact, choose_weight_bits(exact) | floats, calibration)
+
+
+def narrow_ranges(quantized: Quantized, report: Callable[[int, int], None]) -> Quantized:
+    """Searches for narrower ranges, and takes them if the outputs held back get better.
+
+    Args:
+        quantized: what to search from.
+        report: hears how many layers are done, of how many.
+    """
+    calibration, bits = quantized.calibration, quantized.weight_bits
+    graph = with_rounded_weights(quantized.graph, quantized.ranges, bits)
+    chosen = slice(_SEARCH_COUNT)
+    inputs, outputs = rows(calibration.data.inputs, chosen), rows(calibration.data.outputs, chosen)
+
+    def error(observed: Observed) -> float:
+        ranges = share_ranges(quantized.exact, observed, calibration.sources)
+        return squared_error(outputs, evaluate(graph, inputs, ranges))
+
+    observed = narrow(quantized.exact, calibration.observed, error, report)
+    found = _quantized(quantized.exact, bits, replace(calibration, observed=observed))
+    return min(quantized, found, key=lambda one: one.measured.mean_squared_error)
+
+
+def fine_tune(quantized: Quantized, steps: int, seed: int, report: Report) -> Quantized:
+    """Fine-tunes a quantized graph (QAT); what is no better on the inputs held back is not kept.
+
+    Args:
+        quantized: what to begin with.
+        steps: of one batch each, 1 or more.
+        seed: of the order of the inputs.
+        report: hears of the fine-tuning.
+    """
+    bits, calibration = quantized.weight_bits, quantized.calibration
+    floats = {node.name: FLOAT_BITS for node in quantized.kept}
+    model = fake_quantize(convolution_by_dense(quantized.graph), quantized.ranges, bits)
+    checkpoints = distill(model, calibration.data, calibration.held_back, steps, seed, report)
+    graph = trained_graph(quantized.graph, model)
+    # Weights that moved can make an 8-bit layer one that could saturate.
+    now = choose_weight_bits(graph)
+    bits = {name: min(bits[name], now[name]) for name in now} | floats
+    return _quantized(graph, bits, calibration, tuple(checkpoints))
+
+
+def _quantized(
+    exact: Graph,
+    bits: Mapping[str, int],
+    calibration: Calibration,
+    checkpoints: tuple[Checkpoint, ...] = (),
+) -> Quantized:
+    """Rounds a graph, with corrected biases if that brings the outputs nearer to the float ones."""
+    ranges = share_ranges(exact, calibration.observed, calibration.sources)
+    held_back, chosen = calibration.held_back, slice(_CHOICE_COUNT)
+    inputs, outputs = rows(held_back.inputs, chosen), rows(held_back.outputs, chosen)
+
+    def measured(graph: Graph) -> Checkpoint:
+        found = evaluate(with_rounded_weights(graph, ranges, bits), inputs, ranges)
+        return measure(found, outputs, held_back.classes)
+
+    corrected = correct_biases(exact, ranges, bits, calibration.data.inputs)
+    pairs = [(measured(graph), graph) for graph in (exact, corrected)]
+    least, graph = min(pairs, key=lambda pair: pair[0].mean_squared_error)
+    model = fake_quantize(graph, ranges, bits)
+    return Quantized(exact, graph, model, ranges, bits, calibration, least, checkpoints or (least,))
 
 
 def _find(graph: Graph, keep: Sequence[str]) -> list[str]:

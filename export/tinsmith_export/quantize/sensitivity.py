@@ -46,7 +46,7 @@ def measure(
     layers = quantized.graph.requantized
     costs: dict[str, tuple[float | None, float | None]] = {}
     if alone:
-        model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
+        model = SwitchedModel(quantized.exact, quantized.ranges, quantized.weight_bits)
         exact = model.run(inputs, (), ())
         reference = leveled(exact, exact)
         for done, node in enumerate(layers, 1):
@@ -84,7 +84,7 @@ def _errors(quantized: Quantized, inputs: Arrays) -> list[tuple[float, float, fl
     """Power of each layer's output and of its error, and how much of it its range clips."""
     layers = quantized.graph.requantized
     pair = []
-    for model, prefix in ((rebuild(quantized.graph), ""), (quantized.model, "quant_")):
+    for model, prefix in ((rebuild(quantized.exact), ""), (quantized.model, "quant_")):
         outputs = [model.get_layer(prefix + node.name).output for node in layers]
         pair.append(tf_keras.Model(model.input, outputs))
     ranges = [quantized.ranges[node.name] for node in layers]
@@ -131,7 +131,7 @@ def keep_fewest(
     Raises:
         GateError: rounding the activations alone loses more.
     """
-    model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
+    model = SwitchedModel(quantized.exact, quantized.ranges, quantized.weight_bits)
     kept = {node.name for node in quantized.kept}
     others = [node.name for node in quantized.graph.weighted if node.name not in kept]
 

@@ -58,11 +58,8 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
     for entry, source in zip(graph.inputs, sources, strict=True):
         tensors[entry.name] = wrap(entry, lambda tensor: tensor)(source)
     for node in graph.layers:
-        layer = keras_layer(node)
         inputs = [tensors[name] for name in node.inputs]
-        if isinstance(node, Weighted):
-            layer.build(inputs[0].shape)
-            layer.set_weights([node.kernel] + ([] if node.bias is None else [node.bias]))
+        layer = built_layer(node, inputs[0].shape)
         tensors[node.name] = wrap(node, layer)(inputs if len(inputs) > 1 else inputs[0])
     # Without a name of its own, how many models came before would stand in the files.
     outputs = [tensors[node.inputs[0]] for node in graph.outputs]
@@ -72,6 +69,15 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
 def tensors(inputs: Arrays) -> Any:
     """A batch as a Keras model is called with it."""
     return tf.nest.map_structure(tf.constant, inputs)
+
+
+def built_layer(node: Node, shape: Any) -> Any:
+    """The layer of tf_keras that computes a node, with its weights; `shape`: of its first input."""
+    layer = keras_layer(node)
+    if isinstance(node, Weighted):
+        layer.build(shape)
+        layer.set_weights([node.kernel] + ([] if node.bias is None else [node.bias]))
+    return layer
 
 
 @singledispatch

@@ -1,0 +1,69 @@
+"""Biases that make up for what rounding shifts, layer by layer.
+
+Rounding weights and activations shifts the mean of a channel. The shift is measured on calibration
+inputs and taken off the bias: empirical bias correction, Nagel et al. 2019 (arXiv:1906.04721),
+section 4.2. Each layer is measured with all layers before it already corrected: to correct all at
+once corrects the same shift many times.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Node, Weighted
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.quantize.evaluation import Evaluation, with_rounded_weights
+from tinsmith_runtime.batch import Arrays, rows
+
+# Two tensors of this many inputs are held at once, where a network is widest.
+_MAX_COUNT, _MAX_TENSOR_BYTES = 64, 2**28
+
+
+def correct_biases(
+    graph: Graph, ranges: Mapping[str, QuantParams], bits: Mapping[str, int], inputs: Arrays
+) -> Graph:
+    """Corrects the bias of every layer that multiplies by weights.
+
+    Args:
+        graph: a rewritten graph.
+        ranges: the quantization parameters of each tensor.
+        bits: of the weights of each layer that has some.
+        inputs: `float32 (N, …)`, as many as the graph has; the first 64 are taken, or as many as
+            memory allows.
+
+    Returns:
+        The graph with other biases; a layer that had none has one.
+    """
+    inputs = rows(inputs, slice(_count(graph)))
+    exact, rounded = Evaluation(graph, inputs), Evaluation(graph, inputs, ranges)
+    coarse = with_rounded_weights(graph, ranges, bits)
+    corrected: list[Node] = []
+    for node, rounded_node in zip(graph.nodes, coarse.nodes, strict=True):
+        wanted, found = exact.compute(node), rounded.compute(rounded_node)
+        if isinstance(node, Weighted) and isinstance(rounded_node, Weighted):
+            shift = _channel_means(wanted - found)
+            bias = shift if node.bias is None else node.bias + shift
+            node = replace(node, bias=bias)
+            rounded.compute(replace(rounded_node, bias=bias))
+        corrected.append(node)
+        exact.forget(node)
+        rounded.forget(node)
+    return Graph(tuple(corrected))
+
+
+def _count(graph: Graph) -> int:
+    """How many inputs are measured at once."""
+    largest = max(int(np.prod(node.shape)) for node in graph.nodes)
+    return max(1, min(_MAX_COUNT, _MAX_TENSOR_BYTES // (4 * largest)))
+
+
+def _channel_means(difference: Any) -> NDArray[np.float32]:
+    means: NDArray[np.float32] = tf.reduce_mean(
+        difference, axis=list(range(difference.shape.rank - 1))
+    ).numpy()
+    return means
