@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from compiling import Compiled, compiled, settle
+from narrow import array
 
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
@@ -53,7 +54,7 @@ def test_a_graph_node_by_node_is_the_model(network: Compiled) -> None:
     exact = evaluate(quantized.exact, inputs)
     np.testing.assert_allclose(exact, rebuild(quantized.exact).predict(inputs), atol=1e-5)
     rounded = with_rounded_weights(quantized.graph, quantized.ranges, quantized.weight_bits)
-    codes = evaluate(rounded, inputs, quantized.ranges) / scale
+    codes = array(evaluate(rounded, inputs, quantized.ranges)) / scale
     model = quantized.model.predict(inputs) / scale
     assert np.abs(codes - np.rint(codes)).max() < 1e-3
     # Sums in another order: a code on the edge is rounded either way, and so are those behind it.
@@ -69,7 +70,11 @@ def test_means_of_channels_are_those_of_the_float_layers(network: Compiled) -> N
     shifts = []
     for graph in (quantized.exact, corrected):
         rounded = with_rounded_weights(graph, quantized.ranges, quantized.weight_bits)
-        difference = evaluate(rounded, inputs, quantized.ranges) - evaluate(quantized.exact, inputs)
+        found, wanted = (
+            evaluate(rounded, inputs, quantized.ranges),
+            evaluate(quantized.exact, inputs),
+        )
+        difference = array(found) - array(wanted)
         shifts.append(np.abs(np.mean(difference, axis=0)).max())
     # A shift of the bias is rounded with the output, 64 times, each time to another side.
     assert shifts[1] < max(0.3 * shifts[0], 0.2 * quantized.ranges[last.name].scale)
@@ -156,7 +161,7 @@ def test_a_search_keeps_what_is_better_on_inputs_held_back(network: Compiled) ->
 
 
 def test_fine_tuning_corrects_again(network: Compiled) -> None:
-    tuned = fine_tune(network.quantized, 4, 0, lambda *_: None)
+    tuned = fine_tune(network.quantized, 4, 8, 0, lambda *_: None)
     held_back = tuned.calibration.held_back
     outputs = tuned.model.predict(held_back.inputs[:256], verbose=0)
     wanted = held_back.outputs[:256]

@@ -172,12 +172,12 @@ def test_fine_tuning_keeps_its_best_step(
         for part in (slice(90), slice(90, None))
     )
     before = student.get_weights()
-    checkpoints = qat.distill(student, data, held_back, 16, 0, lambda *_: None)
+    checkpoints = qat.distill(student, data, held_back, 16, 128, 0, lambda *_: None)
     errors = [checkpoint.mean_squared_error for checkpoint in checkpoints]
     assert [checkpoint.step for checkpoint in checkpoints] == list(range(0, 17, 2))
     assert {checkpoint.agreement for checkpoint in checkpoints} == {None}
     assert (min(errors[1:]) < errors[0]) == better
-    kept = qat.distill(student, data, held_back, 0, 0, lambda *_: None)[0]
+    kept = qat.distill(student, data, held_back, 0, 128, 0, lambda *_: None)[0]
     assert kept.mean_squared_error == pytest.approx(min(errors), rel=1e-6)
     same = all((a == b).all() for a, b in zip(before, student.get_weights(), strict=True))
     assert same != better

@@ -18,7 +18,7 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Concatenate, Dense, InputLayer, Multiply
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.calibration import calibrate
-from tinsmith_export.quantize.fake_quantization import can_saturate, fake_quantize, trained_graph
+from tinsmith_export.quantize.fake_quantization import can_saturate, trained_graph
 from tinsmith_export.quantize.ranges import separate, share_ranges
 from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.target import Product
@@ -220,9 +220,8 @@ def of_equal_biases() -> keras.Model:
 
 def test_equal_biases_are_rounded_each_in_the_steps_of_its_channel() -> None:
     found = compiled(of_equal_biases())
-    exact, ranges, bits = found.quantized.exact, found.quantized.ranges, found.quantized.weight_bits
     # Corrected biases would not be equal.
-    equal = replace(found.quantized, graph=exact, model=fake_quantize(exact, ranges, bits))
+    equal = replace(found.quantized, graph=found.quantized.exact)
     product = lower(equal, found.entry.sources, (), classes=False).products["conv"]
     steps = product.weight_scale * product.input[0]
     np.testing.assert_allclose(some(product.bias) * steps, 0.5, rtol=1e-3)

@@ -21,7 +21,7 @@ from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Concatenate, Conv2D, InputLayer, Node, OutputLayer
 from tinsmith_export.ir.quantization import QuantParams
-from tinsmith_export.quantize.fake_quantization import fake_quantize, rounded_kernels, weight_scales
+from tinsmith_export.quantize.fake_quantization import rounded_kernels, weight_scales
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Calibration, Quantized
 from tinsmith_export.results import Checkpoint
@@ -53,8 +53,8 @@ def quantized(nodes: list[Node], ranges: dict[str, QuantParams]) -> Quantized:
     ranges = ranges | {node.name: ranges[node.inputs[0]] for node in graph.outputs}
     nothing = DistillationData(np.zeros(0), np.zeros(0), None, classes=False)
     calibration = Calibration({}, {}, nothing, nothing)
-    model, measured = fake_quantize(graph, ranges, bits), Checkpoint(0, None, 0.0)
-    return Quantized(graph, graph, model, ranges, bits, calibration, measured, (measured,))
+    measured = Checkpoint(0, None, 0.0)
+    return Quantized(graph, graph, ranges, bits, calibration, measured, (measured,))
 
 
 def output(source: Node) -> Node:

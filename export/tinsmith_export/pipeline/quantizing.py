@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.frontend.predict import run
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
-from tinsmith_export.quantize.qat import DistillationData
+from tinsmith_export.quantize.evaluation import evaluate
+from tinsmith_export.quantize.qat import DistillationData, batch_size
 from tinsmith_export.quantize.recipe import Quantized, fine_tune, narrow_ranges, quantize
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
 from tinsmith_export.results import Sensitivity
@@ -51,7 +51,8 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
     if options.recipe == "calibrated":
         quantized = narrow_ranges(quantized, progress.layer)
     if steps:
-        quantized = fine_tune(quantized, steps, options.seed, progress.step)
+        batch = batch_size(graph, None, count(data.inputs))
+        quantized = fine_tune(quantized, steps, batch, options.seed, progress.step)
     # Without QAT there is nothing to hold back.
     fresh = held_back if steps else _joined(held_back, data)
     if AUTO in options.keep_float:
@@ -86,7 +87,7 @@ def _split(read: ReadModel, seed: int) -> tuple[DistillationData, DistillationDa
             samples.calibration_labels,
         )
         told = labels[chosen] if read.classes and labels is not None else None
-        return DistillationData(inputs, run(read.reference, inputs), told, read.classes)
+        return DistillationData(inputs, evaluate(read.graph, inputs), told, read.classes)
 
     return distilled(order[held_back:]), distilled(order[:held_back])
 

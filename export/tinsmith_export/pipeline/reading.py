@@ -19,6 +19,7 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.options import Options
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.progress import Progress
+from tinsmith_export.quantize.evaluation import evaluate
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.verify.stages import activated
 from tinsmith_runtime.batch import Arrays, parts
@@ -95,7 +96,7 @@ def read_model(
     for warning in warnings:
         progress.warn(warning)
     reference = rebuild(graph)
-    logits = run(reference, entry.reals(samples.evaluation))
+    logits = evaluate(graph, entry.reals(samples.evaluation))
     found = ReadModel(
         model.name, model, samples, graph, reference, entry, classes, expected, logits, warnings
     )

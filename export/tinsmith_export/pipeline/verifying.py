@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tinsmith_export.frontend.predict import run
 from tinsmith_export.metrics import mcnemar_p
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import side_by_side
@@ -73,7 +72,7 @@ def _stages(model: ConvertedModel, options: Options, int8: Sequence[Arrays]) -> 
     titles = [file.target.title for file in model.int8]
     stages = {
         "rewritten": read.logits,
-        options.recipe.upper(): run(quantized.model, read.entry.reals(samples.evaluation)),
+        options.recipe.upper(): quantized.outputs(read.entry.reals(samples.evaluation)),
         **{title: _reals(quantized, codes) for title, codes in zip(titles, int8, strict=True)},
     }
     names = [file.target.name for file in model.int8]

@@ -4,14 +4,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.reference.rebuild import rebuild, tensors
-from tinsmith_runtime.batch import Arrays, count, rows
-
-_BATCH_SIZE = 32
+from tinsmith_export.ir.ops import Node
+from tinsmith_export.quantize.evaluation import batches
+from tinsmith_runtime.batch import Arrays
 
 
 def calibrate(graph: Graph, inputs: Arrays) -> dict[str, tuple[float, float]]:
@@ -27,24 +25,20 @@ def calibrate(graph: Graph, inputs: Arrays) -> dict[str, tuple[float, float]]:
     Raises:
         ConversionError: a layer gives NaN or infinity.
     """
-    model = rebuild(graph)
-    names = [node.name for node in graph.requantized]
-    outputs = [model.get_layer(name).output for name in names]
-    probe = tf_keras.Model(model.input, outputs if len(names) > 1 else [outputs])
+    seen: dict[str, list[tuple[float, float]]] = {node.name: [] for node in graph.requantized}
 
-    @tf.function  # type: ignore[untyped-decorator]
-    def extremes(batch: Any) -> tf.Tensor:
-        found = tf.nest.flatten(probe(batch, training=False))
-        return tf.stack([(tf.reduce_min(x), tf.reduce_max(x)) for x in found])
+    def look(node: Node, output: Any) -> None:
+        if node.name in seen:
+            low, high = float(tf.reduce_min(output)), float(tf.reduce_max(output))
+            if not np.isfinite([low, high]).all():
+                raise ConversionError(
+                    f"layer `{node.name}` gives NaN or infinity on the calibration inputs"
+                )
+            seen[node.name].append((low, high))
 
-    batches = [
-        extremes(tensors(rows(inputs, slice(start, start + _BATCH_SIZE)))).numpy()
-        for start in range(0, count(inputs), _BATCH_SIZE)
-    ]
-    lows, highs = np.min(batches, axis=0)[:, 0], np.max(batches, axis=0)[:, 1]
-    for name, low, high in zip(names, lows, highs, strict=True):
-        if not np.isfinite(low) or not np.isfinite(high):
-            raise ConversionError(f"layer `{name}` gives NaN or infinity on the calibration inputs")
+    for _ in batches(graph, inputs, look=look):
+        pass
     return {
-        name: (float(low), float(high)) for name, low, high in zip(names, lows, highs, strict=True)
+        name: (min(low for low, _ in found), max(high for _, high in found))
+        for name, found in seen.items()
     }

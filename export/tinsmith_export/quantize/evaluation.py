@@ -4,10 +4,11 @@ Nothing is traced, and a tensor that nothing reads any more is forgotten: so a g
 or ranges change costs no more than its arithmetic.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tinsmith_export.ir.graph import Graph
@@ -17,7 +18,8 @@ from tinsmith_export.quantize.fake_quantization import Rounding, rounded_kernels
 from tinsmith_export.reference.rebuild import built_layer
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, rows
 
-_BATCH_SIZE = 32
+# Inputs at a time: as many as keep the largest tensor of a batch at 16 MiB.
+_MAX_BATCH_SIZE, _MAX_TENSOR_BYTES = 1024, 2**24
 
 
 class Evaluation:
@@ -27,15 +29,21 @@ class Evaluation:
         graph: its nodes are computed by `compute`, in its order.
         inputs: `float32 (N, …)`, as many as the graph has.
         ranges: of every tensor that is rounded; without them nothing is.
+        layers: what computes the nodes, by their names, which several batches may share; what is
+            missing is built and added.
 
     Attributes:
         tensors: what was computed and not forgotten, by the node's name.
     """
 
     def __init__(
-        self, graph: Graph, inputs: Arrays, ranges: Mapping[str, QuantParams] | None = None
+        self,
+        graph: Graph,
+        inputs: Arrays,
+        ranges: Mapping[str, QuantParams] | None = None,
+        layers: dict[str, Any] | None = None,
     ) -> None:
-        self._ranges = ranges
+        self._ranges, self._layers = ranges, layers
         self.tensors: dict[str, Any] = {}
         names = [node.name for node in graph.inputs]
         self._inputs = dict(zip(names, parts(inputs), strict=True))
@@ -53,8 +61,14 @@ class Evaluation:
         inputs = [self.tensors[name] for name in node.inputs]
         if isinstance(node, OutputLayer):
             return inputs[0]
-        layer = built_layer(node if self._ranges is None else unclipped(node), inputs[0].shape)
-        return layer(inputs if len(inputs) > 1 else inputs[0])
+        return self._layer(node, inputs[0].shape)(inputs if len(inputs) > 1 else inputs[0])
+
+    def _layer(self, node: Node, shape: Any) -> Any:
+        layers = {} if self._layers is None else self._layers
+        if node.name not in layers:
+            kept = node if self._ranges is None else unclipped(node)
+            layers[node.name] = built_layer(kept, shape)
+        return layers[node.name]
 
     def _rounded(self, node: Node, tensor: Any) -> Any:
         if self._ranges is None or not (node.requantizes or isinstance(node, InputLayer | Clip)):
@@ -102,11 +116,33 @@ def evaluate(
     Returns:
         `float32 (N, …)`, as many as it has outputs.
     """
-    batches = []
-    for start in range(0, count(inputs), _BATCH_SIZE):
-        batch = Evaluation(graph, rows(inputs, slice(start, start + _BATCH_SIZE)), ranges)
+    found = [
+        joined([tensors[node.name].numpy() for node in graph.outputs])
+        for tensors in batches(graph, inputs, ranges)
+    ]
+    return concatenate(found)
+
+
+def batches(
+    graph: Graph,
+    inputs: Arrays,
+    ranges: Mapping[str, QuantParams] | None = None,
+    look: Callable[[Node, Any], None] = lambda node, tensor: None,
+) -> Iterator[Mapping[str, Any]]:
+    """Computes a graph batch by batch; gives the tensors of its outputs, by their names.
+
+    Args:
+        graph: as `evaluate`, like `inputs` and `ranges`.
+        inputs: as `evaluate`.
+        ranges: as `evaluate`.
+        look: is shown every node and its output.
+    """
+    layers: dict[str, Any] = {}
+    largest = max(int(np.prod(node.shape)) for node in graph.nodes)
+    size = max(1, min(_MAX_BATCH_SIZE, _MAX_TENSOR_BYTES // (4 * largest)))
+    for start in range(0, count(inputs), size):
+        batch = Evaluation(graph, rows(inputs, slice(start, start + size)), ranges, layers)
         for node in graph.nodes:
-            batch.compute(node)
+            look(node, batch.compute(node))
             batch.forget(node)
-        batches.append(joined([batch.tensors[node.name].numpy() for node in graph.outputs]))
-    return concatenate(batches)
+        yield batch.tensors

@@ -1,5 +1,7 @@
 """Quantization-aware training (QAT): the fake-quantized model is distilled from the float one."""
 
+import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,14 +12,18 @@ import tf_keras
 from numpy.typing import NDArray
 
 from tinsmith_export.frontend.predict import run
+from tinsmith_export.ir.graph import Graph
 from tinsmith_export.metrics import agreement
 from tinsmith_export.outputs import side_by_side, spread, squared_error
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, count, parts
 
-BATCH_SIZE = 128
 LEARNING_RATE = 1e-4
 LABEL_WEIGHT = 0.1
+_MAX_BATCH_SIZE = 128
+# Of the tensors that a step holds, and how many copies of each layer's output these are: the output
+# itself, what rounding it needs, and the gradients of both.
+_MAX_STEP_BYTES, _COPIES = 2**31, 3
 
 Report = Callable[[int, int, float], None]
 
@@ -39,13 +45,28 @@ class DistillationData:
     classes: bool
 
 
+def batch_size(graph: Graph, wanted: int | None, count: int) -> int:
+    """How many inputs a training step takes: 128, or as many as 2 GiB of tensors allow.
+
+    Args:
+        graph: what is trained.
+        wanted: how many the user asks for; `None` leaves it to memory.
+        count: of the inputs that there are.
+    """
+    outputs = sum(int(np.prod(node.shape)) for node in graph.layers)
+    allowed = max(1, min(_MAX_BATCH_SIZE, _MAX_STEP_BYTES // (4 * _COPIES * outputs)))
+    return min(allowed if wanted is None else wanted, count)
+
+
 def distill(
     model: tf_keras.Model,
     data: DistillationData,
     held_back: DistillationData,
     steps: int,
+    batch_size: int,
     seed: int,
     report: Report,
+    end_s: float = math.inf,
 ) -> list[Checkpoint]:
     """Trains the fake-quantized model in place and leaves it at its best checkpoint.
 
@@ -56,9 +77,11 @@ def distill(
         model: from `fake_quantize`.
         data: what to train on.
         held_back: what to choose the checkpoint on.
-        steps: of one batch each; 0 changes nothing.
+        steps: of one batch each.
+        batch_size: how many inputs a step takes; see `batch_size`.
         seed: of the order of the inputs.
         report: called now and then with the step, the number of steps and the loss.
+        end_s: when to stop, by `time.monotonic`, with steps left.
 
     Returns:
         The checkpoints, step 0 first.
@@ -66,7 +89,7 @@ def distill(
     checkpoints = [_measure(model, held_back, 0)]
     best, weights = checkpoints[0], model.get_weights()
     train_step = _train_step(model, data, steps)
-    for step, batch in enumerate(_batches(data, steps, seed), 1):
+    for step, batch in enumerate(_batches(data, steps, batch_size, seed), 1):
         loss = train_step(*batch)
         if step % 20 == 0 or step == steps:
             report(step, steps, float(loss))
@@ -74,6 +97,8 @@ def distill(
             checkpoints.append(_measure(model, held_back, step))
             if checkpoints[-1].rank > best.rank:
                 best, weights = checkpoints[-1], model.get_weights()
+        if time.monotonic() > end_s:
+            break
     model.set_weights(weights)
     return checkpoints
 
@@ -111,14 +136,14 @@ def _train_step(
     return step
 
 
-def _batches(data: DistillationData, steps: int, seed: int) -> Iterable[Any]:
+def _batches(data: DistillationData, steps: int, batch_size: int, seed: int) -> Iterable[Any]:
     labels = [] if data.labels is None else [data.labels]
     size = count(data.inputs)
     batches: Iterable[Any] = (
         tf.data.Dataset.from_tensor_slices((data.inputs, data.outputs, *labels))
         .shuffle(min(size, 10_000), seed=seed)
         .repeat()
-        .batch(min(BATCH_SIZE, size))
+        .batch(batch_size)
         .take(steps)
         .prefetch(2)
     )

@@ -1,7 +1,9 @@
 """From a float graph to the fake-quantized model that gets converted: calibrate, round, QAT."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import tf_keras
 
@@ -23,14 +25,14 @@ from tinsmith_export.quantize.qat import DistillationData, Report, distill, meas
 from tinsmith_export.quantize.range_search import narrow
 from tinsmith_export.quantize.ranges import Observed, separate, share_ranges
 from tinsmith_export.results import Checkpoint
-from tinsmith_runtime.batch import rows
+from tinsmith_runtime.batch import Arrays, rows
 from tinsmith_runtime.errors import UsageError
 
 _CALIBRATION_COUNT = 2000
 # Of the inputs held back: each choice takes a run over them.
 _CHOICE_COUNT = 256
 # The search for ranges takes a hundred runs and more.
-_SEARCH_COUNT = 32
+SEARCH_COUNT = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,6 @@ class Quantized:
     Attributes:
         exact: its layers, not rounded: what rounding does is measured against them.
         graph: the same with corrected biases, where that helps.
-        model: of this graph, to convert.
         ranges: the quantization parameters of each layer's output, by its name.
         weight_bits: layer name to how many bits its weights have; see `ir.bits`.
         calibration: what they were chosen from.
@@ -67,12 +68,21 @@ class Quantized:
 
     exact: Graph
     graph: Graph
-    model: tf_keras.Model
     ranges: Mapping[str, QuantParams]
     weight_bits: Mapping[str, int]
     calibration: Calibration
     measured: Checkpoint
     checkpoints: tuple[Checkpoint, ...]
+
+    @cached_property
+    def model(self) -> tf_keras.Model:
+        """The graph as a fake-quantized model, to convert."""
+        return fake_quantize(self.graph, self.ranges, self.weight_bits)
+
+    def outputs(self, inputs: Arrays) -> Arrays:
+        """Computes `float32 (N, …)` outputs of `float32 (N, …)` inputs, everything rounded."""
+        graph = with_rounded_weights(self.graph, self.ranges, self.weight_bits)
+        return evaluate(graph, inputs, self.ranges)
 
     @property
     def kept(self) -> tuple[Weighted, ...]:
@@ -121,7 +131,7 @@ def narrow_ranges(quantized: Quantized, report: Callable[[int, int], None]) -> Q
     """
     calibration, bits = quantized.calibration, quantized.weight_bits
     graph = with_rounded_weights(quantized.graph, quantized.ranges, bits)
-    chosen = slice(_SEARCH_COUNT)
+    chosen = slice(SEARCH_COUNT)
     inputs, outputs = rows(calibration.data.inputs, chosen), rows(calibration.data.outputs, chosen)
 
     def error(observed: Observed) -> float:
@@ -133,19 +143,30 @@ def narrow_ranges(quantized: Quantized, report: Callable[[int, int], None]) -> Q
     return min(quantized, found, key=lambda one: one.measured.mean_squared_error)
 
 
-def fine_tune(quantized: Quantized, steps: int, seed: int, report: Report) -> Quantized:
+def fine_tune(
+    quantized: Quantized,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    report: Report,
+    end_s: float = math.inf,
+) -> Quantized:
     """Fine-tunes a quantized graph (QAT); what is no better on the inputs held back is not kept.
 
     Args:
         quantized: what to begin with.
         steps: of one batch each, 1 or more.
+        batch_size: how many inputs a step takes; see `qat.batch_size`.
         seed: of the order of the inputs.
         report: hears of the fine-tuning.
+        end_s: when to stop, by `time.monotonic`, with steps left.
     """
     bits, calibration = quantized.weight_bits, quantized.calibration
     floats = {node.name: FLOAT_BITS for node in quantized.kept}
     model = fake_quantize(convolution_by_dense(quantized.graph), quantized.ranges, bits)
-    checkpoints = distill(model, calibration.data, calibration.held_back, steps, seed, report)
+    checkpoints = distill(
+        model, calibration.data, calibration.held_back, steps, batch_size, seed, report, end_s
+    )
     graph = trained_graph(quantized.graph, model)
     # Weights that moved can make an 8-bit layer one that could saturate.
     now = choose_weight_bits(graph)
@@ -171,8 +192,7 @@ def _quantized(
     corrected = correct_biases(exact, ranges, bits, calibration.data.inputs)
     pairs = [(measured(graph), graph) for graph in (exact, corrected)]
     least, graph = min(pairs, key=lambda pair: pair[0].mean_squared_error)
-    model = fake_quantize(graph, ranges, bits)
-    return Quantized(exact, graph, model, ranges, bits, calibration, least, checkpoints or (least,))
+    return Quantized(exact, graph, ranges, bits, calibration, least, checkpoints or (least,))
 
 
 def _find(graph: Graph, keep: Sequence[str]) -> list[str]:
