@@ -184,7 +184,7 @@ def test_sensitivity_sees_what_a_range_clips(spoiled: tuple[Compiled, Distillati
     twice = DistillationData(2 * data.inputs, data.outputs, None, True)
     rows = measure(made.quantized, twice, False, silent)
     span = made.quantized.ranges["fine"]
-    exact = rebuild(made.quantized.graph)
+    exact = rebuild(made.quantized.exact)
     probe = type(exact)(exact.input, exact.get_layer("fine").output)
     share = (array(run(probe, array(twice.inputs)[:COUNT])) > span.high + span.scale / 2).mean()
     assert 0 < share < 1
