@@ -48,7 +48,15 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
     steps = options.qat_steps if options.recipe == "qat" else 0
     keep = [name for name in options.keep_float if name != AUTO]
     quantized = quantize(
-        graph, read.entry.params, data, held_back, steps, options.seed, progress.step, keep
+        graph,
+        read.entry.params,
+        data,
+        held_back,
+        steps,
+        options.seed,
+        progress.step,
+        keep,
+        options.weight_bits,
     )
     # Without QAT there is nothing to hold back.
     fresh = held_back if steps else _joined(held_back, data)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import tf_keras
 
-from tinsmith_export.ir.bits import FLOAT_BITS
+from tinsmith_export.ir.bits import FLOAT_BITS, WEIGHT_BITS
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.ir.quantization import QuantParams
@@ -65,6 +65,7 @@ def quantize(
     seed: int,
     report: Report,
     keep: Sequence[str] = (),
+    least_bits: int = WEIGHT_BITS,
 ) -> Quantized:
     """Quantizes a graph and fine-tunes it.
 
@@ -77,6 +78,7 @@ def quantize(
         seed: of the order of the inputs.
         report: hears of the fine-tuning.
         keep: the layers that stay float; a Keras layer's name means all its parts.
+        least_bits: how many bits weights have that could saturate an x86 kernel with 8.
 
     Raises:
         UsageError: no layer has such a name.
@@ -85,13 +87,13 @@ def quantize(
     floats = dict.fromkeys(_find(graph, keep), FLOAT_BITS)
     seen = rows(data.inputs, slice(_CALIBRATION_COUNT))
     ranges = share_ranges(graph, calibrate(graph, seen), sources)
-    bits = choose_weight_bits(graph) | floats
+    bits = choose_weight_bits(graph, least_bits) | floats
     model = fake_quantize(convolution_by_dense(graph) if steps else graph, ranges, bits)
     checkpoints = distill(model, data, held_back, steps, seed, report)
     if steps:
         graph = trained_graph(graph, model)
         # Weights that moved can make an 8-bit layer one that could saturate.
-        now = choose_weight_bits(graph)
+        now = choose_weight_bits(graph, least_bits)
         bits = {name: min(bits[name], now[name]) for name in now} | floats
         model = fake_quantize(graph, ranges, bits)
     return Quantized(graph, model, ranges, bits, tuple(checkpoints))
