@@ -24,6 +24,7 @@ from tinsmith_export.verify.engines import run_batches
 from tinsmith_export.verify.saturation import require_no_saturation, saturates
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.backends import create_backend, ort
+from tinsmith_runtime.cli import main
 
 DATA = Path(__file__).parents[1] / "data"
 EIGHT = read_bundle(DATA / "eight.tin")
@@ -99,6 +100,26 @@ def test_seven_bits_need_no_option_of_onnx_runtime() -> None:
     backend = create_backend("litert", narrow.files["model.int8.tflite"], 1)
     wanted = run_batches(backend, narrow.entry.codes(images))
     np.testing.assert_array_equal((found ^ 128).view(np.int8), wanted)
+
+
+@pytest.mark.parametrize("bits", [7, 8])
+def test_the_command_and_the_manifest(
+    bits: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layers = keras.layers
+    model = keras.Sequential([keras.Input((6, 6, 2)), layers.Conv2D(8, 3), layers.Flatten()])
+    model.add(layers.Dense(3))
+    settle(model).save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", random_inputs((6, 6, 2), 60, seed=5))
+    words = ["export", tmp_path / "model.keras", "--data", tmp_path / "images.npy", "--quiet"]
+    words += ["--recipe", "ptq", "--weight-bits", bits]
+    assert main([str(word) for word in words]) == 0
+    manifest = read_bundle(tmp_path / "model.tin").manifest
+    assert {(layer.weight_bits, layer.saturates) for layer in manifest.layers} == {(bits, bits > 7)}
+    said = capsys.readouterr().out
+    counts = "8 bits in 2 layers, 7 in 0" if bits == 8 else "8 bits in 0 layers, 7 in 2"
+    assert f"weights  {counts}, float in 0; {2 if bits == 8 else 0} could saturate\n" in said
+    assert ("\ncpu      ONNX: adds pairs of products in 16 bits" in said) == ort.saturates()
 
 
 def test_no_kernel_of_this_machine_overflows() -> None:

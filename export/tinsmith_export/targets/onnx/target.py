@@ -40,7 +40,9 @@ class OnnxTarget(Target):
     def cpu_note(self) -> str:
         """See `Target.cpu_note`."""
         return (
-            "adds pairs of products in 16 bits here: takes weights as uint8" if saturates() else ""
+            "adds pairs of products in 16 bits here, so it is given uint8 weights"
+            if saturates()
+            else ""
         )
 
     def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
