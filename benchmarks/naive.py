@@ -158,20 +158,18 @@ def _routes() -> dict[str, Callable[..., bytes]]:
 def _timed(files: dict[str, bytes], reasons: dict[str, str]) -> dict[str, Any]:
     import numpy as np
     import onnx
-    import onnxruntime
 
     from tinsmith_bench.stats.intervals import paired_ratio
     from tinsmith_bench.timing.latency import interleave, time_calls, warm_up
     from tinsmith_export.targets.onnx.kernels import FLOAT_KERNELS
-    from tinsmith_runtime.backends.ort import optimized_model
+    from tinsmith_export.targets.onnx.session import optimized_model
+    from tinsmith_runtime.backends.ort import open_session, session_options
 
     rng = np.random.default_rng(0)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.log_severity_level = 1, 3
     calls, feeds, floats = {}, {}, {}
     for route, data in files.items():
         try:
-            session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+            session = open_session(data, session_options(data, 1))
             (source,) = session.get_inputs()
             kind = source.type.removeprefix("tensor(").removesuffix(")")
             values = rng.integers(0, 100, (1, *source.shape[1:]))

@@ -49,8 +49,9 @@ def bare_onnx(model: bytes) -> Callable[[Any], Any]:
     """A function from `uint8` codes to `uint8` codes, on ONNX Runtime alone."""
     import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    from tinsmith_runtime.backends.ort import session_options
+
+    options = session_options(model, 1)  # the kernels that the runtime takes
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     source, targets = session.get_inputs()[0].name, [session.get_outputs()[0].name]
     return lambda codes: session.run(targets, {source: codes})[0]

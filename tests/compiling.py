@@ -37,7 +37,6 @@ from tinsmith_export.verify.engines import (  # noqa: E402
     run_batches,
     start_engine,
 )
-from tinsmith_export.verify.gates import require_no_saturation  # noqa: E402
 from tinsmith_runtime.batch import Arrays, joined, parts  # noqa: E402
 from tinsmith_runtime.bundle import Output, Parity  # noqa: E402
 from tinsmith_runtime.executor import ACTIVATIONS  # noqa: E402
@@ -143,13 +142,17 @@ def called(model: Any, inputs: Arrays) -> Arrays:
 
 
 def compiled(
-    model: Any, count: int = 100, inputs: Arrays | None = None, floats: bool = False
+    model: Any,
+    count: int = 100,
+    inputs: Arrays | None = None,
+    floats: bool = False,
+    weight_bits: int = 8,
 ) -> Compiled:
     """Compiles a model by post-training quantization.
 
-    Asserts on the way that the rewritten model gives what Keras gives, that both files multiply
-    integers alone, and that none can saturate. How far the engines agree is in `parity`. The float
-    files are made on demand: they take as long as the int8 ones.
+    Asserts on the way that the rewritten model gives what Keras gives, and that both files multiply
+    integers alone. How far the engines agree is in `parity`. The float files are made on demand:
+    they take as long as the int8 ones.
     """
     graph = read_graph(trace(model))
     if inputs is None:
@@ -162,10 +165,9 @@ def compiled(
     reference = rebuild(graph)
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
     data = DistillationData(reals, called(reference, reals), None, classes)
-    quantized = quantize(graph, entry.params, data, data)
+    quantized = quantize(graph, entry.params, data, data, (), weight_bits)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, entry.sources, labels, classes)
-    require_no_saturation(integers.products.values())
     count = len(quantized.graph.weighted)
     codes = entry.codes(inputs)
     files, kernels, outputs = int8_files(integers), {}, []

@@ -14,8 +14,8 @@ from shell import tinsmith
 
 from tinsmith_data import Dataset
 from tinsmith_data.quiet import import_tensorflow
+from tinsmith_export.targets.onnx.session import optimized_model
 from tinsmith_runtime import Bundle, load, read_bundle
-from tinsmith_runtime.backends.ort import optimized_model
 
 
 @pytest.fixture(scope="module")

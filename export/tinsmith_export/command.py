@@ -106,6 +106,14 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
         "with the float model); default: 0.5",
     )
     parser.add_argument(
+        "--weight-bits",
+        type=int,
+        choices=(7, 8),
+        default=Options.weight_bits,
+        help="7: fewer bits where weights could overflow ONNX Runtime's kernels on x86 without "
+        "VNNI: for programs other than tinsmith that run the ONNX file there; default: 8",
+    )
+    parser.add_argument(
         "--keep-float",
         action="append",
         default=[],
@@ -157,6 +165,7 @@ def _run(arguments: argparse.Namespace) -> int:
         qat_steps=arguments.qat_steps,
         max_drop_pp=arguments.max_drop_pp,
         seed=arguments.seed,
+        weight_bits=arguments.weight_bits,
         keep_float=tuple(arguments.keep_float),
         layer_errors=arguments.report is not None,
         sensitivity=arguments.sensitivity,
@@ -258,6 +267,7 @@ def _as_json(exported: Exported, out: Path) -> str:
             "sensitivity": [asdict(row) for row in exported.sensitivities],
             "witness": None if exported.witness is None else asdict(exported.witness),
             "warnings": exported.warnings,
+            "cpu_notes": dict(exported.cpu_notes),
             "peak_memory_mb": round(exported.peak_memory_mb),
         }
     )

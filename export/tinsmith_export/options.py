@@ -24,6 +24,8 @@ class Options:
         max_drop_pp: how many percentage points of accuracy int8 may lose; without labels, of
             agreement with float.
         seed: of everything random.
+        weight_bits: 8; or 7 in each layer whose 8-bit weights could saturate a kernel of ONNX
+            Runtime on x86 without VNNI, where another program runs the ONNX file there.
         keep_float: layers whose weights are not rounded, by name; `auto` keeps as few more as
             `max_drop_pp` takes on inputs held back.
         layer_errors: whether to measure what quantizing does to each layer's output.
@@ -43,6 +45,7 @@ class Options:
     qat_steps: int = 800
     max_drop_pp: float = 0.5
     seed: int = 0
+    weight_bits: int = 8
     keep_float: tuple[str, ...] = ()
     layer_errors: bool = False
     sensitivity: bool = False
@@ -81,6 +84,8 @@ def check_options(options: Options) -> None:
         "two finite numbers, LOW < HIGH, that float32 can tell apart",
         options.input_range,
     )
+    bits = options.weight_bits
+    require(is_whole(bits, 7, 8), "weight_bits", "7 or 8", bits)
     require(_are_names(options.keep_float), "keep_float", "names of layers", options.keep_float)
     for name in ("layer_errors", "sensitivity", "verify_onnx"):
         value = getattr(options, name)

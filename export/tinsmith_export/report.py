@@ -79,6 +79,8 @@ def _cards(exported: Exported) -> Iterator[str]:
         for target, found in exported.kernels.items()
     )
     yield f"Kernels: integers in {where}; {kernels}."
+    for target, note in exported.cpu_notes.items():
+        yield f"CPU: {titles.get(target, target)} {note}."
 
 
 def _text_table(title: str, headings: list[str], rows: list[list[str]]) -> TextTable:

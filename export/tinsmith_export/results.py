@@ -1,7 +1,7 @@
 """What an export gives, as data."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tinsmith_runtime.bundle import Manifest
 
@@ -83,6 +83,7 @@ class Exported:
         witness: what the float files were compared with, if `verify_onnx` asked for it.
         warnings: what may be wrong with the inputs, a line each.
         peak_memory_mb: the most that this process held so far, in 2**20 bytes.
+        cpu_notes: what an engine does differently on this machine's CPU, by the target's name.
     """
 
     manifest: Manifest
@@ -92,3 +93,4 @@ class Exported:
     witness: Witness | None
     warnings: tuple[str, ...]
     peak_memory_mb: float
+    cpu_notes: Mapping[str, str] = field(default_factory=dict)

@@ -21,7 +21,7 @@ def summary(exported: Exported, out: Path) -> list[str]:
     rest = len(manifest.layers) - narrow - len(kept)
     lines.append(
         f"weights  {WEIGHT_BITS} bits in {rest} layers, {NARROW_BITS} in {narrow}, "
-        f"float in {len(kept)}"
+        f"float in {len(kept)}; {sum(layer.saturates for layer in manifest.layers)} could saturate"
     )
     lines += [f"float    {name}" for name in kept]
     lines += kernel_lines(exported)
@@ -52,14 +52,16 @@ def bits_text(bits: int | None) -> str:
 
 
 def kernel_lines(exported: Exported) -> list[str]:
-    """Where integers are multiplied, a line a target."""
+    """Where integers are multiplied, a line a target, and what is special about this CPU."""
     kept = kept_float(exported.manifest)
     where = f"every layer but {len(kept)}" if kept else "every layer"
     titles = target_titles(exported.manifest.quality)
-    return [
+    lines = [
         f"kernels  {titles.get(target, target)}: integer in {where}: {counted(kernels)}"
         for target, kernels in exported.kernels.items()
     ]
+    notes = exported.cpu_notes.items()
+    return lines + [f"cpu      {titles.get(target, target)}: {note}" for target, note in notes]
 
 
 def counted(kernels: Mapping[str, int]) -> str:

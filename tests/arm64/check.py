@@ -2,7 +2,8 @@
 
 Usage: `python check.py BUNDLE VECTORS`, where `VECTORS` is an `.npz` of `inputs`, `uint8
 (N, H, W, C)`, and for each engine `int8 (N, classes)` under the engine's name. Prints one JSON
-object: what this machine is, and for each engine how far its outputs are from those.
+object: what this machine is, whether ONNX Runtime's kernels for int8 weights can overflow on it,
+and for each engine how far its outputs are from those.
 """
 
 import ctypes
@@ -34,13 +35,18 @@ def main(bundle: str, vectors: str) -> None:
             "unequal": int(np.count_nonzero(difference)),
             "max_lsb": int(np.abs(difference).max()),
         }
+    saturates = None
+    if "onnx" in engines:
+        from tinsmith_runtime.backends import ort
+
+        saturates = ort.saturates()
     arm64 = platform.machine() == "aarch64"
     machine = {
         "machine": platform.machine(),
         "python": platform.python_version(),
         "dot_product": bool(getauxval(_AT_HWCAP) & _HWCAP_ASIMDDP) if arm64 else None,
     }
-    print(json.dumps({**machine, "engines": engines}))
+    print(json.dumps({**machine, "saturates": saturates, "engines": engines}))
 
 
 if __name__ == "__main__":

@@ -100,10 +100,6 @@ class Emulator:
     """
 
     def __init__(self, board: Board, folder: Path, sites: Sequence[Path]) -> None:
-        qemu = _keep(
-            f"qemu-{QEMU_SUITE}",
-            lambda path: _unpack_debian(path, QEMU_SUITE, _host_architecture(), ["qemu-user"]),
-        )
         names = [f"python{board.python}-minimal", f"libpython{board.python}-stdlib", "libstdc++6"]
         if board.python == "3.11":
             names += ["python3-numpy", "python3-pil"]
@@ -121,7 +117,7 @@ class Emulator:
             "#!/bin/sh\n"
             f"export PYTHONHOME={root}/usr\n"
             f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{os.pathsep.join(map(str, sites))}"\n'
-            f"exec {qemu}/usr/bin/{program} -cpu {board.cpu} -L {root} "
+            f"exec {qemu(program)} -cpu {board.cpu} -L {root} "
             f'-0 "$0" {root}/usr/bin/python{board.python} "$@"\n'
         )
         self.python.chmod(0o755)
@@ -143,6 +139,15 @@ class Emulator:
             timeout=timeout_s,
             env={"PATH": "/usr/bin:/bin", "HOME": str(self._home), **environment},
         )
+
+
+def qemu(program: str) -> Path:
+    """The path of one of QEMU's user mode programs, `qemu-aarch64` for example."""
+    folder = _keep(
+        f"qemu-{QEMU_SUITE}",
+        lambda path: _unpack_debian(path, QEMU_SUITE, _host_architecture(), ["qemu-user"]),
+    )
+    return folder / "usr" / "bin" / program
 
 
 def build_runtime(folder: Path) -> Path:

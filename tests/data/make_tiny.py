@@ -47,7 +47,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tiny.keras")
         model.save(path)
-        exported = export(path, dataset, OUT, Options(recipe="ptq"))
+        exported = export(path, dataset, OUT, Options(recipe="ptq", weight_bits=7))
     for stage in exported.manifest.quality.stages:
         print(f"{stage.name}: {stage.accuracy:.2%}")
     print(f"{OUT.name}: {OUT.stat().st_size} bytes")

@@ -21,8 +21,8 @@ from tinsmith_export.competitors.baselines import (
 )
 from tinsmith_export.competitors.tf_keras_copy import copy_to_tf_keras
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.targets.onnx.session import optimized_model
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.backends.ort import optimized_model
 from tinsmith_runtime.errors import UsageError
 
 ENGINES = {"tflite": "litert", "onnx": "onnx"}

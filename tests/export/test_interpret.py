@@ -13,6 +13,7 @@ from compiling import Compiled, compiled, settle
 from hypothesis import given
 from hypothesis import strategies as st
 from interpreted import require_interpreted, require_same_codes
+from narrow import array
 from numpy.typing import NDArray
 from one_operator import computed, constant, one_operator
 from shared_files import MODELS, PHOTOGRAPHS, shared
@@ -30,8 +31,9 @@ from tinsmith_export.ir.ops import FUNCTIONS, Conv2D, Function
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
 from tinsmith_export.targets.integers import quant_graph
 from tinsmith_export.targets.lower import lower
+from tinsmith_export.targets.tflite.outputs import run_outputs
 from tinsmith_export.targets.tflite.target import TfliteTarget
-from tinsmith_runtime.backends import create_backend, litert
+from tinsmith_runtime.backends import create_backend
 from tinsmith_train.models import build_model
 
 CODES = np.arange(-128, 128).astype(np.int8)
@@ -126,8 +128,8 @@ def drawn(rng: np.random.Generator, low: float, high: float) -> QuantParams:
 
 
 def litert_gives(data: bytes, *inputs: NDArray[np.int8]) -> NDArray[np.int8]:
-    (found,) = litert.run_outputs(data, inputs).values()
-    return found
+    (found,) = run_outputs(data, inputs).values()
+    return array(found)
 
 
 PAIRS = [array.reshape(1, 256, 256, 1) for array in np.meshgrid(CODES, CODES)]

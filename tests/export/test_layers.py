@@ -22,7 +22,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_runtime.backends.ort import optimized_model
+from tinsmith_export.targets.onnx.session import optimized_model
 
 DOCS = Path(__file__).parents[2] / "docs" / "compiling.md"
 BEGIN, END = "<!-- layers: begin -->\n", "<!-- layers: end -->\n"

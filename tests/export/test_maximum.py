@@ -11,8 +11,8 @@ import pytest
 from compiling import compiled, settle
 from tensorflow.lite.python import schema_py_generated as schema
 
+from tinsmith_export.targets.onnx.session import optimized_model
 from tinsmith_export.targets.registry import TARGETS
-from tinsmith_runtime.backends.ort import optimized_model
 
 L = keras.layers
 

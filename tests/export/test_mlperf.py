@@ -9,11 +9,20 @@ from shared_files import MODELS, PHOTOGRAPHS, shared
 
 from tinsmith_data import Dataset, load_dataset
 from tinsmith_export import Options, export
+from tinsmith_runtime.bundle import Manifest
 
 
 @pytest.fixture(scope="module")
 def cifar10() -> Dataset:
     return load_dataset(str(shared(PHOTOGRAPHS)))
+
+
+def require_eight_bits(manifest: Manifest) -> None:
+    """All layers have 8 bits, many could saturate, and the engines agree to the bit."""
+    assert {layer.weight_bits for layer in manifest.layers} == {8}
+    assert sum(layer.saturates for layer in manifest.layers) > len(manifest.layers) / 3
+    for parity in (manifest.quality.parity[0].evaluation, manifest.quality.parity[0].random):
+        assert parity.equal == parity.compared > 0
 
 
 def test_resnet8(cifar10: Dataset, tmp_path: Path) -> None:
@@ -28,8 +37,7 @@ def test_resnet8(cifar10: Dataset, tmp_path: Path) -> None:
     # Nine convolutions, the average as one more, and the dense layer; integers alone.
     assert exported.kernels["onnx"] == {"QLinearConv": 10, "QGemm": 1}
     assert quality.parity[0].evaluation.compared == 20_000
-    assert quality.parity[0].evaluation.equal >= 0.995 * quality.parity[0].evaluation.compared
-    assert quality.parity[0].evaluation.max_difference_lsb <= 1
+    require_eight_bits(exported.manifest)
 
 
 def test_mobilenet_v1(cifar10: Dataset, tmp_path: Path) -> None:
@@ -53,6 +61,4 @@ def test_mobilenet_v1(cifar10: Dataset, tmp_path: Path) -> None:
         Options(recipe="ptq", max_drop_pp=100.0),
     )
     assert exported.kernels["onnx"] == {"QLinearConv": 28, "QGemm": 1}
-    parity = exported.manifest.quality.parity[0].evaluation
-    assert some(parity.top1_agreement) >= 0.99
-    assert parity.max_difference_lsb <= 1
+    require_eight_bits(exported.manifest)

@@ -1,8 +1,5 @@
 """Ranges, weight bits, and the fake-quantized model against what TFLite makes of it."""
 
-import itertools
-from dataclasses import replace
-
 import keras
 import numpy as np
 import pytest
@@ -10,7 +7,6 @@ from ai_edge_litert.interpreter import Interpreter
 from compiling import Compiled, compiled, rewritten, settle
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from narrow import array, some
 
 from tinsmith_export.errors import ConversionError
@@ -18,60 +14,14 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Concatenate, Dense, InputLayer, Multiply
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.calibration import calibrate
-from tinsmith_export.quantize.fake_quantization import can_saturate, trained_graph
+from tinsmith_export.quantize.fake_quantization import trained_graph
 from tinsmith_export.quantize.ranges import separate, share_ranges
 from tinsmith_export.targets.lower import lower
-from tinsmith_export.targets.target import Product
 from tinsmith_export.targets.tflite.convert import products
 from tinsmith_export.verify.engines import run_batches
-from tinsmith_export.verify.gates import require_no_saturation
 from tinsmith_runtime.backends import create_backend
 
 L = keras.layers
-
-
-@given(
-    hnp.arrays(
-        np.int8,
-        hnp.array_shapes(min_dims=2, max_dims=2, max_side=6),
-        elements=st.sampled_from([-127, -65, -64, -63, -2, -1, 0, 1, 2, 63, 64, 65, 127]),
-    )
-)
-def test_saturation_is_what_any_two_weights_of_a_channel_can_do(codes: np.ndarray) -> None:
-    # vpmaddubsw: two uint8 x int8 products, summed in int16; every input is 0 or 255 at worst.
-    worst = max(
-        abs(255 * (int(a) + int(b)))
-        for channel in codes.T
-        for a, b in itertools.chain(
-            itertools.combinations(channel, 2), ((weight, 0) for weight in channel)
-        )
-    )
-    assert can_saturate(codes.astype(np.int16)) == (worst > 32767)
-
-
-def test_weights_that_could_saturate_are_refused() -> None:
-    def product(operator: str, *weights: int) -> Product:
-        codes, scale, grid = np.array([weights], np.int8), np.ones(1, np.float32), (1.0, 0)
-        return Product(operator, "conv", True, False, codes, scale, 0, None, grid, grid)
-
-    require_no_saturation([product("FULLY_CONNECTED", 127, 1, -127)])
-    require_no_saturation([replace(product("DEPTHWISE_CONV_2D", 127, 127), exact=True)])
-    with pytest.raises(ConversionError, match="conv"):
-        require_no_saturation([product("CONV_2D", 127, 2)])
-    # Two outputs a channel: a product of matrices in ONNX Runtime.
-    codes = np.array([[127, 0], [2, 0]], np.int8).reshape(1, 1, 2, 2)
-    multiplied = replace(product("DEPTHWISE_CONV_2D"), weights=codes)
-    with pytest.raises(ConversionError, match="conv"):
-        require_no_saturation([multiplied])
-
-
-def test_seven_bit_weights_stay_within_63(converted: Compiled) -> None:
-    bits = converted.quantized.weight_bits
-    assert set(bits.values()) == {7}
-    for product in converted.products:
-        largest = np.abs(product.weights.astype(np.int16)).max()
-        assert largest == 63
-        assert product.integer
 
 
 def test_zero_points(converted: Compiled) -> None:

@@ -38,6 +38,7 @@ def exported() -> Exported:
         ),
         checkpoints=(Checkpoint(0, 1, 0),),
         kernels={"onnx": {NAMES[1]: 1}},
+        cpu_notes={"onnx": NAMES[1]},
         sensitivities=tuple(
             Sensitivity(
                 layer=name,

@@ -127,15 +127,6 @@ def test_unknown_engine() -> None:
         create_backend("tensorrt", b"", 1)
 
 
-@pytest.mark.both_engines
-def test_optimized_model_has_integer_kernels(bundle: Bundle) -> None:
-    from tinsmith_runtime.backends.ort import optimized_model  # a 32-bit board has no such engine
-
-    graph = optimized_model(bundle.files["model.int8.onnx"])
-    assert b"QLinearConv" in graph
-    assert b"FusedConv" not in graph
-
-
 def test_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert installed_backends() == ("litert", "onnx")
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)

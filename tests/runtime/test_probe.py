@@ -218,11 +218,9 @@ def test_weights_in_another_file(
         choice = helper.make_node("If", ["yes"], ["codes"], then_branch=branch, else_branch=branch)
         nodes, tensors = [FLAT, choice], [_number("yes", True, TensorProto.BOOL)]
     model = _model(nodes, tensors, **scales)
-    pixels = np.zeros((1, 8, 8, 1), np.uint8)
     for open_it in (
         lambda: create_backend("onnx", model, 1),
-        lambda: ort.run_outputs(model, pixels),
-        lambda: ort.optimized_model(model),
+        lambda: ort.open_session(model, ort.session_options(model, 1)),
     ):
         with pytest.raises(BundleError, match="ONNX Runtime refuses the model: "):
             open_it()
@@ -234,14 +232,15 @@ def test_a_profile_reads_no_other_file(bundle: Bundle, monkeypatch: pytest.Monke
     from tinsmith_runtime.backends import ort
 
     seen = []
-    real = ort._options
+    real = ort.session_options
 
-    def options(threads: int) -> Any:
-        made = real(threads)
+    def options(model: bytes, threads: int) -> Any:
+        made = real(model, threads)
         seen.append({key: made.get_session_config_entry(key) for key in ort._CONFIG})
         return made
 
-    monkeypatch.setattr(ort, "_options", options)
+    ort.saturates()  # it opens a session of its own, the first time
+    monkeypatch.setattr(ort, "session_options", options)
     backend = create_backend("onnx", bundle.files["model.int8.onnx"], 1)
     backend.profile(np.zeros((1, 8, 8, 1), np.int8))
     assert seen == [ort._CONFIG, ort._CONFIG]

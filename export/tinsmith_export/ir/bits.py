@@ -1,10 +1,10 @@
 """How many bits weights have."""
 
 WEIGHT_BITS = 8
-"""What weights have where nothing speaks against it; the files store them as int8 codes anyway."""
+"""What weights have; the files store fewer as int8 codes too."""
 
 NARROW_BITS = 7
-"""What they have in a layer whose 8-bit weights could saturate an x86 kernel."""
+"""What they have, if asked for, in a layer whose 8-bit weights could saturate an x86 kernel."""
 
 FLOAT_BITS = 32
 """What they have in a layer that is kept float."""

@@ -7,6 +7,7 @@ from tinsmith_export.metrics import top1
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import side_by_side
 from tinsmith_export.pipeline.verifying import VerifiedModel
+from tinsmith_export.verify.saturation import saturates
 from tinsmith_runtime.bundle import (
     FORMAT_VERSION,
     Golden,
@@ -44,7 +45,12 @@ def write_model(verified: VerifiedModel, out: Path, options: Options) -> Manifes
         variants=_variants(verified),
         golden=Golden("golden.npz", len(golden), sha256(golden), verified.golden_count),
         layers=tuple(
-            Layer(node.name, node.kind, quantized.weight_bits[node.name])
+            Layer(
+                node.name,
+                node.kind,
+                quantized.weight_bits[node.name],
+                saturates(converted.integers.products[node.name]),
+            )
             for node in quantized.graph.weighted
         ),
         training=Training(

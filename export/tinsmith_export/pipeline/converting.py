@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tinsmith_export.ir.bits import WEIGHT_BITS
+from tinsmith_export.options import Options
 from tinsmith_export.pipeline.quantizing import QuantizedModel
 from tinsmith_export.progress import Progress
 from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.target import FloatModel, IntegerModel, ModelFile, Target
 from tinsmith_export.verify.engines import require_same_tensors
-from tinsmith_export.verify.gates import require_no_saturation
+from tinsmith_export.verify.saturation import require_no_saturation
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ class ConvertedModel:
 
 
 def convert_model(
-    model: QuantizedModel, targets: Sequence[Target], progress: Progress
+    model: QuantizedModel, targets: Sequence[Target], options: Options, progress: Progress
 ) -> ConvertedModel:
     """Writes the model files.
 
@@ -48,7 +50,8 @@ def convert_model(
     classes, sources = read.classes, read.entry.sources
     labels = read.samples.class_names(read.graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, sources, labels, classes)
-    require_no_saturation(integers.products.values())
+    if options.weight_bits < WEIGHT_BITS:
+        require_no_saturation(integers.products.values())
     int8 = tuple(ModelFile(target, "int8", target.emit(integers)) for target in targets)
     exact = FloatModel(read.graph, read.reference, tuple(source.name for source in sources))
     floats = tuple(ModelFile(target, "float", target.emit_float(exact)) for target in targets)

@@ -47,7 +47,7 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
     steps = options.qat_steps if options.recipe == "qat" else 0
     keep = [name for name in options.keep_float if name != AUTO]
-    quantized = quantize(graph, read.entry.params, data, held_back, keep)
+    quantized = quantize(graph, read.entry.params, data, held_back, keep, options.weight_bits)
     if options.recipe == "calibrated":
         quantized = narrow_ranges(quantized, progress.layer)
     if steps:

@@ -32,7 +32,7 @@ def compile_bundle(
     """See `tinsmith_export.compile_model`; the first of `targets` is the reference."""
     read = read_model(model, samples, options, progress)
     quantized = quantize_model(read, options, progress)
-    converted = convert_model(quantized, targets, progress)
+    converted = convert_model(quantized, targets, options, progress)
     witness = witness_model(converted, progress) if options.verify_onnx else None
     verified = verify_model(converted, options, progress)
     manifest = write_model(verified, out, options)
@@ -44,6 +44,7 @@ def compile_bundle(
         witness,
         read.warnings,
         _peak_memory_mb(),
+        {target.name: note for target in targets if (note := target.cpu_note())},
     )
 
 

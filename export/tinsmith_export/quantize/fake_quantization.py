@@ -15,7 +15,7 @@ import tensorflow_model_optimization as tfmot
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS, largest_code
+from tinsmith_export.ir.bits import FLOAT_BITS, WEIGHT_BITS, largest_code
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import (
     UNCLIPPED,
@@ -38,8 +38,8 @@ _MIN_WEIGHT = 5.1e-7
 _LARGEST = largest_code(WEIGHT_BITS)
 
 
-def choose_weight_bits(graph: Graph) -> dict[str, int]:
-    """Chooses fewer bits for each layer whose 8-bit weights could saturate an x86 kernel.
+def choose_weight_bits(graph: Graph, least: int) -> dict[str, int]:
+    """Chooses `least` bits for each layer whose 8-bit weights could saturate an x86 kernel.
 
     ONNX Runtime's AVX2 kernels add two products in 16 bits, which overflow where two weights of
     one channel have the same sign and sum to more than 128. Which two meet depends on the
@@ -52,7 +52,7 @@ def choose_weight_bits(graph: Graph) -> dict[str, int]:
         largest = np.abs(kernel).max(axis=0)
         codes = np.round(kernel / np.maximum(largest, 1e-30) * _LARGEST)
         exact = isinstance(node, DepthwiseConv2D) and node.kernel.shape[3] == 1
-        bits[node.name] = WEIGHT_BITS if exact or not can_saturate(codes) else NARROW_BITS
+        bits[node.name] = WEIGHT_BITS if exact or not can_saturate(codes) else least
     return bits
 
 

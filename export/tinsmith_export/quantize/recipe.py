@@ -7,7 +7,7 @@ from functools import cached_property
 
 import tf_keras
 
-from tinsmith_export.ir.bits import FLOAT_BITS
+from tinsmith_export.ir.bits import FLOAT_BITS, WEIGHT_BITS
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.ir.quantization import QuantParams
@@ -44,12 +44,14 @@ class Calibration:
         sources: the quantization parameters of each input, by its name.
         data: what was observed.
         held_back: what choices are made on.
+        least_bits: how many bits weights have that could saturate an x86 kernel with 8.
     """
 
     observed: Observed
     sources: Mapping[str, QuantParams]
     data: DistillationData
     held_back: DistillationData
+    least_bits: int = WEIGHT_BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +104,7 @@ def quantize(
     data: DistillationData,
     held_back: DistillationData,
     keep: Sequence[str] = (),
+    least_bits: int = WEIGHT_BITS,
 ) -> Quantized:
     """Quantizes a graph after training: calibrates it, rounds it and corrects its biases.
 
@@ -111,6 +114,7 @@ def quantize(
         data: what to calibrate on.
         held_back: what to choose on.
         keep: the layers that stay float; a Keras layer's name means all its parts.
+        least_bits: how many bits weights have that could saturate an x86 kernel with 8.
 
     Raises:
         UsageError: no layer has such a name.
@@ -118,8 +122,8 @@ def quantize(
     exact = separate(graph)
     floats = dict.fromkeys(_find(exact, keep), FLOAT_BITS)
     observed = calibrate(exact, rows(data.inputs, slice(_CALIBRATION_COUNT)))
-    calibration = Calibration(observed, sources, data, held_back)
-    return _quantized(exact, choose_weight_bits(exact) | floats, calibration)
+    calibration = Calibration(observed, sources, data, held_back, least_bits)
+    return _quantized(exact, choose_weight_bits(exact, least_bits) | floats, calibration)
 
 
 def narrow_ranges(quantized: Quantized, report: Callable[[int, int], None]) -> Quantized:
@@ -169,7 +173,7 @@ def fine_tune(
     )
     graph = trained_graph(quantized.graph, model)
     # Weights that moved can make an 8-bit layer one that could saturate.
-    now = choose_weight_bits(graph)
+    now = choose_weight_bits(graph, calibration.least_bits)
     bits = {name: min(bits[name], now[name]) for name in now} | floats
     return _quantized(graph, bits, calibration, tuple(checkpoints))
 

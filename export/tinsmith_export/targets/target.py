@@ -24,7 +24,7 @@ class Product:
         operator: `CONV_2D` for example, as TFLite calls it.
         layer: the name of the graph's layer.
         integer: whether input, weights and output are int8.
-        exact: whether x86 kernels add its products in 32 bits, which cannot overflow.
+        exact: whether kernels for int8 weights add its products in 32 bits on every x86.
         weights: `int8` or `float32`, output channel first (depthwise: last).
         weight_scale: `float32 (channels,)` or `(1,)`, empty in a float model.
         weight_zero_point: 0, but for `MUL`.
@@ -128,6 +128,10 @@ class Target(ABC):
             ConversionError: a float kernel is left, named, or a product is missing, or a layer
                 that was to be kept float is not.
         """
+
+    def cpu_note(self) -> str:
+        """What the engine does differently on this machine's CPU, in words; nothing if empty."""
+        return ""
 
     @abstractmethod
     def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:

@@ -1,31 +1,9 @@
 """The gates: where one fails, no bundle is written."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-import numpy as np
-
-from tinsmith_export.errors import ConversionError, GateError
-from tinsmith_export.quantize.fake_quantization import can_saturate
-from tinsmith_export.targets.target import Product
+from tinsmith_export.errors import GateError
 from tinsmith_runtime.bundle import Quality
-
-
-def require_no_saturation(products: Iterable[Product]) -> None:
-    """Checks the int8 weights as they are stored: no x86 kernel can overflow on them.
-
-    Raises:
-        ConversionError: two weights of a channel could.
-    """
-    for product in products:
-        weights = product.weights.astype(np.int16)
-        depthwise = product.operator == "DEPTHWISE_CONV_2D"
-        channels = weights if depthwise else np.moveaxis(weights, 0, -1)
-        if (
-            product.integer
-            and not product.exact
-            and can_saturate(channels.reshape(-1, channels.shape[-1]))
-        ):
-            raise ConversionError(f"{product.layer}: int8 weights could saturate an x86 kernel")
 
 
 def hold_gates(

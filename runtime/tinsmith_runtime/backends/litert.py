@@ -19,7 +19,6 @@ from tinsmith_runtime.backends.protocol import (
     signed,
 )
 from tinsmith_runtime.backends.registry import LITERT
-from tinsmith_runtime.batch import parts
 from tinsmith_runtime.errors import BackendError, BundleError, printable
 from tinsmith_runtime.quiet import mute_stderr
 
@@ -54,9 +53,7 @@ class LiteRtBackend(Backend):
         if model[4:8] != b"TFL3":
             raise BundleError("expected a TFLite model: its identifier TFL3 is missing")
         try:
-            with mute_stderr():  # it announces its delegate, at every start of a program
-                self._interpreter = Interpreter(model_content=model, num_threads=threads)
-                self._interpreter.allocate_tensors()
+            self._interpreter = open_interpreter(model, threads)
             inputs = self._interpreter.get_input_details()
             outputs = self._interpreter.get_output_details()
         except (RuntimeError, ValueError) as error:
@@ -125,25 +122,12 @@ class LiteRtBackend(Backend):
         return tuple(operators)
 
 
-def run_outputs(model: bytes, batch: Arrays) -> dict[str, Array]:
-    """Computes a batch once and gives every output of the model by its name.
-
-    Args:
-        model: a TFLite file.
-        batch: for each input, in the file's order, `(N, ...)` of its dtype.
-    """
-    with mute_stderr():
-        interpreter = Interpreter(model_content=model, num_threads=1)
-        indices = [source["index"] for source in interpreter.get_input_details()]
-        fed = list(zip(indices, parts(batch), strict=True))
-        for index, array in fed:
-            interpreter.resize_tensor_input(index, array.shape)
+def open_interpreter(model: bytes, threads: int) -> Any:
+    """Opens a TFLite file."""
+    with mute_stderr():  # it announces its delegate, at every start of a program
+        interpreter = Interpreter(model_content=model, num_threads=threads)
         interpreter.allocate_tensors()
-    for index, array in fed:
-        interpreter.set_tensor(index, array)
-    interpreter.invoke()
-    outputs = interpreter.get_output_details()
-    return {output["name"]: interpreter.get_tensor(output["index"]) for output in outputs}
+    return interpreter
 
 
 def _tensor_info(details: dict[str, Any]) -> TensorInfo:

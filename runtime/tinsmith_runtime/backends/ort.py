@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +45,15 @@ _CONFIG = {
     "session.model_external_initializers_file_folder_path": f"{os.devnull}/nowhere",
     "session.load_model_format": "ONNX",
 }
+# Stores int8 weights as uint8 ones, whose kernels are slower and cannot overflow.
+_EXACT = "session.x64quantprecision"
+# How a file of tinsmith's begins; another is run as ONNX Runtime runs it by itself.
+_PRODUCER = b"\x12\x08tinsmith"
+# A `MatMulInteger` of uint8 `a` and int8 `b`, as ONNX.
+_PRODUCT = (
+    b'\x08\x05:>\n\x18\n\x01a\n\x01b\x12\x01c"\rMatMulInteger\x12\x01g'
+    b"Z\t\n\x01a\x12\x04\n\x02\x08\x02Z\t\n\x01b\x12\x04\n\x02\x08\x03b\t\n\x01c\x12\x04\n\x02\x08\x06B\x02\x10\n"
+)
 # How its profiler ends the name of a node's own time.
 _KERNEL = "_kernel_time"
 
@@ -72,7 +82,7 @@ class OrtBackend(Backend):
     max_lsb = 0
 
     def __init__(self, model: bytes, threads: int) -> None:
-        session = _open(model, _options(threads))
+        session = open_session(model, session_options(model, threads))
         self._session, self._model, self._threads = session, model, threads
         self.version = printable(f"ONNX Runtime {onnxruntime.__version__}")
         try:
@@ -103,7 +113,7 @@ class OrtBackend(Backend):
             self._session.run_with_iobinding(bound.binding)
         except BackendError:
             raise
-        except Exception as error:  # see `_open`
+        except Exception as error:  # see `open_session`
             if not raised_by(error, *ONNX.packages):
                 raise
             raise BackendError(f"ONNX Runtime refuses the batch: {error}") from error
@@ -129,13 +139,13 @@ class OrtBackend(Backend):
         import tempfile
         from pathlib import Path
 
-        options = _options(self._threads)
+        options = session_options(self._model, self._threads)
         options.enable_profiling = True
         names = [info.name for info in self.inputs]
         batch = each(unsigned, batch)
         with tempfile.TemporaryDirectory() as folder:
             options.profile_file_prefix = str(Path(folder, "profile"))
-            session = _open(self._model, options)
+            session = open_session(self._model, options)
             for number in range(count(batch)):
                 one = parts(rows(batch, slice(number, number + 1)))
                 session.run(None, dict(zip(names, one, strict=True)))
@@ -181,17 +191,21 @@ def _reserve(
     return tuple(arrays)
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def session_options(model: bytes, threads: int) -> onnxruntime.SessionOptions:
+    """How a model file is opened: one of tinsmith's so that no kernel overflows."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 4
     for key, value in _CONFIG.items():
         options.add_session_config_entry(key, value)
+    if _PRODUCER in model[:16] and saturates():
+        options.add_session_config_entry(_EXACT, "1")
     return options
 
 
-def _open(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+def open_session(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """Opens a model file, or raises `BundleError`."""
     try:
         return onnxruntime.InferenceSession(
             model,
@@ -207,24 +221,23 @@ def _open(model: bytes, options: onnxruntime.SessionOptions) -> onnxruntime.Infe
         raise BundleError(f"ONNX Runtime refuses the model: {error}") from error
 
 
+@cache
+def saturates() -> bool:
+    """Whether kernels here add two uint8 x int8 products in 16 bits: x86 without VNNI.
+
+    It is tried, which takes less than a millisecond.
+    """
+    try:
+        session = open_session(_PRODUCT, session_options(_PRODUCT, 1))
+    except BundleError:  # a build without this operator
+        return True
+    most = {"a": np.full((2, 2), 255, np.uint8), "b": np.full((2, 1), 127, np.int8)}
+    return bool(session.run(None, most)[0][0, 0] != 2 * 255 * 127)
+
+
 def _typical(times: list[float]) -> float:
     """The mean without the slowest tenth: what a busy machine does to a call is none of its."""
     return float(np.mean(np.sort(times)[: max(1, len(times) * 9 // 10)]))
-
-
-def run_outputs(model: bytes, batch: Arrays) -> dict[str, Array]:
-    """Computes a batch once and gives every output of the model by its name.
-
-    Args:
-        model: an ONNX file.
-        batch: for each input, in the file's order, `(N, ...)` of its dtype; uint8 codes where
-            `OrtBackend` takes int8 ones.
-    """
-    session = _open(model, _options(1))
-    names = [output.name for output in session.get_outputs()]
-    inputs = [source.name for source in session.get_inputs()]
-    found = session.run(names, dict(zip(inputs, parts(batch), strict=True)))
-    return dict(zip(names, found, strict=True))
 
 
 def _tensor_infos(
@@ -249,19 +262,3 @@ def _tensor_info(tensor: onnxruntime.NodeArg, side: str, metadata: Mapping[str, 
     except (TypeError, ValueError) as error:
         raise BundleError(f"{side}: expected a fixed shape and scale: {error}") from error
     return TensorInfo(tensor.name, shape, _DTYPES[tensor.type], scale, zero_point)
-
-
-def optimized_model(model: bytes) -> bytes:
-    """Gives the graph that ONNX Runtime makes of a model on this machine, as an ONNX file.
-
-    What runs is in it: `QLinearConv` is an integer kernel, `FusedConv` a float one.
-    """
-    import tempfile  # here, since it takes longer to import than all of this room
-    from pathlib import Path
-
-    options = _options(1)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "optimized.onnx")
-        options.optimized_model_filepath = str(path)
-        _open(model, options)
-        return path.read_bytes()

@@ -158,12 +158,15 @@ class Layer:
     Attributes:
         name: the Keras layer's, with a part behind a slash where a layer became several.
         kind: `Conv2D` for example.
-        weight_bits: 8; 7 where 8 could saturate an x86 kernel; 32 in a layer that was kept float.
+        weight_bits: 7 or 8; 32 in a layer that was kept float.
+        saturates: whether its weights could overflow a kernel that adds pairs of products in 16
+            bits.
     """
 
     name: str
     kind: str
     weight_bits: Annotated[int, Rule("7, 8 or 32", (7, 8, 32).__contains__)]
+    saturates: bool = False
 
 
 @frozen_dataclass(frozen=True)

@@ -3,10 +3,13 @@
 from collections import Counter
 from collections.abc import Collection
 
+import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from tinsmith_export.errors import ConversionError
-from tinsmith_runtime.backends.ort import optimized_model
+from tinsmith_export.targets.onnx.session import optimized_model
+from tinsmith_runtime.backends.ort import saturates
 
 _INTEGER_KERNELS = ("QLinearConv", "QGemm", "QLinearMatMul", "MatMulIntegerToFloat", "ConvInteger")
 FLOAT_KERNELS = (
@@ -18,6 +21,10 @@ FLOAT_KERNELS = (
     "FusedMatMul",
     "ConvTranspose",
 )
+
+
+# Two of them times 255 fit in 16 bits.
+_MAX_WEIGHT = 64
 
 
 def require_integer_kernels(
@@ -35,7 +42,7 @@ def require_integer_kernels(
 
     Raises:
         ConversionError: a float kernel is left, named, or a product is missing, or a layer that
-            was to be kept float is not.
+            was to be kept float is not, or a kernel could overflow on this machine.
     """
     graph = onnx.load_from_string(optimized_model(model)).graph
     floats = [node for node in graph.node if node.op_type in FLOAT_KERNELS]
@@ -45,12 +52,35 @@ def require_integer_kernels(
     rounded = sorted(set(kept) - {_layer(node) for node in floats})
     if rounded:
         raise ConversionError(f"ONNX Runtime rounds layers kept float: {', '.join(rounded)}")
+    _require_exact(graph)
     kernels = Counter(node.op_type for node in graph.node if node.op_type in _INTEGER_KERNELS)
     if kernels.total() != products - len(kept):
         raise ConversionError(
             f"ONNX Runtime: expected {products - len(kept)} integer products, found {dict(kernels)}"
         )
     return dict(kernels)
+
+
+def _require_exact(graph: onnx.GraphProto) -> None:
+    """Checks that no product is left that could overflow on this machine.
+
+    Where kernels for int8 weights add two products in 16 bits, `session_options` has ONNX Runtime
+    store weights as uint8 in all tensors that reach beyond 64.
+    """
+    if not saturates():
+        return
+    large = {
+        tensor.name
+        for tensor in graph.initializer
+        if tensor.data_type == onnx.TensorProto.INT8
+        and np.abs(numpy_helper.to_array(tensor).astype(np.int16)).max(initial=0) > _MAX_WEIGHT
+    }
+    products = [node for node in graph.node if node.op_type in _INTEGER_KERNELS]
+    if left := [node.name for node in products if large.intersection(node.input)]:
+        raise ConversionError(
+            f"ONNX Runtime: int8 weights beyond {_MAX_WEIGHT} could overflow on this CPU in "
+            f"{', '.join(left)}"
+        )
 
 
 def _layer(node: onnx.NodeProto) -> str:

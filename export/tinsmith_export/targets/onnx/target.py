@@ -9,8 +9,10 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import LayerNormalization, Node, Reshape
 from tinsmith_export.targets.onnx.kernels import require_integer_kernels
 from tinsmith_export.targets.onnx.model import to_int8_onnx, to_onnx
+from tinsmith_export.targets.onnx.session import run_outputs
 from tinsmith_export.targets.target import FloatModel, IntegerModel, Target, output_layers
-from tinsmith_runtime.backends import ort, signed, unsigned
+from tinsmith_runtime.backends import signed, unsigned
+from tinsmith_runtime.backends.ort import saturates
 from tinsmith_runtime.batch import Array, Arrays, each
 
 
@@ -35,10 +37,18 @@ class OnnxTarget(Target):
         """See `Target.integer_kernels`: of the graph that ONNX Runtime makes of the file."""
         return require_integer_kernels(data, products, kept)
 
+    def cpu_note(self) -> str:
+        """See `Target.cpu_note`."""
+        return (
+            "adds pairs of products in 16 bits here, so it is given uint8 weights"
+            if saturates()
+            else ""
+        )
+
     def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
         """See `Target.layer_outputs`."""
         owners = output_layers(graph)
-        found = ort.run_outputs(_with_all_outputs(data, graph), each(unsigned, codes))
+        found = run_outputs(_with_all_outputs(data, graph), each(unsigned, codes))
         layers = {owners[name]: values for name, values in found.items() if name in owners}
         for node in graph.layers:
             if (output := f"{node.name}.output") in found:

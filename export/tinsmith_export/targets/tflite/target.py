@@ -16,7 +16,7 @@ from tinsmith_export.targets.tflite.convert import (
     to_float_tflite,
     with_names,
 )
-from tinsmith_runtime.backends import litert
+from tinsmith_export.targets.tflite.outputs import run_outputs
 from tinsmith_runtime.batch import Array, Arrays
 
 
@@ -45,7 +45,7 @@ class TfliteTarget(Target):
     def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
         """See `Target.layer_outputs`."""
         whole, tensors = _with_all_outputs(data, graph)
-        found = litert.run_outputs(whole, codes)
+        found = run_outputs(whole, codes)
         return {layer: found[name] for layer, name in tensors.items()}
 
 
