@@ -17,7 +17,8 @@ from tinsmith_export.quantize.fake_quantization import (
     trained_graph,
 )
 from tinsmith_export.quantize.qat import DistillationData, Report, distill
-from tinsmith_export.quantize.ranges import separate, share_ranges
+from tinsmith_export.quantize.ranges import share_ranges
+from tinsmith_export.quantize.separate import separate
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import rows
 from tinsmith_runtime.errors import UsageError
@@ -81,10 +82,10 @@ def quantize(
     Raises:
         UsageError: no layer has such a name.
     """
-    graph = separate(graph)
-    floats = dict.fromkeys(_find(graph, keep), FLOAT_BITS)
     seen = rows(data.inputs, slice(_CALIBRATION_COUNT))
-    ranges = share_ranges(graph, calibrate(graph, seen), sources)
+    graph, observed = separate(graph, calibrate(graph, seen), sources)
+    floats = dict.fromkeys(_find(graph, keep), FLOAT_BITS)
+    ranges = share_ranges(graph, observed, sources)
     bits = choose_weight_bits(graph) | floats
     model = fake_quantize(convolution_by_dense(graph) if steps else graph, ranges, bits)
     checkpoints = distill(model, data, held_back, steps, seed, report)
