@@ -37,6 +37,7 @@ from tinsmith_export.verify.engines import (  # noqa: E402
     run_batches,
     start_engine,
 )
+from tinsmith_export.verify.pairs import require_exact_pairs  # noqa: E402
 from tinsmith_runtime.batch import Arrays, joined, parts  # noqa: E402
 from tinsmith_runtime.bundle import Output, Parity  # noqa: E402
 from tinsmith_runtime.executor import ACTIVATIONS  # noqa: E402
@@ -166,6 +167,7 @@ def compiled(
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
     data = DistillationData(reals, called(reference, reals), None, classes)
     quantized = quantize(graph, entry.params, data, data, (), weight_bits)
+    require_exact_pairs(quantized.graph, quantized.ranges)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, entry.sources, labels, classes)
     count = len(quantized.graph.weighted)

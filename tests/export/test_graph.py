@@ -9,7 +9,8 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Concatenate, Conv2D, InputLayer, MaxPooling2D, Node, OutputLayer
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.passes.rewrite import part_outputs
-from tinsmith_export.quantize.ranges import separate, share_ranges
+from tinsmith_export.quantize.ranges import share_ranges
+from tinsmith_export.quantize.separate import separate
 
 
 def nested(depth: int) -> Graph:
@@ -32,8 +33,9 @@ def nested(depth: int) -> Graph:
 def test_nested_concatenations_take_no_time() -> None:
     graph, start = nested(60), time.process_time()
     assert graph.sources("join59") == {"first"}
-    assert separate(part_outputs(graph)) == graph
-    ranges = share_ranges(graph, {"first": (0.0, 1.0)}, {"input": QuantParams(1.0, -128)})
+    observed, inputs = {"first": (0.0, 1.0)}, {"input": QuantParams(1.0, -128)}
+    assert separate(part_outputs(graph), observed, inputs) == (graph, observed)
+    ranges = share_ranges(graph, observed, inputs)
     assert ranges["join59"] == ranges["first"] != ranges["input"]
     # Each way through the graph, one by one, would be 3^60 of them.
     assert time.process_time() - start < 5

@@ -185,7 +185,7 @@ def test_separate_keeps_a_relu_in_a_concatenation(monkeypatch: pytest.MonkeyPatc
         return float(np.square(found - np.asarray(model(reals))).mean() ** 0.5)
 
     right = noise()
-    monkeypatch.setattr(recipe, "separate", lambda graph: graph)
+    monkeypatch.setattr(recipe, "separate", lambda graph, observed, _: (graph, observed))
     # Without a range of its own nothing is left of the ReLU.
     assert noise() > 5 * right
 

@@ -28,10 +28,11 @@ class QuantParams:
     zero_point: int
 
     @classmethod
-    def covering(cls, low: float, high: float, scale: float = 0.0) -> "QuantParams":
-        """The finest scale, though not finer than `scale`, that covers `low` to `high`."""
+    def covering(cls, low: float, high: float, scale: float | None = None) -> "QuantParams":
+        """What covers `low` to `high`, with the finest scale that does, or with that one."""
         low, high = min(low, 0.0), max(high, 0.0)
-        scale = float(np.float32(max(scale, (high - low) / 255, _MIN_SCALE)))
+        if scale is None:
+            scale = float(np.float32(max((high - low) / 255, _MIN_SCALE)))
         return cls(scale, min(127, max(-128, round(-128 - low / scale))))
 
     @property

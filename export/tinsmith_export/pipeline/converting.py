@@ -10,6 +10,7 @@ from tinsmith_export.progress import Progress
 from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.target import FloatModel, IntegerModel, ModelFile, Target
 from tinsmith_export.verify.engines import require_same_tensors
+from tinsmith_export.verify.pairs import require_exact_pairs
 from tinsmith_export.verify.saturation import require_no_saturation
 
 
@@ -43,8 +44,10 @@ def convert_model(
     """Writes the model files.
 
     Raises:
-        ConversionError: a product is not computed on integers, or could overflow.
+        ConversionError: a product is not computed on integers, or could overflow, or a sum or
+            product of two tensors could be rounded otherwise in another engine.
     """
+    require_exact_pairs(model.quantized.graph, model.quantized.ranges)
     progress.stage(f"converting to {' and '.join(target.title for target in targets)}")
     read, quantized = model.read, model.quantized
     classes, sources = read.classes, read.entry.sources

@@ -8,7 +8,7 @@ error of the model's *outputs* falls, measured with everything else rounded too.
 from collections.abc import Callable
 
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.quantize.ranges import Observed
+from tinsmith_export.quantize.groups import Observed
 from tinsmith_export.quantize.rules import range_rule
 
 Error = Callable[[Observed], float]

@@ -21,9 +21,11 @@ from tinsmith_export.quantize.fake_quantization import (
     fake_quantize,
     trained_graph,
 )
+from tinsmith_export.quantize.groups import Observed
 from tinsmith_export.quantize.qat import DistillationData, Report, distill, measure
 from tinsmith_export.quantize.range_search import narrow
-from tinsmith_export.quantize.ranges import Observed, separate, share_ranges
+from tinsmith_export.quantize.ranges import share_ranges
+from tinsmith_export.quantize.separate import separate
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, rows
 from tinsmith_runtime.errors import UsageError
@@ -119,9 +121,9 @@ def quantize(
     Raises:
         UsageError: no layer has such a name.
     """
-    exact = separate(graph)
+    seen = rows(data.inputs, slice(_CALIBRATION_COUNT))
+    exact, observed = separate(graph, calibrate(graph, seen), sources)
     floats = dict.fromkeys(_find(exact, keep), FLOAT_BITS)
-    observed = calibrate(exact, rows(data.inputs, slice(_CALIBRATION_COUNT)))
     calibration = Calibration(observed, sources, data, held_back, least_bits)
     return _quantized(exact, choose_weight_bits(exact, least_bits) | floats, calibration)
 
