@@ -110,8 +110,8 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(7, 8),
         default=Options.weight_bits,
-        help="7: fewer bits where weights could overflow ONNX Runtime's kernels on x86 without "
-        "VNNI: for programs other than tinsmith that run the ONNX file there; default: 8",
+        help="7: fewer bits where weights could overflow kernels on x86 without VNNI, for programs "
+        "other than tinsmith that run a bundle's model file there; default: 8",
     )
     parser.add_argument(
         "--keep-float",
