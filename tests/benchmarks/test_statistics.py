@@ -153,9 +153,12 @@ def test_at_the_limit_neither_verdict_comes_more_often_than_it_may(
     scores = paired_loss_score(tables[:, 0], tables[:, 1], count, limit)
     # The exact p falls as the score rises: it is asked for the lowest score that fails.
     order = np.argsort(scores)
-    first = bisect_left(
-        order, True, key=lambda i: paired_loss_p(*map(int, tables[i, :2]), count, limit) < 0.05
-    )
+
+    def fails(index: int) -> bool:
+        lost, won, _ = (int(part) for part in tables[index])
+        return paired_loss_p(lost, won, count, limit) < 0.05
+
+    first = bisect_left(order, True, key=fails)
     failing = int(times[order[first:]].sum())
     passing = int(times[scores <= -1.959964].sum())
     # 4,000 draws of a chance of 5 % vary by 0.35 points, of 2.5 % by 0.25: three of each.
