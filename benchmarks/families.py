@@ -230,7 +230,13 @@ def measure(family: str, recipe: str) -> dict[str, Any]:
     from tinsmith_runtime import load
 
     samples = as_samples(inputs)
-    options = Options(input_range=span, recipe=recipe, qat_steps=QAT_STEPS, max_drop_pp=100.0)
+    options = Options(
+        input_range=span,
+        recipe=recipe,
+        qat_steps=QAT_STEPS,
+        max_drop_pp=100.0,
+        max_changed_pp=100.0,
+    )
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "family.tin")
         start = time.monotonic()

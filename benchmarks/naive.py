@@ -111,7 +111,7 @@ def measure(name: str) -> dict[str, Any]:
     samples = as_samples(inputs)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "model.tin")
-        options = Options(input_range=pixels, recipe="ptq", max_drop_pp=100.0)
+        options = Options(input_range=pixels, recipe="ptq", max_drop_pp=100.0, max_changed_pp=100.0)
         compile_model(model, samples, out, options)
         bundle = read_bundle(out)
         file = Path(folder, "model.keras")

@@ -35,7 +35,8 @@ from pathlib import Path
 from tinsmith_export import Options, export
 from tinsmith_runtime import read_bundle
 model, inputs, low, high, out = sys.argv[1:]
-options = Options(input_range=(float(low), float(high)), recipe="ptq", max_drop_pp=100.0)
+limits = {name: 100.0 for name in ("max_drop_pp", "max_changed_pp") if hasattr(Options, name)}
+options = Options(input_range=(float(low), float(high)), recipe="ptq", **limits)
 export(Path(model), inputs, Path(out) / "model.tin", options)
 for name, data in read_bundle(Path(out) / "model.tin").files.items():
     (Path(out) / name).write_bytes(data)

@@ -30,7 +30,17 @@ def batches():
 """
 LABELLED = ("photos", "split.npz", "whole.npz", "kinds:pairs", "kinds:batches")
 TRAIN = ["train", "--model", "softmax", "--epochs", "1", "--quiet", "--json"]
-EXPORT = ["export", "run/model.keras", "--recipe", "ptq", "--max-drop-pp", "100", "--quiet"]
+EXPORT = [
+    "export",
+    "run/model.keras",
+    "--recipe",
+    "ptq",
+    "--max-drop-pp",
+    "100",
+    "--max-changed-pp",
+    "100",
+    "--quiet",
+]
 BENCH = ["bench", "run/model.tin", "--quick", "--rounds", "2", "--quiet", "--json", "-"]
 
 

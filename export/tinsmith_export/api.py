@@ -41,10 +41,11 @@ def export(
             one to keep float, or nothing can be written to `out`.
         UnsupportedLayerError: a layer cannot be compiled.
         ConversionError: a step gave something else than what went in.
-        GateError: int8 loses too much, or the engines disagree; nothing is written.
+        GateError: int8 loses too much, or the engines disagree; its `exported` has every number.
+            Nothing is written but what `options.keep_rejected` asks for.
     """
     options = options or Options()
-    require_writable(out)
+    _require_places(out, options)
     with _isolated(options, verbose):
         from tinsmith_export.frontend.load import load_keras
 
@@ -74,7 +75,7 @@ def compile_model(
         verbose: as `export`.
     """
     options = options or Options()
-    require_writable(out)
+    _require_places(out, options)
     samples = _samples(samples)
     with _isolated(options, verbose):
         from tinsmith_export.pipeline.run import compile_bundle
@@ -109,6 +110,15 @@ def sensitivity(
 
         model = load_keras(Path(path), options.custom_objects)
         return measure_layers(model, samples, options, progress or Progress())
+
+
+def _require_places(out: Path, options: Options) -> None:
+    """Checks that the bundle can be written, and the one that is kept if a gate fails."""
+    require_writable(out)
+    kept = options.keep_rejected
+    if kept is not None:
+        require_writable(kept)
+        require(kept.resolve() != Path(out).resolve(), "keep_rejected", "another file", str(kept))
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from tinsmith_data.options import WHAT, add_older
 from tinsmith_data.quiet import import_tensorflow, results_alone
 from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
+from tinsmith_export.errors import GateError
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.progress import Progress
+from tinsmith_export.record import as_json
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_export.terminal import TerminalProgress
@@ -100,10 +102,23 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-drop-pp",
         type=float,
-        default=0.5,
+        default=Options.max_drop_pp,
         metavar="PP",
-        help="fail if int8 loses more percentage points of accuracy (without labels: of agreement "
-        "with the float model); default: 0.5",
+        help="fail if int8 certainly (95 %%) loses more percentage points of accuracy; where the "
+        f"evaluation data have labels; default: {Options.max_drop_pp:g}",
+    )
+    parser.add_argument(
+        "--max-changed-pp",
+        type=float,
+        default=Options.max_changed_pp,
+        metavar="PP",
+        help="fail if int8 certainly (95 %%) changes more percent of the float model's answers; "
+        f"where there are no labels; default: {Options.max_changed_pp:g}",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="fail too if there are too few evaluation inputs to say that int8 keeps to the limit",
     )
     parser.add_argument(
         "--weight-bits",
@@ -119,7 +134,7 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="LAYER",
         help="keep this layer's weights float; may be given again; "
-        f"{AUTO}: as few layers as --max-drop-pp needs",
+        f"{AUTO}: as few layers as the limit needs",
     )
     parser.add_argument(
         "--sensitivity",
@@ -144,6 +159,12 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         help="write the verification as an HTML page, with plots",
     )
     parser.add_argument(
+        "--keep-rejected",
+        type=Path,
+        metavar="FILE",
+        help="keep the bundle there if a gate fails, which is still exit status 1",
+    )
+    parser.add_argument(
         "--release",
         type=int,
         default=0,
@@ -159,11 +180,53 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    options = Options(
+    options = _options(arguments)
+    model, report, verbose = arguments.model, arguments.report, arguments.verbose
+    table_alone = arguments.sensitivity and not (arguments.out or report)
+    out = arguments.out or _beside(model)
+    if not table_alone:
+        _require_places(arguments, out)
+    if not model.exists():
+        raise UsageError(f"{model}: no such model: make one with `tinsmith train`")
+    progress = Progress() if arguments.quiet else TerminalProgress()
+    failure = None
+    with results_alone():
+        samples = _find_data(arguments)
+        options = replace(options, custom_objects=_custom_objects(arguments))
+        try:
+            if table_alone:
+                rows = sensitivity(model, samples, options, progress, verbose)
+            else:
+                try:
+                    exported = export(model, samples, out, options, progress, verbose)
+                except GateError as error:
+                    exported, failure = error.exported, error
+                page = _page(exported) if report else None
+        finally:
+            progress.stop()
+    if table_alone:
+        table = json.dumps({"sensitivity": [asdict(row) for row in rows]})
+        print(table if arguments.json else "\n".join(sensitivity_table(rows)))
+        return 0
+    if arguments.sensitivity and not arguments.json:
+        print("\n".join(sensitivity_table(exported.sensitivities)), end="\n\n")
+    print(as_json(exported) if arguments.json else "\n".join(summary(exported)))
+    if page is not None:  # last: where it cannot be written, the rest has been told
+        write_whole(report, page)
+    if failure is not None:
+        raise failure
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> Options:
+    return Options(
         input_range=tuple(arguments.input_range),
         recipe=arguments.recipe,
         qat_steps=arguments.qat_steps,
         max_drop_pp=arguments.max_drop_pp,
+        max_changed_pp=arguments.max_changed_pp,
+        strict=arguments.strict,
+        keep_rejected=arguments.keep_rejected,
         seed=arguments.seed,
         weight_bits=arguments.weight_bits,
         keep_float=tuple(arguments.keep_float),
@@ -174,35 +237,6 @@ def _run(arguments: argparse.Namespace) -> int:
         verify_onnx=arguments.verify_onnx,
         release=arguments.release,
     )
-    model, report, verbose = arguments.model, arguments.report, arguments.verbose
-    table_alone = arguments.sensitivity and not (arguments.out or report)
-    out = arguments.out or _beside(model)
-    if not table_alone:
-        _require_places(arguments, out)
-    if not model.exists():
-        raise UsageError(f"{model}: no such model: make one with `tinsmith train`")
-    progress = Progress() if arguments.quiet else TerminalProgress()
-    with results_alone():
-        samples = _find_data(arguments)
-        options = replace(options, custom_objects=_custom_objects(arguments))
-        try:
-            if table_alone:
-                rows = sensitivity(model, samples, options, progress, verbose)
-            else:
-                exported = export(model, samples, out, options, progress, verbose)
-                page = _page(exported) if report else None
-        finally:
-            progress.stop()
-    if table_alone:
-        table = json.dumps({"sensitivity": [asdict(row) for row in rows]})
-        print(table if arguments.json else "\n".join(sensitivity_table(rows)))
-        return 0
-    if arguments.sensitivity and not arguments.json:
-        print("\n".join(sensitivity_table(exported.sensitivities)), end="\n\n")
-    print(_as_json(exported, out) if arguments.json else "\n".join(summary(exported, out)))
-    if page is not None:  # last: where it cannot be written, the rest has been told
-        write_whole(report, page)
-    return 0
 
 
 def _find_data(arguments: argparse.Namespace) -> Dataset | Source:
@@ -226,7 +260,7 @@ def _require_places(arguments: argparse.Namespace, out: Path) -> None:
     """Checks that the results can be written, and that no file is lost by it."""
     sources = (arguments.model, arguments.data, arguments.dataset, arguments.calibration)
     taken = {Path(source).resolve() for source in sources if source}
-    for path in (out, arguments.report):
+    for path in (out, arguments.report, arguments.keep_rejected):
         if path is None:
             continue
         require_writable(path)
@@ -252,22 +286,3 @@ def _page(exported: Exported) -> bytes:
     from tinsmith_export.report import html  # it imports matplotlib
 
     return html(exported).encode()
-
-
-def _as_json(exported: Exported, out: Path) -> str:
-    manifest = exported.manifest
-    return json.dumps(
-        {
-            "bundle": str(out),
-            "quality": asdict(manifest.quality),
-            "variants": [asdict(variant) for variant in manifest.variants],
-            "layers": [asdict(layer) for layer in manifest.layers],
-            "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
-            "kernels": {name: dict(found) for name, found in exported.kernels.items()},
-            "sensitivity": [asdict(row) for row in exported.sensitivities],
-            "witness": None if exported.witness is None else asdict(exported.witness),
-            "warnings": exported.warnings,
-            "cpu_notes": dict(exported.cpu_notes),
-            "peak_memory_mb": round(exported.peak_memory_mb),
-        }
-    )

@@ -6,6 +6,7 @@ TinsmithError
 └── GateError              1  int8 loses too much, or the engines disagree: no bundle is written
 """
 
+from tinsmith_export.results import Exported
 from tinsmith_runtime.errors import TinsmithError
 
 
@@ -18,4 +19,12 @@ class ConversionError(TinsmithError):
 
 
 class GateError(TinsmithError):
-    """Verification failed: int8 loses too much accuracy, or the engines disagree."""
+    """Verification failed: int8 loses too much accuracy, or the engines disagree.
+
+    Attributes:
+        exported: every number that was measured.
+    """
+
+    def __init__(self, message: str, exported: Exported) -> None:
+        super().__init__(message)
+        self.exported = exported

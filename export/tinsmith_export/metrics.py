@@ -19,19 +19,22 @@ def agreement(reference: NDArray[Any], other: NDArray[Any]) -> float:
     return float((reference.argmax(1) == other.argmax(1)).mean())
 
 
-def drop_pp(
+def answers_changed(
     reference: NDArray[Any], other: NDArray[Any], labels: NDArray[np.int64] | None
-) -> float:
-    """How many percentage points of accuracy `other` loses; without labels, of agreement."""
-    if labels is None:
-        return 100 * (1 - agreement(reference, other))
-    return 100 * (top1(reference, labels) - top1(other, labels))
+) -> tuple[int, int]:
+    """How many of `(N, classes)` outputs only the reference has right, and how many only `other`.
+
+    Without labels the reference is right: how many answers differ, and 0.
+    """
+    answers, others = reference.argmax(1), other.argmax(1)
+    truth = answers if labels is None else labels
+    right, also = answers == truth, others == truth
+    return int((right & ~also).sum()), int((~right & also).sum())
 
 
 def mcnemar_p(reference: NDArray[Any], other: NDArray[Any], labels: NDArray[np.int64]) -> float:
     """McNemar's exact test: how likely so uneven a change of right answers is by chance."""
-    right, also = (outputs.argmax(1) == labels for outputs in (reference, other))
-    return statistics.mcnemar_p(int((right & ~also).sum()), int((~right & also).sum()))
+    return statistics.mcnemar_p(*answers_changed(reference, other, labels))
 
 
 def parity(reference: NDArray[np.int8], other: NDArray[np.int8], classes: bool) -> Parity:

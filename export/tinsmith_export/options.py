@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,13 +22,15 @@ class Options:
         input_range: the real values that the model takes for pixels 0 and 255, in every image.
         recipe: `ptq`, calibration alone, or `qat`, calibration and then fine-tuning.
         qat_steps: steps of fine-tuning, a batch of up to 128 inputs each.
-        max_drop_pp: how many percentage points of accuracy int8 may lose; without labels, of
-            agreement with float.
+        max_drop_pp: how many percentage points of accuracy int8 may lose, where there are labels.
+        max_changed_pp: how many percent of the answers int8 may change, where there are none.
+        strict: whether too few inputs to decide that count as too large a loss.
+        keep_rejected: the file for a bundle that failed its gates; it is not kept if `None`.
         seed: of everything random.
         weight_bits: 8; or 7 in each layer whose 8-bit weights could saturate a kernel of ONNX
             Runtime on x86 without VNNI, where another program runs the ONNX file there.
         keep_float: layers whose weights are not rounded, by name; `auto` keeps as few more as
-            `max_drop_pp` takes on inputs held back.
+            the limit takes on inputs held back.
         layer_errors: whether to measure what quantizing does to each layer's output.
         sensitivity: whether to measure too what quantizing each layer alone costs.
         input_shape: without the batch, for a model with one input that takes several sizes or
@@ -44,6 +47,9 @@ class Options:
     recipe: str = "qat"
     qat_steps: int = 800
     max_drop_pp: float = 0.5
+    max_changed_pp: float = 2.0
+    strict: bool = False
+    keep_rejected: Path | None = None
     seed: int = 0
     weight_bits: int = 8
     keep_float: tuple[str, ...] = ()
@@ -63,6 +69,10 @@ class Options:
         """
         check_options(self)
 
+    def limit_pp(self, labels: bool) -> float:
+        """What may be lost where there are labels, or may change where there are none."""
+        return self.max_drop_pp if labels else self.max_changed_pp
+
 
 def check_options(options: Options) -> None:
     """Checks every field.
@@ -76,6 +86,9 @@ def check_options(options: Options) -> None:
         raise UsageError("qat_steps: expected 1 or more, got 0: for none, recipe ptq")
     require_whole("qat_steps", steps, least)
     require_real("max_drop_pp", options.max_drop_pp, -100, 100)
+    require_real("max_changed_pp", options.max_changed_pp, 0, 100)
+    kept = options.keep_rejected
+    require(isinstance(kept, Path | None), "keep_rejected", "a pathlib.Path or None", kept)
     require_whole("seed", options.seed, 0, MAX_SEED)
     require_whole("release", options.release, 0)
     require(
@@ -87,7 +100,7 @@ def check_options(options: Options) -> None:
     bits = options.weight_bits
     require(is_whole(bits, 7, 8), "weight_bits", "7 or 8", bits)
     require(_are_names(options.keep_float), "keep_float", "names of layers", options.keep_float)
-    for name in ("layer_errors", "sensitivity", "verify_onnx"):
+    for name in ("strict", "layer_errors", "sensitivity", "verify_onnx"):
         value = getattr(options, name)
         require(isinstance(value, bool), name, "True or False", value)
     sizes = (1,) if options.input_shape is None else options.input_shape

@@ -15,6 +15,7 @@ from tinsmith_export.summary import (
     target_titles,
     witness_text,
 )
+from tinsmith_export.verdict import by_verdict, limit_text, loss_text, rejection
 from tinsmith_report.html import render
 from tinsmith_report.tables import TextTable
 from tinsmith_runtime.bundle import Parity, Stage
@@ -33,7 +34,6 @@ def html(exported: Exported) -> str:
     if training.qat_steps:
         recipe += f", {training.qat_steps:,} steps of fine-tuning"
     reference = next(stage for stage in quality.stages if stage.target == quality.reference)
-    kept = kept_float(manifest)
     return render(
         "tinsmith_export",
         "export.html",
@@ -43,7 +43,7 @@ def html(exported: Exported) -> str:
         title=training.model,
         subtitle=f"{recipe} · {training.dataset} · seed {training.seed}",
         headline=_cost(quality.stages[0], reference),
-        warnings=[f"Kept float, weights not rounded: {', '.join(kept)}"] if kept else [],
+        warnings=list(_warnings(exported)),
         cards=list(_cards(exported)),
         stages=_text_table("What each stage cost", *stage_cells(quality.stages)),
         plots=list(plots(exported)),
@@ -56,9 +56,22 @@ def html(exported: Exported) -> str:
     )
 
 
+def _warnings(exported: Exported) -> Iterator[str]:
+    if exported.failures:
+        yield f"Rejected. {rejection(exported)}."
+    yield from exported.warnings
+    if kept := kept_float(exported.manifest):
+        yield f"Kept float, weights not rounded: {', '.join(kept)}"
+
+
 def _cards(exported: Exported) -> Iterator[str]:
     quality = exported.manifest.quality
     titles = target_titles(quality)
+    for who, verdict in by_verdict(exported.verdicts, titles):
+        yield f"Gate: {who} {verdict.outcome}, {loss_text(verdict)}; {limit_text(verdict)}."
+    if exported.float_choice is not None:
+        chosen = loss_text(exported.float_choice)
+        yield f"Layers kept float were chosen on inputs held back: {chosen}."
     for pair, parities in parity_by_target(quality):
         yield f"Engines: {_parity_text(pair, parities['evaluation'])}."
         yield f"Random inputs: {_parity_text(pair, parities['random'])}."

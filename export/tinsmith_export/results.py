@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
 
 from tinsmith_runtime.bundle import Manifest
 
@@ -70,23 +72,72 @@ class Witness:
     limit: float
 
 
+class Outcome(StrEnum):
+    """What the answers say of a limit.
+
+    `FAIL`: more is lost, and a one-sided exact test says so at 95 %. `PASS`: the upper end of the
+    95 % interval is within the limit. `UNDECIDED`: neither; there are too few inputs.
+    """
+
+    PASS = "pass"
+    UNDECIDED = "undecided"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether int8 keeps to a limit, by its answers and the float model's to the same inputs.
+
+    Attributes:
+        outcome: what they say.
+        labels: whether right answers are counted; without labels, whether answers are the same.
+        count: of inputs.
+        lost: how many float alone answers right; without labels, how many answers changed.
+        won: how many int8 alone answers right; 0 without labels.
+        loss_pp: the percentage points of accuracy, without labels of agreement, that are lost.
+        upper_pp: the upper end of its 95 % interval.
+        limit_pp: what it may be.
+        p: how likely at least such a loss would be, were the true one at the limit.
+        decisive_count: about how many inputs would decide; `None` if these do, or none can.
+    """
+
+    outcome: Outcome
+    labels: bool
+    count: int
+    lost: int
+    won: int
+    loss_pp: float
+    upper_pp: float
+    limit_pp: float
+    p: float
+    decisive_count: int | None
+
+
 @dataclass(frozen=True)
 class Exported:
     """What an export gave.
 
     Attributes:
-        manifest: of the bundle that was written.
+        bundle: the file that was written; `None` if a gate failed and nothing keeps the bundle.
+        manifest: of the bundle, or of what it would have been.
+        verdicts: what the gate says of each target, by its name; empty where outputs are values.
+        float_choice: for `keep_float="auto"`, what the chosen layers give on inputs held back.
+        failures: the gates that failed, a line each.
         checkpoints: of the fine-tuning, the first without any.
         kernels: the integer kernels of each target's engine, counted, by the target's name.
         sensitivities: what quantizing does to each layer, in the order of computation; empty if
             neither `layer_errors` nor `sensitivity` asked for it.
         witness: what the float files were compared with, if `verify_onnx` asked for it.
-        warnings: what may be wrong with the inputs, a line each.
+        warnings: what may be wrong with the inputs, or is not decided, a line each.
         peak_memory_mb: the most that this process held so far, in 2**20 bytes.
         cpu_notes: what an engine does differently on this machine's CPU, by the target's name.
     """
 
+    bundle: Path | None
     manifest: Manifest
+    verdicts: Mapping[str, Verdict]
+    float_choice: Verdict | None
+    failures: tuple[str, ...]
     checkpoints: tuple[Checkpoint, ...]
     kernels: Mapping[str, Mapping[str, int]]
     sensitivities: tuple[Sensitivity, ...]

@@ -1,18 +1,20 @@
 """What an export says on a terminal: lines of at most 100 characters."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from textwrap import wrap
 
 from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
 from tinsmith_export.results import Exported, Sensitivity, Witness
+from tinsmith_export.verdict import advice, by_verdict, limit_text, loss_text
 from tinsmith_report.statistics import wilson
 from tinsmith_runtime.bundle import Manifest, Parity, Quality, Stage
 from tinsmith_runtime.errors import printable
 
 _NAME_WIDTH = 32
+_WIDTH = 100
 
 
-def summary(exported: Exported, out: Path) -> list[str]:
+def summary(exported: Exported) -> list[str]:
     """Says what an export gave: what it cost, where integers are, how far the engines agree."""
     manifest, quality = exported.manifest, exported.manifest.quality
     narrow = sum(layer.weight_bits == NARROW_BITS for layer in manifest.layers)
@@ -28,12 +30,36 @@ def summary(exported: Exported, out: Path) -> list[str]:
     for pair, parities in parity_by_target(quality):
         for data, parity in parities.items():
             lines += _parity(data, pair, parity)
+    lines += verdict_lines(exported)
     if exported.witness is not None:
         lines.append(f"witness  {witness_text(exported.witness, quality)}")
     lines += [f"file     {v.file:<18} {v.size_bytes:>11,} bytes" for v in manifest.variants]
     lines += [f"warning  {warning}" for warning in exported.warnings]
-    lines += [f"memory   {exported.peak_memory_mb:,.0f} MB at most", f"written  {out}"]
+    for failure in exported.failures:
+        lines += _wrapped("failed", failure)
+    if more := advice(exported):
+        lines += _wrapped("advice", more)
+    lines.append(f"memory   {exported.peak_memory_mb:,.0f} MB at most")
+    if exported.bundle is None:
+        lines.append("rejected, no bundle written")
+    elif exported.failures:
+        lines.append(f"rejected, kept in {exported.bundle}")
+    else:
+        lines.append(f"written  {exported.bundle}")
     return [printable(line) for line in lines]
+
+
+def verdict_lines(exported: Exported) -> list[str]:
+    """What the gate says of the targets, and of the layers that `auto` keeps float."""
+    found = by_verdict(exported.verdicts, target_titles(exported.manifest.quality))
+    if exported.float_choice is not None:
+        found.append(("inputs held back", exported.float_choice))
+    lines = []
+    for who, verdict in found:
+        p = f"p = {verdict.p:.2g}"
+        lines.append(f"gate     {who}: {verdict.outcome}, {limit_text(verdict)} ({p})")
+        lines.append(f"{'':<8} {loss_text(verdict)}")
+    return lines
 
 
 def target_titles(quality: Quality) -> dict[str, str]:
@@ -202,6 +228,11 @@ def _parity(data: str, pair: str, parity: Parity) -> list[str]:
         )
         lines.append(f"{'':<8} {', '.join(same + enters)}")
     return lines
+
+
+def _wrapped(name: str, text: str) -> list[str]:
+    """A long text as lines behind a name."""
+    return wrap(text, _WIDTH, initial_indent=f"{name:<8} ", subsequent_indent=" " * 9)
 
 
 def _columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -25,7 +25,7 @@ from tinsmith_runtime.errors import UsageError
 SHAPE = (8, 8, 3)
 RNG = np.random.default_rng(7)
 PIXELS = RNG.integers(0, 256, (60, *SHAPE), np.uint8)
-ANYTHING = Options(recipe="ptq", max_drop_pp=100.0)
+ANYTHING = Options(recipe="ptq", max_drop_pp=100.0, max_changed_pp=100.0)
 
 
 def classifier(library: Any, *first: Any) -> Any:
@@ -74,7 +74,20 @@ def test_the_command_compiles_a_saved_model(
     classifier(keras).export(tmp_path / "colours", verbose=False)
     np.save(tmp_path / "pixels.npy", PIXELS)
     words = ["--data", str(tmp_path / "pixels.npy"), "--recipe", "ptq", "--json"]
-    assert main(["export", str(tmp_path / "colours"), *words, "--max-drop-pp", "100"]) == 0
+    assert (
+        main(
+            [
+                "export",
+                str(tmp_path / "colours"),
+                *words,
+                "--max-drop-pp",
+                "100",
+                "--max-changed-pp",
+                "100",
+            ]
+        )
+        == 0
+    )
     said, told = capfd.readouterr()
     report = json.loads(said)
     assert report["bundle"] == str(tmp_path / "colours.tin")
@@ -125,7 +138,16 @@ def test_answers_no_better_than_guessing() -> None:
 
 def test_a_warning_is_told(folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     classifier(keras, keras.layers.Rescaling(1 / 255)).save(tmp_path / "colours.keras")
-    words = ["export", str(tmp_path / "colours.keras"), "--recipe", "ptq", "--max-drop-pp", "100"]
+    words = [
+        "export",
+        str(tmp_path / "colours.keras"),
+        "--recipe",
+        "ptq",
+        "--max-drop-pp",
+        "100",
+        "--max-changed-pp",
+        "100",
+    ]
     assert main([*words, "--data", str(folder / "pixels.npz")]) == 0
     said, told = capfd.readouterr()
     assert "\nwarning: the model begins with a scaling" in told
@@ -193,7 +215,15 @@ def test_a_killed_export_leaves_nothing_in_the_way(
     (tmp_path / "out").mkdir()
     words = [
         *("export", str(folder / "colours.keras"), "--out", str(tmp_path / "out" / "colours.tin")),
-        *("--data", str(folder / "pixels.npz"), "--max-drop-pp", "100", "--qat-steps"),
+        *(
+            "--data",
+            str(folder / "pixels.npz"),
+            "--max-drop-pp",
+            "100",
+            "--max-changed-pp",
+            "100",
+            "--qat-steps",
+        ),
     ]
     command = [sys.executable, "-m", "tinsmith_runtime", *words, "100000"]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -46,7 +46,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(**changes: Any) -> Options:
-    return Options(**{"recipe": "ptq", "max_drop_pp": 100.0, **changes})
+    return Options(**{"recipe": "ptq", "max_drop_pp": 100.0, "max_changed_pp": 100.0, **changes})
 
 
 @pytest.mark.parametrize("recipe", ["ptq", "qat"])
@@ -363,7 +363,7 @@ def test_the_command_says_what_it_did(
 ) -> None:
     out = tmp_path / "out.tin"
     words = ["export", str(tiny), "--data", "digits", "--recipe", "ptq"]
-    words += ["--max-drop-pp", "100", "--release", "7"]
+    words += ["--max-drop-pp", "100", "--max-changed-pp", "100", "--release", "7"]
     assert main([*words, "--out", str(out)]) == 0
     assert read_bundle(out).manifest.release == 7
     said, told = capfd.readouterr()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from tinsmith_export.targets.onnx.kernels import require_integer_kernels
 from tinsmith_export.targets.onnx.target import OnnxTarget
 from tinsmith_export.targets.target import IntegerModel
 from tinsmith_export.verify.engines import run_batches
+from tinsmith_export.verify.gates import choice_failures
 from tinsmith_export.verify.golden import nudged
 from tinsmith_export.verify.parity import first_difference
 from tinsmith_report.statistics import sqnr_db
@@ -196,12 +198,29 @@ def test_the_fewest_layers_are_kept_float(spoiled: tuple[Compiled, DistillationD
     made, data = spoiled
     before = 1 - agreement(array(data.outputs), array(run(made.quantized.model, data.inputs)))
     assert before > 0.2
-    assert keep_fewest(made.quantized, data, 100.0, silent) is made.quantized
-    kept = keep_fewest(made.quantized, data, 5.0, silent)
+    same, verdict = keep_fewest(made.quantized, data, Options(max_changed_pp=100), silent)
+    assert same is made.quantized
+    assert verdict.outcome == "pass"
+    kept, verdict = keep_fewest(made.quantized, data, Options(max_changed_pp=5), silent)
     assert [node.name for node in kept.kept] == ["coarse"]
+    assert (verdict.count, verdict.labels) == (400, False)
+    assert verdict.loss_pp <= 5
     assert 1 - agreement(array(data.outputs), array(run(kept.model, data.inputs))) <= 0.05
-    with pytest.raises(GateError, match=r"every layer float.*--max-drop-pp -1"):
-        keep_fewest(made.quantized, data, -1.0, silent)
+    assert not choice_failures(verdict)
+
+
+def test_where_no_float_weights_are_enough_the_verdict_says_so(
+    spoiled: tuple[Compiled, DistillationData],
+) -> None:
+    made, data = spoiled
+    labels = array(data.outputs).argmax(axis=1)
+    none_lost = replace(data, labels=labels)  # float has all right: none can be won
+    kept, verdict = keep_fewest(made.quantized, none_lost, Options(max_drop_pp=-5), silent)
+    assert "coarse" in [node.name for node in kept.kept]  # as near as it comes
+    assert verdict.outcome == "fail"
+    (failure,) = choice_failures(verdict)
+    assert "no layers that are enough, on inputs held back: " in failure
+    assert re.search(r"; of 400 answers \d+ lost, 0 won\), more than --max-drop-pp -5$", failure)
 
 
 def altered(data: bytes, layer: str) -> bytes:
@@ -279,7 +298,7 @@ def test_the_gate_says_where_a_difference_enters(
     emit = OnnxTarget.emit
     spoiled = lambda self, model: altered(emit(self, model), "first")  # noqa: E731
     monkeypatch.setattr(OnnxTarget, "emit", spoiled)
-    options = Options(recipe="ptq", max_drop_pp=100.0)
+    options = Options(recipe="ptq", max_drop_pp=100.0, max_changed_pp=100.0)
     with pytest.raises(GateError, match=r"differ by \d+ LSB, more than 1, from layer `first"):
         compile_model(small, samples, tmp_path / "a.tin", options)
     assert not list(tmp_path.iterdir())
@@ -294,7 +313,11 @@ def test_options_of_layers(small: keras.Model, samples: Samples, tmp_path: Path)
 
     out = tmp_path / "a.tin"
     options = Options(
-        recipe="ptq", max_drop_pp=100.0, keep_float=("first", "auto"), sensitivity=True
+        recipe="ptq",
+        max_drop_pp=100.0,
+        max_changed_pp=100.0,
+        keep_float=("first", "auto"),
+        sensitivity=True,
     )
     exported = compile_model(small, samples, out, options, Ear())
     bits = {layer.name: layer.weight_bits for layer in exported.manifest.layers}
@@ -315,7 +338,7 @@ def test_the_command(
     small.save(model)
     np.savez(data, x_train=samples.calibration, x_test=samples.evaluation)
     words = ["export", str(model), "--data", str(data), "--recipe", "ptq"]
-    words += ["--max-drop-pp", "100", "--quiet"]
+    words += ["--max-drop-pp", "100", "--max-changed-pp", "100", "--quiet"]
     assert main([*words, "--sensitivity"]) == 0
     table = capfd.readouterr().out.splitlines()
     assert table[0].split()[:2] == ["layer", "bits"]

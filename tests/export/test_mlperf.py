@@ -58,7 +58,7 @@ def test_mobilenet_v1(cifar10: Dataset, tmp_path: Path) -> None:
         shared(MODELS, "vww_96.h5"),
         load_dataset(str(path)),
         tmp_path / "vww.tin",
-        Options(recipe="ptq", max_drop_pp=100.0),
+        Options(recipe="ptq", max_drop_pp=100.0, max_changed_pp=100.0),
     )
     assert exported.kernels["onnx"] == {"QLinearConv": 28, "QGemm": 1}
     require_eight_bits(exported.manifest)

@@ -22,6 +22,9 @@ WRONG: dict[str, list[Any]] = {
     "recipe": ["QAT", "PTQ", "", None, 8],
     "qat_steps": [-1, 2**31, 10.0, "10", True, math.nan],
     "max_drop_pp": [math.nan, math.inf, -math.inf, 100.1, -101, "0.5", True, None, Fraction(1, 2)],
+    "max_changed_pp": [math.nan, math.inf, -0.1, 100.1, "2", True, None],
+    "strict": [1, "yes", None],
+    "keep_rejected": ["file.tin", b"file.tin", 1],
     "seed": [-1, 2**32, 0.0, "0", None, False, math.nan],
     "release": [-1, 2**31, 0.0, "0", None, False, math.nan],
     "weight_bits": [6, 9, 32, 8.0, "8", True, None],
@@ -38,6 +41,9 @@ RIGHT: dict[str, list[Any]] = {
     "recipe": ["ptq", "qat"],
     "qat_steps": [1, 2**31 - 1],
     "max_drop_pp": [0, 0.0, 100, -100.0],
+    "max_changed_pp": [0, 0.0, 100],
+    "strict": [True],
+    "keep_rejected": [None, Path("file.tin")],
     "seed": [0, 2**32 - 1],
     "release": [0, 2**31 - 1],
     "weight_bits": [7, 8],
@@ -79,6 +85,10 @@ def test_a_program_is_told_before_the_work(tmp_path: Path) -> None:
     samples = Samples("zeros", "0" * 64, inputs, None, inputs, None, ())
     with pytest.raises(UsageError, match=r"nowhere/a\.tin: cannot be written"):
         compile_model(object(), samples, tmp_path / "nowhere" / "a.tin")
+    for place, said in (("nowhere/b.tin", "cannot be written"), ("a.tin", "another file")):
+        options = Options(keep_rejected=tmp_path / place)
+        with pytest.raises(UsageError, match=said):
+            compile_model(object(), samples, tmp_path / "a.tin", options)
     with pytest.raises(UsageError, match="samples: expected a Dataset, Samples, or what"):
         compile_model(object(), inputs, tmp_path / "a.tin")  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []

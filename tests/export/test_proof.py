@@ -6,79 +6,112 @@ import math
 import numpy as np
 import pytest
 
-from tinsmith_export.errors import ConversionError, GateError
-from tinsmith_export.metrics import drop_pp, mcnemar_p, parity
-from tinsmith_export.verify.gates import hold_gates
+from tinsmith_export.errors import ConversionError
+from tinsmith_export.metrics import answers_changed, mcnemar_p, parity
+from tinsmith_export.options import Options
+from tinsmith_export.results import Verdict
+from tinsmith_export.verdict import doubt_text, judge, judge_counts
+from tinsmith_export.verify.gates import accuracy_failures, parity_failures
 from tinsmith_export.verify.golden import COUNT, choose_golden
 from tinsmith_export.verify.stages import accuracy_by_stage
 from tinsmith_report.statistics import cosine, sqnr_db, wilson
 from tinsmith_runtime.bundle import Parity, Quality, Stage, TargetParity
 
-STAGES = {"float": None, "QAT": None, "TFLite": "tflite", "ONNX": "onnx"}
 SAME = Parity(100, 100, 0, 1.0)
+TITLES = {"tflite": "TFLite", "onnx": "ONNX"}
 
 
-def stages(*accuracies: float) -> list[Stage]:
-    pairs = zip(STAGES.items(), accuracies, strict=True)
-    return [Stage(*stage, 1000, a, None, None, None) for stage, a in pairs]
+def quality(evaluation: Parity = SAME, random: Parity = SAME) -> Quality:
+    stages = [Stage(title, target, 10, None, None, None, None) for target, title in TITLES.items()]
+    return Quality(tuple(stages), "tflite", (TargetParity("onnx", evaluation, random),), None)
 
 
-def unlabelled(*agreements: float) -> list[Stage]:
-    pairs = zip(STAGES.items(), agreements, strict=True)
-    return [Stage(*stage, 1000, None, a, None, None) for stage, a in pairs]
-
-
-def quality(found: list[Stage], evaluation: Parity = SAME, random: Parity = SAME) -> Quality:
-    return Quality(tuple(found), "tflite", (TargetParity("onnx", evaluation, random),), None)
-
-
-@pytest.mark.parametrize("accuracies", [(0.75, 0.1, 0.5, 0.5), (0.75, 0.75, 0.9, 0.5)])
-def test_a_loss_at_the_limit_passes(accuracies: tuple[float, ...]) -> None:
-    hold_gates(quality(stages(*accuracies)), 25.0)  # 0.75 and 0.5 are exact in binary
+def verdict(lost: int, won: int, count: int, labels: bool = True, **limits: float) -> Verdict:
+    return judge_counts(lost, won, count, labels, Options(**limits))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "stage"),
-    [((0.75, 0.75, 0.499, 0.75), "TFLite"), ((0.75, 0.75, 0.75, 0.499), "ONNX")],
+    ("lost", "won", "count", "limit_pp", "outcome"),
+    [
+        (0, 0, 10_000, 0.5, "pass"),
+        (0, 0, 764, 0.5, "undecided"),  # Wilson's upper end of 0 is 3.84 / (count + 3.84)
+        (0, 0, 765, 0.5, "pass"),
+        (1, 0, 120, 0.5, "undecided"),  # 0.83 points, and yet no proof
+        (4, 0, 120, 0.5, "fail"),
+        (30, 10, 1000, 0.5, "fail"),
+        (10, 30, 1000, 0.5, "pass"),
+        (50, 0, 10_000, 0.5, "undecided"),  # the limit itself
+        (4, 0, 50, 0.0, "undecided"),  # 1 of 16 by chance
+        (5, 0, 50, 0.0, "fail"),  # 1 of 32
+        (50, 0, 50, 100.0, "pass"),
+        (0, 1, 50, -100.0, "fail"),
+        (0, 50, 50, -100.0, "undecided"),
+    ],
 )
-def test_a_larger_loss_fails(accuracies: tuple[float, ...], stage: str) -> None:
-    with pytest.raises(GateError, match=f"{stage} loses 25.10 points.*--max-drop-pp 25"):
-        hold_gates(quality(stages(*accuracies)), 25.0)
+def test_with_labels(lost: int, won: int, count: int, limit_pp: float, outcome: str) -> None:
+    assert verdict(lost, won, count, max_drop_pp=limit_pp).outcome == outcome
 
 
-def test_a_drop_that_a_decimal_limit_names_exactly_passes() -> None:
-    # (0.995 - 0.99) * 100 is a little more than 0.5 in floats.
-    hold_gates(quality(stages(0.995, 0.99, 0.99, 0.99)), 0.5)
+@pytest.mark.parametrize(
+    ("changed", "count", "limit_pp", "outcome"),
+    [
+        (0, 182, 2.0, "undecided"),
+        (0, 183, 2.0, "pass"),  # 0.98 ** 183 is less than 1 in 40
+        (5, 120, 2.0, "undecided"),
+        (6, 120, 2.0, "fail"),
+        (1, 50, 0.0, "fail"),
+        (0, 50, 0.0, "undecided"),
+        (50, 50, 100.0, "pass"),
+    ],
+)
+def test_without_labels(changed: int, count: int, limit_pp: float, outcome: str) -> None:
+    assert verdict(changed, 0, count, False, max_changed_pp=limit_pp).outcome == outcome
 
 
-def test_without_labels_another_answer_than_floats_is_a_loss() -> None:
-    hold_gates(quality(unlabelled(1.0, 0.0, 0.995, 0.995)), 0.5)
-    with pytest.raises(GateError, match=r"ONNX answers 0.60 % of the inputs otherwise than float"):
-        hold_gates(quality(unlabelled(1.0, 1.0, 0.995, 0.994)), 0.5)
+def test_a_doubt_says_how_many_inputs_would_decide() -> None:
+    found = verdict(0, 0, 120, max_drop_pp=0.5)
+    assert doubt_text(found, "TFLite") == (
+        "120 inputs are too few for a verdict on --max-drop-pp 0.5 (TFLite): about 770 would do"
+    )
+    assert verdict(0, 0, 770, max_drop_pp=0.5).outcome == "pass"
+    never = doubt_text(verdict(0, 0, 50, False, max_changed_pp=0), "ONNX")
+    assert never.endswith("--max-changed-pp 0 (ONNX): no number of inputs would do")
 
 
-def test_values_have_no_accuracy_to_lose() -> None:
-    values = [Stage(*stage, 10, None, None, 3.0, 0.5) for stage in STAGES.items()]
-    same = Parity(100, 100, 0, None)
-    hold_gates(quality(values, same, same), 0.0)
+def test_a_failure_says_how_much_of_how_many() -> None:
+    found = dict.fromkeys(TITLES, verdict(261, 10, 1000, max_drop_pp=20.0))
+    (failure,) = accuracy_failures(found, TITLES, strict=False)
+    assert failure.startswith("TFLite and ONNX: 25.10 points lost (95 % interval up to 2")
+    assert failure.endswith("; of 1,000 answers 261 lost, 10 won), more than --max-drop-pp 20")
+    found["onnx"] = verdict(6, 0, 100, False, max_changed_pp=2.0)
+    (_, other) = accuracy_failures(found, TITLES, strict=False)
+    assert other.startswith("ONNX: 6.00 % of the answers changed (")
+    assert other.endswith("; 6 of 100), more than --max-changed-pp 2")
+
+
+def test_what_is_not_decided_fails_if_that_is_asked_for() -> None:
+    found = {"onnx": verdict(1, 0, 120)}
+    assert accuracy_failures(found, TITLES, strict=False) == []
+    (failure,) = accuracy_failures(found, TITLES, strict=True)
+    assert failure.startswith("--strict: 120 inputs are too few for a verdict on --max-drop-pp")
+    assert accuracy_failures({"onnx": verdict(0, 0, 9000)}, TITLES, strict=True) == []
 
 
 @pytest.mark.parametrize("place", [0, 1])
 def test_engines_may_differ_by_one_lsb(place: int) -> None:
     parities = [SAME, SAME]
     parities[place] = Parity(100, 99, 1, 1.0)
-    hold_gates(quality(stages(1, 1, 1, 1), *parities), 0.5)
+    assert parity_failures(quality(*parities)) == []
     parities[place] = Parity(100, 99, 2, 1.0)
-    with pytest.raises(GateError, match="2 LSB"):
-        hold_gates(quality(stages(1, 1, 1, 1), *parities), 0.5)
+    assert parity_failures(quality(*parities)) == ["TFLite and ONNX differ by 2 LSB, more than 1"]
 
 
 def test_a_layer_kept_float_may_flip_a_code_that_grows_behind_it() -> None:
     grown = Parity(100, 99, 3, 1.0, "first", 1)
-    hold_gates(quality(stages(1, 1, 1, 1), SAME, grown), 0.5, ["first"])
+    assert parity_failures(quality(SAME, grown), ["first"]) == []
     for found, kept in ((grown, ["second"]), (Parity(100, 99, 3, 1.0, "first", 2), ["first"])):
-        with pytest.raises(GateError, match="differ by 3 LSB, more than 1, from layer `first` on"):
-            hold_gates(quality(stages(1, 1, 1, 1), SAME, found), 0.5, kept)
+        (failure,) = parity_failures(quality(SAME, found), kept)
+        assert failure.endswith("differ by 3 LSB, more than 1, from layer `first` on")
 
 
 def test_parity_counts() -> None:
@@ -90,12 +123,15 @@ def test_parity_counts() -> None:
     assert parity(one, one, classes=False) == Parity(8, 8, 0, None)
 
 
-def test_a_drop_is_of_accuracy_or_of_agreement() -> None:
+def test_answers_are_lost_and_won_or_have_changed() -> None:
     one = np.array([[0, 1], [0, 1], [0, 1], [0, 1]])
     other = np.array([[0, 1], [1, 0], [1, 0], [0, 1]])
-    assert drop_pp(one, other, None) == pytest.approx(50)
-    assert drop_pp(one, other, np.array([1, 1, 0, 0])) == pytest.approx(0)
-    assert drop_pp(one, other, np.array([1, 1, 1, 0])) == pytest.approx(50)
+    assert answers_changed(one, other, None) == (2, 0)
+    assert answers_changed(one, other, np.array([1, 1, 0, 0])) == (1, 1)
+    assert answers_changed(one, other, np.array([1, 1, 1, 0])) == (2, 0)
+    found = judge(one, other, np.array([1, 1, 0, 0]), Options(max_drop_pp=1))
+    assert (found.lost, found.won, found.count, found.loss_pp) == (1, 1, 4, 0)
+    assert judge(one, other, None, Options(max_changed_pp=1)).loss_pp == 50
 
 
 def test_stages_are_compared_with_float_and_with_labels() -> None:

@@ -40,7 +40,7 @@ RNG = np.random.default_rng(4)
 PIXELS = RNG.integers(0, 256, (80, *IMAGE), np.uint8)
 VALUES = RNG.normal(size=(80, *FEATURES)).astype(np.float32)
 REALS = PIXELS / np.float32(255)
-ANYTHING = Options(recipe="ptq", max_drop_pp=100.0)
+ANYTHING = Options(recipe="ptq", max_drop_pp=100.0, max_changed_pp=100.0)
 FILES = ("model.int8.tflite", "model.int8.onnx", "model.float.tflite", "model.float.onnx")
 
 

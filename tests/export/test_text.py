@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tinsmith_export.options import Options
 from tinsmith_export.report import html
 from tinsmith_export.results import Checkpoint, Exported, Sensitivity, Witness
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_export.terminal import TerminalProgress
+from tinsmith_export.verdict import judge_counts
 from tinsmith_runtime import read_bundle
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
@@ -29,7 +31,12 @@ def exported() -> Exported:
     training = replace(manifest.training, model=NAMES[1], dataset=NAMES[0])
     (target,) = manifest.quality.parity
     parity = replace(target.evaluation, equal=0, enters_at=NAMES[1], enters_lsb=1)
+    verdict = judge_counts(0, 0, 10, True, Options())
     return Exported(
+        bundle=Path(NAMES[0]),
+        verdicts={"onnx": verdict},
+        float_choice=verdict,
+        failures=(NAMES[0], NAMES[1]),
         manifest=replace(
             manifest,
             layers=layers,
@@ -60,7 +67,7 @@ def exported() -> Exported:
 
 
 def test_a_summary_and_a_table(exported: Exported) -> None:
-    lines = [*summary(exported, Path(NAMES[0])), *sensitivity_table(exported.sensitivities)]
+    lines = [*summary(exported), *sensitivity_table(exported.sensitivities)]
     assert all(line.isprintable() for line in lines)
     assert any(r"\x1b[2J" in line for line in lines)
 

@@ -59,7 +59,7 @@ def exported(installed: Path) -> tuple[Exported, Path]:
         inputs = random_inputs(shape, 100), None, random_inputs(shape, COUNT, seed=2), None
         samples = Samples("random", "0" * 64, *inputs, ())
         out = installed / "digits.tin"
-        options = Options(recipe="ptq", max_drop_pp=100.0, layer_errors=True)
+        options = Options(recipe="ptq", max_drop_pp=100.0, max_changed_pp=100.0, layer_errors=True)
         model = settle(build_model("cnn", shape, 10))
         targets = (*TARGETS, third.target())
         return compile_bundle(model, samples, out, options, Progress(), targets), out
@@ -99,7 +99,7 @@ def test_the_command_and_the_reports_go_over_it(
     assert len(results) == 3
     assert main(["inspect", str(exported[1])]) == 0
     assert "interpreted with tflite: 240 of 240 int8 outputs equal" in capsys.readouterr().out
-    told = "\n".join(summary(*exported))
+    told = "\n".join(summary(exported[0]))
     assert "all of 240 TFLite and Interpreter outputs equal to the bit" in told
     assert "kernels  Interpreter: integer in every layer: 5 dot" in told
     assert "TFLite and Interpreter are equal to the bit" in html(exported[0])

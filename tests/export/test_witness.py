@@ -1,6 +1,10 @@
 """tf2onnx as a witness: for every layer of `layer_cases`, and at an export."""
 
+import json
+import math
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -17,12 +21,14 @@ from onnx import numpy_helper
 from tinsmith_export import Options, Samples, compile_model
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.load import load_keras
+from tinsmith_export.record import as_json
 from tinsmith_export.report import html
 from tinsmith_export.summary import summary
 from tinsmith_export.targets.onnx.model import to_onnx
 from tinsmith_export.targets.onnx.target import OnnxTarget
 from tinsmith_export.targets.target import ModelFile
 from tinsmith_export.verify import witness
+from tinsmith_export.verify.gates import witness_failures
 from tinsmith_export.verify.witness import LIMIT, compare_with_witness
 from tinsmith_runtime.batch import Arrays
 
@@ -94,8 +100,9 @@ def test_a_wrong_weight_is_found() -> None:
     weights[0] *= 1.05
     kernel.CopyFrom(numpy_helper.from_array(weights, kernel.name))
     wrong = ModelFile(OnnxTarget(), "float", proto.SerializeToString())
-    with pytest.raises(GateError, match=r"float ONNX file differs by .* more than 0\.0005"):
-        compare_with_witness(model, [wrong], IMAGES, IMAGES, activations)
+    found = compare_with_witness(model, [wrong], IMAGES, IMAGES, activations)
+    (failure,) = witness_failures(found, {"onnx": "ONNX"})
+    assert re.match(r"the float ONNX file differs by .* more than 0\.0005", failure)
 
 
 def test_an_output_that_is_no_number_is_found() -> None:
@@ -107,8 +114,9 @@ def test_an_output_that_is_no_number_is_found() -> None:
     (bias,) = (one for one in proto.graph.initializer if one.name == "class.bias")
     bias.CopyFrom(numpy_helper.from_array(np.full(3, np.nan, np.float32), bias.name))
     wrong = ModelFile(OnnxTarget(), "float", proto.SerializeToString())
-    with pytest.raises(GateError, match="differs by nan"):
-        compare_with_witness(model, [wrong], (states, IMAGES), (states, IMAGES), activations)
+    found = compare_with_witness(model, [wrong], (states, IMAGES), (states, IMAGES), activations)
+    (failure,) = witness_failures(found, {"onnx": "ONNX"})
+    assert "differs by nan" in failure
 
 
 def test_what_tf2onnx_cannot_convert_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +133,9 @@ def test_what_tf2onnx_cannot_convert_is_an_error(monkeypatch: pytest.MonkeyPatch
 
 
 SAMPLES = Samples("random", "0" * 64, IMAGES.repeat(4, axis=0), None, IMAGES, None, ())
-OPTIONS = Options(recipe="ptq", max_drop_pp=100.0, verify_onnx=True, layer_errors=True)
+OPTIONS = Options(
+    recipe="ptq", max_drop_pp=100.0, max_changed_pp=100.0, verify_onnx=True, layer_errors=True
+)
 
 
 def test_an_export_tells(tmp_path: Path) -> None:
@@ -133,7 +143,7 @@ def test_an_export_tells(tmp_path: Path) -> None:
     assert exported.witness is not None
     assert exported.witness.differences.keys() == {"tflite", "onnx"}
     assert max(exported.witness.differences.values()) <= CLOSE
-    (line,) = (one for one in summary(exported, tmp_path) if one.startswith("witness"))
+    (line,) = (one for one in summary(exported) if one.startswith("witness"))
     assert "float outputs of 8 inputs differ from tf2onnx's: TFLite by " in line
     assert len(line) <= 100
     assert line.removeprefix("witness").strip() in unescape(html(exported))
@@ -143,6 +153,12 @@ def test_an_export_that_differs_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(witness, "LIMIT", -1.0)
-    with pytest.raises(GateError, match="tf2onnx made of the model"):
+    with pytest.raises(GateError, match="tf2onnx made of the model") as caught:
         compile_model(small(keras), SAMPLES, tmp_path / "small.tin", OPTIONS)
     assert not any(tmp_path.iterdir())
+    exported = caught.value.exported
+    assert exported.witness is not None
+    assert exported.manifest.quality.parity  # it went on, and measured the rest
+    wrong = replace(exported.witness, differences={"tflite": math.nan, "onnx": 0.5})
+    told = json.loads(as_json(replace(exported, witness=wrong)), parse_constant=pytest.fail)
+    assert told["witness"]["differences"] == {"tflite": None, "onnx": 0.5}

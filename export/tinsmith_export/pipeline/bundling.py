@@ -26,8 +26,8 @@ _MADE_WITH = (
 )
 
 
-def write_model(verified: VerifiedModel, out: Path, options: Options) -> Manifest:
-    """Writes the bundle and gives its manifest.
+def write_model(verified: VerifiedModel, out: Path | None, options: Options) -> Manifest:
+    """Writes the bundle, if `out` says where, and gives its manifest.
 
     Raises:
         TinsmithError: the disk refuses.
@@ -58,8 +58,9 @@ def write_model(verified: VerifiedModel, out: Path, options: Options) -> Manifes
         ),
         quality=verified.quality,
     )
-    files = {file.name: file.data for file in converted.files}
-    write_bundle(out, manifest, {**files, "golden.npz": golden})
+    if out is not None:
+        files = {file.name: file.data for file in converted.files}
+        write_bundle(out, manifest, {**files, "golden.npz": golden})
     return manifest
 
 

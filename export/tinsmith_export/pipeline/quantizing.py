@@ -12,7 +12,8 @@ from tinsmith_export.quantize.evaluation import evaluate
 from tinsmith_export.quantize.qat import DistillationData, batch_size
 from tinsmith_export.quantize.recipe import Quantized, fine_tune, narrow_ranges, quantize
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
-from tinsmith_export.results import Sensitivity
+from tinsmith_export.results import Sensitivity, Verdict
+from tinsmith_export.verify.gates import choice_failures
 from tinsmith_runtime.batch import concatenate, count, rows
 from tinsmith_runtime.errors import UsageError
 
@@ -27,12 +28,14 @@ class QuantizedModel:
         read: the model as it was read.
         steps: of fine-tuning.
         quantized: what became of the graph.
+        float_choice: what the layers that `auto` keeps float give on inputs held back.
         sensitivities: what that did to each layer, if it was measured.
     """
 
     read: ReadModel
     steps: int
     quantized: Quantized
+    float_choice: Verdict | None
     sensitivities: tuple[Sensitivity, ...]
 
 
@@ -55,20 +58,23 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
         quantized = fine_tune(quantized, steps, batch, options.seed, progress.step)
     # Without QAT there is nothing to hold back.
     fresh = held_back if steps else _joined(held_back, data)
+    float_choice = None
     if AUTO in options.keep_float:
         if not read.classes:
             raise UsageError(
-                f"--keep-float {AUTO} needs outputs of classes, whose losses --max-drop-pp limits; "
+                f"--keep-float {AUTO} needs outputs of classes, whose losses have a limit; "
                 "for values, name the layers: --sensitivity shows which"
             )
         progress.stage("choosing the layers to keep float")
-        quantized = keep_fewest(quantized, fresh, options.max_drop_pp, progress.layer)
+        quantized, float_choice = keep_fewest(quantized, fresh, options, progress.layer)
+        for failure in choice_failures(float_choice):
+            progress.warn(failure)
     if options.sensitivity:
         progress.stage(f"measuring {len(quantized.graph.requantized)} layers one by one")
     sensitivities: tuple[Sensitivity, ...] = ()
     if options.sensitivity or options.layer_errors:
         sensitivities = measure(quantized, fresh, options.sensitivity, progress.layer)
-    return QuantizedModel(read, steps, quantized, sensitivities)
+    return QuantizedModel(read, steps, quantized, float_choice, sensitivities)
 
 
 def _split(read: ReadModel, seed: int) -> tuple[DistillationData, DistillationData]:

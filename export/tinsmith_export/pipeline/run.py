@@ -2,10 +2,11 @@
 
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tinsmith_export.errors import GateError
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import Options
@@ -13,12 +14,14 @@ from tinsmith_export.pipeline.bundling import write_model
 from tinsmith_export.pipeline.converting import convert_model
 from tinsmith_export.pipeline.quantizing import quantize_model
 from tinsmith_export.pipeline.reading import read_model
-from tinsmith_export.pipeline.verifying import verify_model
+from tinsmith_export.pipeline.verifying import VerifiedModel, verify_model
 from tinsmith_export.pipeline.witnessing import witness_model
 from tinsmith_export.progress import Progress
-from tinsmith_export.results import Exported, Sensitivity
+from tinsmith_export.results import Exported, Outcome, Sensitivity
 from tinsmith_export.targets.registry import TARGETS
 from tinsmith_export.targets.target import Target
+from tinsmith_export.verdict import by_verdict, doubt_text, rejection
+from tinsmith_export.verify.gates import choice_failures, witness_failures
 
 
 def compile_bundle(
@@ -35,17 +38,52 @@ def compile_bundle(
     converted = convert_model(quantized, targets, options, progress)
     witness = witness_model(converted, progress) if options.verify_onnx else None
     verified = verify_model(converted, options, progress)
-    manifest = write_model(verified, out, options)
-    return Exported(
-        manifest,
-        quantized.quantized.checkpoints,
-        converted.kernels,
-        quantized.sensitivities,
-        witness,
-        read.warnings,
-        _peak_memory_mb(),
-        {target.name: note for target in targets if (note := target.cpu_note())},
+    titles = {target.name: target.title for target in targets}
+    failures = (
+        *(witness_failures(witness, titles) if witness else ()),
+        *choice_failures(quantized.float_choice),
+        *verified.failures,
     )
+    bundle = _place(out, bool(failures), verified, options)
+    doubts = () if options.strict else _doubts(verified, titles, progress)
+    exported = Exported(
+        bundle=bundle,
+        manifest=write_model(verified, bundle, options),
+        verdicts=verified.verdicts,
+        float_choice=quantized.float_choice,
+        failures=failures,
+        checkpoints=quantized.quantized.checkpoints,
+        kernels=converted.kernels,
+        sensitivities=quantized.sensitivities,
+        witness=witness,
+        warnings=(*read.warnings, *doubts),
+        peak_memory_mb=_peak_memory_mb(),
+        cpu_notes={target.name: note for target in targets if (note := target.cpu_note())},
+    )
+    if failures:
+        raise GateError(rejection(exported), exported)
+    return exported
+
+
+def _place(out: Path, failed: bool, verified: VerifiedModel, options: Options) -> Path | None:
+    """Where the bundle goes, if it is written at all: without golden vectors there is none."""
+    if failed:
+        return options.keep_rejected if verified.golden_count else None
+    return out
+
+
+def _doubts(
+    verified: VerifiedModel, titles: Mapping[str, str], progress: Progress
+) -> tuple[str, ...]:
+    """Warns of verdicts that are not decided."""
+    found = tuple(
+        doubt_text(verdict, who)
+        for who, verdict in by_verdict(verified.verdicts, titles)
+        if verdict.outcome is Outcome.UNDECIDED
+    )
+    for text in found:
+        progress.warn(text)
+    return found
 
 
 def measure_layers(

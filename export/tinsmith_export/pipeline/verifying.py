@@ -1,8 +1,9 @@
-"""The fourth stage: what each file gives is compared, and the gates are held."""
+"""The fourth stage: what each file gives is compared, and judged by the gates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tinsmith_export.errors import ConversionError
 from tinsmith_export.metrics import mcnemar_p
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import side_by_side
@@ -10,9 +11,11 @@ from tinsmith_export.pipeline.converting import ConvertedModel
 from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.recipe import Quantized
+from tinsmith_export.results import Verdict
 from tinsmith_export.targets.target import ModelFile
+from tinsmith_export.verdict import judge
 from tinsmith_export.verify.engines import run_batches, start_engine
-from tinsmith_export.verify.gates import hold_gates
+from tinsmith_export.verify.gates import accuracy_failures, parity_failures
 from tinsmith_export.verify.golden import COUNT, choose_golden, nudged
 from tinsmith_export.verify.parity import compare, compare_on_random_codes
 from tinsmith_export.verify.stages import accuracy_by_stage
@@ -22,19 +25,24 @@ from tinsmith_runtime.bundle import Quality, Stage, TargetParity
 
 @dataclass(frozen=True, eq=False)
 class VerifiedModel:
-    """A model that kept its accuracy and computes the same in every file.
+    """A model of which is known what it loses, and whether every file computes the same.
 
     Attributes:
         model: the files.
         outputs: name to what each file gave for the evaluation data.
         quality: accuracy by stage, and parity.
-        golden: the bytes of `golden.npz`.
+        verdicts: whether each target keeps to the limit, by its name; empty where outputs are
+            values.
+        failures: the gates that failed, a line each.
+        golden: the bytes of `golden.npz`; empty where gates failed and there are no vectors.
         golden_count: how many vectors are in it.
     """
 
     model: ConvertedModel
     outputs: Mapping[str, Arrays]
     quality: Quality
+    verdicts: Mapping[str, Verdict]
+    failures: tuple[str, ...]
     golden: bytes
     golden_count: int
 
@@ -43,7 +51,7 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     """Runs every file on the evaluation data, compares them, and chooses the golden vectors.
 
     Raises:
-        GateError: int8 loses too much, or a target differs from the reference.
+        ConversionError: no gate failed, and yet the targets agree on no input.
     """
     read, graph = model.model.read, model.model.quantized.graph
     samples = read.samples
@@ -56,14 +64,37 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     reference, *others = [file.target.name for file in model.int8]
     parity = tuple(map(TargetParity, others, evaluated, random))
     quality = Quality(stages, reference, parity, _chance(read, int8[0]))
-    hold_gates(quality, options.max_drop_pp, model.integers.kept)
+    verdicts = _verdicts(model, options, int8)
+    titles = {file.target.name: file.target.title for file in model.int8}
+    failures = accuracy_failures(verdicts, titles, options.strict)
+    failures += parity_failures(quality, model.integers.kept)
     like = [*int8[1:], *_nudged_outputs(model, codes)]
-    golden, golden_count = choose_golden(samples.evaluation, int8[0], like, read.logits)
+    try:
+        golden, golden_count = choose_golden(samples.evaluation, int8[0], like, read.logits)
+    except ConversionError as error:
+        if not failures:
+            raise
+        failures.append(str(error))
+        golden, golden_count = b"", 0
     reals = read.entry.reals(samples.evaluation)
     floats = [run_batches(start_engine(file), reals) for file in model.floats]
     names = [file.name for file in model.files]
     outputs = dict(zip(names, (*int8, *floats), strict=True))
-    return VerifiedModel(model, outputs, quality, golden, golden_count)
+    return VerifiedModel(model, outputs, quality, verdicts, tuple(failures), golden, golden_count)
+
+
+def _verdicts(
+    model: ConvertedModel, options: Options, int8: Sequence[Arrays]
+) -> dict[str, Verdict]:
+    """What each target's answers say of the limit."""
+    read = model.model.read
+    if not read.classes:
+        return {}
+    expected, labels = side_by_side(read.expected), read.samples.evaluation_labels
+    return {
+        file.target.name: judge(expected, side_by_side(codes), labels, options)
+        for file, codes in zip(model.int8, int8, strict=True)
+    }
 
 
 def _stages(model: ConvertedModel, options: Options, int8: Sequence[Arrays]) -> tuple[Stage, ...]:

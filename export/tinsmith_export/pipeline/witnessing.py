@@ -11,7 +11,6 @@ def witness_model(model: ConvertedModel, progress: Progress) -> Witness:
 
     Raises:
         ConversionError: tf2onnx cannot make one.
-        GateError: the files differ.
     """
     progress.stage("comparing with an ONNX file of tf2onnx")
     read = model.model.read

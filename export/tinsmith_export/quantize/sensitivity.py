@@ -9,15 +9,16 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
-from tinsmith_export.errors import GateError
 from tinsmith_export.ir.ops import Weighted
-from tinsmith_export.metrics import agreement, drop_pp
+from tinsmith_export.metrics import agreement, answers_changed
+from tinsmith_export.options import Options
 from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.quantize.partial import SwitchedModel
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Quantized
 from tinsmith_export.reference.rebuild import rebuild, tensors
-from tinsmith_export.results import Sensitivity
+from tinsmith_export.results import Sensitivity, Verdict
+from tinsmith_export.verdict import judge_counts
 from tinsmith_report.statistics import decibels, sqnr_db
 from tinsmith_runtime.batch import Arrays, count, rows
 
@@ -113,23 +114,25 @@ def _errors(quantized: Quantized, inputs: Arrays) -> list[tuple[float, float, fl
 
 
 def keep_fewest(
-    quantized: Quantized, held_back: DistillationData, max_drop_pp: float, report: Report
-) -> Quantized:
+    quantized: Quantized, held_back: DistillationData, options: Options, report: Report
+) -> tuple[Quantized, Verdict]:
     """Keeps as few more layers float as it takes to lose no more than the gate allows.
 
     Layers are ranked by what rounding the weights of each alone does to the model's outputs. We
     bisect for the shortest prefix that, kept float, brings the loss under the limit, with a
     standard error to spare; then each layer of it that the limit does without is rounded again.
+    Where rounding the activations alone loses more than the limit, that is the limit here: the
+    verdict says so.
 
     Args:
         quantized: the quantized model; what it keeps float already stays float.
         held_back: inputs that it was not trained on, and the float model's outputs for them; the
             first 2,000 are taken.
-        max_drop_pp: how many percentage points may be lost, as in `verify.gates`.
+        options: how much may be lost.
         report: hears how many layers are ranked, of how many.
 
-    Raises:
-        GateError: rounding the activations alone loses more.
+    Returns:
+        The model that keeps them, and what its answers to the inputs held back say of the limit.
     """
     model = SwitchedModel(quantized.exact, quantized.ranges, quantized.weight_bits)
     kept = {node.name for node in quantized.kept}
@@ -139,31 +142,35 @@ def keep_fewest(
     outputs = side_by_side(held_back.outputs)[:_CHOICE_COUNT]
     labels = None if held_back.labels is None else held_back.labels[:_CHOICE_COUNT]
 
-    def loss(more: Collection[str]) -> float:
+    def changes(more: Collection[str]) -> tuple[int, int]:
         found = side_by_side(model.run(inputs, set(others) - set(more)))
-        changed = len(found) * (1 - agreement(outputs, found))
-        # A standard error on the safe side: other inputs evaluate the result.
-        return drop_pp(outputs, found, labels) + 100 * math.sqrt(changed) / len(found)
+        return answers_changed(outputs, found, labels)
 
-    if loss(()) <= max_drop_pp:
-        return quantized
-    if (left := loss(others)) > max_drop_pp:
-        raise GateError(
-            f"even with the weights of every layer float, int8 activations lose {left:.2f} points "
-            f"on inputs held back, more than --max-drop-pp {max_drop_pp:g}: no bundle written"
-        )
+    def loss(more: Collection[str]) -> float:
+        lost, won = changes(more)
+        # A standard error on the safe side: other inputs evaluate the result.
+        return 100 * (lost - won + math.sqrt(lost + won)) / len(outputs)
+
+    def chosen(more: Sequence[str]) -> tuple[Quantized, Verdict]:
+        verdict = judge_counts(*changes(more), len(outputs), labels is not None, options)
+        return quantized.keeping(more) if more else quantized, verdict
+
+    limit_pp = options.limit_pp(labels is not None)
+    if loss(()) <= limit_pp:
+        return chosen(())
+    limit_pp = max(limit_pp, loss(others))
     ranked = _ranked(model, others, rows(inputs, slice(COUNT)), report)
     # How many are enough: more layers never lose more, but for chance.
     few, enough = 0, len(ranked)
     while enough - few > 1:
         middle = (few + enough) // 2
-        few, enough = (few, middle) if loss(ranked[:middle]) <= max_drop_pp else (middle, enough)
+        few, enough = (few, middle) if loss(ranked[:middle]) <= limit_pp else (middle, enough)
     more = ranked[:enough]
     for name in reversed(ranked[:enough]):
         fewer = [other for other in more if other != name]
-        if loss(fewer) <= max_drop_pp:
+        if loss(fewer) <= limit_pp:
             more = fewer
-    return quantized.keeping(more)
+    return chosen(more)
 
 
 def _ranked(

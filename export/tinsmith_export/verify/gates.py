@@ -1,55 +1,65 @@
 """The gates: where one fails, no bundle is written."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from tinsmith_export.errors import GateError
+from tinsmith_export.results import Outcome, Verdict, Witness
+from tinsmith_export.verdict import by_verdict, failure_text
 from tinsmith_runtime.bundle import Quality
 
 
-def hold_gates(
-    quality: Quality,
-    max_drop_pp: float,
-    kept: Collection[str] = (),
-) -> None:
-    """Lets a model through that kept its accuracy and computes the same everywhere.
-
-    Without labels, an answer that is not the float model's counts as lost. The engines may differ
-    by 1 LSB: at the outputs, or in a layer that is kept float. Its sums differ in their last bits,
-    so that a code on the edge is rounded either way, and integer layers behind carry that on.
+def accuracy_failures(
+    verdicts: Mapping[str, Verdict], titles: Mapping[str, str], strict: bool
+) -> list[str]:
+    """Says which targets lose too much; if `strict`, also for which the inputs are too few.
 
     Args:
-        quality: the float model's stage first.
-        max_drop_pp: how many percentage points of accuracy int8 may lose.
-        kept: the layers that are kept float.
-
-    Raises:
-        GateError: it did not.
+        verdicts: of each target, by its name.
+        titles: likewise.
+        strict: whether an undecided verdict is a failure.
     """
-    exact, titles = quality.stages[0], {}
-    for stage in quality.stages:
-        if stage.target is None:
-            continue
-        titles[stage.target] = stage.name
-        if stage.accuracy is not None and exact.accuracy is not None:
-            drop, what = exact.accuracy - stage.accuracy, "loses {} points against float"
-        elif stage.agreement is not None:
-            drop, what = 1 - stage.agreement, "answers {} % of the inputs otherwise than float"
-        else:
-            continue
-        # 99.5 % - 99 % is a little more than 0.5 points in floats: the limit itself must pass.
-        drop_pp = round(drop * 100, 9)
-        if drop_pp > max_drop_pp:
-            raise GateError(
-                f"{stage.name} {what.format(f'{drop_pp:.2f}')}, more than --max-drop-pp "
-                f"{max_drop_pp:g}: no bundle written; try --recipe qat with more --qat-steps, or "
-                "--keep-float"
-            )
+    passing = {Outcome.PASS} if strict else {Outcome.PASS, Outcome.UNDECIDED}
+    found = by_verdict(verdicts, titles)
+    return [failure_text(verdict, who) for who, verdict in found if verdict.outcome not in passing]
+
+
+def choice_failures(verdict: Verdict | None) -> list[str]:
+    """Says so where no layers kept float bring the loss under the limit, on inputs held back."""
+    if verdict is None or verdict.outcome is not Outcome.FAIL:
+        return []
+    who = "--keep-float auto found no layers that are enough, on inputs held back"
+    return [failure_text(verdict, who)]
+
+
+def parity_failures(quality: Quality, kept: Collection[str] = ()) -> list[str]:
+    """Says which targets do not compute what the reference does.
+
+    They may differ by 1 LSB: at the outputs, or in a layer that is kept float. Its sums differ in
+    their last bits, so that a code on the edge is rounded either way, and integer layers behind
+    carry that on.
+
+    Args:
+        quality: the parity of each target.
+        kept: the layers that are kept float.
+    """
+    titles = {stage.target: stage.name for stage in quality.stages if stage.target}
+    found = []
     for target in quality.parity:
         for parity in (target.evaluation, target.random):
             lsb = parity.enters_lsb if parity.enters_at in kept else parity.max_difference_lsb
             if (lsb or 0) > 1:
                 enters = f", from layer `{parity.enters_at}` on" if parity.enters_at else ""
-                raise GateError(
+                found.append(
                     f"{titles[quality.reference]} and {titles[target.target]} differ by "
-                    f"{parity.max_difference_lsb} LSB, more than 1{enters}: no bundle written"
+                    f"{parity.max_difference_lsb} LSB, more than 1{enters}"
                 )
+    return list(dict.fromkeys(found))
+
+
+def witness_failures(witness: Witness, titles: Mapping[str, str]) -> list[str]:
+    """Says which float files differ from the witness's."""
+    return [
+        f"the float {titles[target]} file differs by {difference:.2g} from the ONNX file that "
+        f"tf2onnx made of the model, more than {witness.limit:g}"
+        for target, difference in witness.differences.items()
+        if not difference <= witness.limit
+    ]

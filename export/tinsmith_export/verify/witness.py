@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinsmith_data.quiet import silence
-from tinsmith_export.errors import ConversionError, GateError
+from tinsmith_export.errors import ConversionError
 from tinsmith_export.frontend.function import as_function, frozen
 from tinsmith_export.results import Witness
 from tinsmith_export.targets.target import ModelFile
@@ -44,20 +44,13 @@ def compare_with_witness(
 
     Raises:
         ConversionError: tf2onnx cannot convert the model, or ONNX Runtime cannot run that.
-        GateError: an output of a file differs by more than `LIMIT`.
     """
     first = slice(_COUNT)
     expected = _witnessed(model, rows(inputs, first))
     differences = {}
     for file in files:
         outputs = run_batches(start_engine(file), rows(reals, first))
-        difference = _difference(activated(outputs, activations), expected)
-        if not difference <= LIMIT:
-            raise GateError(
-                f"the float {file.target.title} file differs by {difference:.2g} from the ONNX "
-                f"file that tf2onnx made of the model, more than {LIMIT:g}: no bundle written"
-            )
-        differences[file.target.name] = difference
+        differences[file.target.name] = _difference(activated(outputs, activations), expected)
     return Witness(count(rows(inputs, first)), differences, LIMIT)
 
 
