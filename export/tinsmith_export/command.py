@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
 from tinsmith_export.errors import GateError
 from tinsmith_export.inputs.sources import Source
-from tinsmith_export.options import AUTO, Options
+from tinsmith_export.options import AUTO, RECIPES, Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.record import as_json
 from tinsmith_export.results import Exported
@@ -88,16 +89,31 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
     """How to quantize, and what that may cost."""
     parser.add_argument(
         "--recipe",
-        choices=("ptq", "qat"),
-        default="qat",
-        help="ptq: calibrate and round; qat: also fine-tune, kept if it is better; default: qat",
+        choices=RECIPES,
+        default=Options.recipe,
+        help="ptq: calibrate, round, correct biases; calibrated: also search for narrower "
+        "ranges; qat: also fine-tune; auto: the first of these that keeps to the limit on inputs "
+        "held back, or the best, with layers kept float if need be; default: auto",
+    )
+    parser.add_argument(
+        "--budget",
+        type=_seconds,
+        default=Options.budget_s,
+        metavar="TIME",
+        help="how long auto may take to quantize, about: 90s, 10m or 1h; default: 10m",
     )
     parser.add_argument(
         "--qat-steps",
         type=int,
         default=Options.qat_steps,
         metavar="N",
-        help=f"steps of fine-tuning, up to 128 inputs each; default: {Options.qat_steps}",
+        help=f"steps of fine-tuning, with auto at most; default: {Options.qat_steps}",
+    )
+    parser.add_argument(
+        "--qat-batch",
+        type=int,
+        metavar="N",
+        help="inputs a step; default: 128, or as many as 2 GiB of tensors allow",
     )
     parser.add_argument(
         "--max-drop-pp",
@@ -222,7 +238,9 @@ def _options(arguments: argparse.Namespace) -> Options:
     return Options(
         input_range=tuple(arguments.input_range),
         recipe=arguments.recipe,
+        budget_s=arguments.budget,
         qat_steps=arguments.qat_steps,
+        qat_batch=arguments.qat_batch,
         max_drop_pp=arguments.max_drop_pp,
         max_changed_pp=arguments.max_changed_pp,
         strict=arguments.strict,
@@ -237,6 +255,14 @@ def _options(arguments: argparse.Namespace) -> Options:
         verify_onnx=arguments.verify_onnx,
         release=arguments.release,
     )
+
+
+def _seconds(text: str) -> float:
+    """A time as people write it: `90s`, `10m`, `1.5h`."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smh])", text)
+    if not found:
+        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 10m or 1h, got {text!r}")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def _find_data(arguments: argparse.Namespace) -> Dataset | Source:

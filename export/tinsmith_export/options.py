@@ -11,7 +11,9 @@ from tinsmith_data.limits import MAX_SEED, is_real, is_whole, require, require_r
 from tinsmith_runtime.errors import UsageError
 
 AUTO = "auto"
-"""In place of a layer to keep float: as few as the gate takes."""
+"""In place of a recipe: the cheapest that the gate takes; of a layer to keep float: as few."""
+
+RECIPES = (AUTO, "ptq", "calibrated", "qat")
 
 
 @dataclass(frozen=True)
@@ -20,8 +22,12 @@ class Options:
 
     Attributes:
         input_range: the real values that the model takes for pixels 0 and 255, in every image.
-        recipe: `ptq`, calibration alone, or `qat`, calibration and then fine-tuning.
-        qat_steps: steps of fine-tuning, a batch of up to 128 inputs each.
+        recipe: `ptq`, calibration alone; `calibrated`, with a search for ranges too; `qat`,
+            calibration and then fine-tuning; `auto`, the first of these that keeps to the limit on
+            inputs held back, or the best, with layers kept float where none does.
+        budget_s: how many seconds `auto` may take to quantize, about; more than `ptq` takes.
+        qat_steps: steps of fine-tuning; with `auto` at most so many.
+        qat_batch: how many inputs a step takes; if `None`, 128, or what 2 GiB of tensors allow.
         max_drop_pp: how many percentage points of accuracy int8 may lose, where there are labels.
         max_changed_pp: how many percent of the answers int8 may change, where there are none.
         strict: whether too few inputs to decide that count as too large a loss.
@@ -44,8 +50,10 @@ class Options:
     """
 
     input_range: tuple[float, float] = (0.0, 1.0)
-    recipe: str = "qat"
+    recipe: str = AUTO
+    budget_s: float = 600.0
     qat_steps: int = 800
+    qat_batch: int | None = None
     max_drop_pp: float = 0.5
     max_changed_pp: float = 2.0
     strict: bool = False
@@ -80,11 +88,14 @@ def check_options(options: Options) -> None:
     Raises:
         UsageError: one cannot be; the message begins with its name.
     """
-    require(options.recipe in ("ptq", "qat"), "recipe", "ptq or qat", options.recipe)
-    steps, least = options.qat_steps, 1 if options.recipe == "qat" else 0
+    require(options.recipe in RECIPES, "recipe", " or ".join(RECIPES), options.recipe)
+    steps, least = options.qat_steps, 1 if options.recipe in ("qat", AUTO) else 0
     if least and steps == 0:
         raise UsageError("qat_steps: expected 1 or more, got 0: for none, recipe ptq")
     require_whole("qat_steps", steps, least)
+    if options.qat_batch is not None:
+        require_whole("qat_batch", options.qat_batch, 1)
+    require_real("budget_s", options.budget_s, 0, 1e9)
     require_real("max_drop_pp", options.max_drop_pp, -100, 100)
     require_real("max_changed_pp", options.max_changed_pp, 0, 100)
     kept = options.keep_rejected

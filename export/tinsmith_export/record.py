@@ -22,6 +22,7 @@ def as_json(exported: Exported) -> str:
             "quality": asdict(manifest.quality),
             "variants": [asdict(variant) for variant in manifest.variants],
             "layers": [asdict(layer) for layer in manifest.layers],
+            "attempts": [asdict(attempt) for attempt in exported.attempts],
             "checkpoints": [asdict(checkpoint) for checkpoint in exported.checkpoints],
             "kernels": {name: dict(found) for name, found in exported.kernels.items()},
             "sensitivity": [asdict(row) for row in exported.sensitivities],

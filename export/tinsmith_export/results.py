@@ -114,6 +114,25 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """One recipe that `auto` tried, judged on inputs held back.
+
+    Attributes:
+        recipe: `ptq`, `calibrated`, `qat` or `mixed`.
+        met: whether its loss is within the limit; of values, whether the SQNR is 30 dB or more.
+        verdict: on its answers; `None` for values.
+        sqnr_db: of the outputs; `None` where there is no noise.
+        seconds: that it took.
+    """
+
+    recipe: str
+    met: bool
+    verdict: Verdict | None
+    sqnr_db: float | None
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Exported:
     """What an export gave.
 
@@ -123,6 +142,7 @@ class Exported:
         verdicts: what the gate says of each target, by its name; empty where outputs are values.
         float_choice: for `keep_float="auto"`, what the chosen layers give on inputs held back.
         failures: the gates that failed, a line each.
+        attempts: what `auto` tried, in that order; empty for other recipes.
         checkpoints: of the fine-tuning, the first without any.
         kernels: the integer kernels of each target's engine, counted, by the target's name.
         sensitivities: what quantizing does to each layer, in the order of computation; empty if
@@ -138,6 +158,7 @@ class Exported:
     verdicts: Mapping[str, Verdict]
     float_choice: Verdict | None
     failures: tuple[str, ...]
+    attempts: tuple[Attempt, ...]
     checkpoints: tuple[Checkpoint, ...]
     kernels: Mapping[str, Mapping[str, int]]
     sensitivities: tuple[Sensitivity, ...]

@@ -19,7 +19,7 @@ def summary(exported: Exported) -> list[str]:
     manifest, quality = exported.manifest, exported.manifest.quality
     narrow = sum(layer.weight_bits == NARROW_BITS for layer in manifest.layers)
     kept = kept_float(manifest)
-    lines = [*_stages(manifest), *_fine_tuning(exported)]
+    lines = [*_stages(manifest), *attempt_lines(exported), *_fine_tuning(exported)]
     rest = len(manifest.layers) - narrow - len(kept)
     lines.append(
         f"weights  {WEIGHT_BITS} bits in {rest} layers, {NARROW_BITS} in {narrow}, "
@@ -59,6 +59,19 @@ def verdict_lines(exported: Exported) -> list[str]:
         p = f"p = {verdict.p:.2g}"
         lines.append(f"gate     {who}: {verdict.outcome}, {limit_text(verdict)} ({p})")
         lines.append(f"{'':<8} {loss_text(verdict)}")
+    return lines
+
+
+def attempt_lines(exported: Exported) -> list[str]:
+    """What each recipe that `auto` tried gave on inputs held back, and what it took."""
+    lines = []
+    for attempt in exported.attempts:
+        found = f"SQNR {decibels_text(attempt.sqnr_db)} dB"
+        if attempt.verdict is not None:
+            found = f"{loss_text(attempt.verdict)}, {found}"
+        taken = ", taken" if attempt.recipe == exported.manifest.training.recipe else ""
+        lines.append(f"tried    {attempt.recipe}{taken}, {attempt.seconds:,.0f} s")
+        lines.append(f"{'':<8} {found}")
     return lines
 
 

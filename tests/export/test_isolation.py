@@ -31,7 +31,7 @@ RNG = np.random.default_rng(2)
 INPUTS = RNG.normal(size=(120, 12)).astype(np.float32)
 LABELS = RNG.integers(0, 4, 120)
 SAMPLES = Samples("noise", "0" * 64, INPUTS[:90], None, INPUTS[90:], None, ())
-TUNED = Options(qat_steps=4, max_drop_pp=100.0, max_changed_pp=100.0, seed=5)
+TUNED = Options(recipe="qat", qat_steps=4, max_drop_pp=100.0, max_changed_pp=100.0, seed=5)
 
 
 def model(*last: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from tinsmith_export.options import Options
 from tinsmith_export.report import html
-from tinsmith_export.results import Checkpoint, Exported, Sensitivity, Witness
+from tinsmith_export.results import Attempt, Checkpoint, Exported, Sensitivity, Witness
 from tinsmith_export.summary import sensitivity_table, summary
 from tinsmith_export.terminal import TerminalProgress
 from tinsmith_export.verdict import judge_counts
@@ -43,6 +43,7 @@ def exported() -> Exported:
             training=training,
             quality=replace(manifest.quality, parity=(replace(target, evaluation=parity),)),
         ),
+        attempts=(Attempt(NAMES[0], True, verdict, 20.0, 1.0),),
         checkpoints=(Checkpoint(0, 1, 0),),
         kernels={"onnx": {NAMES[1]: 1}},
         cpu_notes={"onnx": NAMES[1]},

@@ -54,7 +54,7 @@ def write_model(verified: VerifiedModel, out: Path | None, options: Options) -> 
             for node in quantized.graph.weighted
         ),
         training=Training(
-            samples.name, samples.sha256, read.name, options.recipe, model.steps, options.seed
+            samples.name, samples.sha256, read.name, model.recipe, model.steps, options.seed
         ),
         quality=verified.quality,
     )

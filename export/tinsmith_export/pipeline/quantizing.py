@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.options import AUTO, Options
+from tinsmith_export.pipeline.attempts import attempt_recipes
 from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.evaluation import evaluate
 from tinsmith_export.quantize.qat import DistillationData, batch_size
 from tinsmith_export.quantize.recipe import Quantized, fine_tune, narrow_ranges, quantize
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
-from tinsmith_export.results import Sensitivity, Verdict
+from tinsmith_export.results import Attempt, Sensitivity, Verdict
 from tinsmith_export.verify.gates import choice_failures
 from tinsmith_runtime.batch import concatenate, count, rows
 from tinsmith_runtime.errors import UsageError
@@ -26,15 +27,19 @@ class QuantizedModel:
 
     Attributes:
         read: the model as it was read.
+        recipe: what was applied: `ptq`, `calibrated`, `qat` or `mixed`.
         steps: of fine-tuning.
         quantized: what became of the graph.
+        attempts: what `auto` tried.
         float_choice: what the layers that `auto` keeps float give on inputs held back.
         sensitivities: what that did to each layer, if it was measured.
     """
 
     read: ReadModel
+    recipe: str
     steps: int
     quantized: Quantized
+    attempts: tuple[Attempt, ...]
     float_choice: Verdict | None
     sensitivities: tuple[Sensitivity, ...]
 
@@ -46,16 +51,10 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
         UsageError: the options do not fit the model.
     """
     graph = read.graph
-    data, held_back = _split(read, options.seed)
+    data, held_back = _split(read, options)
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
-    steps = options.qat_steps if options.recipe == "qat" else 0
-    keep = [name for name in options.keep_float if name != AUTO]
-    quantized = quantize(graph, read.entry.params, data, held_back, keep, options.weight_bits)
-    if options.recipe == "calibrated":
-        quantized = narrow_ranges(quantized, progress.layer)
-    if steps:
-        batch = batch_size(graph, None, count(data.inputs))
-        quantized = fine_tune(quantized, steps, batch, options.seed, progress.step)
+    quantized, recipe, attempts = _applied(read, data, held_back, options, progress)
+    steps = quantized.checkpoints[-1].step
     # Without QAT there is nothing to hold back.
     fresh = held_back if steps else _joined(held_back, data)
     float_choice = None
@@ -74,18 +73,40 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
     sensitivities: tuple[Sensitivity, ...] = ()
     if options.sensitivity or options.layer_errors:
         sensitivities = measure(quantized, fresh, options.sensitivity, progress.layer)
-    return QuantizedModel(read, steps, quantized, float_choice, sensitivities)
+    return QuantizedModel(read, recipe, steps, quantized, attempts, float_choice, sensitivities)
 
 
-def _split(read: ReadModel, seed: int) -> tuple[DistillationData, DistillationData]:
+def _applied(
+    read: ReadModel,
+    data: DistillationData,
+    held_back: DistillationData,
+    options: Options,
+    progress: Progress,
+) -> tuple[Quantized, str, tuple[Attempt, ...]]:
+    """What the recipe makes of the graph, the recipe's name, and the attempts of `auto`."""
+    keep = [name for name in options.keep_float if name != AUTO]
+    if options.recipe == AUTO:
+        return attempt_recipes(read, data, held_back, keep, options, progress)
+    quantized = quantize(read.graph, read.entry.params, data, held_back, keep, options.weight_bits)
+    if options.recipe == "calibrated":
+        quantized = narrow_ranges(quantized, progress.layer)
+    if options.recipe == "qat":
+        batch = batch_size(read.graph, options.qat_batch, count(data.inputs))
+        quantized = fine_tune(quantized, options.qat_steps, batch, options.seed, progress.step)
+    return quantized, options.recipe, ()
+
+
+def _split(read: ReadModel, options: Options) -> tuple[DistillationData, DistillationData]:
     """Splits the calibration data into what is trained on and what is held back."""
     samples = read.samples
-    order = np.random.default_rng(seed).permutation(count(samples.calibration))
+    order = np.random.default_rng(options.seed).permutation(count(samples.calibration))
     if len(order) < 2:
         raise UsageError(
             f"{samples.name}: expected at least 2 calibration inputs, got {len(order)}"
         )
-    held_back = max(1, min(_MAX_HELD_BACK, len(order) // 10))
+    # What `auto` chooses by must be more than what checks a recipe that was chosen.
+    part = len(order) // (4 if options.recipe == AUTO else 10)
+    held_back = max(1, min(_MAX_HELD_BACK, part))
 
     def distilled(chosen: NDArray[np.intp]) -> DistillationData:
         inputs, labels = (

@@ -52,6 +52,7 @@ def compile_bundle(
         verdicts=verified.verdicts,
         float_choice=quantized.float_choice,
         failures=failures,
+        attempts=quantized.attempts,
         checkpoints=quantized.quantized.checkpoints,
         kernels=converted.kernels,
         sensitivities=quantized.sensitivities,

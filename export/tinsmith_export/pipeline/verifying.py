@@ -103,7 +103,7 @@ def _stages(model: ConvertedModel, options: Options, int8: Sequence[Arrays]) -> 
     titles = [file.target.title for file in model.int8]
     stages = {
         "rewritten": read.logits,
-        options.recipe.upper(): quantized.outputs(read.entry.reals(samples.evaluation)),
+        model.model.recipe.upper(): quantized.outputs(read.entry.reals(samples.evaluation)),
         **{title: _reals(quantized, codes) for title, codes in zip(titles, int8, strict=True)},
     }
     names = [file.target.name for file in model.int8]

@@ -21,7 +21,7 @@ from tinsmith_export.quantize.evaluation import Evaluation, with_rounded_weights
 from tinsmith_runtime.batch import Arrays, rows
 
 # Two tensors of this many inputs are held at once, where a network is widest.
-_MAX_COUNT, _MAX_TENSOR_BYTES = 64, 2**28
+_MAX_COUNT, _MAX_TENSOR_BYTES = 64, 2**27
 
 
 def correct_biases(

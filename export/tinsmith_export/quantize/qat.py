@@ -84,20 +84,21 @@ def distill(
         end_s: when to stop, by `time.monotonic`, with steps left.
 
     Returns:
-        The checkpoints, step 0 first.
+        The checkpoints, step 0 first, the last step that was done last.
     """
     checkpoints = [_measure(model, held_back, 0)]
     best, weights = checkpoints[0], model.get_weights()
     train_step = _train_step(model, data, steps)
     for step, batch in enumerate(_batches(data, steps, batch_size, seed), 1):
         loss = train_step(*batch)
-        if step % 20 == 0 or step == steps:
+        last = step == steps or time.monotonic() > end_s
+        if step % 20 == 0 or last:
             report(step, steps, float(loss))
-        if step % max(1, steps // 8) == 0:
+        if step % max(1, steps // 8) == 0 or last:
             checkpoints.append(_measure(model, held_back, step))
             if checkpoints[-1].rank > best.rank:
                 best, weights = checkpoints[-1], model.get_weights()
-        if time.monotonic() > end_s:
+        if last:
             break
     model.set_weights(weights)
     return checkpoints
