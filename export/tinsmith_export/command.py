@@ -2,20 +2,19 @@
 
 import argparse
 import json
-import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from tinsmith_data import Dataset, load_dataset
 from tinsmith_data.named import import_named
-from tinsmith_data.options import WHAT, add_older
 from tinsmith_data.quiet import import_tensorflow, results_alone
 from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
+from tinsmith_export.arguments import add_arguments
 from tinsmith_export.errors import GateError
 from tinsmith_export.inputs.sources import Source
-from tinsmith_export.options import AUTO, RECIPES, Options
+from tinsmith_export.options import Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.record import as_json
 from tinsmith_export.results import Exported
@@ -27,172 +26,8 @@ from tinsmith_runtime.files import require_writable, write_whole
 
 def configure_export(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith export`."""
-    parser.add_argument(
-        "model",
-        type=Path,
-        metavar="MODEL",
-        help="a Keras file, NAME.keras (Keras 3 or tf_keras) or NAME.h5, or a SavedModel folder",
-    )
-    data = parser.add_mutually_exclusive_group()
-    data.add_argument(
-        "--data",
-        metavar="DATA",
-        help=f"calibration and evaluation data, such as the board will see: {WHAT}; default: "
-        "mnist. uint8 (N, H, W, C) are pixels, floats are features. x_train calibrates, y_train "
-        "helps to fine-tune, x_test and y_test evaluate; of undivided data a fifth evaluates. "
-        "Labels are not needed. See docs/compiling.md",
-    )
-    add_older(data, "--dataset")
-    add_older(data, "--calibration", "; it learns from training labels too")
-    add_older(parser, "--data-dir", type=Path)
-    parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="the bundle; default: NAME.tin beside the model"
-    )
-    _add_reading(parser)
-    _add_quantization(parser)
-    _add_results(parser)
+    add_arguments(parser)
     parser.set_defaults(run=_run)
-
-
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    """What a model file does not say of itself."""
-    parser.add_argument(
-        "--input-range",
-        type=float,
-        nargs=2,
-        default=(0.0, 1.0),
-        metavar=("LOW", "HIGH"),
-        help="what the model takes for pixels 0 and 255; default: 0 1",
-    )
-    parser.add_argument(
-        "--input-shape",
-        type=int,
-        nargs="+",
-        metavar="SIZE",
-        help="the input's H W C, for a model that takes several sizes or was not built",
-    )
-    parser.add_argument(
-        "--output",
-        metavar="NAME",
-        help="compile one of several outputs alone; default: all",
-    )
-    parser.add_argument(
-        "--custom-objects",
-        action="append",
-        default=[],
-        metavar="MODULE:NAME",
-        help="a layer class or function of your own that the file needs; may be given again",
-    )
-
-
-def _add_quantization(parser: argparse.ArgumentParser) -> None:
-    """How to quantize, and what that may cost."""
-    parser.add_argument(
-        "--recipe",
-        choices=RECIPES,
-        default=Options.recipe,
-        help="ptq: calibrate, round, correct biases; calibrated: also search for narrower "
-        "ranges; qat: also fine-tune; auto: the first of these that keeps to the limit on inputs "
-        "held back, or the best, with layers kept float if need be; default: auto",
-    )
-    parser.add_argument(
-        "--budget",
-        type=_seconds,
-        default=Options.budget_s,
-        metavar="TIME",
-        help="how long auto may take to quantize, about: 90s, 10m or 1h; default: 10m",
-    )
-    parser.add_argument(
-        "--qat-steps",
-        type=int,
-        default=Options.qat_steps,
-        metavar="N",
-        help=f"steps of fine-tuning, with auto at most; default: {Options.qat_steps}",
-    )
-    parser.add_argument(
-        "--qat-batch",
-        type=int,
-        metavar="N",
-        help="inputs a step; default: 128, or as many as 2 GiB of tensors allow",
-    )
-    parser.add_argument(
-        "--max-drop-pp",
-        type=float,
-        default=Options.max_drop_pp,
-        metavar="PP",
-        help="fail if int8 certainly (95 %%) loses more percentage points of accuracy; where the "
-        f"evaluation data have labels; default: {Options.max_drop_pp:g}",
-    )
-    parser.add_argument(
-        "--max-changed-pp",
-        type=float,
-        default=Options.max_changed_pp,
-        metavar="PP",
-        help="fail if int8 certainly (95 %%) changes more percent of the float model's answers; "
-        f"where there are no labels; default: {Options.max_changed_pp:g}",
-    )
-    parser.add_argument(
-        "--strict",
-        action="store_true",
-        help="fail too if there are too few evaluation inputs to say that int8 keeps to the limit",
-    )
-    parser.add_argument(
-        "--weight-bits",
-        type=int,
-        choices=(7, 8),
-        default=Options.weight_bits,
-        help="7: fewer bits where weights could overflow kernels on x86 without VNNI, for programs "
-        "other than tinsmith that run a bundle's model file there; default: 8",
-    )
-    parser.add_argument(
-        "--keep-float",
-        action="append",
-        default=[],
-        metavar="LAYER",
-        help="keep this layer's weights float; may be given again; "
-        f"{AUTO}: as few layers as the limit needs",
-    )
-    parser.add_argument(
-        "--sensitivity",
-        action="store_true",
-        help="measure what quantizing each layer costs and print a table; no bundle "
-        "unless --out or --report is given too",
-    )
-
-
-def _add_results(parser: argparse.ArgumentParser) -> None:
-    """What is written and printed."""
-    parser.add_argument(
-        "--verify-onnx",
-        action="store_true",
-        help="compare the float files with an ONNX file that tf2onnx makes of the model, "
-        "independently; fail if an output differs",
-    )
-    parser.add_argument(
-        "--report",
-        type=Path,
-        metavar="FILE",
-        help="write the verification as an HTML page, with plots",
-    )
-    parser.add_argument(
-        "--keep-rejected",
-        type=Path,
-        metavar="FILE",
-        help="keep the bundle there if a gate fails, which is still exit status 1",
-    )
-    parser.add_argument(
-        "--release",
-        type=int,
-        default=0,
-        metavar="N",
-        help="a number that grows with each bundle for a device; "
-        "`tinsmith install` refuses a lower one; default: 0",
-    )
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
-    loudness = parser.add_mutually_exclusive_group()
-    loudness.add_argument("--quiet", action="store_true", help="no progress, only results")
-    loudness.add_argument("--verbose", action="store_true", help="let TensorFlow log")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -255,14 +90,6 @@ def _options(arguments: argparse.Namespace) -> Options:
         verify_onnx=arguments.verify_onnx,
         release=arguments.release,
     )
-
-
-def _seconds(text: str) -> float:
-    """A time as people write it: `90s`, `10m`, `1.5h`."""
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smh])", text)
-    if not found:
-        raise argparse.ArgumentTypeError(f"expected a time such as 90s, 10m or 1h, got {text!r}")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def _find_data(arguments: argparse.Namespace) -> Dataset | Source:

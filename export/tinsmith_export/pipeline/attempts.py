@@ -63,7 +63,8 @@ def attempt_recipes(
     untuned = best
     work = _Work(best, data, held_back, options, progress)
     attempts = [work.measured("ptq", best, begun_s)]
-    for recipe in ("calibrated", "qat", "mixed"):
+    # Layers are chosen to stay float by the answers that they save.
+    for recipe in ("calibrated", "qat", "mixed") if read.classes else ("calibrated", "qat"):
         left_s = options.budget_s - (time.monotonic() - begun_s)
         if attempts[-1].met:
             break
