@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from tinsmith_export.plots import plots
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import (
+    attempt_text,
     bits_text,
     counted,
     decibels_text,
@@ -72,6 +73,8 @@ def _cards(exported: Exported) -> Iterator[str]:
     if exported.float_choice is not None:
         chosen = loss_text(exported.float_choice)
         yield f"Layers kept float were chosen on inputs held back: {chosen}."
+    for attempt in exported.attempts:
+        yield f"Tried {attempt.recipe}, {attempt.seconds:,.0f} s: {attempt_text(attempt)}."
     for pair, parities in parity_by_target(quality):
         yield f"Engines: {_parity_text(pair, parities['evaluation'])}."
         yield f"Random inputs: {_parity_text(pair, parities['random'])}."

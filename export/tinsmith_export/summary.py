@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 
 from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
-from tinsmith_export.results import Exported, Sensitivity, Witness
+from tinsmith_export.results import Attempt, Exported, Sensitivity, Witness
 from tinsmith_export.verdict import advice, by_verdict, limit_text, loss_text
 from tinsmith_report.statistics import wilson
 from tinsmith_runtime.bundle import Manifest, Parity, Quality, Stage
@@ -66,13 +66,16 @@ def attempt_lines(exported: Exported) -> list[str]:
     """What each recipe that `auto` tried gave on inputs held back, and what it took."""
     lines = []
     for attempt in exported.attempts:
-        found = f"SQNR {decibels_text(attempt.sqnr_db)} dB"
-        if attempt.verdict is not None:
-            found = f"{loss_text(attempt.verdict)}, {found}"
         taken = ", taken" if attempt.recipe == exported.manifest.training.recipe else ""
         lines.append(f"tried    {attempt.recipe}{taken}, {attempt.seconds:,.0f} s")
-        lines.append(f"{'':<8} {found}")
+        lines.append(f"{'':<8} {attempt_text(attempt)}")
     return lines
+
+
+def attempt_text(attempt: Attempt) -> str:
+    """What a recipe gave on inputs held back."""
+    sqnr = f"SQNR {decibels_text(attempt.sqnr_db)} dB"
+    return sqnr if attempt.verdict is None else f"{loss_text(attempt.verdict)}, {sqnr}"
 
 
 def target_titles(quality: Quality) -> dict[str, str]:
