@@ -354,8 +354,15 @@ def test_a_model_that_gives_the_bundle_no_name(
     assert "say one with --out FILE" in capfd.readouterr().err
 
 
-def test_a_failed_gate_writes_nothing(fails: Fails, tiny: Path) -> None:
-    assert "--max-drop-pp -100" in fails(1, tiny, "--max-drop-pp", "-100")
+def test_a_failed_gate_writes_nothing(
+    tiny: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", "digits", "--recipe", "ptq", "--max-drop-pp", "-100", "--quiet"]
+    assert main(["export", str(tiny), *words, "--out", str(tmp_path / "out.tin")]) == 1
+    said, told = capfd.readouterr()
+    assert said.startswith("stage ")  # the numbers are printed all the same
+    assert "more than --max-drop-pp -100: no bundle written" in told.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_command_says_what_it_did(
