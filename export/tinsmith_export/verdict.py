@@ -106,7 +106,10 @@ def advice(exported: Exported) -> str:
     verdicts = [*exported.verdicts.values(), exported.float_choice]
     outcomes = {verdict.outcome for verdict in verdicts if verdict}
     if Outcome.FAIL in outcomes:
-        tune = "--recipe qat" if exported.manifest.training.recipe == "ptq" else "more --qat-steps"
+        recipe = exported.manifest.training.recipe
+        tune = "more --qat-steps" if recipe == "qat" else "--recipe qat"
+        if exported.attempts:
+            tune = "a larger --budget"
         return (
             f"try {tune}, more calibration data of the kind that the board will see, or "
             "--keep-float auto; --sensitivity shows which layers lose most"
