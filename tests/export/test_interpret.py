@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from compiling import Compiled, compiled, settle
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from interpreted import require_interpreted, require_same_codes
 from narrow import array
@@ -76,6 +76,7 @@ def test_a_sum_of_products_is_requantized_by_two_roundings_to_float32(
 def test_a_product_of_tensors_is_requantized_alike(
     one: int, other: int, first: float, second: float, zero_point: int
 ) -> None:
+    assume(first * second < 256)  # no engine takes more: see the refusals below
     output = QuantParams(1.0, zero_point)
     pair = np.array([one], np.int32), np.array([other], np.int32)
     found = requantized_product(*pair, (first, second), output)

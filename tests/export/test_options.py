@@ -20,7 +20,9 @@ WRONG: dict[str, list[Any]] = {
         (0, 1e-40), (0, 10**400), ("0", "1"), (False, True), "01", None,
     ],
     "recipe": ["QAT", "PTQ", "", None, 8],
+    "budget_s": [-1, math.nan, math.inf, "10m", True, None, 1e10],
     "qat_steps": [-1, 2**31, 10.0, "10", True, math.nan],
+    "qat_batch": [0, -1, 2**31, 8.0, "8", True],
     "max_drop_pp": [math.nan, math.inf, -math.inf, 100.1, -101, "0.5", True, None, Fraction(1, 2)],
     "max_changed_pp": [math.nan, math.inf, -0.1, 100.1, "2", True, None],
     "strict": [1, "yes", None],
@@ -38,7 +40,9 @@ WRONG: dict[str, list[Any]] = {
 }  # fmt: skip
 RIGHT: dict[str, list[Any]] = {
     "input_range": [(0, 1), (-1.0, 1.0), [0, 255], (np.float64(0), np.float64(2)), (-3, -1)],
-    "recipe": ["ptq", "qat"],
+    "recipe": ["auto", "ptq", "calibrated", "qat"],
+    "budget_s": [0, 0.5, 3600],
+    "qat_batch": [None, 1, 128],
     "qat_steps": [1, 2**31 - 1],
     "max_drop_pp": [0, 0.0, 100, -100.0],
     "max_changed_pp": [0, 0.0, 100],

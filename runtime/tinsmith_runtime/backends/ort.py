@@ -223,10 +223,7 @@ def open_session(model: bytes, options: onnxruntime.SessionOptions) -> onnxrunti
 
 @cache
 def saturates() -> bool:
-    """Whether kernels here add two uint8 x int8 products in 16 bits: x86 without VNNI.
-
-    It is tried, which takes less than a millisecond.
-    """
+    """Whether kernels here add two uint8 x int8 products in 16 bits: x86 without VNNI."""
     try:
         session = open_session(_PRODUCT, session_options(_PRODUCT, 1))
     except BundleError:  # a build without this operator

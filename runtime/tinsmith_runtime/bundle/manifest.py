@@ -30,6 +30,9 @@ def dump_manifest(manifest: Manifest) -> bytes:
     from dataclasses import asdict
 
     tree = {**asdict(manifest), "format_version": FORMAT_VERSION}
+    for layer in tree["layers"]:
+        if not layer["saturates"]:  # like older bundles
+            del layer["saturates"]
     text = json.dumps(tree, indent=1).removesuffix("\n}")
     return _sealed(text.encode())
 

@@ -159,8 +159,7 @@ class Layer:
         name: the Keras layer's, with a part behind a slash where a layer became several.
         kind: `Conv2D` for example.
         weight_bits: 7 or 8; 32 in a layer that was kept float.
-        saturates: whether its weights could overflow a kernel that adds pairs of products in 16
-            bits.
+        saturates: whether two of its products could overflow 16 bits.
     """
 
     name: str
