@@ -55,19 +55,23 @@ TESTS_32_BIT = (
 # These do the same whatever engine, CPU, numpy or Pillow there is: records of an installed folder,
 # locks, names of files, mutated bytes. All of them run on this machine.
 NOT_ON_A_BOARD = (
-    "faults", "fuzz", "lock", "mutated_models", "policy", "probe", "spec", "strange_files",
+    "faults", "fuzz", "install", "lock", "mutated_models", "policy", "probe", "spec", "strange_files",
     "threads", "trial", "wheel",
 )  # fmt: skip
+INSTALL = TESTS / "runtime" / "test_install.py::test_install_and_rollback"
 RUNTIME_TESTS = {
     PI_4: [
-        file
-        for file in sorted(TESTS.glob("runtime/test_*.py"))
-        if file.stem.removeprefix("test_") not in NOT_ON_A_BOARD
+        *(
+            file
+            for file in sorted(TESTS.glob("runtime/test_*.py"))
+            if file.stem.removeprefix("test_") not in NOT_ON_A_BOARD
+        ),
+        INSTALL,
     ],
     PI_5: [TESTS / "runtime" / f"test_{name}.py" for name in ENGINE_TESTS],
     PI_32_BIT: [
         *(TESTS / "runtime" / f"test_{name}.py" for name in TESTS_32_BIT),
-        TESTS / "runtime" / "test_install.py::test_install_and_rollback",
+        INSTALL,
     ],
 }
 # Somewhat fewer than there are: the number is there to see that they ran.
