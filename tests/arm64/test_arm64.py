@@ -55,8 +55,8 @@ TESTS_32_BIT = (
 # These do the same whatever engine, CPU, numpy or Pillow there is: records of an installed folder,
 # locks, names of files, mutated bytes. All of them run on this machine.
 NOT_ON_A_BOARD = (
-    "faults", "fuzz", "install", "lock", "mutated_models", "policy", "probe", "spec", "strange_files",
-    "threads", "trial", "wheel",
+    "faults", "fuzz", "install", "lock", "mutated_models", "policy", "probe", "spec",
+    "strange_files", "threads", "trial", "wheel",
 )  # fmt: skip
 INSTALL = TESTS / "runtime" / "test_install.py::test_install_and_rollback"
 RUNTIME_TESTS = {
