@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Node, Weighted
 from tinsmith_export.ir.quantization import QuantParams
-from tinsmith_export.quantize.evaluation import Evaluation, with_rounded_weights
+from tinsmith_export.quantize.evaluation import Evaluation, fitting_count, with_rounded_weights
 from tinsmith_runtime.batch import Arrays, rows
 
 # Two tensors of this many inputs are held at once, where a network is widest.
@@ -39,7 +39,7 @@ def correct_biases(
     Returns:
         The graph with other biases; a layer that had none has one.
     """
-    inputs = rows(inputs, slice(_count(graph)))
+    inputs = rows(inputs, slice(fitting_count(graph, _MAX_COUNT, _MAX_TENSOR_BYTES)))
     exact, rounded = Evaluation(graph, inputs), Evaluation(graph, inputs, ranges)
     coarse = with_rounded_weights(graph, ranges, bits)
     corrected: list[Node] = []
@@ -54,12 +54,6 @@ def correct_biases(
         exact.forget(node)
         rounded.forget(node)
     return Graph(tuple(corrected))
-
-
-def _count(graph: Graph) -> int:
-    """How many inputs are measured at once."""
-    largest = max(int(np.prod(node.shape)) for node in graph.nodes)
-    return max(1, min(_MAX_COUNT, _MAX_TENSOR_BYTES // (4 * largest)))
 
 
 def _channel_means(difference: Any) -> NDArray[np.float32]:

@@ -82,6 +82,12 @@ class Evaluation:
                 del self.tensors[name]
 
 
+def fitting_count(graph: Graph, most: int, tensor_bytes: int) -> int:
+    """How many inputs, 1 to `most`, keep the largest tensor of a graph within so many bytes."""
+    largest = max(int(np.prod(node.shape)) for node in graph.nodes)
+    return max(1, min(most, tensor_bytes // (4 * largest)))
+
+
 def with_rounded_weights(
     graph: Graph, ranges: Mapping[str, QuantParams], bits: Mapping[str, int]
 ) -> Graph:
@@ -138,8 +144,7 @@ def batches(
         look: is shown every node and its output.
     """
     layers: dict[str, Any] = {}
-    largest = max(int(np.prod(node.shape)) for node in graph.nodes)
-    size = max(1, min(_MAX_BATCH_SIZE, _MAX_TENSOR_BYTES // (4 * largest)))
+    size = fitting_count(graph, _MAX_BATCH_SIZE, _MAX_TENSOR_BYTES)
     for start in range(0, count(inputs), size):
         batch = Evaluation(graph, rows(inputs, slice(start, start + size)), ranges, layers)
         for node in graph.nodes:
