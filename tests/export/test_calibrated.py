@@ -13,10 +13,10 @@ from narrow import array
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.outputs import squared_error
-from tinsmith_export.quantize.bias_correction import correct_biases
 from tinsmith_export.quantize.evaluation import Evaluation, evaluate, with_rounded_weights
+from tinsmith_export.quantize.layerwise import correct_layers
 from tinsmith_export.quantize.range_search import narrow
-from tinsmith_export.quantize.recipe import Quantized, fine_tune, narrow_ranges
+from tinsmith_export.quantize.recipe import Quantized, fine_tune, refine
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_runtime.batch import rows
 
@@ -65,7 +65,7 @@ def test_means_of_channels_are_those_of_the_float_layers(network: Compiled) -> N
     """In the last layer, whose output nothing clips, all that rounding shifted is made up for."""
     quantized = network.quantized
     inputs = rows(quantized.calibration.data.inputs, slice(64))
-    corrected = correct_biases(quantized.exact, quantized.ranges, quantized.weight_bits, inputs)
+    corrected = correct_layers(quantized.exact, quantized.ranges, quantized.weight_bits, inputs)
     last = quantized.exact.weighted[-1]
     shifts = []
     for graph in (quantized.exact, corrected):
@@ -83,7 +83,7 @@ def test_means_of_channels_are_those_of_the_float_layers(network: Compiled) -> N
 def test_biases_alone_change(network: Compiled) -> None:
     quantized = network.quantized
     inputs = quantized.calibration.data.inputs
-    corrected = correct_biases(quantized.exact, quantized.ranges, quantized.weight_bits, inputs)
+    corrected = correct_layers(quantized.exact, quantized.ranges, quantized.weight_bits, inputs)
     for old, new in zip(quantized.exact.nodes, corrected.nodes, strict=True):
         if isinstance(old, Weighted) and isinstance(new, Weighted):
             assert new.bias is not None
@@ -113,7 +113,7 @@ def test_biases_that_do_not_help_are_not_taken(
             )
         )
 
-    monkeypatch.setattr(recipe, "correct_biases", spoilt)
+    monkeypatch.setattr(recipe, "correct_layers", spoilt)
     quantized = compiled(model).quantized
     assert quantized.graph is quantized.exact
 
@@ -153,7 +153,7 @@ def test_a_search_keeps_what_is_better_on_inputs_held_back(network: Compiled) ->
         return quantized.measured.mean_squared_error
 
     before = network.quantized
-    found = narrow_ranges(before, lambda *_: None)
+    found = refine(before, lambda *_: None)
     assert error(found) <= error(before)
     for name, (low, high) in before.calibration.observed.items():
         now = found.calibration.observed[name]

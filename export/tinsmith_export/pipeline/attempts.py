@@ -13,11 +13,11 @@ from tinsmith_export.quantize.recipe import (
     SEARCH_COUNT,
     Quantized,
     fine_tune,
-    narrow_ranges,
     quantize,
+    refine,
 )
 from tinsmith_export.quantize.sensitivity import keep_fewest
-from tinsmith_export.results import Attempt
+from tinsmith_export.results import Attempt, Outcome
 from tinsmith_export.verdict import judge
 from tinsmith_report.statistics import sqnr_db
 from tinsmith_runtime.batch import count
@@ -44,8 +44,9 @@ def attempt_recipes(
     `calibrated` begins with what `ptq` gave, the others with the better of the two: tuned weights
     are made to be rounded, and a layer of them that stays float is no longer the model's.
 
-    The first that keeps to the limit on the inputs held back is taken. If none does, or the budget
-    does not suffice, or the user interrupts, it is the best so far.
+    The first that keeps to the limit on the inputs held back is taken; where these are too few to
+    be sure of it, `calibrated` is tried as well. If none does, or the budget does not suffice, or
+    the user interrupts, it is the best so far.
 
     Args:
         read: the model.
@@ -66,13 +67,14 @@ def attempt_recipes(
     # Layers are chosen to stay float by the answers that they save.
     for recipe in ("calibrated", "qat", "mixed") if read.classes else ("calibrated", "qat"):
         left_s = options.budget_s - (time.monotonic() - begun_s)
-        if attempts[-1].met:
+        if attempts[-1].met and (recipe != "calibrated" or _is_sure(attempts[-1])):
             break
         if (estimate_s := work.estimate_s(recipe, left_s)) > left_s:
             progress.warn(f"--budget: {recipe} would take about {estimate_s:.0f} s: not tried")
             continue
         best_so_far = max(attempts, key=rank)
-        progress.stage(f"{best_so_far.recipe} is not enough: {recipe}, about {estimate_s:.0f} s")
+        result = "may not be enough" if best_so_far.met else "is not enough"
+        progress.stage(f"{best_so_far.recipe} {result}: {recipe}, about {estimate_s:.0f} s")
         started_s = time.monotonic()
         try:
             found = work.run(recipe, untuned, left_s)
@@ -87,9 +89,14 @@ def attempt_recipes(
 
 
 def rank(attempt: Attempt) -> tuple[bool, float, float]:
-    """Larger is better: within the limit, then the smaller loss, then less noise."""
-    loss_pp = attempt.verdict.loss_pp if attempt.verdict else 0.0
+    """Larger is better: within the limit, or else the smaller loss; then less noise."""
+    loss_pp = 0.0 if attempt.met or not attempt.verdict else attempt.verdict.loss_pp
     return attempt.met, -loss_pp, math.inf if attempt.sqnr_db is None else attempt.sqnr_db
+
+
+def _is_sure(attempt: Attempt) -> bool:
+    """Whether the inputs held back are enough to say that it keeps to the limit."""
+    return attempt.verdict is None or attempt.verdict.outcome is Outcome.PASS
 
 
 class _Work:
@@ -136,7 +143,7 @@ class _Work:
         """Applies a recipe to a model."""
         options, progress = self._options, self._progress
         if recipe == "calibrated":
-            return narrow_ranges(quantized, progress.layer)
+            return refine(quantized, progress.layer)
         if recipe == "qat":
             steps, end_s = self._steps(left_s), time.monotonic() + left_s
             return fine_tune(quantized, steps, self._batch, options.seed, progress.step, end_s)

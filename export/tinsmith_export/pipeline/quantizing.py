@@ -11,7 +11,7 @@ from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.evaluation import evaluate
 from tinsmith_export.quantize.qat import DistillationData, batch_size
-from tinsmith_export.quantize.recipe import Quantized, fine_tune, narrow_ranges, quantize
+from tinsmith_export.quantize.recipe import Quantized, fine_tune, quantize, refine
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
 from tinsmith_export.results import Attempt, Sensitivity, Verdict
 from tinsmith_export.verify.gates import choice_failures
@@ -89,7 +89,7 @@ def _applied(
         return attempt_recipes(read, data, held_back, keep, options, progress)
     quantized = quantize(read.graph, read.entry.params, data, held_back, keep, options.weight_bits)
     if options.recipe == "calibrated":
-        quantized = narrow_ranges(quantized, progress.layer)
+        quantized = refine(quantized, progress.layer)
     if options.recipe == "qat":
         batch = batch_size(read.graph, options.qat_batch, count(data.inputs))
         quantized = fine_tune(quantized, options.qat_steps, batch, options.seed, progress.step)

@@ -13,7 +13,6 @@ from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.outputs import squared_error
 from tinsmith_export.passes.convolutions import convolution_by_dense
-from tinsmith_export.quantize.bias_correction import correct_biases
 from tinsmith_export.quantize.calibration import calibrate
 from tinsmith_export.quantize.evaluation import evaluate, with_rounded_weights
 from tinsmith_export.quantize.fake_quantization import (
@@ -22,6 +21,7 @@ from tinsmith_export.quantize.fake_quantization import (
     trained_graph,
 )
 from tinsmith_export.quantize.groups import Observed
+from tinsmith_export.quantize.layerwise import correct_layers
 from tinsmith_export.quantize.qat import DistillationData, Report, distill, measure
 from tinsmith_export.quantize.range_search import narrow
 from tinsmith_export.quantize.ranges import share_ranges
@@ -47,6 +47,7 @@ class Calibration:
         data: what was observed.
         held_back: what choices are made on.
         least_bits: how many bits weights have that could saturate an x86 kernel with 8.
+        fit_weights: whether weights are also rounded by the inputs that they meet.
     """
 
     observed: Observed
@@ -54,6 +55,7 @@ class Calibration:
     data: DistillationData
     held_back: DistillationData
     least_bits: int = WEIGHT_BITS
+    fit_weights: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,25 +130,33 @@ def quantize(
     return _quantized(exact, choose_weight_bits(exact, least_bits) | floats, calibration)
 
 
-def narrow_ranges(quantized: Quantized, report: Callable[[int, int], None]) -> Quantized:
-    """Searches for narrower ranges, and takes them if the outputs held back get better.
+def refine(quantized: Quantized, report: Callable[[int, int], None]) -> Quantized:
+    """Rounds weights by the inputs that they meet, then searches for narrower ranges.
+
+    Each of the two is kept if the outputs held back get better.
 
     Args:
         quantized: what to search from.
         report: hears how many layers are done, of how many.
     """
-    calibration, bits = quantized.calibration, quantized.weight_bits
-    graph = with_rounded_weights(quantized.graph, quantized.ranges, bits)
+    bits, calibration = quantized.weight_bits, replace(quantized.calibration, fit_weights=True)
+    best = _better(quantized, _quantized(quantized.exact, bits, calibration))
+    graph = with_rounded_weights(best.graph, best.ranges, bits)
     chosen = slice(SEARCH_COUNT)
     inputs, outputs = rows(calibration.data.inputs, chosen), rows(calibration.data.outputs, chosen)
 
     def error(observed: Observed) -> float:
-        ranges = share_ranges(quantized.exact, observed, calibration.sources)
+        ranges = share_ranges(best.exact, observed, calibration.sources)
         return squared_error(outputs, evaluate(graph, inputs, ranges))
 
-    observed = narrow(quantized.exact, calibration.observed, error, report)
-    found = _quantized(quantized.exact, bits, replace(calibration, observed=observed))
-    return min(quantized, found, key=lambda one: one.measured.mean_squared_error)
+    observed = narrow(best.exact, calibration.observed, error, report)
+    narrowed = replace(best.calibration, observed=observed)
+    return _better(best, _quantized(best.exact, bits, narrowed))
+
+
+def _better(one: Quantized, other: Quantized) -> Quantized:
+    """Whose outputs held back are nearer to the float ones; the first of two that are as near."""
+    return min(one, other, key=lambda quantized: quantized.measured.mean_squared_error)
 
 
 def fine_tune(
@@ -186,7 +196,7 @@ def _quantized(
     calibration: Calibration,
     checkpoints: tuple[Checkpoint, ...] = (),
 ) -> Quantized:
-    """Rounds a graph, with corrected biases if that brings the outputs nearer to the float ones."""
+    """Rounds a graph; whatever brings the outputs nearest to the float ones is kept."""
     ranges = share_ranges(exact, calibration.observed, calibration.sources)
     held_back, chosen = calibration.held_back, slice(_CHOICE_COUNT)
     inputs, outputs = rows(held_back.inputs, chosen), rows(held_back.outputs, chosen)
@@ -195,8 +205,13 @@ def _quantized(
         found = evaluate(with_rounded_weights(graph, ranges, bits), inputs, ranges)
         return measure(found, outputs, held_back.classes)
 
-    corrected = correct_biases(exact, ranges, bits, calibration.data.inputs)
-    pairs = [(measured(graph), graph) for graph in (exact, corrected)]
+    # A weight of 8 bits that could saturate a kernel if it were rounded otherwise stays as it is.
+    fitted = [name for name in bits if bits[name] <= calibration.least_bits]
+    data = calibration.data.inputs
+    graphs = [exact, correct_layers(exact, ranges, bits, data)]
+    if calibration.fit_weights:
+        graphs.append(correct_layers(exact, ranges, bits, data, fitted))
+    pairs = [(measured(graph), graph) for graph in graphs]
     least, graph = min(pairs, key=lambda pair: pair[0].mean_squared_error)
     return Quantized(exact, graph, ranges, bits, calibration, least, checkpoints or (least,))
 
