@@ -14,12 +14,12 @@ import tensorflow as tf
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Clip, InputLayer, Node, OutputLayer, Weighted
 from tinsmith_export.ir.quantization import QuantParams
-from tinsmith_export.quantize.fake_quantization import Rounding, rounded_kernels, unclipped
+from tinsmith_export.quantize.fake_quantization import rounded, rounded_kernels, unclipped
 from tinsmith_export.reference.rebuild import built_layer
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, rows
 
-# Inputs at a time: as many as keep the largest tensor of a batch at 16 MiB.
-_MAX_BATCH_SIZE, _MAX_TENSOR_BYTES = 1024, 2**24
+# Inputs at a time: as many as keep the largest tensor of a batch at 32 MiB.
+_MAX_BATCH_SIZE, _MAX_TENSOR_BYTES = 1024, 2**25
 
 
 class Evaluation:
@@ -61,19 +61,18 @@ class Evaluation:
         inputs = [self.tensors[name] for name in node.inputs]
         if isinstance(node, OutputLayer):
             return inputs[0]
-        return self._layer(node, inputs[0].shape)(inputs if len(inputs) > 1 else inputs[0])
-
-    def _layer(self, node: Node, shape: Any) -> Any:
+        read = inputs if len(inputs) > 1 else inputs[0]
         layers = {} if self._layers is None else self._layers
-        if node.name not in layers:
-            kept = node if self._ranges is None else unclipped(node)
-            layers[node.name] = built_layer(kept, shape)
-        return layers[node.name]
+        if node.name in layers:
+            return layers[node.name].call(read)  # what Keras does around it takes milliseconds
+        kept = node if self._ranges is None else unclipped(node)
+        layers[node.name] = built_layer(kept, inputs[0].shape)
+        return layers[node.name](read)
 
     def _rounded(self, node: Node, tensor: Any) -> Any:
         if self._ranges is None or not (node.requantizes or isinstance(node, InputLayer | Clip)):
             return tensor
-        return Rounding(self._ranges[node.name])(tensor)
+        return rounded(tensor, self._ranges[node.name])
 
     def forget(self, node: Node) -> None:
         """Forgets the tensors that this node was the last to read."""

@@ -86,8 +86,8 @@ def fake_quantize(
         if isinstance(node, InputLayer):
             return Rounding(ranges[node.name], name=f"quant_{node.name}")
         if isinstance(node, Clip):
-            rounded = Rounding(ranges[node.name], name=f"quant_{node.name}")
-            return lambda tensor: rounded(layer(tensor))
+            rounding = Rounding(ranges[node.name], name=f"quant_{node.name}")
+            return lambda tensor: rounding(layer(tensor))
         if not node.requantizes:
             return layer
         config = _LayerConfig(node, ranges[node.name], weights.get(node.name))
@@ -175,16 +175,21 @@ def trained_graph(graph: Graph, model: tf_keras.Model) -> Graph:
     return graph
 
 
+def rounded(tensor: Any, params: QuantParams) -> Any:
+    """A tensor, rounded to int8 codes."""
+    return tf.quantization.fake_quant_with_min_max_args(tensor, params.low, params.high)
+
+
 class Rounding(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Rounds a tensor to int8 codes over a fixed range."""
+    """Rounds a tensor to int8 codes."""
 
     def __init__(self, params: QuantParams, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._quantizer = _fixed(params)
+        self._params = params
 
     def call(self, inputs: Any, training: Any = None) -> Any:
         """The tensor, rounded."""
-        return self._quantizer(inputs, training, weights={})
+        return rounded(inputs, self._params)
 
 
 def _fixed(params: QuantParams) -> Any:
