@@ -15,7 +15,7 @@ from tinsmith_export.outputs import squared_error
 from tinsmith_export.passes.convolutions import convolution_by_dense
 from tinsmith_export.quantize.bias_correction import correct_biases
 from tinsmith_export.quantize.calibration import calibrate
-from tinsmith_export.quantize.evaluation import evaluate, with_rounded_weights
+from tinsmith_export.quantize.evaluation import Layers, evaluate, with_rounded_weights
 from tinsmith_export.quantize.fake_quantization import (
     choose_weight_bits,
     fake_quantize,
@@ -140,9 +140,11 @@ def narrow_ranges(quantized: Quantized, report: Callable[[int, int], None]) -> Q
     chosen = slice(SEARCH_COUNT)
     inputs, outputs = rows(calibration.data.inputs, chosen), rows(calibration.data.outputs, chosen)
 
+    layers: Layers = {}  # of hundreds of evaluations
+
     def error(observed: Observed) -> float:
         ranges = share_ranges(quantized.exact, observed, calibration.sources)
-        return squared_error(outputs, evaluate(graph, inputs, ranges))
+        return squared_error(outputs, evaluate(graph, inputs, ranges, layers))
 
     observed = narrow(quantized.exact, calibration.observed, error, report)
     found = _quantized(quantized.exact, bits, replace(calibration, observed=observed))
