@@ -12,7 +12,7 @@ from tinsmith_data.quiet import import_tensorflow, results_alone
 from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
 from tinsmith_export.arguments import add_arguments
-from tinsmith_export.errors import GateError
+from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import Options
 from tinsmith_export.progress import Progress
@@ -40,7 +40,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not model.exists():
         raise UsageError(f"{model}: no such model: make one with `tinsmith train`")
     progress = Progress() if arguments.quiet else TerminalProgress()
-    failure = None
+    failure: FloatChoiceError | GateError | None = None
     with results_alone():
         samples = _find_data(arguments)
         options = replace(options, custom_objects=_custom_objects(arguments))
@@ -48,16 +48,19 @@ def _run(arguments: argparse.Namespace) -> int:
             if table_alone:
                 rows = sensitivity(model, samples, options, progress, verbose)
             else:
-                try:
-                    exported = export(model, samples, out, options, progress, verbose)
-                except GateError as error:
-                    exported, failure = error.exported, error
-                page = _page(exported) if report else None
+                exported = export(model, samples, out, options, progress, verbose)
+        except FloatChoiceError as error:
+            rows, failure = error.sensitivities, error
+        except GateError as error:
+            exported, failure = error.exported, error
         finally:
             progress.stop()
+        page = _page(exported) if report else None
     if table_alone:
         table = json.dumps({"sensitivity": [asdict(row) for row in rows]})
         print(table if arguments.json else "\n".join(sensitivity_table(rows)))
+        if failure is not None:
+            raise failure
         return 0
     if arguments.sensitivity and not arguments.json:
         print("\n".join(sensitivity_table(exported.sensitivities)), end="\n\n")

@@ -77,6 +77,11 @@ class Options:
         """
         check_options(self)
 
+    @property
+    def kept_layers(self) -> tuple[str, ...]:
+        """The layers to keep float that are named."""
+        return tuple(name for name in self.keep_float if name != AUTO)
+
     def limit_pp(self, labels: bool) -> float:
         """What may be lost where there are labels, or may change where there are none."""
         return self.max_drop_pp if labels else self.max_changed_pp

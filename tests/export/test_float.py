@@ -24,6 +24,7 @@ from tinsmith_export.quantize.alone import costs_alone
 from tinsmith_export.quantize.evaluation import with_rounded_weights
 from tinsmith_export.quantize.fake_quantization import Rounding
 from tinsmith_export.quantize.qat import DistillationData
+from tinsmith_export.quantize.recipe import quantize, require_layers
 from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.targets.lower import lower
@@ -38,6 +39,7 @@ from tinsmith_export.verify.parity import first_difference
 from tinsmith_report.statistics import decibels, sqnr_db
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.cli import main
+from tinsmith_runtime.errors import UsageError
 
 L = keras.layers
 FORMS = ("tflite", "onnx")
@@ -340,8 +342,41 @@ def test_options_of_layers(small: keras.Model, samples: Samples, tmp_path: Path)
     assert heard
     assert exported.sensitivities
     assert all(row.alone_sqnr_db for row in exported.sensitivities)
-    with pytest.raises(Exception, match=r"--keep-float nope: .*auto or one of first.*answer"):
-        compile_model(small, samples, out, replace(options, keep_float=("nope",)))
+
+
+def test_a_name_of_no_layer_is_told_before_anything_is_calibrated(
+    small: keras.Model, samples: Samples, tmp_path: Path
+) -> None:
+    stages = []
+
+    class Ear(Progress):
+        def stage(self, text: str) -> None:
+            stages.append(text)
+
+    options = Options(recipe="ptq", keep_float=("answer", "nope"))
+    with pytest.raises(UsageError, match=r"--keep-float nope: .*auto or one of first.*answer"):
+        compile_model(small, samples, tmp_path / "a.tin", options, Ear())
+    values = keras.Model(small.input, small.get_layer("first").output)
+    with pytest.raises(UsageError, match="--keep-float auto needs outputs of classes"):
+        compile_model(values, samples, tmp_path / "a.tin", Options(keep_float=("auto",)), Ear())
+    assert [stage.split()[0] for stage in stages] == ["reading", "reading"]
+
+
+def test_a_layer_that_only_requantizes_can_be_kept_float() -> None:
+    """Its name is known after calibration: what cannot be is refused before, what may be is not."""
+    source = keras.Input((8, 8, 2))
+    one = L.Conv2D(2, 3, padding="same", activation="relu", name="one")(source)
+    both = L.Concatenate(name="both")([one, source])
+    model = settle(keras.Model(source, L.Dense(4, name="answer")(L.Flatten()(both))))
+    made = compiled(model)
+    data = made.quantized.calibration.data
+    quantized = quantize(made.graph, made.entry.params, data, data, ("both",))
+    assert [node.name for node in quantized.kept] == ["both/input", "both/input1"]
+    for name in ("both", "both/input1", "one"):
+        require_layers(made.graph, [name])
+    for name in ("bot", "both/inner", "one/input", "flatten"):
+        with pytest.raises(UsageError, match=f"--keep-float {name}: no such layer with weights"):
+            require_layers(made.graph, [name])
 
 
 def test_the_command(

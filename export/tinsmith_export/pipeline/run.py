@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinsmith_export.errors import GateError
+from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import Options
@@ -92,7 +92,10 @@ def measure_layers(
 ) -> tuple[Sensitivity, ...]:
     """See `tinsmith_export.sensitivity`."""
     read = read_model(model, samples, options, progress)
-    return quantize_model(read, options, progress).sensitivities
+    quantized = quantize_model(read, options, progress)
+    for failure in choice_failures(quantized.float_choice):
+        raise FloatChoiceError(failure, quantized.sensitivities)
+    return quantized.sensitivities
 
 
 def _peak_memory_mb() -> float:
