@@ -59,6 +59,7 @@ def compile_bundle(
         witness=witness,
         warnings=(*read.warnings, *doubts),
         peak_memory_mb=_peak_memory_mb(),
+        tensors=converted.tensors if quantized.sensitivities else {},
         cpu_notes={target.name: note for target in targets if (note := target.cpu_note())},
     )
     if failures:
