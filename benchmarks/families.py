@@ -52,7 +52,6 @@ COLUMNS = {
     "equal": "outputs equal",
     "within_1": "within 1 LSB",
     "max_difference_lsb": "largest LSB",
-    "sqnr_db": "SQNR dB",
     "size_kb": "TFLite kB",
     "float_share": "of float",
     "litert_us": "LiteRT µs",
@@ -285,7 +284,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
             if key in ("equal", "within_1", "float_share"):
                 value = f"{value:.2%}"
             elif isinstance(value, float):
-                value = f"{value:,.1f}" if key == "sqnr_db" else f"{value:,.0f}"
+                value = f"{value:,.0f}"
             cells.append("-" if value is None else str(value))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
 """Compiles a Keras model to int8 TFLite and int8 ONNX, and verifies that their outputs agree."""
 
 from tinsmith_export.api import compile_model, export, sensitivity
-from tinsmith_export.errors import GateError
+from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.samples import Samples, from_dataset
 from tinsmith_export.inputs.sources import from_calibration
 from tinsmith_export.options import Options
@@ -11,6 +11,7 @@ from tinsmith_export.results import Checkpoint, Exported, Outcome, Sensitivity, 
 __all__ = [
     "Checkpoint",
     "Exported",
+    "FloatChoiceError",
     "GateError",
     "Options",
     "Outcome",

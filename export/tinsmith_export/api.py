@@ -101,6 +101,9 @@ def sensitivity(
 
     Returns:
         A row a layer, in the order of computation.
+
+    Raises:
+        FloatChoiceError: `keep_float="auto"` misses the limit; it has the rows.
     """
     options = replace(options or Options(), sensitivity=True)
     samples = _samples(samples)

@@ -143,7 +143,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "--sensitivity",
         action="store_true",
         help="measure what quantizing each layer costs and print a table; no bundle "
-        "unless --out or --report is given too",
+        "unless --out, --report or --node-data is given too",
     )
 
 
@@ -160,6 +160,13 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="write the verification as an HTML page, with plots",
+    )
+    parser.add_argument(
+        "--node-data",
+        type=Path,
+        metavar="FILE",
+        help="write the error of each layer as JSON, with which Google's Model Explorer colours "
+        "the int8 file; with --sensitivity, what each layer alone costs; see docs/compiling.md",
     )
     parser.add_argument(
         "--keep-rejected",

@@ -12,8 +12,9 @@ from tinsmith_data.quiet import import_tensorflow, results_alone
 from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
 from tinsmith_export.arguments import add_arguments
-from tinsmith_export.errors import GateError
+from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.sources import Source
+from tinsmith_export.node_data import node_data
 from tinsmith_export.options import Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.record import as_json
@@ -33,14 +34,14 @@ def configure_export(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     options = _options(arguments)
     model, report, verbose = arguments.model, arguments.report, arguments.verbose
-    table_alone = arguments.sensitivity and not (arguments.out or report)
+    table_alone = arguments.sensitivity and not (arguments.out or report or arguments.node_data)
     out = arguments.out or _beside(model)
     if not table_alone:
         _require_places(arguments, out)
     if not model.exists():
         raise UsageError(f"{model}: no such model: make one with `tinsmith train`")
     progress = Progress() if arguments.quiet else TerminalProgress()
-    failure = None
+    failure: FloatChoiceError | GateError | None = None
     with results_alone():
         samples = _find_data(arguments)
         options = replace(options, custom_objects=_custom_objects(arguments))
@@ -48,21 +49,26 @@ def _run(arguments: argparse.Namespace) -> int:
             if table_alone:
                 rows = sensitivity(model, samples, options, progress, verbose)
             else:
-                try:
-                    exported = export(model, samples, out, options, progress, verbose)
-                except GateError as error:
-                    exported, failure = error.exported, error
-                page = _page(exported) if report else None
+                exported = export(model, samples, out, options, progress, verbose)
+        except FloatChoiceError as error:
+            rows, failure = error.sensitivities, error
+        except GateError as error:
+            exported, failure = error.exported, error
         finally:
             progress.stop()
+        page = _page(exported) if report else None
     if table_alone:
         table = json.dumps({"sensitivity": [asdict(row) for row in rows]})
         print(table if arguments.json else "\n".join(sensitivity_table(rows)))
+        if failure is not None:
+            raise failure
         return 0
     if arguments.sensitivity and not arguments.json:
         print("\n".join(sensitivity_table(exported.sensitivities)), end="\n\n")
     print(as_json(exported) if arguments.json else "\n".join(summary(exported)))
-    if page is not None:  # last: where it cannot be written, the rest has been told
+    if arguments.node_data:  # last: where it cannot be written, the rest has been told
+        write_whole(arguments.node_data, node_data(exported).encode())
+    if page is not None:
         write_whole(report, page)
     if failure is not None:
         raise failure
@@ -83,7 +89,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         seed=arguments.seed,
         weight_bits=arguments.weight_bits,
         keep_float=tuple(arguments.keep_float),
-        layer_errors=arguments.report is not None,
+        layer_errors=bool(arguments.report or arguments.node_data),
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
@@ -113,7 +119,7 @@ def _require_places(arguments: argparse.Namespace, out: Path) -> None:
     """Checks that the results can be written, and that no file is lost by it."""
     sources = (arguments.model, arguments.data, arguments.dataset, arguments.calibration)
     taken = {Path(source).resolve() for source in sources if source}
-    for path in (out, arguments.report, arguments.keep_rejected):
+    for path in (out, arguments.report, arguments.node_data, arguments.keep_rejected):
         if path is None:
             continue
         require_writable(path)

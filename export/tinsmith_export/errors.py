@@ -3,10 +3,11 @@
 TinsmithError
 ├── UnsupportedLayerError  1  a layer that cannot be compiled, by name
 ├── ConversionError        1  a step whose result is not what went in
-└── GateError              1  int8 loses too much, or the engines disagree: no bundle is written
+├── GateError              1  int8 loses too much, or the engines disagree: no bundle is written
+└── FloatChoiceError       1  no layers kept float are enough, where layers alone are measured
 """
 
-from tinsmith_export.results import Exported
+from tinsmith_export.results import Exported, Sensitivity
 from tinsmith_runtime.errors import TinsmithError
 
 
@@ -28,3 +29,15 @@ class GateError(TinsmithError):
     def __init__(self, message: str, exported: Exported) -> None:
         super().__init__(message)
         self.exported = exported
+
+
+class FloatChoiceError(TinsmithError):
+    """`keep_float="auto"` misses the limit on inputs held back, where no bundle is asked for.
+
+    Attributes:
+        sensitivities: what quantizing does to each layer, measured all the same.
+    """
+
+    def __init__(self, message: str, sensitivities: tuple[Sensitivity, ...]) -> None:
+        super().__init__(message)
+        self.sensitivities = sensitivities

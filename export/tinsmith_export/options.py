@@ -37,7 +37,8 @@ class Options:
             Runtime on x86 without VNNI, where another program runs the ONNX file there.
         keep_float: layers whose weights are not rounded, by name; `auto` keeps as few more as
             the limit takes on inputs held back.
-        layer_errors: whether to measure what quantizing does to each layer's output.
+        layer_errors: whether to measure what quantizing does to each layer's output, for
+            `Exported.sensitivities`.
         sensitivity: whether to measure too what quantizing each layer alone costs.
         input_shape: without the batch, for a model with one input that takes several sizes or
             none yet.
@@ -76,6 +77,11 @@ class Options:
             UsageError: one cannot be; the message begins with its name.
         """
         check_options(self)
+
+    @property
+    def kept_layers(self) -> tuple[str, ...]:
+        """The layers to keep float that are named."""
+        return tuple(name for name in self.keep_float if name != AUTO)
 
     def limit_pp(self, labels: bool) -> float:
         """What may be lost where there are labels, or may change where there are none."""

@@ -12,6 +12,7 @@ from tinsmith_export.summary import (
     kept_float,
     mcnemar,
     parity_by_target,
+    ranking,
     stage_cells,
     target_titles,
     witness_text,
@@ -95,6 +96,10 @@ def _cards(exported: Exported) -> Iterator[str]:
         for target, found in exported.kernels.items()
     )
     yield f"Kernels: integers in {where}; {kernels}."
+    if any(row.alone_sqnr_db is not None for row in exported.sensitivities):
+        measure, ranked = ranking(exported.sensitivities)
+        names = ", ".join(row.layer for row in ranked[:3])
+        yield f"Costs most alone: {names}; ranked by {measure}."
     for target, note in exported.cpu_notes.items():
         yield f"CPU: {titles.get(target, target)} {note}."
 

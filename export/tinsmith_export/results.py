@@ -151,6 +151,8 @@ class Exported:
         warnings: what may be wrong with the inputs, or is not decided, a line each.
         peak_memory_mb: the most that this process held so far, in 2**20 bytes.
         cpu_notes: what an engine does differently on this machine's CPU, by the target's name.
+        tensors: what the operators of the int8 TFLite file give: tensor name to the layer's name;
+            empty like `sensitivities`.
     """
 
     bundle: Path | None
@@ -166,3 +168,4 @@ class Exported:
     warnings: tuple[str, ...]
     peak_memory_mb: float
     cpu_notes: Mapping[str, str] = field(default_factory=dict)
+    tensors: Mapping[str, str] = field(default_factory=dict)

@@ -1,5 +1,6 @@
 """What an export says on a terminal: lines of at most 100 characters."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import wrap
 
@@ -155,15 +156,28 @@ def sensitivity_table(rows: Sequence[Sensitivity]) -> list[str]:
     headings += ["alone dB"] if alone else []
     lines = _columns(headings, cells)
     if alone:
-        worst = sorted(rows, key=_cost, reverse=True)[:3]
-        names = ", ".join(row.layer for row in worst)
+        measure, ranked = ranking(rows)
         lines += [
             "",
-            f"costs most alone: {names}",
+            f"costs most alone: {', '.join(row.layer for row in ranked[:3])}",
+            f"ranked by {measure}",
             "SQNR dB: of the layer's output, every layer quantized; alone dB, lost pp: of the",
             "model's output and answers, this layer alone quantized; see --keep-float",
         ]
     return [printable(line) for line in lines]
+
+
+def ranking(rows: Sequence[Sensitivity]) -> tuple[str, list[Sensitivity]]:
+    """The layers that were measured alone, the one that costs most first, and what ranks them.
+
+    An answer that changes counts most. Few do, or none: the error of the model's output says more.
+    """
+    measure = "alone dB"
+    if any(row.alone_drop_pp for row in rows):
+        measure = "lost pp, then alone dB"
+    elif any(row.alone_drop_pp is not None for row in rows):
+        measure = "alone dB: no answer changed"
+    return measure, sorted(rows, key=_gain)
 
 
 def shortened(name: str, width: int = _NAME_WIDTH) -> str:
@@ -262,5 +276,6 @@ def _columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str
     return lines
 
 
-def _cost(row: Sensitivity) -> tuple[float, float]:
-    return row.alone_drop_pp or 0, -(row.alone_sqnr_db or 1e9)
+def _gain(row: Sensitivity) -> tuple[float, float]:
+    """The lower, the more a layer costs."""
+    return -(row.alone_drop_pp or 0), math.inf if row.alone_sqnr_db is None else row.alone_sqnr_db

@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,10 +19,12 @@ from tinsmith_export import Options, Progress, Samples, compile_model
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.ir import ops
-from tinsmith_export.ir.bits import FLOAT_BITS
 from tinsmith_export.metrics import agreement, parity
-from tinsmith_export.quantize.partial import SwitchedModel
+from tinsmith_export.quantize.alone import costs_alone
+from tinsmith_export.quantize.evaluation import with_rounded_weights
+from tinsmith_export.quantize.fake_quantization import Rounding
 from tinsmith_export.quantize.qat import DistillationData
+from tinsmith_export.quantize.recipe import quantize, require_layers
 from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.targets.lower import lower
@@ -33,9 +36,10 @@ from tinsmith_export.verify.engines import run_batches
 from tinsmith_export.verify.gates import choice_failures
 from tinsmith_export.verify.golden import nudged
 from tinsmith_export.verify.parity import first_difference
-from tinsmith_report.statistics import sqnr_db
+from tinsmith_report.statistics import decibels, sqnr_db
 from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.cli import main
+from tinsmith_runtime.errors import UsageError
 
 L = keras.layers
 FORMS = ("tflite", "onnx")
@@ -120,17 +124,28 @@ def test_a_float_layer_that_nobody_asked_for_fails_by_name(mixed: IntegerModel) 
         require_integer_kernels(OnnxTarget().emit(mixed), len(LAYERS), ["depth", "answer"])
 
 
-def test_switches(converted: Compiled) -> None:
-    quantized = converted.quantized
-    model = SwitchedModel(quantized.graph, quantized.ranges, quantized.weight_bits)
+@pytest.mark.parametrize("outputs_too", [False, True])
+def test_one_layer_is_rounded_alone(converted: Compiled, outputs_too: bool) -> None:
+    graph, ranges = converted.quantized.exact, converted.quantized.ranges
     reals = converted.entry.reals(converted.inputs[:64])
-    exact = run(rebuild(quantized.graph), reals)
-    np.testing.assert_array_equal(model.run(reals, (), ()), exact)
-    np.testing.assert_array_equal(model.run(reals), run(quantized.model, reals))
-    floats = dict.fromkeys(["conv1", "depth", "conv2", "answer"], FLOAT_BITS)
-    one = replace(quantized, weight_bits={**quantized.weight_bits, **floats}).model
-    np.testing.assert_array_equal(model.run(reals, {"hidden"}), run(one, reals))
-    np.testing.assert_array_equal(model.run(reals, (), ()), exact)
+    coarse = with_rounded_weights(graph, ranges, converted.quantized.weight_bits)
+    heard: list[tuple[int, int]] = []
+    ear = lambda *step: heard.append(step)  # noqa: E731
+    rounded = ranges if outputs_too else {}
+    costs = costs_alone(graph, coarse, rounded, LAYERS, reals, True, ear)
+    exact = array(run(rebuild(graph), reals))
+    for name in ("depth", "answer"):
+        cost = costs[name]
+
+        def wrap(node: ops.Node, layer: Any, name: str = name) -> Any:
+            rounding = Rounding(ranges[node.name])
+            return (lambda x: rounding(layer(x))) if outputs_too and node.name == name else layer
+
+        found = array(run(rebuild(graph.replaced(coarse.node(name)), wrap), reals))
+        # The layer itself is computed in batches of another size, in another order.
+        assert decibels(cost.signal, cost.noise) == pytest.approx(sqnr_db(exact, found), abs=1e-3)
+        assert cost.changed_pp == 100 * (1 - agreement(exact, found))
+    assert heard == [(done, len(LAYERS)) for done in range(1, len(LAYERS) + 1)]
 
 
 @pytest.fixture(scope="module")
@@ -327,8 +342,41 @@ def test_options_of_layers(small: keras.Model, samples: Samples, tmp_path: Path)
     assert heard
     assert exported.sensitivities
     assert all(row.alone_sqnr_db for row in exported.sensitivities)
-    with pytest.raises(Exception, match=r"--keep-float nope: .*auto or one of first.*answer"):
-        compile_model(small, samples, out, replace(options, keep_float=("nope",)))
+
+
+def test_a_name_of_no_layer_is_told_before_anything_is_calibrated(
+    small: keras.Model, samples: Samples, tmp_path: Path
+) -> None:
+    stages = []
+
+    class Ear(Progress):
+        def stage(self, text: str) -> None:
+            stages.append(text)
+
+    options = Options(recipe="ptq", keep_float=("answer", "nope"))
+    with pytest.raises(UsageError, match=r"--keep-float nope: .*auto or one of first.*answer"):
+        compile_model(small, samples, tmp_path / "a.tin", options, Ear())
+    values = keras.Model(small.input, small.get_layer("first").output)
+    with pytest.raises(UsageError, match="--keep-float auto needs outputs of classes"):
+        compile_model(values, samples, tmp_path / "a.tin", Options(keep_float=("auto",)), Ear())
+    assert [stage.split()[0] for stage in stages] == ["reading", "reading"]
+
+
+def test_a_layer_that_only_requantizes_can_be_kept_float() -> None:
+    """Its name is known after calibration: what cannot be is refused before, what may be is not."""
+    source = keras.Input((8, 8, 2))
+    one = L.Conv2D(2, 3, padding="same", activation="relu", name="one")(source)
+    both = L.Concatenate(name="both")([one, source])
+    model = settle(keras.Model(source, L.Dense(4, name="answer")(L.Flatten()(both))))
+    made = compiled(model)
+    data = made.quantized.calibration.data
+    quantized = quantize(made.graph, made.entry.params, data, data, ("both",))
+    assert [node.name for node in quantized.kept] == ["both/input", "both/input1"]
+    for name in ("both", "both/input1", "one"):
+        require_layers(made.graph, [name])
+    for name in ("bot", "both/inner", "one/input", "flatten"):
+        with pytest.raises(UsageError, match=f"--keep-float {name}: no such layer with weights"):
+            require_layers(made.graph, [name])
 
 
 def test_the_command(

@@ -188,6 +188,24 @@ def test_without_labels_answers_that_change_count(
     assert status == (outcome == "fail")
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_layers_kept_float_that_are_not_enough_fail_with_and_without_a_bundle(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], alone: bool
+) -> None:
+    """No int8 model answers 5 points more than float: `--sensitivity` alone says so as well."""
+    words = [str(folder / "model.keras"), "--data", str(folder / "labels.npz"), "--recipe", "ptq"]
+    words += ["--keep-float", "auto", "--max-drop-pp", "-5", "--sensitivity", "--quiet"]
+    assert main(["export", *words, *([] if alone else ["--out", str(tmp_path / "a.tin")])]) == 1
+    said = capfd.readouterr()
+    table = said.out.splitlines()
+    assert table[0].split()[:2] == ["layer", "bits"]
+    assert table[1].split()[0] == "answer"
+    (line,) = said.err.splitlines()
+    assert "--keep-float auto found no layers that are enough, on inputs held back: " in line
+    assert line.endswith("more than --max-drop-pp -5") == alone
+    assert not list(tmp_path.iterdir())
+
+
 def test_enough_inputs_without_labels_pass(export: Export) -> None:
     status, said, _ = export("many.npz", "--strict")
     assert status == 0

@@ -91,3 +91,26 @@ def test_what_a_terminal_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 2 * len(NAMES)
     assert all(line.isprintable() for line in lines)
     assert "[red]:warning:[/]" in lines
+
+
+def test_what_ranks_layers_is_said(exported: Exported) -> None:
+    """Answers that change, and the error of the output where none does, or where it is the same."""
+    (row, *_) = exported.sensitivities
+    costs = {"a": (0.0, 30.0), "b": (0.4, 20.0), "c": (0.4, 10.0), "d": (0.0, None)}
+    rows = [
+        replace(row, layer=name, alone_drop_pp=lost, alone_sqnr_db=db)
+        for name, (lost, db) in costs.items()
+    ]
+    assert sensitivity_table(rows)[6:8] == [
+        "costs most alone: c, b, a",
+        "ranked by lost pp, then alone dB",
+    ]
+    page = html(replace(exported, sensitivities=tuple(rows)))
+    assert "c, b, a; ranked by lost pp, then alone dB." in page
+    none_lost = [replace(row, alone_drop_pp=0.0) for row in rows]
+    assert sensitivity_table(none_lost)[6:8] == [
+        "costs most alone: c, b, a",
+        "ranked by alone dB: no answer changed",
+    ]
+    values = [replace(row, alone_drop_pp=None) for row in rows]
+    assert sensitivity_table(values)[6:8] == ["costs most alone: c, b, a", "ranked by alone dB"]

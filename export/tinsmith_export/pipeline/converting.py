@@ -33,6 +33,13 @@ class ConvertedModel:
     kernels: Mapping[str, Mapping[str, int]]
 
     @property
+    def tensors(self) -> dict[str, str]:
+        """What operators give in the int8 files that tell: tensor name to the layer's name."""
+        graph = self.model.quantized.graph
+        files = [file.target.layer_tensors(file.data, graph) for file in self.int8]
+        return {tensor: layer for found in files for tensor, layer in found.items()}
+
+    @property
     def files(self) -> tuple[ModelFile, ...]:
         """All files."""
         return (*self.int8, *self.floats)

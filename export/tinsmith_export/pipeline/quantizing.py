@@ -59,11 +59,6 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
     fresh = held_back if steps else _joined(held_back, data)
     float_choice = None
     if AUTO in options.keep_float:
-        if not read.classes:
-            raise UsageError(
-                f"--keep-float {AUTO} needs outputs of classes, whose losses have a limit; "
-                "for values, name the layers: --sensitivity shows which"
-            )
         progress.stage("choosing the layers to keep float")
         quantized, float_choice = keep_fewest(quantized, fresh, options, progress.layer)
         for failure in choice_failures(float_choice):
@@ -84,7 +79,7 @@ def _applied(
     progress: Progress,
 ) -> tuple[Quantized, str, tuple[Attempt, ...]]:
     """What the recipe makes of the graph, the recipe's name, and the attempts of `auto`."""
-    keep = [name for name in options.keep_float if name != AUTO]
+    keep = options.kept_layers
     if options.recipe == AUTO:
         return attempt_recipes(read, data, held_back, keep, options, progress)
     quantized = quantize(read.graph, read.entry.params, data, held_back, keep, options.weight_bits)

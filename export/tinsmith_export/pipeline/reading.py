@@ -16,10 +16,11 @@ from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sources import Source, from_source
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.options import Options
+from tinsmith_export.options import AUTO, Options
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.evaluation import evaluate
+from tinsmith_export.quantize.recipe import require_layers
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.verify.stages import activated
 from tinsmith_runtime.batch import Arrays, parts
@@ -75,6 +76,7 @@ def read_model(
         progress: hears how it goes.
 
     Raises:
+        UsageError: model, samples and options do not fit each other.
         ConversionError: the graph gives something else than the model.
     """
     model = prepared(model, options.input_shape, options.output)
@@ -89,6 +91,7 @@ def read_model(
     entry = enter(read, samples, options.input_range)
     graph = rewrite(entry.prepared(read))
     classes = _has_classes(graph, samples)
+    _require_layers(graph, classes, options)
     model_reals = entry.model_reals(samples.evaluation)
     expected = run(model, model_reals)
     scored = samples.evaluation_labels if classes else None
@@ -129,6 +132,16 @@ def _has_classes(graph: Graph, samples: Samples) -> bool:
             "inputs without labels where the model does not classify"
         )
     return True
+
+
+def _require_layers(graph: Graph, classes: bool, options: Options) -> None:
+    """Checks what is to be kept float, as long as nothing has taken time."""
+    if AUTO in options.keep_float and not classes:
+        raise UsageError(
+            f"--keep-float {AUTO} needs outputs of classes, whose losses have a limit; "
+            "for values, name the layers: --sensitivity shows which"
+        )
+    require_layers(graph, options.kept_layers)
 
 
 def _check_rewrite(graph: Graph, expected: Arrays, found: Arrays) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tinsmith_export.errors import GateError
+from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import Options
@@ -59,6 +59,7 @@ def compile_bundle(
         witness=witness,
         warnings=(*read.warnings, *doubts),
         peak_memory_mb=_peak_memory_mb(),
+        tensors=converted.tensors if quantized.sensitivities else {},
         cpu_notes={target.name: note for target in targets if (note := target.cpu_note())},
     )
     if failures:
@@ -92,7 +93,10 @@ def measure_layers(
 ) -> tuple[Sensitivity, ...]:
     """See `tinsmith_export.sensitivity`."""
     read = read_model(model, samples, options, progress)
-    return quantize_model(read, options, progress).sensitivities
+    quantized = quantize_model(read, options, progress)
+    for failure in choice_failures(quantized.float_choice):
+        raise FloatChoiceError(failure, quantized.sensitivities)
+    return quantized.sensitivities
 
 
 def _peak_memory_mb() -> float:

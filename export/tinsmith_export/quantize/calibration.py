@@ -8,7 +8,7 @@ import tensorflow as tf
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Node
-from tinsmith_export.quantize.evaluation import batches
+from tinsmith_export.quantize.evaluation import Evaluation, Layers, batches
 from tinsmith_runtime.batch import Arrays
 
 
@@ -26,19 +26,24 @@ def calibrate(graph: Graph, inputs: Arrays) -> dict[str, tuple[float, float]]:
         ConversionError: a layer gives NaN or infinity.
     """
     seen: dict[str, list[tuple[float, float]]] = {node.name: [] for node in graph.requantized}
-
-    def look(node: Node, output: Any) -> None:
-        if node.name in seen:
-            low, high = float(tf.reduce_min(output)), float(tf.reduce_max(output))
-            if not np.isfinite([low, high]).all():
-                raise ConversionError(
-                    f"layer `{node.name}` gives NaN or infinity on the calibration inputs"
-                )
-            seen[node.name].append((low, high))
-
-    for _ in batches(graph, inputs, look=look):
-        pass
+    layers: Layers = {}
+    for batch in batches(graph, inputs):
+        evaluation = Evaluation(graph, batch, layers=layers)
+        for node in graph.nodes:
+            output = evaluation.compute(node)
+            evaluation.forget(node)
+            if node.name in seen:
+                seen[node.name].append(_ends(node, output))
     return {
         name: (min(low for low, _ in found), max(high for _, high in found))
         for name, found in seen.items()
     }
+
+
+def _ends(node: Node, output: Any) -> tuple[float, float]:
+    low, high = float(tf.reduce_min(output)), float(tf.reduce_max(output))
+    if not np.isfinite([low, high]).all():
+        raise ConversionError(
+            f"layer `{node.name}` gives NaN or infinity on the calibration inputs"
+        )
+    return low, high

@@ -4,7 +4,8 @@ Nothing is traced, and a tensor that nothing reads any more is forgotten: so a g
 or ranges change costs no more than its arithmetic.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +19,9 @@ from tinsmith_export.quantize.fake_quantization import rounded, rounded_kernels,
 from tinsmith_export.reference.rebuild import built_layer
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, rows
 
+Layers = dict[tuple[Node, bool], Any]
+"""What computes nodes, rounded or not, which several evaluations may share."""
+
 # Inputs at a time: as many as keep the largest tensor of a batch at 32 MiB.
 _MAX_BATCH_SIZE, _MAX_TENSOR_BYTES = 1024, 2**25
 
@@ -28,9 +32,8 @@ class Evaluation:
     Args:
         graph: its nodes are computed by `compute`, in its order.
         inputs: `float32 (N, …)`, as many as the graph has.
-        ranges: of every tensor that is rounded; without them nothing is.
-        layers: what computes the nodes, by their names, which several batches may share; what is
-            missing is built and added.
+        ranges: of every tensor that is rounded, by its name; without them nothing is.
+        layers: what computes the nodes; what is missing is built and added.
 
     Attributes:
         tensors: what was computed and not forgotten, by the node's name.
@@ -41,9 +44,9 @@ class Evaluation:
         graph: Graph,
         inputs: Arrays,
         ranges: Mapping[str, QuantParams] | None = None,
-        layers: dict[str, Any] | None = None,
+        layers: Layers | None = None,
     ) -> None:
-        self._ranges, self._layers = ranges, layers
+        self._ranges, self._layers = ranges or {}, layers
         self.tensors: dict[str, Any] = {}
         names = [node.name for node in graph.inputs]
         self._inputs = dict(zip(names, parts(inputs), strict=True))
@@ -63,16 +66,34 @@ class Evaluation:
             return inputs[0]
         read = inputs if len(inputs) > 1 else inputs[0]
         layers = {} if self._layers is None else self._layers
-        if node.name in layers:
-            return layers[node.name].call(read)  # what Keras does around it takes milliseconds
-        kept = node if self._ranges is None else unclipped(node)
-        layers[node.name] = built_layer(kept, inputs[0].shape)
-        return layers[node.name](read)
+        key = node, node.name in self._ranges
+        if key in layers:
+            return layers[key].call(read)  # what Keras does around it takes milliseconds
+        layers[key] = built_layer(unclipped(node) if key[1] else node, inputs[0].shape)
+        return layers[key](read)
 
     def _rounded(self, node: Node, tensor: Any) -> Any:
-        if self._ranges is None or not (node.requantizes or isinstance(node, InputLayer | Clip)):
+        computes = node.requantizes or isinstance(node, InputLayer | Clip)
+        if not computes or node.name not in self._ranges:
             return tensor
         return rounded(tensor, self._ranges[node.name])
+
+    def finish(self, graph: Graph, start: int = 0) -> Arrays:
+        """Computes the nodes from one on, and gives the outputs, `float32 (N, …)` each."""
+        for node in graph.nodes[start:]:
+            self.compute(node)
+            self.forget(node)
+        return joined([self.tensors[node.name].numpy() for node in graph.outputs])
+
+    def fork(self, ranges: Mapping[str, QuantParams] | None = None) -> "Evaluation":
+        """The same so far, which computes and forgets from here on by itself.
+
+        Args:
+            ranges: of the tensors that it rounds from here on; without them it rounds none.
+        """
+        other = copy(self)
+        other._ranges, other.tensors = ranges or {}, dict(self.tensors)
+        return other
 
     def forget(self, node: Node) -> None:
         """Forgets the tensors that this node was the last to read."""
@@ -109,7 +130,10 @@ def with_rounded_weights(
 
 
 def evaluate(
-    graph: Graph, inputs: Arrays, ranges: Mapping[str, QuantParams] | None = None
+    graph: Graph,
+    inputs: Arrays,
+    ranges: Mapping[str, QuantParams] | None = None,
+    layers: Layers | None = None,
 ) -> Arrays:
     """Computes a graph's outputs, its weights taken as they are.
 
@@ -117,36 +141,19 @@ def evaluate(
         graph: its nodes are computed in its order.
         inputs: `float32 (N, …)`, as many as the graph has.
         ranges: as `Evaluation`.
+        layers: as `Evaluation`.
 
     Returns:
         `float32 (N, …)`, as many as it has outputs.
     """
-    found = [
-        joined([tensors[node.name].numpy() for node in graph.outputs])
-        for tensors in batches(graph, inputs, ranges)
-    ]
-    return concatenate(found)
+    layers = {} if layers is None else layers
+    return concatenate(
+        Evaluation(graph, batch, ranges, layers).finish(graph) for batch in batches(graph, inputs)
+    )
 
 
-def batches(
-    graph: Graph,
-    inputs: Arrays,
-    ranges: Mapping[str, QuantParams] | None = None,
-    look: Callable[[Node, Any], None] = lambda node, tensor: None,
-) -> Iterator[Mapping[str, Any]]:
-    """Computes a graph batch by batch; gives the tensors of its outputs, by their names.
-
-    Args:
-        graph: as `evaluate`, like `inputs` and `ranges`.
-        inputs: as `evaluate`.
-        ranges: as `evaluate`.
-        look: is shown every node and its output.
-    """
-    layers: dict[str, Any] = {}
+def batches(graph: Graph, inputs: Arrays) -> Iterator[Arrays]:
+    """Divides inputs so that the largest tensor of a graph is within 16 MiB."""
     size = fitting_count(graph, _MAX_BATCH_SIZE, _MAX_TENSOR_BYTES)
     for start in range(0, count(inputs), size):
-        batch = Evaluation(graph, rows(inputs, slice(start, start + size)), ranges, layers)
-        for node in graph.nodes:
-            look(node, batch.compute(node))
-            batch.forget(node)
-        yield batch.tensors
+        yield rows(inputs, slice(start, start + size))

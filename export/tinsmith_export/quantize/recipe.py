@@ -14,7 +14,7 @@ from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.outputs import squared_error
 from tinsmith_export.passes.convolutions import convolution_by_dense
 from tinsmith_export.quantize.calibration import calibrate
-from tinsmith_export.quantize.evaluation import evaluate, with_rounded_weights
+from tinsmith_export.quantize.evaluation import Layers, evaluate, with_rounded_weights
 from tinsmith_export.quantize.fake_quantization import (
     choose_weight_bits,
     fake_quantize,
@@ -25,6 +25,7 @@ from tinsmith_export.quantize.layerwise import correct_layers
 from tinsmith_export.quantize.qat import DistillationData, Report, distill, measure
 from tinsmith_export.quantize.range_search import narrow
 from tinsmith_export.quantize.ranges import share_ranges
+from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.quantize.separate import separate
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, rows
@@ -145,9 +146,11 @@ def refine(quantized: Quantized, report: Callable[[int, int], None]) -> Quantize
     chosen = slice(SEARCH_COUNT)
     inputs, outputs = rows(calibration.data.inputs, chosen), rows(calibration.data.outputs, chosen)
 
+    layers: Layers = {}  # of hundreds of evaluations
+
     def error(observed: Observed) -> float:
         ranges = share_ranges(best.exact, observed, calibration.sources)
-        return squared_error(outputs, evaluate(graph, inputs, ranges))
+        return squared_error(outputs, evaluate(graph, inputs, ranges, layers))
 
     observed = narrow(best.exact, calibration.observed, error, report)
     narrowed = replace(best.calibration, observed=observed)
@@ -214,6 +217,23 @@ def _quantized(
     pairs = [(measured(graph), graph) for graph in graphs]
     least, graph = min(pairs, key=lambda pair: pair[0].mean_squared_error)
     return Quantized(exact, graph, ranges, bits, calibration, least, checkpoints or (least,))
+
+
+def require_layers(graph: Graph, names: Sequence[str]) -> None:
+    """Checks that there can be layers of those names to keep float, before anything is calibrated.
+
+    Args:
+        graph: a rewritten graph. `separate` may add `NAME/input` to what reads several tensors.
+        names: as `keep` of `quantize`.
+
+    Raises:
+        UsageError: no layer can have such a name.
+    """
+    rules = [(node.name, range_rule(node)) for node in graph.nodes]
+    added = [f"{name}/input" for name, rule in rules if rule.shares or rule.branches != "none"]
+    for name in names:
+        if not any(f"{one}/".startswith(f"{name}/") or name.startswith(one) for one in added):
+            _find(graph, [name])
 
 
 def _find(graph: Graph, keep: Sequence[str]) -> list[str]:

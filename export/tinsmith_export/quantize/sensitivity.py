@@ -1,34 +1,36 @@
 """What quantizing costs, layer by layer, and the fewest layers that must stay float."""
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
-import tf_keras
-from numpy.typing import NDArray
 
+from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
-from tinsmith_export.metrics import agreement, answers_changed
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.metrics import answers_changed
 from tinsmith_export.options import Options
-from tinsmith_export.outputs import leveled, side_by_side
-from tinsmith_export.quantize.partial import SwitchedModel
+from tinsmith_export.outputs import side_by_side
+from tinsmith_export.quantize.alone import Cost, Report, costs_alone
+from tinsmith_export.quantize.evaluation import (
+    Evaluation,
+    Layers,
+    batches,
+    evaluate,
+    with_rounded_weights,
+)
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Quantized
-from tinsmith_export.reference.rebuild import rebuild, tensors
 from tinsmith_export.results import Sensitivity, Verdict
 from tinsmith_export.verdict import judge_counts
-from tinsmith_report.statistics import decibels, sqnr_db
+from tinsmith_report.statistics import decibels
 from tinsmith_runtime.batch import Arrays, count, rows
 
-_BATCH_SIZE = 32
 # A network of a hundred layers runs as often over them.
 COUNT = 256
 # To choose on: 0.1 points of 2,000 answers are two.
 _CHOICE_COUNT = 2000
-
-Report = Callable[[int, int], None]
 
 
 def measure(
@@ -43,29 +45,18 @@ def measure(
         report: hears how many layers are done, of how many.
     """
     inputs = rows(held_back.inputs, slice(COUNT))
-    errors = _errors(quantized, inputs)
-    layers = quantized.graph.requantized
-    costs: dict[str, tuple[float | None, float | None]] = {}
-    if alone:
-        model = SwitchedModel(quantized.exact, quantized.ranges, quantized.weight_bits)
-        exact = model.run(inputs, (), ())
-        reference = leveled(exact, exact)
-        for done, node in enumerate(layers, 1):
-            kernels = {node.name} & quantized.weight_bits.keys()
-            found = model.run(inputs, kernels, {node.name})
-            pair = reference, leveled(found, exact)
-            lost = 100 * (1 - agreement(*pair)) if held_back.classes else None
-            costs[node.name] = lost, sqnr_db(*pair)
-            report(done, len(layers))
+    graph, ranges, bits = quantized.graph, quantized.ranges, quantized.weight_bits
+    rounded, layers = with_rounded_weights(graph, ranges, bits), graph.requantized
+    errors = _errors(quantized.exact, rounded, ranges, inputs)
+    costs = _costs(quantized, inputs, held_back.classes, report) if alone else {}
     table = []
     for node, (signal, noise, clipped) in zip(layers, errors, strict=True):
-        params = quantized.ranges[node.name]
-        lost, alone_db = costs.get(node.name, (None, None))
+        params, cost = ranges[node.name], costs.get(node.name)
         table.append(
             Sensitivity(
                 layer=node.name,
                 kind=node.kind,
-                weight_bits=quantized.weight_bits.get(node.name),
+                weight_bits=bits.get(node.name),
                 output_range=(params.low, params.high),
                 weight_range=(
                     (float(node.kernel.min()), float(node.kernel.max()))
@@ -74,42 +65,44 @@ def measure(
                 ),
                 clipped=clipped,
                 sqnr_db=decibels(signal, noise),
-                alone_drop_pp=lost,
-                alone_sqnr_db=alone_db,
+                alone_drop_pp=cost.changed_pp if cost and held_back.classes else None,
+                alone_sqnr_db=decibels(cost.signal, cost.noise) if cost else None,
             )
         )
     return tuple(table)
 
 
-def _errors(quantized: Quantized, inputs: Arrays) -> list[tuple[float, float, float]]:
+def _costs(quantized: Quantized, inputs: Arrays, classes: bool, report: Report) -> dict[str, Cost]:
+    """What each layer costs alone, its weights and its output rounded."""
+    exact, ranges = quantized.exact, quantized.ranges
+    rounded = with_rounded_weights(exact, ranges, quantized.weight_bits)
+    names = [node.name for node in exact.requantized]
+    return costs_alone(exact, rounded, ranges, names, inputs, classes, report)
+
+
+def _errors(
+    exact: Graph, rounded: Graph, ranges: Mapping[str, QuantParams], inputs: Arrays
+) -> list[tuple[float, float, float]]:
     """Power of each layer's output and of its error, and how much of it its range clips."""
-    layers = quantized.graph.requantized
-    pair = []
-    for model, prefix in ((rebuild(quantized.exact), ""), (quantized.model, "quant_")):
-        outputs = [model.get_layer(prefix + node.name).output for node in layers]
-        pair.append(tf_keras.Model(model.input, outputs))
-    ranges = [quantized.ranges[node.name] for node in layers]
-
-    @tf.function  # type: ignore[untyped-decorator]
-    def sums(batch: Any) -> tf.Tensor:
-        exact, rounded = (tf.nest.flatten(model(batch, training=False)) for model in pair)
-        found = []
-        for x, y, params in zip(exact, rounded, ranges, strict=True):
-            # What lies within half a step of the range is rounded, not clipped.
-            low, high = params.low - params.scale / 2, params.high + params.scale / 2
-            outside = tf.cast((x < low) | (x > high), tf.float32)
-            squares = (tf.square(x), tf.square(x - y), outside)
-            found.append([tf.reduce_sum(values) for values in squares])
-        return tf.stack(found)
-
-    size = count(inputs)
-    starts = range(0, size, _BATCH_SIZE)
-    batches = [sums(tensors(rows(inputs, slice(s, s + _BATCH_SIZE)))).numpy() for s in starts]
-    totals: NDArray[np.float64] = np.sum(batches, axis=0, dtype=np.float64)
-    sizes = [size * np.prod(node.shape) for node in layers]
+    layers: Layers = {}
+    sums = {node.name: np.zeros(3) for node in exact.requantized}
+    for batch in batches(exact, inputs):
+        floats = Evaluation(exact, batch, layers=layers)
+        codes = Evaluation(rounded, batch, ranges, layers)
+        for node, coarse in zip(exact.nodes, rounded.nodes, strict=True):
+            x, y = floats.compute(node), codes.compute(coarse)
+            if node.name in sums:
+                params = ranges[node.name]
+                # What lies within half a step of the range is rounded, not clipped.
+                low, high = params.low - params.scale / 2, params.high + params.scale / 2
+                outside = tf.cast((x < low) | (x > high), tf.float32)
+                squares = (tf.square(x), tf.square(x - y), outside)
+                sums[node.name] += [float(tf.reduce_sum(values)) for values in squares]
+            floats.forget(node)
+            codes.forget(node)
     return [
-        (float(signal), float(noise), float(clipped / size))
-        for (signal, noise, clipped), size in zip(totals, sizes, strict=True)
+        (signal, noise, clipped / (count(inputs) * math.prod(node.shape)))
+        for node, (signal, noise, clipped) in zip(exact.requantized, sums.values(), strict=True)
     ]
 
 
@@ -134,16 +127,17 @@ def keep_fewest(
     Returns:
         The model that keeps them, and what its answers to the inputs held back say of the limit.
     """
-    model = SwitchedModel(quantized.exact, quantized.ranges, quantized.weight_bits)
-    kept = {node.name for node in quantized.kept}
-    others = [node.name for node in quantized.graph.weighted if node.name not in kept]
-
+    others = [node.name for node in quantized.graph.weighted if node not in quantized.kept]
     inputs = rows(held_back.inputs, slice(_CHOICE_COUNT))
     outputs = side_by_side(held_back.outputs)[:_CHOICE_COUNT]
     labels = None if held_back.labels is None else held_back.labels[:_CHOICE_COUNT]
+    exact, ranges = quantized.exact, quantized.ranges
+    rounded = with_rounded_weights(exact, ranges, quantized.weight_bits)
+    layers: Layers = {}
 
     def changes(more: Collection[str]) -> tuple[int, int]:
-        found = side_by_side(model.run(inputs, set(others) - set(more)))
+        graph = _mixed(exact, rounded, more)
+        found = side_by_side(evaluate(graph, inputs, ranges, layers))
         return answers_changed(outputs, found, labels)
 
     def loss(more: Collection[str]) -> float:
@@ -159,7 +153,8 @@ def keep_fewest(
     if loss(()) <= limit_pp:
         return chosen(())
     limit_pp = max(limit_pp, loss(others))
-    ranked = _ranked(model, others, rows(inputs, slice(COUNT)), report)
+    costs = costs_alone(exact, rounded, {}, others, rows(inputs, slice(COUNT)), True, report)
+    ranked = sorted(others, key=lambda name: -costs[name].noise)
     # How many are enough: more layers never lose more, but for chance.
     few, enough = 0, len(ranked)
     while enough - few > 1:
@@ -173,12 +168,7 @@ def keep_fewest(
     return chosen(more)
 
 
-def _ranked(
-    model: SwitchedModel, names: Sequence[str], inputs: Arrays, report: Report
-) -> list[str]:
-    exact = side_by_side(model.run(inputs, (), ()))
-    noise = {}
-    for done, name in enumerate(names, 1):
-        noise[name] = float(np.square(side_by_side(model.run(inputs, {name}, ())) - exact).sum())
-        report(done, len(names))
-    return sorted(names, key=lambda name: -noise[name])
+def _mixed(exact: Graph, rounded: Graph, floats: Collection[str]) -> Graph:
+    """The rounded graph with the exact weights of some layers."""
+    pairs = zip(exact.nodes, rounded.nodes, strict=True)
+    return Graph(tuple(one if one.name in floats else other for one, other in pairs))

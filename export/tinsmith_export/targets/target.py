@@ -133,6 +133,19 @@ class Target(ABC):
         """What the engine does differently on this machine's CPU, in words; nothing if empty."""
         return ""
 
+    def layer_tensors(self, data: bytes, graph: Graph) -> Mapping[str, str]:
+        """Which layer the tensors of a file belong to, for a viewer that shows such files.
+
+        Args:
+            data: an int8 file.
+            graph: what it was made of.
+
+        Returns:
+            The name of the tensor that an operator gives, to that of the layer it is part of, in
+            the order of computation; nothing if the target does not tell.
+        """
+        return {}
+
     @abstractmethod
     def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
         """Runs an int8 file so that it gives the output of every layer.

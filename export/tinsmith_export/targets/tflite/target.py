@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from tensorflow.lite.python import schema_py_generated as schema
 
@@ -42,11 +43,21 @@ class TfliteTarget(Target):
         """See `Target.integer_kernels`; LiteRT takes the kernel that a file's types say."""
         return _integer_kernels(data, products, kept)
 
+    def layer_tensors(self, data: bytes, graph: Graph) -> Mapping[str, str]:
+        """See `Target.layer_tensors`: those of codes."""
+        layers, owners = {node.name for node in graph.nodes}, output_layers(graph)
+        found = {}
+        for name in _codes(schema.ModelT.InitFromPackedBuf(data, 0)).values():
+            layer = owners.get(name) or layer_of(name)
+            while layer and layer not in layers:  # it goes on with a scope inside the layer
+                layer = layer.rpartition("/")[0]
+            found[name] = layer
+        return {name: layer for name, layer in found.items() if layer}
+
     def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
-        """See `Target.layer_outputs`."""
-        whole, tensors = _with_all_outputs(data, graph)
-        found = run_outputs(whole, codes)
-        return {layer: found[name] for layer, name in tensors.items()}
+        """See `Target.layer_outputs`: what a layer's last operator gives."""
+        found = run_outputs(_with_all_outputs(data), codes)
+        return {layer: found[name] for name, layer in self.layer_tensors(data, graph).items()}
 
 
 def _integer_kernels(data: bytes, expected: int, kept: Collection[str]) -> dict[str, int]:
@@ -64,22 +75,20 @@ def _integer_kernels(data: bytes, expected: int, kept: Collection[str]) -> dict[
     return dict(kernels)
 
 
-def _with_all_outputs(data: bytes, graph: Graph) -> tuple[bytes, dict[str, str]]:
-    """Makes each layer's codes an output, those of its last operator; names it by the layer."""
+def _with_all_outputs(data: bytes) -> bytes:
+    """Makes all codes that an operator gives an output."""
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    (subgraph,) = model.subgraphs
-    layers, owners = {node.name for node in graph.nodes}, output_layers(graph)
-    outputs, names = set(), {}
-    for operator in subgraph.operators:
-        for index in operator.outputs:
-            if subgraph.tensors[index].type != schema.TensorType.INT8:
-                continue
-            name = subgraph.tensors[index].name.decode()
-            layer = owners.get(name) or layer_of(name)
-            while layer and layer not in layers:  # it goes on with a scope inside the layer
-                layer = layer.rpartition("/")[0]
-            outputs.add(index)
-            names[layer] = name
-    subgraph.outputs = sorted(outputs)
+    model.subgraphs[0].outputs = sorted(_codes(model))
     model.signatureDefs = []
-    return packed(model, len(data)), {layer: name for layer, name in names.items() if layer}
+    return packed(model, len(data))
+
+
+def _codes(model: Any) -> dict[int, str]:
+    """The int8 tensors that operators give, in their order, with their names."""
+    (subgraph,) = model.subgraphs
+    return {
+        index: subgraph.tensors[index].name.decode()
+        for operator in subgraph.operators
+        for index in operator.outputs
+        if subgraph.tensors[index].type == schema.TensorType.INT8
+    }
