@@ -13,12 +13,13 @@ is trained on such parts.
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from pages import in_process, write
 
 SIZES = {
     "VGG16": 32,
@@ -43,6 +44,9 @@ OF_TF_KERAS = ("RegNetX002", "ResNetRS50")
 AUTOENCODER = "autoencoder"
 MODELS = (*SIZES, AUTOENCODER)
 TITLE = "The families of keras.applications, compiled"
+NOTE = """\
+Weights are random: the table is about parity, size and time. What int8 loses is measured on trained
+models, by `benchmarks/accuracy.py`."""
 CLASSES = 10
 COUNT = 160
 QAT_STEPS = 8
@@ -85,7 +89,7 @@ def main() -> int:
             if arguments.json:
                 print(json.dumps(rows[-1]), flush=True)
             if arguments.write:
-                write(arguments.write, TITLE, as_markdown(rows), keys=2)
+                write(arguments.write, TITLE, as_markdown(rows), 2, MODELS, NOTE)
     if not arguments.json:
         print(as_markdown(rows))
     return int(any("error" in row for row in rows))
@@ -95,50 +99,6 @@ def apart(family: str, recipe: str) -> dict[str, Any]:
     """Measures a family in a new process; what goes wrong there is in its row."""
     found = in_process(__file__, family, "--recipe", recipe, "--one")
     return {"family": family, "recipe": recipe, **found}
-
-
-def in_process(script: str, *words: str) -> dict[str, Any]:
-    """Runs a script in a new process; gives what it prints last, JSON, or its `error`."""
-    command = [sys.executable, script, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        return {"error": lines[-1]}
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def write(path: Path, title: str, table: str, keys: int) -> None:
-    """Writes a document of a table, with what it was measured on.
-
-    Args:
-        path: the file; what it has of other models stays, if it has the same columns and was
-            measured on the same.
-        title: its heading.
-        table: header, rule, and a row for each model, in Markdown.
-        keys: how many columns tell rows apart; the first of them names the model.
-    """
-    from importlib.metadata import version
-
-    from tinsmith_runtime.cpu import read_cpu
-
-    def key(row: str) -> tuple[str, ...]:
-        return tuple(cell.strip() for cell in row.split("|")[1 : 1 + keys])
-
-    def place(row: str) -> tuple[int, str]:
-        name, *rest = key(row)
-        return MODELS.index(name) if name in MODELS else len(MODELS), "".join(rest)
-
-    header, rule, *rows = table.splitlines()
-    before = path.read_text("utf-8").splitlines() if path.exists() else []
-    engines = ("tensorflow", "ai-edge-litert", "onnxruntime")
-    versions = ", ".join(f"{name} {version(name)}" for name in engines)
-    where = f"Measured by `benchmarks/{Path(sys.argv[0]).name}` on {read_cpu()}, {versions}."
-    same = header in before and where in before
-    kept = [line for line in before if line.startswith("|")][2:] if same else []
-    found = {key(row): row for row in (*kept, *rows)}
-    body = "\n".join([header, rule, *sorted(found.values(), key=place)])
-    path.write_text(f"# {title}\n\n{where}\n\n{body}\n", encoding="utf-8")
 
 
 def source(name: str) -> tuple[Any, Any, tuple[float, float]]:

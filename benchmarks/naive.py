@@ -21,7 +21,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from families import MODELS, as_samples, in_process, photographs, source, write
+from families import MODELS, as_samples, photographs, source
+from pages import in_process, write
 
 TITLE = "tinsmith's ONNX files against the naive routes'"
 # Rounds, the parts of them that intervals are drawn over, and calls of each file in a round.
@@ -62,7 +63,7 @@ def main() -> int:
         lines.append(_apart(model))
         print(lines[-1], flush=True)
         if arguments.write:
-            write(arguments.write, TITLE, "\n".join(lines), keys=1)
+            write(arguments.write, TITLE, "\n".join(lines), 1, MODELS)
     return int(any(line.endswith("| no |") for line in lines[2:]))
 
 
@@ -120,7 +121,7 @@ def measure(name: str) -> dict[str, Any]:
         files, reasons = {"tinsmith": bundle.files["model.int8.onnx"]}, {}
         given = {
             "model": file,
-            "inputs": as_floats(samples.calibration, bundle.manifest),
+            "inputs": as_floats(samples.calibration, pixels),
             "labels": None,
             "grid": (entry.scale, entry.zero_point),
         }

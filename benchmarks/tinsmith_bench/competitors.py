@@ -153,7 +153,9 @@ def _make(name: str, bundle: Bundle, material: Material, folder: Path) -> Compet
     arguments = {
         "model": material.model,
         "float_onnx": bundle.files[floats[0]] if floats else None,
-        "inputs": None if material.inputs is None else as_floats(material.inputs, manifest),
+        "inputs": None
+        if material.inputs is None
+        else as_floats(material.inputs, manifest.input.value_range),
         "labels": material.targets,
         "grid": (manifest.input.scale, manifest.input.zero_point),
     }
@@ -187,11 +189,11 @@ def _size_of(model: Path | None) -> int:
     return model.stat().st_size if model and model.is_file() else 0
 
 
-def as_floats(inputs: NDArray[Any], manifest: Manifest) -> NDArray[np.float32]:
-    """Turns raw inputs into what the float model takes."""
-    if inputs.dtype != np.uint8 or manifest.input.value_range is None:
+def as_floats(inputs: NDArray[Any], value_range: tuple[float, float] | None) -> NDArray[np.float32]:
+    """Turns raw inputs into what the float model takes; the range is that of its pixels."""
+    if inputs.dtype != np.uint8 or value_range is None:
         return inputs.astype(np.float32)
-    low, high = manifest.input.value_range
+    low, high = value_range
     return (inputs * np.float32((high - low) / 255) + np.float32(low)).astype(np.float32)
 
 

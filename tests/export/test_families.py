@@ -51,18 +51,22 @@ def test_an_unknown_family_is_a_mistake() -> None:
 
 def test_rows_of_other_models_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    import families
+    import pages
+    from families import MODELS
 
     path = tmp_path / "table.md"
     head = "| family | recipe | LSB |\n| :-- | :-- | --: |\n"
     for rows in ("| MobileNet | qat | 1 |\n| mine | ptq | 2 |", "| VGG16 | qat | 3 |"):
-        families.write(path, "Title", head + rows, keys=2)
-    families.write(path, "Title", head + "| MobileNet | ptq | 4 |\n| VGG16 | qat | 5 |", keys=2)
+        pages.write(path, "Title", head + rows, 2, MODELS)
+    rows = "| MobileNet | ptq | 4 |\n| VGG16 | qat | 5 |"
+    pages.write(path, "Title", head + rows, 2, MODELS, "A note.")
     text = path.read_text()
     assert text.startswith("# Title\n\nMeasured by ")
     assert text.endswith(
-        head + "| VGG16 | qat | 5 |\n| MobileNet | ptq | 4 |\n| MobileNet | qat | 1 |\n"
+        "\n\nA note.\n\n"
+        + head
+        + "| VGG16 | qat | 5 |\n| MobileNet | ptq | 4 |\n| MobileNet | qat | 1 |\n"
         "| mine | ptq | 2 |\n"
     )
-    families.write(path, "Title", head.replace("LSB", "dB") + "| mine | ptq | 6 |", keys=2)
+    pages.write(path, "Title", head.replace("LSB", "dB") + "| mine | ptq | 6 |", 2, MODELS)
     assert "VGG16" not in path.read_text()

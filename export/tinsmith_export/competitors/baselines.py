@@ -76,18 +76,36 @@ def tflite_ptq(
 ) -> CompetitorModel:
     """TensorFlow's post-training quantization."""
     loaded, chosen = _load(model), _calibration(inputs)
-    import tensorflow as tf
-
-    for dtype in (tf.int8, tf.float32):
-        converter = _converter(loaded)
-        converter.representative_dataset = lambda: ([one[np.newaxis]] for one in chosen)
-        converter.inference_input_type = converter.inference_output_type = dtype
-        data = _convert(converter)
+    for dtype in ("int8", "float32"):
+        data = quantize_with_tensorflow(loaded, chosen, dtype)
         found = create_backend("litert", data, 1)
         if (found.inputs[0].scale, found.inputs[0].zero_point) == grid:
             codes = found.outputs[0].scale, found.outputs[0].zero_point
             return CompetitorModel("tflite", "int8", data, True, codes)
     return CompetitorModel("tflite", "int8", data, True)
+
+
+def convert_with_tensorflow(model: Any) -> bytes:
+    """Converts a Keras model to a float TFLite file."""
+    import tensorflow as tf
+
+    return _convert(tf.lite.TFLiteConverter.from_keras_model(model))
+
+
+def quantize_with_tensorflow(model: Any, inputs: Inputs, dtype: str = "float32") -> bytes:
+    """Converts a Keras model to TFLite by TensorFlow's post-training quantization.
+
+    Args:
+        model: of Keras 3 or tf_keras.
+        inputs: `float32 (N, ...)` to calibrate on, all of them.
+        dtype: of the file's inputs and outputs, `int8` or `float32`.
+    """
+    import tensorflow as tf
+
+    converter = _converter(model)
+    converter.representative_dataset = lambda: ([one[np.newaxis]] for one in inputs)
+    converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(dtype)
+    return _convert(converter)
 
 
 def ort_ptq(*, float_onnx: bytes | None, inputs: Inputs | None, **_: Any) -> CompetitorModel:

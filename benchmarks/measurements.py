@@ -1,0 +1,224 @@
+"""What a way to int8 loses: counts, intervals and tests of its answers, and the row of a table."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from routes import Cost
+from tinsmith_report.statistics import changed_p, mcnemar_p, sqnr_db, wilson
+
+# Less likely by chance than 1 in 20 is called a loss.
+SIGNIFICANT = 0.05
+# Without labels, how many answers may change: tinsmith's own limit.
+MAX_CHANGED = 0.02
+COLUMNS = (
+    *("model", "inputs", "route", "accuracy %", "lost pp", "p", "same class %"),
+    *("SQNR dB, logits", "SQNR dB, probabilities", "s", "CPU s", "peak MB", "kB", "holds"),
+)
+_WIDTH = 100  # of the reason why a route makes no file that runs
+_RIVALS = ("tflite-ptq", "tflite-ptq-logits")
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What a route's file gives for the evaluation data.
+
+    Attributes:
+        logits: `float32 (N, classes)`; `None` where the file gives probabilities.
+        probabilities: `float32 (N, classes)`.
+        cost: of the route.
+    """
+
+    logits: NDArray[np.float32] | None
+    probabilities: NDArray[np.float32]
+    cost: Cost
+
+    @property
+    def classes(self) -> NDArray[np.intp]:
+        """The class of each input: of equal ones the first."""
+        scores = self.probabilities if self.logits is None else self.logits
+        return np.asarray(scores.argmax(axis=1))
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A route against the float model, on the same inputs.
+
+    Attributes:
+        count: of the inputs.
+        correct: how many it has right; `None` without labels.
+        lost: how many only the float model has right; without labels, how many answers changed.
+        won: how many only the route has right; 0 without labels.
+        p: of McNemar's exact test; without labels, of the exact binomial test that more answers
+            change than `MAX_CHANGED`.
+        same: how many inputs get the float model's class.
+        logits_db: SQNR of the logits; infinite where they are equal, `None` without logits.
+        probabilities_db: SQNR of the probabilities, likewise.
+        cost: of the route.
+        reasons: why it does not hold, if so.
+    """
+
+    count: int
+    correct: int | None
+    lost: int
+    won: int
+    p: float
+    same: int
+    logits_db: float | None
+    probabilities_db: float
+    cost: Cost
+    reasons: tuple[str, ...]
+
+
+def as_answers(outputs: NDArray[np.float32], cost: Cost) -> Answers:
+    """A file's outputs with the probabilities that they stand for."""
+    if cost.activated:
+        return Answers(None, outputs, cost)
+    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    return Answers(outputs, powers / powers.sum(axis=1, keepdims=True), cost)
+
+
+def measure(
+    found: Mapping[str, Answers], labels: NDArray[np.int64] | None
+) -> dict[str, Measurement]:
+    """Compares each route with `float`, and tinsmith's `ptq` with TensorFlow's too.
+
+    Args:
+        found: the answers by the route's name, `float` among them.
+        labels: `(N,)`, or none.
+    """
+    return {route: _measured(route, found, labels) for route in found}
+
+
+def _measured(
+    route: str, found: Mapping[str, Answers], labels: NDArray[np.int64] | None
+) -> Measurement:
+    reference, one = found["float"], found[route]
+    truth = reference.classes if labels is None else labels
+    right, also = reference.classes == truth, one.classes == truth
+    lost, won = int((right & ~also).sum()), int((~right & also).sum())
+    count = len(truth)
+    p = changed_p(lost, count, MAX_CHANGED) if labels is None else mcnemar_p(lost, won)
+    reasons = []
+    if route != "float" and lost > won and p < SIGNIFICANT:
+        reasons.append("a significant loss")
+    if route == "ptq":
+        rivals = [found[name] for name in _RIVALS if name in found]
+        reasons += [reason for rival in rivals for reason in _behind(one, rival, reference)]
+    return Measurement(
+        count=count,
+        correct=None if labels is None else int(also.sum()),
+        lost=lost,
+        won=won,
+        p=p,
+        same=int((one.classes == reference.classes).sum()),
+        logits_db=_noise_db(reference, one)[0],
+        probabilities_db=_noise_db(reference, one)[1],
+        cost=one.cost,
+        reasons=tuple(dict.fromkeys(reasons)),
+    )
+
+
+def _noise_db(reference: Answers, one: Answers) -> tuple[float | None, float]:
+    def ratio(expected: NDArray[np.float32], got: NDArray[np.float32]) -> float:
+        found = sqnr_db(expected, got)
+        return math.inf if found is None else found
+
+    logits = None
+    if reference.logits is not None and one.logits is not None:
+        logits = ratio(reference.logits, one.logits)
+    return logits, ratio(reference.probabilities, one.probabilities)
+
+
+def _behind(one: Answers, rival: Answers, reference: Answers) -> list[str]:
+    """In what a rival is better: in the noise of what its file gives, or significantly in classes.
+
+    The test is McNemar's, on whether an input gets the float model's class.
+    """
+    which = 1 if rival.logits is None else 0
+    mine, theirs = (_noise_db(reference, each)[which] for each in (one, rival))
+    reasons = []
+    if mine is not None and theirs is not None and mine < theirs:
+        reasons.append(f"SQNR {theirs - mine:.1f} dB below TensorFlow's")
+    same, also = (each.classes == reference.classes for each in (rival, one))
+    lost, won = int((same & ~also).sum()), int((~same & also).sum())
+    if lost > won and mcnemar_p(lost, won) < SIGNIFICANT:
+        reasons.append("float's class significantly rarer than TensorFlow's")
+    return reasons
+
+
+def row(
+    model: str, inputs: str, route: str, found: Sequence[Measurement], failure: str = ""
+) -> str:
+    """A row of the table: of one measurement with 95 % intervals, of several mean and worst.
+
+    Args:
+        model: its name.
+        inputs: how many there were.
+        route: its name.
+        found: the measurements, one for each division of the data.
+        failure: why there are none.
+    """
+    if failure:
+        reason = failure.replace("`", "'").replace("|", "/")
+        reason = f"`{reason[:_WIDTH]}{'…' * (len(reason) > _WIDTH)}`"
+        return f"| {model} | {inputs} | {route} |{' - |' * 10} no: {reason} |"
+    one = found[0]
+    cells = [model, inputs, route]
+    if one.correct is None:
+        cells.append("-")
+    else:
+        cells.append(_share([each.correct or 0 for each in found], found))
+    if route == "float":
+        cells += ["-"] * 5
+    else:
+        lost = [100 * (each.lost - each.won) / each.count for each in found]
+        p = min(each.p for each in found)
+        cells += [
+            _spread(lost, max, "+.2f"),
+            f"{p:.2g}",
+            _share([each.same for each in found], found),
+            _spread([each.logits_db for each in found], min, ".1f"),
+            _spread([each.probabilities_db for each in found], min, ".1f"),
+        ]
+    costs = [each.cost for each in found]
+    cells += [
+        f"{np.mean([cost.seconds for cost in costs]):,.1f}",
+        f"{np.mean([cost.cpu_seconds for cost in costs]):,.1f}",
+        f"{max(cost.peak_memory_mb for cost in costs):,.0f}",
+        f"{max(cost.size_bytes for cost in costs) / 1000:,.0f}",
+        "-" if route == "float" else _verdict(found),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _share(counts: Sequence[int], found: Sequence[Measurement]) -> str:
+    """Percent with its interval, or mean and worst of several."""
+    shares = [100 * part / each.count for part, each in zip(counts, found, strict=True)]
+    if len(shares) > 1:
+        return _spread(shares, min, ".2f")
+    low, high = wilson(counts[0], found[0].count)
+    return f"{shares[0]:.2f} [{100 * low:.2f}, {100 * high:.2f}]"
+
+
+def _spread(
+    values: Sequence[float | None], worst: Callable[[list[float]], float], form: str
+) -> str:
+    """A number; of several the mean, and the worst in brackets."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    mean, end = (
+        "equal" if math.isinf(value) else f"{value:{form}}"
+        for value in (sum(known) / len(known), worst(known))
+    )
+    return f"{mean} ({end})" if len(known) > 1 else mean
+
+
+def _verdict(found: Sequence[Measurement]) -> str:
+    reasons = dict.fromkeys(reason for each in found for reason in each.reasons)
+    notes = dict.fromkeys(each.cost.note for each in found if each.cost.note)
+    return "; ".join(["no: " + ", ".join(reasons) if reasons else "yes", *notes])
