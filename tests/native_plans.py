@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_export.ir import ops
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
-from tinsmith_export.ir.ops import Function, InputLayer, Node, OutputLayer
+from tinsmith_export.ir.ops import Floats, Function, InputLayer, Node, OutputLayer
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams, QuantWeights
 from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.targets.native.build import build_plan
@@ -90,3 +92,68 @@ def require_exact(model: QuantGraph, codes: Arrays, tolerance: int = 0) -> None:
             assert found.shape == expected.shape
             difference = np.abs(found.astype(np.int16) - expected).max()
             assert difference <= tolerance, (backend.version, difference)
+
+
+def plans_of_every_kind() -> dict[str, Plan]:
+    """A plan for each kind of operator, and a small network."""
+    image, half = (5, 6, 4), QuantParams(0.5, 1)
+    rng = np.random.default_rng(0)
+
+    def weights(*shape: int) -> QuantWeights:
+        codes = rng.integers(-127, 128, shape).astype(np.int8)
+        scale = rng.uniform(2**-8, 2**-6, shape[-1]).astype(np.float32)
+        return QuantWeights(codes, scale, bias=rng.integers(-999, 999, shape[-1]).astype("i4"))
+
+    def floats(*shape: int) -> Floats:
+        return rng.normal(size=shape).astype(np.float32)
+
+    kept = ops.Conv2D(
+        "y", ("x0",), (5, 6, 3), kernel=floats(3, 2, 4, 3), bias=floats(3), padding="same"
+    )
+    conv = replace(kept, name="conv")
+    depthwise = ops.DepthwiseConv2D(
+        "deep", ("conv",), (3, 3, 3), kernel=floats(3, 3, 3, 1), padding="same", strides=(2, 2)
+    )
+    pool = ops.MaxPooling2D(
+        "y", ("x0",), (3, 3, 4), pool_size=(2, 2), strides=(2, 2), padding="same"
+    )
+    pooled = replace(pool, name="pool", inputs=("conv",), shape=(3, 3, 3))
+    added = ops.Add("sum", ("deep", "pool"), (3, 3, 3))
+    flat = ops.Reshape("flat", ("sum",), (1, 1, 27))
+    answer = ops.Conv2D("y", ("flat",), (1, 1, 5), kernel=floats(1, 1, 27, 5))
+    products = {"conv": weights(3, 2, 4, 3), "deep": weights(3, 3, 3), "y": weights(1, 1, 27, 5)}
+    nodes: dict[str, tuple[list[Node], dict[str, QuantWeights]]] = {
+        "float_product": ([kept], {}),
+        "product": ([kept], {"y": weights(3, 2, 4, 3)}),
+        "network": ([conv, depthwise, pooled, added, flat, answer], products),
+        "add": ([ops.Add("y", ("x0", "x1"), image)], {}),
+        "multiply": ([ops.Multiply("y", ("x0", "x1"), image)], {}),
+        "weigh": (
+            [ops.Weigh("y", ("x0",), image, factor=floats(5, 6, 1))],
+            {"y": QuantWeights(weights(5, 6, 1).codes, np.array([0.01], np.float32), 3)},
+        ),
+        "maximum": ([ops.Maximum("y", ("x0", "x1"), image)], {}),
+        "table": ([ops.Function("y", ("x0",), image, function="tanh")], {}),
+        "max_pool": ([pool], {}),
+        "pad": ([ops.ZeroPadding2D("y", ("x0",), (6, 9, 4), padding=((1, 0), (1, 2)))], {}),
+        "crop": ([ops.Cropping2D("y", ("x0",), (3, 5, 4), cropping=((1, 1), (1, 0)))], {}),
+        "upsample": ([ops.UpSampling2D("y", ("x0",), (10, 18, 4), size=(2, 3))], {}),
+        "depth_to_space": ([ops.DepthToSpace("y", ("x0",), (10, 12, 1), block=2)], {}),
+        "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12))], {}),
+        "reshape": ([ops.Reshape("y", ("x0",), (30, 4))], {}),
+        "layer_norm": (
+            [
+                ops.LayerNormalization(
+                    "y", ("x0",), image, gamma=floats(4), beta=floats(4), epsilon=0.1
+                )
+            ],
+            {},
+        ),
+    }
+    found = {}
+    for kind, (layers, constants) in nodes.items():
+        names = {f"x{i}" for node in layers for i in range(2) if f"x{i}" in node.inputs}
+        params = dict.fromkeys(names | {node.name for node in layers}, half)
+        model = quantized(*layers, shapes=[image] * len(names), params=params, weights=constants)
+        found[kind] = plan_of(model)
+    return found
