@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,6 +91,34 @@ def test_the_backend_runs_the_bundle(
     assert {result.mismatch for result in results.values()} == {""}
     assert main(["inspect", str(whole[1])]) == 0
     assert "native with tflite: 240 of 240 int8 outputs equal" in capsys.readouterr().out
+
+
+FORK = """
+import os, sys
+import numpy as np
+from tinsmith_runtime import UsageError, load
+pixels = np.random.default_rng(0).integers(0, 256, (5, 28, 28, 1), np.uint8)
+model = load(sys.argv[1], "native")
+wanted = model.predict_raw(pixels)
+child = os.fork()
+same = all((model.predict_raw(pixels[i:i + 1]) == wanted[i:i + 1]).all() for i in range(5))
+if not child:
+    os._exit(0 if same else 9)
+assert same and os.waitpid(child, 0)[1] == 0
+model.close()
+try:
+    model.predict_raw(pixels)
+except UsageError as error:
+    print(error)
+"""
+
+
+@needs_library
+def test_a_child_of_a_fork_and_a_closed_model(whole: tuple[Exported, Path]) -> None:
+    line = [sys.executable, "-W", "error", "-c", FORK, str(whole[1])]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "the model is closed: load the bundle again\n"
 
 
 def test_a_bundle_for_the_native_engine_alone(

@@ -277,6 +277,21 @@ def test_the_backend_is_found_and_refuses_batches() -> None:
         find_backend("nativ")
 
 
+def test_one_sample_is_as_many() -> None:
+    """It is written to the library's own memory, and stays what it was in a later call."""
+    backend = native(write_plan(NETWORK))
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-128, 128, (7, 5, 6, 4), np.int8)
+    wanted = array(backend.run(codes))
+    found = [array(backend.run(codes[i : i + 1])) for i in range(7)]
+    np.testing.assert_array_equal(np.concatenate(found), wanted)
+    pixels = (codes.astype(np.int16) + 128).astype(np.uint8)
+    found = [array(backend.run(pixels[i : i + 1])) for i in range(7)]
+    np.testing.assert_array_equal(np.concatenate(found), wanted)
+    with pytest.raises(BackendError, match=r"expected int8 or uint8 .* got float32"):
+        backend.run(codes[:1].astype(np.float32))
+
+
 def test_a_model_is_freed_with_its_backend() -> None:
     data = write_plan(NETWORK)
     backend = native(data)

@@ -75,6 +75,7 @@ typedef struct tin_tensor {
   float scale;
   int32_t zero_point;
   uint32_t bytes; /* of one sample: the product of the shape */
+  void *memory;   /* where the model has it, in its own memory: see tin_run */
 } tin_tensor;
 
 TIN_API uint32_t tin_input_count(const tin_model *model);
@@ -104,6 +105,8 @@ TIN_API size_t tin_memory(const tin_model *model);
  *
  * Each input and output is an array of int8 codes, one sample behind the other. Bit i of
  * `unsigned_inputs` says that input i holds uint8 codes, which are 128 more, as pixels do.
+ * Without copies: if `inputs` is NULL, the one sample has been written to the memory of each input;
+ * if `outputs` is NULL, it is read from the memory of each output. A run overwrites both.
  * `nanoseconds` is NULL, or has a place for each operator: the time that it took is added there.
  */
 TIN_API int tin_run(tin_model *model, const void *const *inputs, void *const *outputs,

@@ -19,6 +19,7 @@ class Tensor(c.Structure):
         ("scale", c.c_float),
         ("zero_point", c.c_int32),
         ("bytes", c.c_uint32),
+        ("memory", c.c_void_p),
     )
 
 
