@@ -2,16 +2,15 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.targets.target import FloatModel, IntegerModel, Target, output_layers
+from tinsmith_export.targets.target import FloatModel, IntegerModel, Target
 from tinsmith_export.targets.tflite.convert import (
     PRODUCTS,
-    layer_of,
+    layer_tensors,
     packed,
     products,
     to_float_tflite,
@@ -45,18 +44,17 @@ class TfliteTarget(Target):
 
     def layer_tensors(self, data: bytes, graph: Graph) -> Mapping[str, str]:
         """See `Target.layer_tensors`: those of codes."""
-        layers, owners = {node.name for node in graph.nodes}, output_layers(graph)
-        found = {}
-        for name in _codes(schema.ModelT.InitFromPackedBuf(data, 0)).values():
-            layer = owners.get(name) or layer_of(name)
-            while layer and layer not in layers:  # it goes on with a scope inside the layer
-                layer = layer.rpartition("/")[0]
-            found[name] = layer
-        return {name: layer for name, layer in found.items() if layer}
+        (subgraph,) = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs
+        return {
+            subgraph.tensors[index].name.decode(): layer
+            for layer, indices in layer_tensors(subgraph, graph).items()
+            for index in indices
+            if layer
+        }
 
     def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
         """See `Target.layer_outputs`: what a layer's last operator gives."""
-        found = run_outputs(_with_all_outputs(data), codes)
+        found = run_outputs(_with_all_outputs(data, graph), codes)
         return {layer: found[name] for name, layer in self.layer_tensors(data, graph).items()}
 
 
@@ -75,20 +73,11 @@ def _integer_kernels(data: bytes, expected: int, kept: Collection[str]) -> dict[
     return dict(kernels)
 
 
-def _with_all_outputs(data: bytes) -> bytes:
+def _with_all_outputs(data: bytes, graph: Graph) -> bytes:
     """Makes all codes that an operator gives an output."""
     model = schema.ModelT.InitFromPackedBuf(data, 0)
-    model.subgraphs[0].outputs = sorted(_codes(model))
-    model.signatureDefs = []
-    return packed(model, len(data))
-
-
-def _codes(model: Any) -> dict[int, str]:
-    """The int8 tensors that operators give, in their order, with their names."""
     (subgraph,) = model.subgraphs
-    return {
-        index: subgraph.tensors[index].name.decode()
-        for operator in subgraph.operators
-        for index in operator.outputs
-        if subgraph.tensors[index].type == schema.TensorType.INT8
-    }
+    layers = layer_tensors(subgraph, graph)
+    outputs = {index for indices in layers.values() for index in indices}
+    subgraph.outputs, model.signatureDefs = sorted(outputs), []
+    return packed(model, len(data))
