@@ -29,6 +29,10 @@ enum tin_isa {
  * that; see isa.c. */
 enum tin_isa tin_isa_detect(void);
 
+/* Whether this CPU has an instruction set other than the portable one, and the kernels were compiled
+ * in; see cpu.c. */
+int tin_cpu_has(enum tin_isa isa);
+
 /* The name that TINSMITH_ISA takes: "portable", "avx2" and so on. */
 const char *tin_isa_name(enum tin_isa isa);
 
