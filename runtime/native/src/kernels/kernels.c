@@ -1,7 +1,7 @@
 /* Which kernels there are for an instruction set. */
 #include "kernels.h"
 
-extern const struct tin_kernel tin_avx2_convolution, tin_avx2_depthwise, tin_avx2_winograd,
+extern const struct tin_kernel tin_avx2_convolution, tin_avx2_depthwise,
     tin_avxvnni_convolution, tin_avx512vnni_convolution, tin_neon_convolution,
     tin_neon_depthwise, tin_neondot_convolution;
 
@@ -34,6 +34,24 @@ static const struct tin_kernel *const AVX512VNNI[] = {
 };
 #endif
 
+#ifdef TIN_WITH_NEON
+static const struct tin_kernel *const NEON[] = {
+    &tin_neon_depthwise,
+    &tin_neon_convolution,
+    &tin_product_portable,
+    NULL,
+};
+#endif
+
+#ifdef TIN_WITH_NEONDOT
+static const struct tin_kernel *const NEONDOT[] = {
+    &tin_neon_depthwise,
+    &tin_neondot_convolution,
+    &tin_product_portable,
+    NULL,
+};
+#endif
+
 const struct tin_kernel *const *tin_product_kernels(enum tin_isa isa) {
   switch (isa) {
 #ifdef TIN_WITH_AVX2
@@ -44,6 +62,12 @@ const struct tin_kernel *const *tin_product_kernels(enum tin_isa isa) {
 #endif
 #ifdef TIN_WITH_AVX512VNNI
     case TIN_ISA_AVX512VNNI: return AVX512VNNI;
+#endif
+#ifdef TIN_WITH_NEON
+    case TIN_ISA_NEON: return NEON;
+#endif
+#ifdef TIN_WITH_NEONDOT
+    case TIN_ISA_NEONDOT: return NEONDOT;
 #endif
     default: return PORTABLE;
   }
