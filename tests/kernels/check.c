@@ -48,6 +48,10 @@ static struct tin_product random_shape(void) {
   p.groups = kind == 0 ? between(2, 3) : 1;
   p.in_c = p.groups * between(1, kind < 5 ? 12 : 48);
   p.out_c = p.groups * between(1, 48);
+  if (plain) {
+    p.in_c = p.groups * between(8, 40);
+    p.out_c = p.groups * between(12, 40);
+  }
   if (kind == 1) { /* dense */
     p.in_h = p.in_w = p.out_h = p.out_w = p.kernel_h = p.kernel_w = 1;
     p.in_c = between(1, 300);

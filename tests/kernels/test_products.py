@@ -52,7 +52,7 @@ def check(folder: Path, isa: str, count: int, seed: int = 0) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     print(f"{isa}: {done.stdout}")
-    assert re.search(f"^{isa} convolution: [1-9]", done.stdout, re.M), done.stdout
+    assert not re.search(": 0$", done.stdout, re.M), done.stdout
     return done.stdout
 
 
@@ -113,7 +113,15 @@ def test_sums_stay_in_registers(plain: Path) -> None:
         if any(MULTIPLIES.match(words) for words in loop.body) and loop.function != "pack"
     ]
     names = {loop.function for loop in loops}
-    assert {"tile_16", "tile_8", "pixel_16", "pixel_8", "tile_32", "lanes_4x16"} <= names
+    assert {
+        "tile_16",
+        "tile_8",
+        "pixel_16",
+        "pixel_8",
+        "tile_32",
+        "lanes_4x16",
+        "sum_quads",
+    } <= names
     spilled = [
         (loop.function, words)
         for loop in loops
