@@ -2,8 +2,9 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-UNIT_TESTS := tests/runtime tests/benchmarks tests/train/test_idx.py tests/train/test_dataset.py tests/test_contributing.py \
+UNIT_TESTS := tests/runtime tests/native tests/benchmarks tests/train/test_idx.py tests/train/test_dataset.py tests/test_contributing.py \
 	tests/test_sizes.py tests/test_architecture.py
+NATIVE := $(shell find runtime/native -name '*.[chpt]*' -not -path '*/__pycache__/*')
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -20,12 +21,12 @@ demo: $(VENV)/installed
 	$(BIN)/tinsmith demo
 
 # Under two minutes, to type while one works: no TensorFlow, and none of the tests marked `slow`.
-check: $(VENV)/installed
+check: $(VENV)/installed $(VENV)/native
 	$(STATIC_CHECKS)
 	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist worksteal --durations=5 $(UNIT_TESTS)
 
 # All of it.
-test: $(VENV)/installed
+test: $(VENV)/installed $(VENV)/native
 	$(STATIC_CHECKS)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -50,6 +51,13 @@ $(VENV)/installed: constraints.txt pyproject.toml runtime/pyproject.toml
 		($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 		$(PYTHON) -m pip --python $(BIN)/python install --quiet pip)
 	$(BIN)/python -m pip install --quiet --editable runtime --editable '.[dev]'
+	@touch $@
+
+# The engine in C, where there is a compiler; its tests are skipped elsewhere, and say so.
+$(VENV)/native: $(VENV)/installed $(NATIVE)
+	if command -v cc >/dev/null; then \
+		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall ./runtime/native; \
+	else echo "there is no C compiler: tests of the engine in C are skipped"; fi
 	@touch $@
 
 clean:

@@ -13,10 +13,11 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import compute
 from tinsmith_export.ir.interpret.operands import Operands
 from tinsmith_export.ir.ops import Node
-from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.ir.quantization import QuantGraph, QuantParams
 from tinsmith_export.ir.shapes import output_shape, require_shapes
 from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.reference.rebuild import keras_layer
+from tinsmith_export.targets.native.operators import Builder, add
 from tinsmith_export.targets.onnx.operators import write
 from tinsmith_export.targets.onnx.writer import FloatWriter
 
@@ -44,6 +45,7 @@ TABLES: dict[str, tuple[Any, dict[str, str]]] = {
     "interpret": (compute, ENDS | READ | REWRITTEN),
     "reference": (keras_layer, ENDS | READ),
     "onnx": (write, ENDS | READ | REWRITTEN),
+    "native": (add, ENDS | READ | REWRITTEN),
 }
 
 
@@ -68,6 +70,7 @@ def test_every_operator_is_in_the_table(table: str) -> None:
         *(
             lambda node: write(node, FloatWriter(Graph((node,)))),
             lambda node: output_shape(node, ()),
+            lambda node: add(node, Builder(QuantGraph(Graph((node,)), {}, {}), {})),
         ),
     ],
 )

@@ -80,10 +80,11 @@ def test_the_bundle_holds_the_third_target(exported: tuple[Exported, Path]) -> N
 
 
 def test_the_third_backend_runs_the_bundle(exported: tuple[Exported, Path]) -> None:
-    assert installed_backends() == ("litert", "onnx", "numpy")
+    names = [name for name in installed_backends() if name != "native"]
+    assert names == ["litert", "onnx", "numpy"]
     pixels = random_inputs((28, 28, 1), COUNT, seed=3)
     codes = []
-    for name in installed_backends():
+    for name in names:
         with load(exported[1], backend=name) as model:
             codes.append(np.asarray(model.predict_raw(pixels)))
     np.testing.assert_array_equal(codes[2], codes[0])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,18 @@ from tinsmith_runtime import Bundle, read_bundle
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
 
 Forge = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def runtime_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides tinsmith-native, which may be installed: `tests/native` tests it."""
+    found = metadata.entry_points
+
+    def others(**by: Any) -> metadata.EntryPoints:
+        points: Any = found(**by)
+        return metadata.EntryPoints(point for point in points if point.name != "native")
+
+    monkeypatch.setattr(metadata, "entry_points", others)
 
 
 @pytest.fixture(scope="session")

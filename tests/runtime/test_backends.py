@@ -26,6 +26,11 @@ import os, sys
 os.environ["HIDDEN"] = sys.argv.pop(1)
 for name in os.environ["HIDDEN"].split(","):
     sys.modules[name] = None
+from importlib import metadata
+found = metadata.entry_points
+metadata.entry_points = lambda **by: metadata.EntryPoints(
+    point for point in found(**by) if point.name != "native"
+)
 from tinsmith_runtime.cli import entry_point
 entry_point()
 """

@@ -5,8 +5,7 @@ import subprocess
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
-from importlib.metadata import entry_points
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +160,7 @@ def test_two_distributions_with_one_name(foreign: Path) -> None:
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: more\nVersion: 1\n")
     (info / "entry_points.txt").write_text(foreign.read_text())
-    assert len(entry_points(group=GROUP, name="zeros")) == 2
+    assert len(metadata.entry_points(group=GROUP, name="zeros")) == 2
     assert known_backends() == (*BUILT_IN, find_backend("zeros"))
 
 

@@ -53,15 +53,25 @@ def requantized_sum(
     Raises:
         ConversionError: XNNPACK does not take the larger scale.
     """
+    first, second, shift = sum_factors(scales, output)
+    half = np.int32(1 << (shift - 1))
+    return saturated((one * np.int32(first) + other * np.int32(second) + half) >> shift, output)
+
+
+def sum_factors(scales: Sequence[float], output: QuantParams) -> tuple[int, int, int]:
+    """The integers that the codes of a sum are multiplied by, and the bits that it is shifted by.
+
+    Raises:
+        ConversionError: XNNPACK does not take the larger scale.
+    """
     ratios = [np.float32(scale) / np.float32(output.scale) for scale in scales]
     larger = max(ratios)
     if not _MIN_SUM_SCALE <= larger < _MAX_SCALE:
         raise ConversionError(f"expected summands of 2^-10 to 256 codes, got {larger:g}")
     _, exponent = np.frexp(larger)  # 2^(exponent - 1) <= larger < 2^exponent
     shift = _MULTIPLIER_BITS - int(exponent)
-    first, second = (np.int32(np.rint(np.ldexp(ratio, shift))) for ratio in ratios)
-    half = np.int32(1 << (shift - 1))
-    return saturated((one * first + other * second + half) >> shift, output)
+    first, second = (int(np.rint(np.ldexp(ratio, shift))) for ratio in ratios)
+    return first, second, shift
 
 
 def quantize(values: NDArray[Any], output: QuantParams) -> Codes:

@@ -48,10 +48,10 @@ const char *tin_isa_name(enum tin_isa isa);
  *
  * What holds:
  * - All sizes, strides and dilations are 1 or more, pads 0 or more. groups divides in_c and out_c.
- * - All windows *begin* within the padded image, but a window may lie outside of the image, in
- *   part or whole: on each side. There is no pad_bottom: what is behind the image counts 0 too.
- *   pad_top < 2^15, (kernel_h - 1) * dilation_h < 2^15, (out_h - 1) * stride_h < 2^24; and the
- *   same for columns. So row and column numbers never overflow int32.
+ * - A window may lie outside of the image, in part or whole, on each side. There is no pad_bottom:
+ *   what is behind the image counts 0 too. pad_top < 2^15, (kernel_h - 1) * dilation_h < 2^15,
+ *   (out_h - 1) * stride_h < 2^24; and the same for columns. So row and column numbers never
+ *   overflow int32.
  * - Tensors have less than 2^31 bytes, weights too.
  * - Zero points and out_min <= out_max lie in -128..127. Weights lie in -127..127.
  * - For every output channel |bias| + 255 * sum(|weight|) < 2^31: sums fit into int32, whatever
@@ -69,7 +69,9 @@ struct tin_product {
   const float *scale;    /* out_c: s_in * s_weight / s_out, float32 from left to right */
 };
 
-/* One implementation of the product. It has no state: all memory is handed to it. */
+/* One implementation of the product. It has no state: all memory is handed to it. `serves`,
+ * `packed_bytes` and `scratch_bytes` may look at the weights, but bias and scale may still be NULL
+ * there; `packed_bytes` is asked twice and must say the same. */
 struct tin_kernel {
   const char *name;
   /* Whether it computes this product: 0 or 1. */

@@ -1,0 +1,1 @@
+"""Plans, which libtinsmith runs; `docs/plan.md` describes them to the byte."""

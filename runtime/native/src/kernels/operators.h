@@ -1,0 +1,67 @@
+/* The operators besides the product: what they are given, and the functions that compute them.
+ *
+ * As in kernels.h, the loader has checked every size. Tensors are int8, the last dimension
+ * contiguous.
+ */
+#ifndef TINSMITH_OPERATORS_H
+#define TINSMITH_OPERATORS_H
+
+#include "kernels.h"
+
+#define TIN_RANK 6 /* Shapes have so many dimensions, the first ones 1 */
+
+/* A sum, a product or the larger of two tensors, place by place. Where one has size 1 and the
+ * other has not, its number is taken for every place: its step is 0. `out` may be the memory of an
+ * input that has its shape. */
+struct tin_pair {
+  int32_t shape[TIN_RANK];
+  int32_t one_step[TIN_RANK], other_step[TIN_RANK]; /* elements from one place to the next */
+  int32_t one_zero, other_zero, out_zero;
+  int32_t one_factor, other_factor, shift; /* of a sum: 0..2^21, 13..30 */
+  float scale;                             /* of a product: 0 <= scale < 256 */
+};
+void tin_add(const struct tin_pair *pair, const int8_t *one, const int8_t *other, int8_t *out);
+void tin_multiply(const struct tin_pair *pair, const int8_t *one, const int8_t *other, int8_t *out);
+void tin_maximum(const struct tin_pair *pair, const int8_t *one, const int8_t *other, int8_t *out);
+
+/* out = table[in + 128]; `out` may be `in`. */
+void tin_table(const int8_t *table, size_t count, const int8_t *in, int8_t *out);
+
+/* What goes over an image: `out` is other memory than `in`. */
+struct tin_window {
+  int32_t in_h, in_w, out_h, out_w, channels; /* of the output */
+  int32_t kernel_h, kernel_w, stride_h, stride_w;
+  int32_t top, left; /* rows and columns of padding or cropping */
+  int32_t value;     /* what padding is filled with */
+};
+void tin_max_pool(const struct tin_window *window, const int8_t *in, int8_t *out);
+void tin_pad(const struct tin_window *window, const int8_t *in, int8_t *out);
+void tin_crop(const struct tin_window *window, const int8_t *in, int8_t *out);
+void tin_upsample(const struct tin_window *window, const int8_t *in, int8_t *out);
+void tin_depth_to_space(const struct tin_window *window, const int8_t *in, int8_t *out);
+
+/* Copies the channels of one input, `channels` at each of `places`, to where they begin in the
+ * output, which has `out_channels`. */
+void tin_concatenate(size_t places, size_t channels, size_t out_channels, const int8_t *in,
+                     int8_t *out);
+
+/* Normalization over the channels, in float; `out` may be `in`. */
+struct tin_norm {
+  size_t places, channels;
+  int32_t in_zero, out_zero;
+  float in_scale, out_scale; /* finite, above 0 */
+  double epsilon;            /* finite, above 0 */
+  const float *gamma, *beta; /* finite */
+};
+void tin_layer_norm(const struct tin_norm *norm, const int8_t *in, int8_t *out);
+
+/* A product whose weights are float: sizes and what holds of them as in `tin_product`, whose
+ * weights, bias and scale it does not use. */
+struct tin_float_product {
+  struct tin_product shape;
+  float in_scale, out_scale;   /* finite, above 0 */
+  const float *weights, *bias; /* as those of `tin_product`; finite */
+};
+void tin_float_product(const struct tin_float_product *product, const int8_t *in, int8_t *out);
+
+#endif

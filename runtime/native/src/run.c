@@ -1,0 +1,133 @@
+/* Runs a model, one operator after the other. */
+#define _POSIX_C_SOURCE 199309L /* clock_gettime */
+#include "plan.h"
+
+#include <string.h>
+#include <time.h>
+
+static uint64_t now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static int8_t *data_of(const struct tin_model *model, uint32_t tensor) {
+  return model->arena + model->tensors[tensor].offset;
+}
+
+static const int8_t *input_of(const struct tin_model *model, const struct tin_step *step,
+                              uint32_t i) {
+  const uint32_t index = model->indices[step->first_input + i];
+  const int8_t *constant = model->tensors[index].data;
+  return constant != NULL ? constant : data_of(model, index);
+}
+
+static void concatenate(const struct tin_model *model, const struct tin_step *step, int8_t *out) {
+  const struct tin_tensor_record *output = &model->tensors[step->output];
+  const size_t channels = output->shape[TIN_RANK - 1], places = output->bytes / channels;
+  for (uint32_t i = 0; i < step->inputs; i++) {
+    const uint32_t index = model->indices[step->first_input + i];
+    const size_t count = model->tensors[index].shape[TIN_RANK - 1];
+    tin_concatenate(places, count, channels, data_of(model, index), out);
+    out += count;
+  }
+}
+
+static void run_step(const struct tin_model *model, const struct tin_step *step) {
+  const int8_t *in = input_of(model, step, 0);
+  const size_t count = model->tensors[step->output].bytes;
+  int8_t *out = data_of(model, step->output);
+  switch (step->kind) {
+    case TIN_PRODUCT:
+      step->kernel->run(&step->as.product, step->packed, in, out, model->scratch, 0,
+                        step->as.product.out_h);
+      return;
+    case TIN_FLOAT_PRODUCT:
+      tin_float_product(&step->as.float_product, in, out);
+      return;
+    case TIN_ADD:
+      tin_add(&step->as.pair, in, input_of(model, step, 1), out);
+      return;
+    case TIN_MULTIPLY:
+      tin_multiply(&step->as.pair, in, input_of(model, step, 1), out);
+      return;
+    case TIN_MAXIMUM:
+      tin_maximum(&step->as.pair, in, input_of(model, step, 1), out);
+      return;
+    case TIN_TABLE:
+      tin_table(step->as.table, count, in, out);
+      return;
+    case TIN_MAX_POOL:
+      tin_max_pool(&step->as.window, in, out);
+      return;
+    case TIN_PAD:
+      tin_pad(&step->as.window, in, out);
+      return;
+    case TIN_CROP:
+      tin_crop(&step->as.window, in, out);
+      return;
+    case TIN_UPSAMPLE:
+      tin_upsample(&step->as.window, in, out);
+      return;
+    case TIN_DEPTH_TO_SPACE:
+      tin_depth_to_space(&step->as.window, in, out);
+      return;
+    case TIN_CONCATENATE:
+      concatenate(model, step, out);
+      return;
+    case TIN_RESHAPE:
+      if (in != out) memcpy(out, in, count);
+      return;
+    case TIN_LAYER_NORM:
+      tin_layer_norm(&step->as.norm, in, out);
+      return;
+    case TIN_KINDS:
+      return;
+  }
+}
+
+/* Copies codes to or from the arena; of uint8 codes it turns the first bit. */
+static void copy_codes(int8_t *to, const int8_t *from, size_t count, int is_unsigned) {
+  if (!is_unsigned) {
+    memcpy(to, from, count);
+    return;
+  }
+  for (size_t i = 0; i < count; i++) to[i] = (int8_t)(from[i] ^ -128);
+}
+
+static void run_sample(struct tin_model *model, const void *const *inputs, void *const *outputs,
+                       size_t sample, uint32_t unsigned_inputs, uint64_t *nanoseconds) {
+  const struct tin_header *h = &model->plan.header;
+  uint32_t tensor, name;
+  for (uint32_t i = 0; i < h->inputs; i++) {
+    tin_read_end(&model->plan, i, &tensor, &name);
+    const size_t count = model->tensors[tensor].bytes;
+    const int8_t *codes = (const int8_t *)inputs[i] + sample * count;
+    copy_codes(data_of(model, tensor), codes, count, unsigned_inputs >> i & 1);
+  }
+  for (uint32_t i = 0; i < h->operators; i++) {
+    const uint64_t begun = nanoseconds == NULL ? 0 : now_ns();
+    run_step(model, &model->steps[i]);
+    if (nanoseconds != NULL) nanoseconds[i] += now_ns() - begun;
+  }
+  for (uint32_t i = 0; i < h->outputs; i++) {
+    tin_read_end(&model->plan, h->inputs + i, &tensor, &name);
+    const size_t count = model->tensors[tensor].bytes;
+    copy_codes((int8_t *)outputs[i] + sample * count, data_of(model, tensor), count, 0);
+  }
+}
+
+int tin_run(tin_model *model, const void *const *inputs, void *const *outputs, uint32_t samples,
+            uint32_t unsigned_inputs, uint64_t *nanoseconds) {
+  if (model == NULL || inputs == NULL || outputs == NULL) return TIN_ERROR_ARGUMENT;
+  for (uint32_t i = 0; i < model->plan.header.inputs; i++) {
+    if (inputs[i] == NULL) return TIN_ERROR_ARGUMENT;
+  }
+  for (uint32_t i = 0; i < model->plan.header.outputs; i++) {
+    if (outputs[i] == NULL) return TIN_ERROR_ARGUMENT;
+  }
+  for (uint32_t sample = 0; sample < samples; sample++) {
+    run_sample(model, inputs, outputs, sample, unsigned_inputs, nanoseconds);
+  }
+  return TIN_OK;
+}

@@ -1,0 +1,62 @@
+"""Plans that are changed at random, under AddressSanitizer and UndefinedBehaviorSanitizer.
+
+30,000 of them; `TINSMITH_PLAN_MUTATIONS=1000000` for more.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from native_plans import plans_of_every_kind
+
+from tinsmith_export.targets.native.plan import write_plan
+
+ROOT = Path(__file__).parents[2]
+NATIVE = ROOT / "runtime/native"
+COUNT = int(os.environ.get("TINSMITH_PLAN_MUTATIONS", "30000"))
+# A plan that asks for more gets none; a hang ends the test.
+LIMITS = "allocator_may_return_null=1:max_allocation_size_mb=64:detect_leaks=1"
+
+
+@pytest.fixture(scope="module")
+def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The library and `fuzz.c` with the sanitizers."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    program = tmp_path_factory.mktemp("fuzz") / "fuzz"
+    line = [
+        *(compiler, "-std=c11", "-O1", "-g", "-ffp-contract=off", '-DTIN_VERSION="fuzz"'),
+        "-fsanitize=address,undefined,float-divide-by-zero,float-cast-overflow",
+        "-fno-sanitize-recover=all",
+        f"-I{NATIVE / 'include'}",
+        *map(str, sorted(NATIVE.glob("src/**/*.c"))),
+        str(Path(__file__).with_name("fuzz.c")),
+        *("-lm", "-o", str(program)),
+    ]
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+@pytest.mark.slow
+def test_no_plan_makes_it_crash(fuzzer: Path, tmp_path: Path) -> None:
+    paths = []
+    for kind, plan in plans_of_every_kind().items():
+        paths.append(tmp_path / kind)
+        paths[-1].write_bytes(write_plan(plan))
+    line = [str(fuzzer), str(COUNT), "1", *map(str, paths)]
+    environment = {**os.environ, "ASAN_OPTIONS": LIMITS, "TINSMITH_ISA": "portable"}
+    timeout = 120 + COUNT / 200
+    done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=timeout)
+    told = [row for row in done.stderr.splitlines() if "failed to allocate" not in row]
+    assert (done.returncode, told) == (0, []), done.stderr[-4000:]
+    rows = [line.split(maxsplit=2) for line in done.stdout.splitlines()]
+    found = {int(status): int(count) for status, count, _ in rows}
+    assert sum(found.values()) == COUNT
+    # Neither is everything refused, nor does anything get by for want of a check.
+    assert found[0] > COUNT / 20
+    reasons = {status for status, count in found.items() if count}
+    assert reasons >= {0, 3, 5, 6, 7, 8, 9, 10, 11}, done.stdout
