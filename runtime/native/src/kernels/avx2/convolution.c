@@ -4,6 +4,7 @@
  * pairs of these in int32. The groups of steps.h say how many of the first go before one of the
  * second.
  */
+#ifdef __AVX2__
 #define TIN_PIXELS 4 /* 8 registers for sums, 4 for sums in int16 */
 #include "tile.h"
 
@@ -65,3 +66,7 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
 static const struct tin_convolution AVX2 = {{4, 16, 1, 0x80, TIN_SUMS_UNSIGNED}, run_tile};
 
 TIN_CONVOLUTION_KERNEL(tin_avx2_convolution, "avx2 convolution", AVX2);
+
+#else
+typedef int tin_not_compiled; /* ISO C forbids an empty file */
+#endif

@@ -16,6 +16,7 @@
  * divisions leave nothing over. Sums may wrap: what counts is that 24 y fits into int32, and `serves`
  * sees to that. To divide by 3 modulo 2^32 is to multiply by its inverse.
  */
+#ifdef __AVX2__
 #include "../convolution.h"
 #include "requantize.h"
 
@@ -319,3 +320,7 @@ static void run(const struct tin_product *p, const void *packed, const int8_t *i
 const struct tin_kernel tin_avx2_winograd = {
     "avx2 winograd", serves, packed_bytes, pack, scratch_bytes, run,
 };
+
+#else
+typedef int tin_not_compiled; /* ISO C forbids an empty file */
+#endif

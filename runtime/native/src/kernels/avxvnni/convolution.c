@@ -1,5 +1,6 @@
 /* Convolution and dense with AVX-VNNI: vpdpbusd multiplies four codes 0..255 by four weights and
  * adds all four products to an int32. The tiles are AVX2's. */
+#if defined(__AVXVNNI__) || defined(TIN_THROUGH_SIMDE)
 #define TIN_PIXELS 6 /* 12 registers for sums: an addition takes 5 cycles, and two begin in each */
 #include "../avx2/tile.h"
 
@@ -53,3 +54,7 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
 static const struct tin_convolution AVXVNNI = {{4, 16, 1, 0x80, TIN_SUMS_INT32}, run_tile};
 
 TIN_CONVOLUTION_KERNEL(tin_avxvnni_convolution, "avxvnni convolution", AVXVNNI);
+
+#else
+typedef int tin_not_compiled; /* ISO C forbids an empty file */
+#endif

@@ -4,6 +4,7 @@
  * gives int16; vmlal adds more of these; vpadal sums pairs in int32. Two products always fit into
  * int16, so a group has two steps, or four where the weights allow it.
  */
+#ifdef __ARM_NEON
 #define TIN_PIXELS 4
 #ifdef __aarch64__
 #define TIN_VECTORS 4 /* 16 registers of 32 for sums */
@@ -64,3 +65,7 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
 static const struct tin_convolution NEON = {{2, 4 * TIN_VECTORS, 0, 0, TIN_SUMS_SIGNED}, run_tile};
 
 TIN_CONVOLUTION_KERNEL(tin_neon_convolution, "neon convolution", NEON);
+
+#else
+typedef int tin_not_compiled; /* ISO C forbids an empty file */
+#endif

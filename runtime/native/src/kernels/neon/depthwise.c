@@ -1,4 +1,5 @@
 /* Depthwise convolution with NEON: 8 lanes of four places at once, a tap at a time. */
+#ifdef __ARM_NEON
 #include "../depthwise.h"
 
 #include "requantize.h"
@@ -54,3 +55,7 @@ static __attribute__((noinline)) void lanes_4x8(const struct tin_lanes *lanes) {
 static const struct tin_depthwise NEON = {{8, 1, 0}, write_pixels, lanes_4x8};
 
 TIN_DEPTHWISE_KERNEL(tin_neon_depthwise, "neon depthwise", NEON);
+
+#else
+typedef int tin_not_compiled; /* ISO C forbids an empty file */
+#endif

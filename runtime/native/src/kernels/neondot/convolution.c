@@ -1,5 +1,6 @@
 /* Convolution and dense with NEON's dot product: sdot multiplies four codes by four weights and adds
  * all four products to an int32, for four channels at once. The tiles are NEON's. */
+#ifdef __ARM_FEATURE_DOTPROD
 #define TIN_PIXELS 4
 #define TIN_VECTORS 4 /* 16 registers of 32 for sums */
 #include "../neon/tile.h"
@@ -35,3 +36,7 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
 static const struct tin_convolution NEONDOT = {{4, 16, 0, 0, TIN_SUMS_INT32}, run_tile};
 
 TIN_CONVOLUTION_KERNEL(tin_neondot_convolution, "neondot convolution", NEONDOT);
+
+#else
+typedef int tin_not_compiled; /* ISO C forbids an empty file */
+#endif
