@@ -20,6 +20,10 @@ COUNT = int(os.environ.get("TINSMITH_PLAN_MUTATIONS", "30000"))
 LIMITS = "allocator_may_return_null=1:max_allocation_size_mb=64:detect_leaks=1"
 
 
+AVX2 = "avx2" in Path("/proc/cpuinfo").read_text().split()
+ISAS = ["portable", "avx2"] if AVX2 else ["portable"]
+
+
 @pytest.fixture(scope="module")
 def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The library and `fuzz.c` with the sanitizers."""
@@ -31,6 +35,7 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
         *(compiler, "-std=c11", "-O1", "-g", "-ffp-contract=off", '-DTIN_VERSION="fuzz"'),
         "-fsanitize=address,undefined,float-divide-by-zero,float-cast-overflow",
         "-fno-sanitize-recover=all",
+        *(("-mavx2", "-DTIN_WITH_AVX2") if AVX2 else ()),
         f"-I{NATIVE / 'include'}",
         *map(str, sorted(NATIVE.glob("src/**/*.c"))),
         str(Path(__file__).with_name("fuzz.c")),
@@ -42,13 +47,14 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-def test_no_plan_makes_it_crash(fuzzer: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("isa", ISAS)
+def test_no_plan_makes_it_crash(isa: str, fuzzer: Path, tmp_path: Path) -> None:
     paths = []
     for kind, plan in plans_of_every_kind().items():
         paths.append(tmp_path / kind)
         paths[-1].write_bytes(write_plan(plan))
     line = [str(fuzzer), str(COUNT), "1", *map(str, paths)]
-    environment = {**os.environ, "ASAN_OPTIONS": LIMITS, "TINSMITH_ISA": "portable"}
+    environment = {**os.environ, "ASAN_OPTIONS": LIMITS, "TINSMITH_ISA": isa}
     timeout = 120 + COUNT / 200
     done = subprocess.run(line, capture_output=True, text=True, env=environment, timeout=timeout)
     told = [row for row in done.stderr.splitlines() if "failed to allocate" not in row]

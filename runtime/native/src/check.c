@@ -88,6 +88,11 @@ static int channel_is_exact(const int8_t *weights, uint64_t count, const uint8_t
   return sum <= INT32_MAX && scale >= 0 && scale < 256;
 }
 
+/* A stride between windows, or a dilation between taps; 1 if there is one window or tap alone. */
+static int32_t used(uint32_t distance, uint32_t count) {
+  return count == 1 ? 1 : (int32_t)distance;
+}
+
 static int check_product(const struct check *c) {
   const uint32_t *w = c->op->words, *in = c->in->shape, *out = c->out->shape;
   if (!is_image(c->in) || !is_image(c->out)) return TIN_ERROR_SHAPE;
@@ -102,7 +107,7 @@ static int check_product(const struct check *c) {
   *p = (struct tin_product){
       (int32_t)in[3],  (int32_t)in[4],  (int32_t)in[5],  (int32_t)out[3],
       (int32_t)out[4], (int32_t)out[5], (int32_t)w[0],   (int32_t)w[1],
-      (int32_t)w[2],   (int32_t)w[3],   (int32_t)w[4],   (int32_t)w[5],
+      used(w[2], out[3]), used(w[3], out[4]), used(w[4], w[0]), used(w[5], w[1]),
       (int32_t)w[6],   (int32_t)w[7],   (int32_t)groups, c->in->zero_point,
       c->out->zero_point, -128, 127, NULL, NULL, NULL,
   };

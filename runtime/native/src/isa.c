@@ -10,7 +10,7 @@ static const char *const NAMES[] = {"portable", "avx2",  "avxvnni",
 const char *tin_isa_name(enum tin_isa isa) { return NAMES[isa]; }
 
 /* Whether the kernels of an instruction set were compiled in, and this CPU has what they need. */
-static int usable(enum tin_isa isa) { return isa == TIN_ISA_PORTABLE; }
+static int usable(enum tin_isa isa) { return isa == TIN_ISA_PORTABLE || tin_cpu_has(isa); }
 
 enum tin_isa tin_isa_detect(void) {
   const char *wanted = getenv("TINSMITH_ISA");

@@ -29,6 +29,10 @@ enum tin_isa {
  * that; see isa.c. */
 enum tin_isa tin_isa_detect(void);
 
+/* Whether this CPU has an instruction set other than the portable one, and the kernels were compiled
+ * in; see cpu.c. */
+int tin_cpu_has(enum tin_isa isa);
+
 /* The name that TINSMITH_ISA takes: "portable", "avx2" and so on. */
 const char *tin_isa_name(enum tin_isa isa);
 
@@ -44,6 +48,7 @@ const char *tin_isa_name(enum tin_isa isa);
  *
  * What holds:
  * - All sizes, strides and dilations are 1 or more, pads 0 or more. groups divides in_c and out_c.
+ * - A stride is 1 where there is one output, a dilation is 1 where the kernel is 1.
  * - A window may lie outside of the image, in part or whole, on each side. There is no pad_bottom:
  *   what is behind the image counts 0 too. pad_top < 2^15, (kernel_h - 1) * dilation_h < 2^15,
  *   (out_h - 1) * stride_h < 2^24; and the same for columns. So row and column numbers never

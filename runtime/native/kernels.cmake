@@ -1,0 +1,37 @@
+# The kernels of products, and what each instruction set needs to be compiled. Sets
+# `kernel_sources` and `kernel_definitions` for whatever compiler there is.
+include(CheckCCompilerFlag)
+set(kernels ${CMAKE_CURRENT_LIST_DIR}/src/kernels)
+set(kernel_sources ${kernels}/kernels.c ${kernels}/product.c ${kernels}/steps.c ${kernels}/image.c
+  ${kernels}/convolution.c ${kernels}/depthwise.c ${CMAKE_CURRENT_LIST_DIR}/src/cpu.c)
+set(kernel_definitions)
+
+# Adds src/kernels/<isa>/ if the compiler takes the flags that follow.
+function(add_isa isa)
+  string(TOUPPER ${isa} name)
+  list(JOIN ARGN " " flags)
+  set(CMAKE_REQUIRED_QUIET ON)
+  check_c_compiler_flag("${flags}" TIN_COMPILES_${name})
+  if(TIN_COMPILES_${name})
+    file(GLOB sources CONFIGURE_DEPENDS ${kernels}/${isa}/*.c)
+    set_source_files_properties(${sources} PROPERTIES COMPILE_OPTIONS "${ARGN}")
+    set(kernel_sources ${kernel_sources} ${sources} PARENT_SCOPE)
+    set(kernel_definitions ${kernel_definitions} TIN_WITH_${name} PARENT_SCOPE)
+  endif()
+endfunction()
+
+include(CheckSymbolExists)
+check_symbol_exists(__x86_64__ "stdint.h" TIN_X86_64)
+check_symbol_exists(__aarch64__ "stdint.h" TIN_AARCH64)
+check_symbol_exists(__arm__ "stdint.h" TIN_ARM)
+if(TIN_AARCH64)
+  add_isa(neon -march=armv8-a)
+  add_isa(neondot -march=armv8.2-a+dotprod)
+elseif(TIN_ARM)
+  # The other files keep to what the compiler is told: ARMv6 has no NEON, and runs without.
+  add_isa(neon -march=armv7-a -mfpu=neon -mfloat-abi=hard)
+elseif(TIN_X86_64)
+  add_isa(avx2 -mavx2)
+  add_isa(avxvnni -mavx2 -mavxvnni)
+  add_isa(avx512vnni -mavx2 -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni)
+endif()

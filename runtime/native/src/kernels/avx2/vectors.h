@@ -1,0 +1,28 @@
+/* Loads, and what keeps vectors in registers. */
+#ifndef TINSMITH_AVX2_VECTORS_H
+#define TINSMITH_AVX2_VECTORS_H
+
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+
+#define TIN_INLINE static inline __attribute__((always_inline))
+#define TIN_UNROLL _Pragma("GCC unroll 16")
+
+/* Four bytes of the image in every lane. */
+TIN_INLINE __m256i spread(const uint8_t *taps) {
+  int32_t four;
+  memcpy(&four, taps, 4);
+  return _mm256_set1_epi32(four);
+}
+
+TIN_INLINE __m256i load(const void *from) { return _mm256_loadu_si256((const __m256i *)from); }
+
+/* Compilers reorder steps until there are more vectors than registers. A step behind which its sums
+ * are pinned stays where it is. */
+#define TIN_PIN(vector) __asm__ volatile("" : "+x"(vector))
+
+/* What is read behind this is not kept in registers from before: those are the sums'. */
+#define TIN_READ_AGAIN() __asm__ volatile("" ::: "memory")
+
+#endif
