@@ -63,6 +63,13 @@ TIN_API const char *tin_version(void);
  */
 TIN_API int tin_load(const void *plan, size_t size, uint32_t threads, tin_model **model);
 
+/* Finds the plan in a bundle, `NAME.tin`: what it gives lies in the bundle's memory.
+ *
+ * Its checksum is compared, which finds damage. That the bundle is whole and whose it is, by its
+ * hashes and its signature, the runtime checks: `tinsmith verify`.
+ */
+TIN_API int tin_find_plan(const void *bundle, size_t size, const void **plan, size_t *plan_size);
+
 /* Frees a model; none if NULL. */
 TIN_API void tin_free(tin_model *model);
 

@@ -41,6 +41,7 @@ _FUNCTIONS = {
     "tin_error_text": (c.c_char_p, c.c_int),
     "tin_version": (c.c_char_p,),
     "tin_load": (c.c_int, c.c_char_p, c.c_size_t, _COUNT, c.POINTER(_MODEL)),
+    "tin_find_plan": (c.c_int, c.c_char_p, c.c_size_t, c.POINTER(_MODEL), c.POINTER(c.c_size_t)),
     "tin_free": (None, _MODEL),
     "tin_input_count": (_COUNT, _MODEL),
     "tin_output_count": (_COUNT, _MODEL),
