@@ -15,6 +15,7 @@ from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import Options
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported, Sensitivity
+from tinsmith_export.targets.names import require_targets
 from tinsmith_runtime.files import require_writable
 
 
@@ -113,7 +114,8 @@ def sensitivity(
 
 
 def _require_places(out: Path, options: Options) -> None:
-    """Checks that the bundle can be written, and the one that is kept if a gate fails."""
+    """Checks the targets, and that the bundle can be written, or kept if a gate fails."""
+    require_targets(options.targets)
     require_writable(out)
     kept = options.keep_rejected
     if kept is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinsmith_data.options import WHAT, add_older
 from tinsmith_export.options import AUTO, RECIPES, Options
+from tinsmith_export.targets.names import DEFAULT_TARGETS, TARGET_NAMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,6 +151,13 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
 def _add_results(parser: argparse.ArgumentParser) -> None:
     """What is written and printed."""
     parser.add_argument(
+        "--targets",
+        type=_names,
+        metavar="NAMES",
+        help=f"what the bundle holds files for, separated by commas: {', '.join(TARGET_NAMES)}; "
+        f"default: {','.join(DEFAULT_TARGETS)}",
+    )
+    parser.add_argument(
         "--verify-onnx",
         action="store_true",
         help="compare the float files with an ONNX file that tf2onnx makes of the model, "
@@ -180,6 +188,11 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("--quiet", action="store_true", help="no progress, only results")
     loudness.add_argument("--verbose", action="store_true", help="let TensorFlow log")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _seconds(text: str) -> float:

@@ -87,6 +87,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
+        targets=arguments.targets,
         verify_onnx=arguments.verify_onnx,
         release=arguments.release,
     )

@@ -42,6 +42,8 @@ class Options:
         input_shape: without the batch, for a model with one input that takes several sizes or
             none yet.
         output: which one of several outputs to compile alone; all if `None`.
+        targets: what the bundle holds files for, by name: `tflite`, `onnx`, `native`; if `None`,
+            the first two. The int8 files are compared with TFLite's, whether the bundle has that.
         verify_onnx: whether to compare the float files with an ONNX file that tf2onnx makes of the
             Keras model.
         custom_objects: name to class or function, for a file with some of one's own.
@@ -65,6 +67,7 @@ class Options:
     sensitivity: bool = False
     input_shape: tuple[int, ...] | None = None
     output: str | None = None
+    targets: tuple[str, ...] | None = None
     verify_onnx: bool = False
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     release: int = 0
@@ -111,6 +114,9 @@ def check_options(options: Options) -> None:
     bits = options.weight_bits
     require(is_whole(bits, 7, 8), "weight_bits", "7 or 8", bits)
     require(_are_names(options.keep_float), "keep_float", "names of layers", options.keep_float)
+    names = ("",) if options.targets is None else options.targets
+    texts = isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
+    require(texts, "targets", "names of targets", names)
     for name in ("strict", "layer_errors", "sensitivity", "verify_onnx"):
         value = getattr(options, name)
         require(isinstance(value, bool), name, "True or False", value)

@@ -12,7 +12,7 @@ import pytest
 from compiling import Compiled, compiled, settle
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from interpreted import require_interpreted, require_same_codes
+from interpreted import require_interpreted, require_same_codes, require_same_plan
 from narrow import array
 from numpy.typing import NDArray
 from one_operator import computed, constant, one_operator
@@ -237,7 +237,9 @@ def test_layers_that_are_kept_float(converted: Compiled) -> None:
     integers = lower(quantized, converted.entry.sources, tuple("abcde"), True)
     model = quant_graph(integers)
     assert model.weights.keys() == {"conv1", "hidden"}
-    require_same_codes(model, TfliteTarget().emit(integers), converted.codes)
+    data = TfliteTarget().emit(integers)
+    require_same_codes(model, data, converted.codes)
+    require_same_plan(integers, data, converted.codes)
 
 
 def test_every_node_is_given(converted: Compiled) -> None:

@@ -33,6 +33,7 @@ WRONG: dict[str, list[Any]] = {
     "keep_float": ["conv", ("conv", 1), ("",), None],
     "layer_errors": [1, "no", None],
     "sensitivity": [0, "yes", None],
+    "targets": ["native", (1,), {"native"}],
     "verify_onnx": [1, "yes", None],
     "input_shape": [(), (0, 1), (8, -8, 1), (8.0, 8, 1), (True, 8), (None, 8), 8, "88"],
     "output": [0, ("answer",)],
@@ -53,6 +54,7 @@ RIGHT: dict[str, list[Any]] = {
     "weight_bits": [7, 8],
     "keep_float": [(), ("conv", "auto"), ["conv"]],
     "input_shape": [None, (1,), [224, 224, 3]],
+    "targets": [None, ("native",), ["tflite", "onnx"]],
     "output": [None, "answer"],
     "custom_objects": [{}, {"Mine": Path}],
 }

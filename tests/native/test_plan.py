@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import io
 import re
 import struct
 import weakref
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -277,6 +280,21 @@ def test_the_backend_is_found_and_refuses_batches() -> None:
         find_backend("nativ")
 
 
+def test_one_sample_is_as_many() -> None:
+    """It is written to the library's own memory, and stays what it was in a later call."""
+    backend = native(write_plan(NETWORK))
+    rng = np.random.default_rng(0)
+    codes = rng.integers(-128, 128, (7, 5, 6, 4), np.int8)
+    wanted = array(backend.run(codes))
+    found = [array(backend.run(codes[i : i + 1])) for i in range(7)]
+    np.testing.assert_array_equal(np.concatenate(found), wanted)
+    pixels = (codes.astype(np.int16) + 128).astype(np.uint8)
+    found = [array(backend.run(pixels[i : i + 1])) for i in range(7)]
+    np.testing.assert_array_equal(np.concatenate(found), wanted)
+    with pytest.raises(BackendError, match=r"expected int8 or uint8 .* got float32"):
+        backend.run(codes[:1].astype(np.float32))
+
+
 def test_a_model_is_freed_with_its_backend() -> None:
     data = write_plan(NETWORK)
     backend = native(data)
@@ -286,3 +304,44 @@ def test_a_model_is_freed_with_its_backend() -> None:
     assert freed() is None
     for _ in range(200):  # what is not freed would add up
         native(data).run(np.zeros((1, 5, 6, 4), np.int8))
+
+
+def found_in(bundle: bytes, missing: bytes | None = None) -> bytes:
+    """The plan that libtinsmith finds in a bundle; where it finds none, `missing` or an error."""
+    from tinsmith_native.library import LIBRARY
+
+    plan, size = ctypes.c_void_p(), ctypes.c_size_t()
+    status = LIBRARY.tin_find_plan(bundle, len(bundle), ctypes.byref(plan), ctypes.byref(size))
+    if status and missing is not None:
+        return missing
+    if status:
+        raise ValueError(LIBRARY.tin_error_text(status).decode())
+    return ctypes.string_at(plan.value or 0, size.value)
+
+
+def zipped(compression: int = zipfile.ZIP_STORED, name: str = "model.int8.plan") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr("manifest.json", b"{}" * 99)
+        archive.writestr(name, write_plan(NETWORK))
+        archive.writestr("golden.npz", b"golden")
+    return buffer.getvalue()
+
+
+def test_the_library_finds_the_plan_in_a_bundle() -> None:
+    assert found_in(zipped()) == write_plan(NETWORK)
+    for bundle in (zipped(zipfile.ZIP_DEFLATED), zipped(name="model.int8.pla"), b"", b"PK" * 20):
+        with pytest.raises(ValueError, match=FORMAT):
+            found_in(bundle)
+
+
+def test_a_bundle_that_is_damaged_or_hostile() -> None:
+    """Whatever it says of itself, what is found lies in it, and is the plan or refused."""
+    bundle, plan, rng = zipped(), write_plan(NETWORK), np.random.default_rng(0)
+    for _ in range(20_000):
+        changed = bytearray(bundle)
+        # Mostly where a zip says what lies where: at its end.
+        last = len(bundle) if rng.random() < 0.1 else 330
+        for place in rng.integers(1, last, rng.integers(1, 4)):
+            changed[-place] = rng.integers(0, 256)
+        assert found_in(bytes(changed), missing=plan) == plan

@@ -7,6 +7,7 @@ from tinsmith_export.metrics import top1
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import side_by_side
 from tinsmith_export.pipeline.verifying import VerifiedModel
+from tinsmith_export.targets.target import ModelFile
 from tinsmith_export.verify.saturation import saturates
 from tinsmith_runtime.bundle import (
     FORMAT_VERSION,
@@ -42,7 +43,7 @@ def write_model(verified: VerifiedModel, out: Path | None, options: Options) -> 
         made_with={name: version(name) for name in packages},
         inputs=read.entry.sources,
         outputs=converted.integers.outputs,
-        variants=_variants(verified),
+        variants=_variants(verified, options),
         golden=Golden("golden.npz", len(golden), sha256(golden), verified.golden_count),
         layers=tuple(
             Layer(
@@ -59,12 +60,18 @@ def write_model(verified: VerifiedModel, out: Path | None, options: Options) -> 
         quality=verified.quality,
     )
     if out is not None:
-        files = {file.name: file.data for file in converted.files}
+        files = {file.name: file.data for file in _bundled(verified, options)}
         write_bundle(out, manifest, {**files, "golden.npz": golden})
     return manifest
 
 
-def _variants(verified: VerifiedModel) -> tuple[Variant, ...]:
+def _bundled(verified: VerifiedModel, options: Options) -> list[ModelFile]:
+    """The files that the bundle is to hold; the reference may be there for the proof alone."""
+    names, files = options.targets, verified.model.files
+    return [file for file in files if names is None or file.target.name in names]
+
+
+def _variants(verified: VerifiedModel, options: Options) -> tuple[Variant, ...]:
     """Describes each model file by what it itself answered."""
     read = verified.model.model.read
     labels = read.samples.evaluation_labels if read.classes else None
@@ -80,5 +87,5 @@ def _variants(verified: VerifiedModel) -> tuple[Variant, ...]:
                 None if labels is None else top1(side_by_side(verified.outputs[file.name]), labels)
             ),
         )
-        for file in verified.model.files
+        for file in _bundled(verified, options)
     )

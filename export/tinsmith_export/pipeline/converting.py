@@ -57,7 +57,11 @@ def convert_model(
         require_no_saturation(integers.products.values())
     int8 = tuple(ModelFile(target, "int8", target.emit(integers)) for target in targets)
     exact = FloatModel(read.graph, read.reference, tuple(source.name for source in sources))
-    floats = tuple(ModelFile(target, "float", target.emit_float(exact)) for target in targets)
+    floats = tuple(
+        ModelFile(target, "float", target.emit_float(exact))
+        for target in targets
+        if target.has_float
+    )
     kernels = {}
     for file in int8:
         require_same_tensors(file, integers.inputs, integers.outputs)

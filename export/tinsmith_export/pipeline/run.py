@@ -18,7 +18,7 @@ from tinsmith_export.pipeline.verifying import VerifiedModel, verify_model
 from tinsmith_export.pipeline.witnessing import witness_model
 from tinsmith_export.progress import Progress
 from tinsmith_export.results import Exported, Outcome, Sensitivity
-from tinsmith_export.targets.registry import TARGETS
+from tinsmith_export.targets.registry import chosen_targets
 from tinsmith_export.targets.target import Target
 from tinsmith_export.verdict import by_verdict, doubt_text, rejection
 from tinsmith_export.verify.gates import choice_failures, witness_failures
@@ -30,9 +30,16 @@ def compile_bundle(
     out: Path,
     options: Options,
     progress: Progress,
-    targets: Sequence[Target] = TARGETS,
+    targets: Sequence[Target] | None = None,
 ) -> Exported:
-    """See `tinsmith_export.compile_model`; the first of `targets` is the reference."""
+    """See `tinsmith_export.compile_model`; the first of `targets` is the reference.
+
+    Without any it is those of `options`.
+    """
+    targets = targets or chosen_targets(options.targets)
+    missing = tuple(note for target in targets if (note := target.missing_engine()))
+    for note in missing:
+        progress.warn(note)
     read = read_model(model, samples, options, progress)
     quantized = quantize_model(read, options, progress)
     converted = convert_model(quantized, targets, options, progress)
@@ -57,7 +64,7 @@ def compile_bundle(
         kernels=converted.kernels,
         sensitivities=quantized.sensitivities,
         witness=witness,
-        warnings=(*read.warnings, *doubts),
+        warnings=(*read.warnings, *missing, *doubts),
         peak_memory_mb=_peak_memory_mb(),
         cpu_notes={target.name: note for target in targets if (note := target.cpu_note())},
     )

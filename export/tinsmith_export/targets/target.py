@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Reshape
 from tinsmith_export.quantize.recipe import Quantized
+from tinsmith_runtime.backends import Backend
 from tinsmith_runtime.batch import Array, Arrays
 from tinsmith_runtime.bundle import Input, Output
 
@@ -93,14 +94,21 @@ class Target(ABC):
     """A kind of model file: how it is written, which kernels run, what each layer gives.
 
     Attributes:
-        name: the ending of its files, and their `format` in the bundle.
+        name: what `--targets` calls it, and the `format` of its files in the bundle.
         title: for a person.
         packages: distributions besides TensorFlow's that write and run it.
+        has_float: whether there are float files too.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
+    has_float: ClassVar[bool] = True
+
+    @property
+    def ending(self) -> str:
+        """That of its files."""
+        return self.name
 
     @abstractmethod
     def emit(self, model: IntegerModel) -> bytes:
@@ -108,7 +116,7 @@ class Target(ABC):
 
     @abstractmethod
     def emit_float(self, model: FloatModel) -> bytes:
-        """Writes a float file."""
+        """Writes a float file, where there are any."""
 
     @abstractmethod
     def integer_kernels(
@@ -132,6 +140,14 @@ class Target(ABC):
     def cpu_note(self) -> str:
         """What the engine does differently on this machine's CPU, in words; nothing if empty."""
         return ""
+
+    def missing_engine(self) -> str:
+        """Says what to install to run its files here; nothing if empty."""
+        return ""
+
+    def stand_in(self, data: bytes) -> Backend | None:
+        """Computes an int8 file where its engine is not installed; `None` if nothing else can."""
+        return None
 
     @abstractmethod
     def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
@@ -165,7 +181,7 @@ class ModelFile:
     @property
     def name(self) -> str:
         """What it is called in the bundle."""
-        return f"model.{self.precision}.{self.target.name}"
+        return f"model.{self.precision}.{self.target.ending}"
 
 
 def output_layers(graph: Graph) -> dict[str, str]:

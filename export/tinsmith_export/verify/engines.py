@@ -15,13 +15,18 @@ _BATCH_SIZE = 64
 def start_engine(file: ModelFile) -> Backend:
     """The engine that runs a file, on one thread: the first that is installed.
 
+    Where none is, it may be that its target computes it without one.
+
     Raises:
         BackendError: none is, or there is none for such files.
     """
     specs = backends_of(file.target.name)
+    installed = next((spec for spec in specs if spec.package), None)
+    if installed is None and (other := file.target.stand_in(file.data)) is not None:
+        return other
     if not specs:
         raise BackendError(f"{file.name}: no backend runs files of the format {file.target.name}")
-    return next((spec for spec in specs if spec.package), specs[0]).open(file.data, 1)
+    return (installed or specs[0]).open(file.data, 1)
 
 
 def require_same_tensors(

@@ -63,6 +63,13 @@ TIN_API const char *tin_version(void);
  */
 TIN_API int tin_load(const void *plan, size_t size, uint32_t threads, tin_model **model);
 
+/* Finds the plan in a bundle, `NAME.tin`: what it gives lies in the bundle's memory.
+ *
+ * Its checksum is compared, which finds damage. That the bundle is whole and whose it is, by its
+ * hashes and its signature, the runtime checks: `tinsmith verify`.
+ */
+TIN_API int tin_find_plan(const void *bundle, size_t size, const void **plan, size_t *plan_size);
+
 /* Frees a model; none if NULL. */
 TIN_API void tin_free(tin_model *model);
 
@@ -75,6 +82,7 @@ typedef struct tin_tensor {
   float scale;
   int32_t zero_point;
   uint32_t bytes; /* of one sample: the product of the shape */
+  void *memory;   /* where the model has it, in its own memory: see tin_run */
 } tin_tensor;
 
 TIN_API uint32_t tin_input_count(const tin_model *model);
@@ -104,6 +112,8 @@ TIN_API size_t tin_memory(const tin_model *model);
  *
  * Each input and output is an array of int8 codes, one sample behind the other. Bit i of
  * `unsigned_inputs` says that input i holds uint8 codes, which are 128 more, as pixels do.
+ * Without copies: if `inputs` is NULL, the one sample has been written to the memory of each input;
+ * if `outputs` is NULL, it is read from the memory of each output. A run overwrites both.
  * `nanoseconds` is NULL, or has a place for each operator: the time that it took is added there.
  */
 TIN_API int tin_run(tin_model *model, const void *const *inputs, void *const *outputs,

@@ -23,7 +23,7 @@ static const char *const KINDS[TIN_KINDS] = {
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {
     [TIN_OK] = "done",
-    [TIN_ERROR_ARGUMENT] = "a pointer is null, there are no threads, or there is no such tensor",
+    [TIN_ERROR_ARGUMENT] = "a pointer is null, there are no threads or samples, or no such tensor",
     [TIN_ERROR_MEMORY] = "there is not enough memory",
     [TIN_ERROR_FORMAT] = "it is no plan, or not all of one",
     [TIN_ERROR_VERSION] = "it is a plan of another version than 1",
@@ -62,6 +62,7 @@ static int describe(const struct tin_model *model, uint32_t end, tin_tensor *ten
   tensor->scale = t->scale;
   tensor->zero_point = t->zero_point;
   tensor->bytes = t->bytes;
+  tensor->memory = model->arena + t->offset;
   return TIN_OK;
 }
 

@@ -99,7 +99,7 @@ static void run_sample(struct tin_model *model, const void *const *inputs, void 
                        size_t sample, uint32_t unsigned_inputs, uint64_t *nanoseconds) {
   const struct tin_header *h = &model->plan.header;
   uint32_t tensor, name;
-  for (uint32_t i = 0; i < h->inputs; i++) {
+  for (uint32_t i = 0; inputs != NULL && i < h->inputs; i++) {
     tin_read_end(&model->plan, i, &tensor, &name);
     const size_t count = model->tensors[tensor].bytes;
     const int8_t *codes = (const int8_t *)inputs[i] + sample * count;
@@ -110,7 +110,7 @@ static void run_sample(struct tin_model *model, const void *const *inputs, void 
     run_step(model, &model->steps[i]);
     if (nanoseconds != NULL) nanoseconds[i] += now_ns() - begun;
   }
-  for (uint32_t i = 0; i < h->outputs; i++) {
+  for (uint32_t i = 0; outputs != NULL && i < h->outputs; i++) {
     tin_read_end(&model->plan, h->inputs + i, &tensor, &name);
     const size_t count = model->tensors[tensor].bytes;
     copy_codes((int8_t *)outputs[i] + sample * count, data_of(model, tensor), count, 0);
@@ -119,11 +119,12 @@ static void run_sample(struct tin_model *model, const void *const *inputs, void 
 
 int tin_run(tin_model *model, const void *const *inputs, void *const *outputs, uint32_t samples,
             uint32_t unsigned_inputs, uint64_t *nanoseconds) {
-  if (model == NULL || inputs == NULL || outputs == NULL) return TIN_ERROR_ARGUMENT;
-  for (uint32_t i = 0; i < model->plan.header.inputs; i++) {
+  if (model == NULL) return TIN_ERROR_ARGUMENT;
+  if ((inputs == NULL || outputs == NULL) && samples != 1) return TIN_ERROR_ARGUMENT;
+  for (uint32_t i = 0; inputs != NULL && i < model->plan.header.inputs; i++) {
     if (inputs[i] == NULL) return TIN_ERROR_ARGUMENT;
   }
-  for (uint32_t i = 0; i < model->plan.header.outputs; i++) {
+  for (uint32_t i = 0; outputs != NULL && i < model->plan.header.outputs; i++) {
     if (outputs[i] == NULL) return TIN_ERROR_ARGUMENT;
   }
   for (uint32_t sample = 0; sample < samples; sample++) {

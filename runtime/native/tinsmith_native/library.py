@@ -19,6 +19,7 @@ class Tensor(c.Structure):
         ("scale", c.c_float),
         ("zero_point", c.c_int32),
         ("bytes", c.c_uint32),
+        ("memory", c.c_void_p),
     )
 
 
@@ -40,6 +41,7 @@ _FUNCTIONS = {
     "tin_error_text": (c.c_char_p, c.c_int),
     "tin_version": (c.c_char_p,),
     "tin_load": (c.c_int, c.c_char_p, c.c_size_t, _COUNT, c.POINTER(_MODEL)),
+    "tin_find_plan": (c.c_int, c.c_char_p, c.c_size_t, c.POINTER(_MODEL), c.POINTER(c.c_size_t)),
     "tin_free": (None, _MODEL),
     "tin_input_count": (_COUNT, _MODEL),
     "tin_output_count": (_COUNT, _MODEL),

@@ -12,7 +12,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.targets.target import Product
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.targets.target import Product, output_layers
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
 _FILE_IDENTIFIER = b"TFL3"
@@ -158,6 +159,27 @@ def layer_of(name: str) -> str:
         if found:
             return rest.rpartition("/")[0]
     return name.split(";")[0].partition("/")[2].rpartition("/")[0]
+
+
+def layer_tensors(subgraph: Any, graph: Graph) -> dict[str, list[int]]:
+    """The int8 tensors that each layer computes, in order; what belongs to none is named "".
+
+    Args:
+        subgraph: of a file whose outputs have their names.
+        graph: what it was made of.
+    """
+    layers, owners = {node.name for node in graph.nodes}, output_layers(graph)
+    found: dict[str, list[int]] = {}
+    for operator in subgraph.operators:
+        for index in operator.outputs:
+            if subgraph.tensors[index].type != schema.TensorType.INT8:
+                continue
+            name = subgraph.tensors[index].name.decode()
+            layer = owners.get(name) or layer_of(name)
+            while layer and layer not in layers:  # it goes on with a scope inside the layer
+                layer = layer.rpartition("/")[0]
+            found.setdefault(layer, []).append(index)
+    return found
 
 
 def _params(tensor: Any) -> tuple[float, int]:

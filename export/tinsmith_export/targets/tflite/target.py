@@ -7,10 +7,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.targets.target import FloatModel, IntegerModel, Target, output_layers
+from tinsmith_export.targets.target import FloatModel, IntegerModel, Target
 from tinsmith_export.targets.tflite.convert import (
     PRODUCTS,
-    layer_of,
+    layer_tensors,
     packed,
     products,
     to_float_tflite,
@@ -68,18 +68,8 @@ def _with_all_outputs(data: bytes, graph: Graph) -> tuple[bytes, dict[str, str]]
     """Makes each layer's codes an output, those of its last operator; names it by the layer."""
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     (subgraph,) = model.subgraphs
-    layers, owners = {node.name for node in graph.nodes}, output_layers(graph)
-    outputs, names = set(), {}
-    for operator in subgraph.operators:
-        for index in operator.outputs:
-            if subgraph.tensors[index].type != schema.TensorType.INT8:
-                continue
-            name = subgraph.tensors[index].name.decode()
-            layer = owners.get(name) or layer_of(name)
-            while layer and layer not in layers:  # it goes on with a scope inside the layer
-                layer = layer.rpartition("/")[0]
-            outputs.add(index)
-            names[layer] = name
-    subgraph.outputs = sorted(outputs)
-    model.signatureDefs = []
+    layers = layer_tensors(subgraph, graph)
+    outputs = {index for indices in layers.values() for index in indices}
+    subgraph.outputs, model.signatureDefs = sorted(outputs), []
+    names = {layer: subgraph.tensors[found[-1]].name.decode() for layer, found in layers.items()}
     return packed(model, len(data)), {layer: name for layer, name in names.items() if layer}

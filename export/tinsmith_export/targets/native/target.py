@@ -1,0 +1,90 @@
+"""Plans as a target."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from tinsmith_export.errors import ConversionError
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.targets.integers import quant_graph
+from tinsmith_export.targets.native.arena import planned
+from tinsmith_export.targets.native.build import build_plan
+from tinsmith_export.targets.native.compute import PlanBackend
+from tinsmith_export.targets.native.plan import Kind, PlanEnd, read_plan, write_plan
+from tinsmith_export.targets.target import FloatModel, IntegerModel, Target
+from tinsmith_export.targets.tflite.functions import function_tables
+from tinsmith_export.targets.tflite.target import TfliteTarget
+from tinsmith_runtime.backends import Backend, backends_of
+from tinsmith_runtime.batch import Array, Arrays, parts
+
+# As many outputs as a plan may have.
+_OUTPUTS = 32
+
+
+class NativeTarget(Target):
+    """Plans, which libtinsmith runs. They hold integers: there is no float one."""
+
+    name = "native"
+    title = "native"
+    packages = ()
+    has_float = False
+
+    @property
+    def ending(self) -> str:
+        """See `Target.ending`."""
+        return "plan"
+
+    def emit(self, model: IntegerModel) -> bytes:
+        """See `Target.emit`."""
+        graph = quant_graph(model)
+        tables = function_tables(TfliteTarget().emit(model), graph.graph, graph.params)
+        ends = [[end.name for end in side] for side in (model.inputs, model.outputs)]
+        return write_plan(build_plan(graph, tables, *ends))
+
+    def emit_float(self, model: FloatModel) -> bytes:
+        """See `Target.emit_float`."""
+        raise ConversionError("a plan holds integers: there is no float one")
+
+    def integer_kernels(
+        self, data: bytes, products: int, kept: Collection[str] = ()
+    ) -> Mapping[str, int]:
+        """See `Target.integer_kernels`; a plan says of each product what it is."""
+        plan = read_plan(data)
+        kinds = {plan.tensors[one.output].name: one.kind for one in plan.operators}
+        floats = {name for name, kind in kinds.items() if kind == Kind.FLOAT_PRODUCT}
+        if floats != set(kept):
+            wrong = ", ".join(sorted(floats ^ set(kept)))
+            raise ConversionError(f"a plan's float layers are not those kept float: {wrong}")
+        integer = sum(kind == Kind.PRODUCT for kind in kinds.values())
+        if integer != products - len(kept):
+            raise ConversionError(
+                f"a plan: expected {products - len(kept)} integer products, found {integer}"
+            )
+        return {"product": integer}
+
+    def missing_engine(self) -> str:
+        """See `Target.missing_engine`."""
+        if any(spec.package for spec in backends_of(self.name)):
+            return ""
+        return (
+            "the engine of native is not installed, so its plan was computed in numpy: "
+            "pip install tinsmith-native"
+        )
+
+    def stand_in(self, data: bytes) -> Backend:
+        """See `Target.stand_in`: the plan in numpy, in an arena as libtinsmith has it."""
+        return PlanBackend(data, 1)
+
+    def layer_outputs(self, data: bytes, graph: Graph, codes: Arrays) -> Mapping[str, Array]:
+        """See `Target.layer_outputs`."""
+        plan = read_plan(data)
+        ends = [PlanEnd(one.output, plan.tensors[one.output].name) for one in plan.operators]
+        found: dict[str, Array] = {}
+        for start in range(0, len(ends), _OUTPUTS):
+            piece = tuple(ends[start : start + _OUTPUTS])
+            outputs = self._open(write_plan(planned(replace(plan, outputs=piece)))).run(codes)
+            found |= zip((end.name for end in piece), parts(outputs), strict=True)
+        return found
+
+    def _open(self, data: bytes) -> Backend:
+        spec = next((spec for spec in backends_of(self.name) if spec.package), None)
+        return self.stand_in(data) if spec is None else spec.open(data, 1)
