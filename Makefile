@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
-UNIT_TESTS := tests/runtime tests/native tests/benchmarks tests/train/test_idx.py tests/train/test_dataset.py tests/test_contributing.py \
+UNIT_TESTS := tests/runtime tests/native tests/kernels tests/benchmarks tests/train/test_idx.py tests/train/test_dataset.py tests/test_contributing.py \
 	tests/test_sizes.py tests/test_architecture.py
 NATIVE := $(shell find runtime/native -name '*.[chpt]*' -not -path '*/__pycache__/*')
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt

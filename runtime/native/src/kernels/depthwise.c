@@ -113,26 +113,35 @@ static int32_t first_of_phase(const struct tin_product *p, int32_t phase) {
   return p->pad_left - behind + phase + (phase < behind ? p->stride_w : 0);
 }
 
+/* Writes the pixels of one phase of row `y` of the input, with zeros before and behind. */
+static void write_phase(const struct tin_depthwise *isa, const struct tin_product *p,
+                        const struct shape *shape, const int8_t *in, int32_t y, int32_t phase,
+                        int16_t *to) {
+  const int32_t channels = p->in_c, stride = p->stride_w;
+  const int32_t width = shape->phase / channels * stride - p->pad_left; /* behind the padding */
+  const int32_t inside = width < p->in_w ? width : p->in_w;
+  const int32_t x = first_of_phase(p, phase), first = x - p->pad_left;
+  if (y < 0 || y >= p->in_h || first >= inside) {
+    memset(to, 0, sizeof(int16_t) * (size_t)shape->phase);
+    return;
+  }
+  const int32_t count = (inside - first - 1) / stride + 1;
+  const size_t before = (size_t)(x / stride) * channels, written = (size_t)count * channels;
+  const int8_t *from = in + ((size_t)y * p->in_w + first) * channels;
+  memset(to, 0, sizeof(int16_t) * before);
+  if (stride == 1) /* a row of pixels is one long pixel */
+    isa->write_pixels(to + before, from, 1, count * channels, 0, (int16_t)p->in_zero);
+  else
+    isa->write_pixels(to + before, from, count, channels, (size_t)stride * channels,
+                      (int16_t)p->in_zero);
+  memset(to + before + written, 0, sizeof(int16_t) * (shape->phase - before - written));
+}
+
 /* Writes one row of the image, phase by phase. */
 static void write_row(const struct tin_depthwise *isa, const struct tin_product *p,
                       const struct shape *shape, const int8_t *in, int32_t row, int16_t *to) {
-  const int32_t y = row - p->pad_top, channels = p->in_c, stride = p->stride_w;
-  memset(to, 0, sizeof(int16_t) * (size_t)shape->image_row);
-  if (y < 0 || y >= p->in_h) return;
-  const int32_t width = shape->phase / channels * stride - p->pad_left; /* behind the padding */
-  const int32_t inside = width < p->in_w ? width : p->in_w;
-  for (int32_t phase = 0; phase < stride; phase++) {
-    const int32_t x = first_of_phase(p, phase), first = x - p->pad_left;
-    if (first >= inside) continue;
-    const int32_t count = (inside - first - 1) / stride + 1;
-    int16_t *pixels = to + (size_t)phase * shape->phase + (size_t)(x / stride) * channels;
-    const int8_t *from = in + ((size_t)y * p->in_w + first) * channels;
-    if (stride == 1) /* a row of pixels is one long pixel */
-      isa->write_pixels(pixels, from, 1, count * channels, 0, (int16_t)p->in_zero);
-    else
-      isa->write_pixels(pixels, from, count, channels, (size_t)stride * channels,
-                        (int16_t)p->in_zero);
-  }
+  for (int32_t phase = 0; phase < p->stride_w; phase++, to += shape->phase)
+    write_phase(isa, p, shape, in, row - p->pad_top, phase, to);
 }
 
 /* The places of all vectors `first`, `first` + period, ... of a band's rows. */
