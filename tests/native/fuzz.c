@@ -41,12 +41,15 @@ static void run(tin_model *model) {
   for (uint32_t i = 0; i < tin_output_count(model); i++) free(outputs[i]);
 }
 
-/* Gives the status of loading. */
+/* Gives the status of loading a plan, or the one that a bundle holds. */
 static int try_plan(const uint8_t *data, size_t size) {
   uint8_t *copy = allocated(size);
   memcpy(copy, data, size);
   tin_model *model;
-  const int status = tin_load(copy, size, 1, &model);
+  const void *plan;
+  size_t plan_size;
+  const int is_bundle = tin_find_plan(copy, size, &plan, &plan_size) == TIN_OK;
+  const int status = tin_load(is_bundle ? plan : copy, is_bundle ? plan_size : size, 1, &model);
   if (status == TIN_OK) {
     for (uint32_t i = 0; i < tin_operator_count(model); i++) {
       tin_operator_info info;
@@ -94,6 +97,12 @@ static const uint32_t NUMBERS[] = {0,        1,          2,          3,         
 /* Changes a plan a little; gives its new size. Most changes are to whole words of the tables, since
  * those say where everything lies. */
 static size_t mutate(uint8_t *data, size_t size) {
+  if (memcmp(data, "PK", 2) == 0) { /* a bundle: its directory lies at its end */
+    for (uint32_t changes = 1 + below(4); changes > 0; changes--) {
+      data[size - 1 - below(below(4) == 0 ? (uint32_t)size : 300)] = (uint8_t)below(256);
+    }
+    return size;
+  }
   const uint32_t tables = 64 + 48 * word(data + 20) + 80 * word(data + 24) + 8 * word(data + 28) +
                           4 * word(data + 32) + 8 * (word(data + 36) + word(data + 40));
   for (uint32_t changes = 1 + below(3); changes > 0; changes--) {

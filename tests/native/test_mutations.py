@@ -6,6 +6,7 @@
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,10 @@ def test_no_plan_makes_it_crash(isa: str, fuzzer: Path, tmp_path: Path) -> None:
     for kind, plan in plans_of_every_kind().items():
         paths.append(tmp_path / kind)
         paths[-1].write_bytes(write_plan(plan))
+    bundle = tmp_path / "network.tin"
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.write(tmp_path / "network", "model.int8.plan")
+    paths.append(bundle)
     line = [str(fuzzer), str(COUNT), "1", *map(str, paths)]
     environment = {**os.environ, "ASAN_OPTIONS": LIMITS, "TINSMITH_ISA": isa}
     timeout = 120 + COUNT / 200

@@ -230,6 +230,19 @@ size_t tin_steps_bytes(const struct tin_step_form *form, const struct tin_produc
   return bytes;
 }
 
+uint64_t tin_steps_lanes(const struct tin_step_form *form, const struct tin_product *p) {
+  uint64_t lanes = 0;
+  for (int32_t channel = 0; channel < p->out_c;) {
+    const struct walk walk = tile_at(form, p, channel);
+    struct sink counted = {NULL, 0, 0, 0};
+    write_steps(walk, &counted);
+    lanes += (uint64_t)walk.lanes *
+             (uint64_t)(5 * counted.fours + 3 * counted.twos + 2 * counted.ones);
+    channel += walk.channels;
+  }
+  return lanes;
+}
+
 /* Bias and scale of each lane. The bias takes the zero point off every product of the window:
  * sum((code - zero) * w) = sum(code * w) - zero * sum(w), where `code` is as the image has it. */
 static void write_channels(const struct walk *walk, struct tin_tile *tile) {

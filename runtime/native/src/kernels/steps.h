@@ -72,6 +72,10 @@ static inline const struct tin_tile *tin_tile_next(const struct tin_tile *tile) 
 /* How much memory the tiles of a product take, in bytes, or 0 if that is 2^31 or more. */
 size_t tin_steps_bytes(const struct tin_step_form *form, const struct tin_product *product);
 
+/* How many lanes of int32 a pixel's steps and groups fill in all: what a choice between kernels can
+ * go by. */
+uint64_t tin_steps_lanes(const struct tin_step_form *form, const struct tin_product *product);
+
 /* Writes the tiles, in the order of their channels. */
 void tin_steps_pack(const struct tin_step_form *form, const struct tin_product *product,
                     void *packed);

@@ -9,6 +9,9 @@
 #define TIN_INLINE static inline __attribute__((always_inline))
 #define TIN_UNROLL _Pragma("GCC unroll 16")
 
+/* The steps that AVX2's convolution takes; see steps.h. */
+#define TIN_AVX2_FORM {4, 16, 1, 0x80, TIN_SUMS_UNSIGNED}
+
 /* Four bytes of the image in every lane. */
 TIN_INLINE __m256i spread(const uint8_t *taps) {
   int32_t four;

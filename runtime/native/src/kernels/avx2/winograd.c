@@ -57,15 +57,23 @@ static size_t tile_weights(const struct tin_product *p, const struct shape *shap
 
 static int32_t tiles_of(const struct tin_product *p) { return (p->out_c + LANES - 1) / LANES; }
 
-/* It pays with enough channels on both sides, and quads that are used. */
+/* Whether it takes fewer multiplications than the other kernel of AVX2, which is fast where weights
+ * are small. Sums of a pixel's 16 channels go through memory here, which takes as long as 32. */
+static int pays(const struct tin_product *p, const struct shape *shape) {
+  const struct tin_step_form form = TIN_AVX2_FORM;
+  const uint64_t others = tin_steps_lanes(&form, p) / 8; /* vectors, of one pixel */
+  const uint64_t quad = 2 * SUMS * (uint64_t)p->kernel_h * shape->pairs;
+  return tiles_of(p) * (quad * shape->quads + 32 * (uint64_t)p->out_w) < others * p->out_w;
+}
+
+/* It needs enough channels on both sides. */
 static int serves(const struct tin_product *p) {
   if (p->kernel_w != 3 || p->stride_w != 1 || p->dilation_w != 1 || p->groups != 1) return 0;
   if (p->in_c < 8 || p->out_c < 16 || 4 * p->out_c < 3 * LANES * tiles_of(p)) return 0;
   if ((int64_t)p->kernel_h * 3 * p->in_c > MOST_WINDOW || p->out_w > 1 << 16) return 0;
   const struct shape shape = shape_of(p);
-  if (shape.quads * QUAD * 3 > p->out_w * 4) return 0;
   return 2 * (int64_t)shape.row * shape.height <= MOST_BYTES &&
-         2 * tiles_of(p) * (int64_t)tile_weights(p, &shape) <= INT32_MAX;
+         2 * tiles_of(p) * (int64_t)tile_weights(p, &shape) <= INT32_MAX && pays(p, &shape);
 }
 
 /* Packed, for each tile: bias and scale of its lanes; weights u, int16 (SUMS, kernel_h, pairs,
