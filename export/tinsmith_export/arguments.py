@@ -74,9 +74,10 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         choices=RECIPES,
         default=Options.recipe,
-        help="ptq: calibrate, round, correct biases; calibrated: also search for narrower "
-        "ranges; qat: also fine-tune; auto: the first of these that keeps to the limit on inputs "
-        "held back, or the best, with layers kept float if need be; default: auto",
+        help="ptq: calibrate, round, correct biases; calibrated: also fit the rounded weights to "
+        "the inputs, and search for narrower ranges; qat: calibrate and fine-tune; auto: the first "
+        "of these that keeps to the limit on inputs held back, or the best, with layers kept "
+        "float if need be; default: auto",
     )
     parser.add_argument(
         "--budget",

@@ -22,7 +22,8 @@ class Options:
 
     Attributes:
         input_range: the real values that the model takes for pixels 0 and 255, in every image.
-        recipe: `ptq`, calibration alone; `calibrated`, with a search for ranges too; `qat`,
+        recipe: `ptq`, calibration alone; `calibrated`, with weights that are
+            rounded by the inputs that they meet and a search for ranges too; `qat`,
             calibration and then fine-tuning; `auto`, the first of these that keeps to the limit on
             inputs held back, or the best, with layers kept float where none does.
         budget_s: how many seconds `auto` may take to quantize, about; more than `ptq` takes.
