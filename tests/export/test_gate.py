@@ -149,6 +149,7 @@ def test_a_rejected_bundle_can_be_kept(
     assert (verdict["outcome"], verdict["lost"], verdict["count"]) == ("fail", 30, COUNT)
     assert found["failures"]
     assert found["advice"].startswith("try --recipe qat")
+    assert list(read_bundle(kept).manifest.failures) == found["failures"]
     with load(kept) as model:
         assert model.predict(np.zeros((1, 6, 6, 1), np.uint8)).shape == (1, 3)
 

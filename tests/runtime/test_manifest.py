@@ -27,6 +27,7 @@ from tinsmith_runtime.bundle import (
     dump_manifest,
     parse_manifest,
 )
+from tinsmith_runtime.cli.subcommands import describe
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -133,6 +134,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         layers=tuple(draw(st.lists(layer, max_size=3))),
         training=Training(draw(text), draw(digest), draw(text), draw(text), draw(whole), 0),
         release=draw(st.integers(0, 2**31 - 1)),
+        failures=tuple(draw(st.lists(text, max_size=2))),
         quality=Quality(
             tuple(draw(st.lists(stage, min_size=1, max_size=3))),
             reference,
@@ -425,6 +427,17 @@ def test_a_second_seal(bundle: Bundle, reseal: Callable[[bytes], bytes]) -> None
     data = dump_manifest(bundle.manifest)
     with pytest.raises(BundleError, match="'manifest_sha256': expected every key once"):
         parse_manifest(reseal(data.removesuffix(b"\n}\n") + b',\n "manifest_sha256": ""\n}\n'))
+
+
+def test_only_a_bundle_that_failed_says_so(bundle: Bundle) -> None:
+    """So older runtimes go on reading the others, and these keep their bytes."""
+    passed = dump_manifest(bundle.manifest)
+    assert "failures" not in json.loads(passed)
+    assert parse_manifest(passed).failures == ()
+    failed = replace(bundle.manifest, failures=("TFLite: 25.00 points lost",))
+    assert json.loads(dump_manifest(failed))["failures"] == ["TFLite: 25.00 points lost"]
+    assert "failed    TFLite: 25.00 points lost" in describe(failed)
+    assert not any(line.startswith("failed") for line in describe(bundle.manifest))
 
 
 def test_dump_of_a_wrong_manifest_is_refused(bundle: Bundle) -> None:

@@ -26,8 +26,16 @@ _MADE_WITH = (
 )
 
 
-def write_model(verified: VerifiedModel, out: Path | None, options: Options) -> Manifest:
+def write_model(
+    verified: VerifiedModel, failures: tuple[str, ...], out: Path | None, options: Options
+) -> Manifest:
     """Writes the bundle, if `out` says where, and gives its manifest.
+
+    Args:
+        verified: what goes into it.
+        failures: the gates that failed, a line each.
+        out: the file.
+        options: how to export.
 
     Raises:
         TinsmithError: the disk refuses.
@@ -57,6 +65,7 @@ def write_model(verified: VerifiedModel, out: Path | None, options: Options) -> 
             samples.name, samples.sha256, read.name, model.recipe, model.steps, options.seed
         ),
         quality=verified.quality,
+        failures=failures,
     )
     if out is not None:
         files = {file.name: file.data for file in converted.files}

@@ -48,7 +48,7 @@ def compile_bundle(
     doubts = () if options.strict else _doubts(verified, titles, progress)
     exported = Exported(
         bundle=bundle,
-        manifest=write_model(verified, bundle, options),
+        manifest=write_model(verified, failures, bundle, options),
         verdicts=verified.verdicts,
         float_choice=quantized.float_choice,
         failures=failures,

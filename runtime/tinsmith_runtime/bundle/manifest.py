@@ -33,6 +33,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
     for layer in tree["layers"]:
         if not layer["saturates"]:  # like older bundles
             del layer["saturates"]
+    if not manifest.failures:
+        del tree["failures"]
     text = json.dumps(tree, indent=1).removesuffix("\n}")
     return _sealed(text.encode())
 

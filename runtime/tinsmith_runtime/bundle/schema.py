@@ -25,8 +25,7 @@ class Preprocessing:
         resampling: the filter, by Pillow's name for it.
         fit: `stretch` to the size; `contain`: scale into it and pad with zeros; `crop`: scale to
             cover it and cut the rest off. The last two keep the proportions and the middle.
-        invert: whether every pixel becomes `255 - pixel` first, so that dark on light becomes what
-            a model learned light on dark.
+        invert: whether every pixel becomes `255 - pixel` first, for models of light on dark.
     """
 
     resampling: Annotated[
@@ -38,7 +37,7 @@ class Preprocessing:
 
 @frozen_dataclass(frozen=True)
 class Input:
-    """What the model takes: an image, or features, which are floats of any shape.
+    """What the model takes: an image, or features, floats of any shape.
 
     Attributes:
         name: the tensor's name in the model files, where there are several inputs.
@@ -46,7 +45,7 @@ class Input:
         dtype: what a user passes: `uint8`, raw pixels; `float32`, features.
         layout: `NHWC`; `None` for features.
         value_range: the float values that pixels 0 and 255 stand for; the range of the features
-            that the model was calibrated on, `None` if it is not known.
+            that the model was calibrated on, `None` if unknown.
         scale: `float = (int8 - zero_point) * scale`.
         zero_point: of an image, `int8 = pixel - 128`; of features,
             `int8 = clip(round_half_to_even(float / scale) + zero_point)`, computed in float32.
@@ -227,7 +226,7 @@ class Quality:
 
 @frozen_dataclass(frozen=True)
 class Training:
-    """Where the numbers come from: the dataset, the recipe (`ptq` or `qat`) and the seed."""
+    """Where the numbers come from."""
 
     dataset: str
     dataset_sha256: Digest
@@ -247,6 +246,7 @@ class Manifest:
         outputs: likewise; no two inputs or outputs have the same name.
         release: grows from one bundle for a device to the next, so that `install` can tell an
             older one; 0 where nobody counts.
+        failures: the gates that it failed, a line each.
     """
 
     format_version: int
@@ -259,6 +259,7 @@ class Manifest:
     training: Training
     quality: Quality
     release: Release = 0
+    failures: tuple[str, ...] = ()
 
     @property
     def input(self) -> Input:
