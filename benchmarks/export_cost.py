@@ -38,8 +38,8 @@ The routes calibrate on the same inputs, in processes of their own that have imp
 read the inputs when time begins; tinsmith's time includes its verification, on the other inputs.
 `ptq` and TensorFlow's PTQ conversion (`tflite-ptq`) took turns: seconds are medians, ratios of
 neighbours their median and in brackets the largest. Peak MB is the most that a process held, by
-the system's count. `qat` made a few steps. The limits: `ptq` takes at most twice the time of
-TensorFlow's PTQ, and 2,500 MB; `qat` 4,000 MB at most."""
+the system's count. `qat` made a few steps. The limits, for models of real size: `ptq` takes at
+most twice the time of TensorFlow's PTQ, and 2,500 MB; `qat` 4,000 MB."""
 COLUMNS = (
     *("model", "inputs", "route", "s", "CPU s"),
     *("times TensorFlow's PTQ", "peak MB", "holds"),

@@ -142,7 +142,7 @@ def _behind(one: Answers, rival: Answers, reference: Answers) -> list[str]:
     mine, theirs = (_noise_db(reference, each)[which] for each in (one, rival))
     reasons = []
     if mine is not None and theirs is not None and mine < theirs:
-        reasons.append(f"SQNR {theirs - mine:.1f} dB below TensorFlow's")
+        reasons.append(f"SQNR {theirs - mine:.2f} dB below TensorFlow's")
     same, also = (each.classes == reference.classes for each in (rival, one))
     lost, won = int((same & ~also).sum()), int((~same & also).sum())
     if lost > won and mcnemar_p(lost, won) < SIGNIFICANT:
