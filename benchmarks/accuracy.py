@@ -79,7 +79,7 @@ def main() -> int:
         return _measure_all(arguments, check_routes(arguments.routes))
     except TinsmithError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return error.exit_status
 
 
 def _measure_all(arguments: argparse.Namespace, routes: Sequence[str]) -> int:

@@ -65,7 +65,7 @@ def main() -> int:
         return _measure_all(arguments)
     except TinsmithError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return error.exit_status
 
 
 def _measure_all(arguments: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from routes import Cost
 from tinsmith_report.statistics import changed_p, mcnemar_p, sqnr_db, wilson
+from tinsmith_runtime.executor import ACTIVATIONS
 
 # Less likely by chance than 1 in 20 is called a loss.
 SIGNIFICANT = 0.05
@@ -77,8 +78,7 @@ def as_answers(outputs: NDArray[np.float32], cost: Cost) -> Answers:
     """A file's outputs with the probabilities that they stand for."""
     if cost.activated:
         return Answers(None, outputs, cost)
-    powers = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    return Answers(outputs, powers / powers.sum(axis=1, keepdims=True), cost)
+    return Answers(outputs, ACTIVATIONS["softmax"](outputs), cost)
 
 
 def measure(

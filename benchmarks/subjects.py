@@ -173,7 +173,7 @@ def splits(
 
 def take(subject: Subject, calibration: NDArray[np.int64], evaluation: NDArray[np.int64]) -> None:
     """Says which inputs the routes are to take, and removes what came of others."""
-    for old in (*subject.folder.glob("*.tin"), *subject.folder.glob("*.rejected.tin")):
+    for old in subject.folder.glob("*.tin"):
         old.unlink()
     np.savez(subject.folder / "split.npz", calibration=calibration, evaluation=evaluation)
 

@@ -153,7 +153,7 @@ def evaluate(
 
 
 def batches(graph: Graph, inputs: Arrays) -> Iterator[Arrays]:
-    """Divides inputs so that the largest tensor of a graph is within 16 MiB."""
+    """Divides inputs so that the largest tensor of a graph is within 32 MiB."""
     size = fitting_count(graph, _MAX_BATCH_SIZE, _MAX_TENSOR_BYTES)
     for start in range(0, count(inputs), size):
         yield rows(inputs, slice(start, start + size))

@@ -51,7 +51,7 @@ def correct_layers(
     inputs = rows(inputs, slice(fitting_count(graph, _MAX_COUNT, _MAX_TENSOR_BYTES)))
     exact, rounded = Evaluation(graph, inputs), Evaluation(graph, inputs, ranges)
     coarse = with_rounded_weights(graph, ranges, bits)
-    scales = weight_scales(graph, ranges, bits)
+    scales = weight_scales(graph, ranges, bits) if fitted else {}
     corrected: list[Node] = []
     for node, rounded_node in zip(graph.nodes, coarse.nodes, strict=True):
         wanted = exact.compute(node)

@@ -145,7 +145,6 @@ def refine(quantized: Quantized, report: Callable[[int, int], None]) -> Quantize
     graph = with_rounded_weights(best.graph, best.ranges, bits)
     chosen = slice(SEARCH_COUNT)
     inputs, outputs = rows(calibration.data.inputs, chosen), rows(calibration.data.outputs, chosen)
-
     layers: Layers = {}  # of hundreds of evaluations
 
     def error(observed: Observed) -> float:
