@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from tinsmith_runtime.batch import Array, Arrays
 
 _INT8, _UINT8 = np.dtype(np.int8), np.dtype(np.uint8)
-_SIGN_BIT = np.uint8(0x80)
+# An array, though of one number: numpy takes a scalar of its own in twice the time.
+_SIGN_BIT = np.array(0x80, np.uint8)
 
 
 class NativeBackend(Backend):
