@@ -95,7 +95,7 @@ typedef struct tin_operator_info {
   const char *name; /* of its output, as above */
   uint32_t name_bytes;
   const char *kind;   /* "product" for example */
-  const char *kernel; /* of a product: "portable" for example; "portable" of all others */
+  const char *kernel; /* "portable", "avx2 convolution" for example */
   int is_float;       /* whether it computes in float between two roundings */
 } tin_operator_info;
 

@@ -103,7 +103,9 @@ static int check_tables(struct tin_model *model) {
 }
 
 static void choose_kernels(struct tin_model *model) {
-  const struct tin_kernel *const *kernels = tin_product_kernels(tin_isa_detect());
+  const enum tin_isa isa = tin_isa_detect();
+  const struct tin_kernel *const *kernels = tin_product_kernels(isa);
+  model->operators = tin_operators_for(isa);
   for (uint32_t i = 0; i < model->plan.header.operators; i++) {
     struct tin_step *step = &model->steps[i];
     if (step->kind != TIN_PRODUCT) continue;

@@ -105,6 +105,7 @@ struct tin_model {
   struct tin_tensor_record *tensors;
   struct tin_step *steps;
   uint32_t *indices;
+  const struct tin_operators *operators;
   void *tables, *block; /* what is freed */
   int8_t *arena;
   void *scratch;

@@ -46,19 +46,19 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
       tin_float_product(&step->as.float_product, in, out);
       return;
     case TIN_ADD:
-      tin_add(&step->as.pair, in, input_of(model, step, 1), out);
+      model->operators->add(&step->as.pair, in, input_of(model, step, 1), out);
       return;
     case TIN_MULTIPLY:
-      tin_multiply(&step->as.pair, in, input_of(model, step, 1), out);
+      model->operators->multiply(&step->as.pair, in, input_of(model, step, 1), out);
       return;
     case TIN_MAXIMUM:
-      tin_maximum(&step->as.pair, in, input_of(model, step, 1), out);
+      model->operators->maximum(&step->as.pair, in, input_of(model, step, 1), out);
       return;
     case TIN_TABLE:
       tin_table(step->as.table, count, in, out);
       return;
     case TIN_MAX_POOL:
-      tin_max_pool(&step->as.window, in, out);
+      model->operators->max_pool(&step->as.window, in, out);
       return;
     case TIN_PAD:
       tin_pad(&step->as.window, in, out);
