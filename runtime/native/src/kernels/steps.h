@@ -42,10 +42,6 @@ struct tin_tile {
   int16_t all_ones[16];      /* a vector for kernels that have no register to spare for it */
 };
 
-static inline size_t tin_aligned(size_t bytes) {
-  return (bytes + TIN_ALIGNMENT - 1) / TIN_ALIGNMENT * TIN_ALIGNMENT;
-}
-
 static inline int32_t tin_tile_steps(const struct tin_tile *tile) {
   return 4 * tile->fours + 2 * tile->twos + tile->ones;
 }
