@@ -9,6 +9,11 @@ from arm64.emulator import build_runtime
 SAID = pytest.StashKey[list[str]]()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for the boards' own runs comes last: all else takes place meanwhile."""
+    items.sort(key=lambda item: getattr(item, "originalname", "") == "test_runtime_tests")
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runtime's wheel, as it is built for everybody."""
