@@ -17,7 +17,7 @@ $(BIN)/mypy
 $(BIN)/lint-imports
 endef
 
-.PHONY: demo check test test-arm64 readme format clean
+.PHONY: demo check test test-arm64 wheels readme format clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinsmith demo
@@ -32,9 +32,14 @@ test: $(VENV)/installed $(VENV)/native
 	$(STATIC_CHECKS)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# The runtime's wheel and its tests on emulated Raspberry Pis; downloads are kept in $TINSMITH_CACHE.
-test-arm64: $(VENV)/installed
+# The wheels and their tests on emulated Raspberry Pis; downloads are kept in $TINSMITH_CACHE.
+test-arm64: $(VENV)/installed $(VENV)/zig
 	$(BIN)/pytest tests/arm64
+
+# What other machines install, in dist/: the runtime, and the engine in C for each kind of Linux machine.
+wheels: $(VENV)/installed $(VENV)/zig
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./runtime
+	$(BIN)/python runtime/native/wheels.py dist
 
 # The numbers in the README, measured with the demo's bundle on this machine.
 readme: $(VENV)/installed
@@ -62,6 +67,11 @@ $(VENV)/native: $(VENV)/installed $(NATIVE)
 	if command -v cc >/dev/null; then \
 		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall ./runtime/native; \
 	else echo "there is no C compiler: tests of the engine in C are skipped"; fi
+	@touch $@
+
+# A C compiler for every machine: 100 MB to download, 410 MB on disk.
+$(VENV)/zig: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet ziglang
 	@touch $@
 
 clean:

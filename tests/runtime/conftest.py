@@ -44,6 +44,12 @@ def tiny() -> Path:
 
 
 @pytest.fixture(scope="session")
+def planned() -> Path:
+    """The same model with a plan for the native engine; it was trained once more."""
+    return TINY.with_name("planned.tin")
+
+
+@pytest.fixture(scope="session")
 def pair() -> Path:
     """A bundle of two inputs and two outputs: see `make_several.py`."""
     return TINY.with_name("pair.tin")

@@ -98,12 +98,15 @@ class Target(ABC):
         title: for a person.
         packages: distributions besides TensorFlow's that write and run it.
         has_float: whether there are float files too.
+        has_regions: whether an int8 file may have tensors that are not rounded, between layers kept
+            float.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
     has_float: ClassVar[bool] = True
+    has_regions: ClassVar[bool] = True
 
     @property
     def ending(self) -> str:

@@ -21,12 +21,13 @@ _OUTPUTS = 32
 
 
 class NativeTarget(Target):
-    """Plans, which libtinsmith runs. They hold integers: there is no float one."""
+    """Plans, which libtinsmith runs. Every tensor of one holds codes: there is no float plan."""
 
     name = "native"
     title = "native"
     packages = ()
     has_float = False
+    has_regions = False
 
     @property
     def ending(self) -> str:
