@@ -151,6 +151,7 @@ def test_installed_beside_a_finder_of_the_old_kind(monkeypatch: pytest.MonkeyPat
     assert installed_backends() == ("onnx",)
 
 
+@pytest.mark.not_on_a_board(reason="many processes; boards with one engine are in the guide")
 @pytest.mark.parametrize("words", [["run", "--backend"], ["run", "--backend=auto"], ["selftest"]])
 def test_one_engine_missing(
     child: Callable[..., subprocess.CompletedProcess[str]],
@@ -273,6 +274,7 @@ def tflite_runtime(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.not_on_a_board(reason="many processes; the 32-bit board has the real package")
 def test_litert_on_tflite_runtime(
     child: Callable[..., subprocess.CompletedProcess[str]],
     tiny: Path,
@@ -295,6 +297,7 @@ def test_litert_on_tflite_runtime(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.not_on_a_board(reason="many processes; the 32-bit board has the real package")
 def test_tflite_runtime_may_be_one_off(
     child: Callable[..., subprocess.CompletedProcess[str]],
     forge: Callable[..., Path],
