@@ -2,18 +2,15 @@
 
 import math
 import time
-from collections.abc import Sequence
 
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import leveled, side_by_side
-from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
-from tinsmith_export.quantize.qat import DistillationData, batch_size
+from tinsmith_export.quantize.qat import batch_size
 from tinsmith_export.quantize.recipe import (
     SEARCH_COUNT,
     Quantized,
     fine_tune,
-    quantize,
     refine,
 )
 from tinsmith_export.quantize.sensitivity import keep_fewest
@@ -32,14 +29,9 @@ _MIN_STEPS = 20
 
 
 def attempt_recipes(
-    read: ReadModel,
-    data: DistillationData,
-    held_back: DistillationData,
-    keep: Sequence[str],
-    options: Options,
-    progress: Progress,
+    untuned: Quantized, begun_s: float, options: Options, progress: Progress
 ) -> tuple[Quantized, str, tuple[Attempt, ...]]:
-    """Tries `ptq`, then `calibrated`, `qat` and `mixed`.
+    """Judges `ptq`, then tries `calibrated`, `qat` and `mixed`.
 
     `calibrated` begins with what `ptq` gave, the others with the better of the two: tuned weights
     are made to be rounded, and a layer of them that stays float is no longer the model's.
@@ -49,23 +41,19 @@ def attempt_recipes(
     the user interrupts, it is the best so far.
 
     Args:
-        read: the model.
-        data: what to calibrate and to fine-tune on.
-        held_back: what to choose on.
-        keep: the layers that stay float.
+        untuned: what `ptq` made.
+        begun_s: when that was begun, by `time.monotonic`.
         options: the limit, the budget, and how to fine-tune.
         progress: hears how it goes.
 
     Returns:
         What was taken, its recipe, and the attempts in their order.
     """
-    begun_s = time.monotonic()
-    best = quantize(read.graph, read.entry.params, data, held_back, keep, options.weight_bits)
-    untuned = best
-    work = _Work(best, data, held_back, options, progress)
+    best = untuned
+    work = _Work(best, options, progress)
     attempts = [work.measured("ptq", best, begun_s)]
     # Layers are chosen to stay float by the answers that they save.
-    for recipe in ("calibrated", "qat", "mixed") if read.classes else ("calibrated", "qat"):
+    for recipe in ("calibrated", "qat", "mixed") if work.classes else ("calibrated", "qat"):
         left_s = options.budget_s - (time.monotonic() - begun_s)
         if attempts[-1].met and (recipe != "calibrated" or _is_sure(attempts[-1])):
             break
@@ -102,15 +90,10 @@ def _is_sure(attempt: Attempt) -> bool:
 class _Work:
     """What the recipes do, and how long that may take; see `attempt_recipes`."""
 
-    def __init__(
-        self,
-        first: Quantized,
-        data: DistillationData,
-        held_back: DistillationData,
-        options: Options,
-        progress: Progress,
-    ) -> None:
-        self._held_back, self._options, self._progress = held_back, options, progress
+    def __init__(self, first: Quantized, options: Options, progress: Progress) -> None:
+        data, self._held_back = first.calibration.data, first.calibration.held_back
+        self._options, self._progress = options, progress
+        self.classes = data.classes
         self._layers = len(first.graph.requantized)
         self._batch = batch_size(first.graph, options.qat_batch, count(data.inputs))
         self._searched = min(SEARCH_COUNT, count(data.inputs))

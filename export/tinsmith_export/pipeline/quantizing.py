@@ -1,5 +1,6 @@
 """The second stage: the graph is quantized, and what that does to its layers is measured."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,8 +45,16 @@ class QuantizedModel:
     sensitivities: tuple[Sensitivity, ...]
 
 
-def quantize_model(read: ReadModel, options: Options, progress: Progress) -> QuantizedModel:
+def quantize_model(
+    read: ReadModel, options: Options, progress: Progress, regions: bool
+) -> QuantizedModel:
     """Quantizes a model, keeps layers float where that is asked for, and measures the others.
+
+    Args:
+        read: the model.
+        options: how, and what to measure.
+        progress: hears how it goes.
+        regions: whether the output of a layer kept float that only such layers read stays float.
 
     Raises:
         UsageError: the options do not fit the model.
@@ -53,7 +62,7 @@ def quantize_model(read: ReadModel, options: Options, progress: Progress) -> Qua
     graph = read.graph
     data, held_back = _split(read, options)
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
-    quantized, recipe, attempts = _applied(read, data, held_back, options, progress)
+    quantized, recipe, attempts = _applied(read, data, held_back, options, progress, regions)
     steps = quantized.checkpoints[-1].step
     # Without QAT there is nothing to hold back.
     fresh = held_back if steps else _joined(held_back, data)
@@ -77,12 +86,13 @@ def _applied(
     held_back: DistillationData,
     options: Options,
     progress: Progress,
+    regions: bool,
 ) -> tuple[Quantized, str, tuple[Attempt, ...]]:
     """What the recipe makes of the graph, the recipe's name, and the attempts of `auto`."""
-    keep = options.kept_layers
+    keep, bits, begun_s = options.kept_layers, options.weight_bits, time.monotonic()
+    quantized = quantize(read.graph, read.entry.params, data, held_back, keep, bits, regions)
     if options.recipe == AUTO:
-        return attempt_recipes(read, data, held_back, keep, options, progress)
-    quantized = quantize(read.graph, read.entry.params, data, held_back, keep, options.weight_bits)
+        return attempt_recipes(quantized, begun_s, options, progress)
     if options.recipe == "calibrated":
         quantized = refine(quantized, progress.layer)
     if options.recipe == "qat":

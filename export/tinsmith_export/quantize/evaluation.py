@@ -32,7 +32,8 @@ class Evaluation:
     Args:
         graph: its nodes are computed by `compute`, in its order.
         inputs: `float32 (N, …)`, as many as the graph has.
-        ranges: of every tensor that is rounded, by its name; without them nothing is.
+        ranges: of every tensor that is rounded, by its name; without them nothing is. The clip of
+            a layer whose output is not rounded is computed.
         layers: what computes the nodes; what is missing is built and added.
 
     Attributes:
