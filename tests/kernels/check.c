@@ -52,6 +52,12 @@ static struct tin_product random_shape(void) {
     p.in_c = p.groups * between(8, 40);
     p.out_c = p.groups * between(12, 40);
   }
+  if (between(0, 15) == 0) { /* more rows than are in memory at a time */
+    p.in_h = p.out_h = between(30, 90);
+    p.in_w = p.out_w = between(20, 40);
+    p.in_c = p.groups * between(1, 16);
+    p.out_c = p.groups * between(1, 8);
+  }
   if (kind == 1) { /* dense */
     p.in_h = p.in_w = p.out_h = p.out_w = p.kernel_h = p.kernel_w = 1;
     p.in_c = between(1, 300);

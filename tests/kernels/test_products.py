@@ -119,6 +119,7 @@ def test_sums_stay_in_registers(plain: Path) -> None:
         "pixel_16",
         "pixel_8",
         "tile_32",
+        "dense_32",
         "lanes_4x16",
         "sum_quads",
     } <= names

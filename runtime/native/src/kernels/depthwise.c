@@ -12,7 +12,8 @@ struct shape {
   int32_t taps;       /* of a window, a multiple of `paired` */
   int32_t phase;      /* int16 of the pixels x, x + stride_w, x + 2 * stride_w, ... of a row */
   int32_t image_row;  /* int16 */
-  size_t image_bytes; /* with what loads may touch behind it */
+  int32_t slots;      /* rows of the image that are in memory */
+  size_t image_bytes; /* of these, with what loads may touch behind them */
 };
 
 static int32_t greatest_divisor(int32_t a, int32_t b) {
@@ -22,6 +23,12 @@ static int32_t greatest_divisor(int32_t a, int32_t b) {
     b = rest;
   }
   return a;
+}
+
+/* Output rows in a band. */
+static int32_t band_rows(const struct shape *shape) {
+  const int32_t same = (shape->vectors - 1) / shape->period + 1;
+  return (BAND_VECTORS - 1) / same + 1;
 }
 
 static struct shape shape_of(const struct tin_depthwise_form *form, const struct tin_product *p) {
@@ -34,8 +41,9 @@ static struct shape shape_of(const struct tin_depthwise_form *form, const struct
   shape.taps = (p->kernel_h * p->kernel_w + form->paired - 1) / form->paired * form->paired;
   shape.phase = ((image.width - 1) / p->stride_w + 1) * p->in_c;
   shape.image_row = shape.phase * p->stride_w;
-  shape.image_bytes =
-      tin_aligned(sizeof(int16_t) * (size_t)image.height * shape.image_row + TIN_IMAGE_SLACK);
+  const size_t row_bytes = sizeof(int16_t) * (size_t)shape.image_row;
+  shape.slots = tin_row_slots(p, band_rows(&shape), row_bytes);
+  shape.image_bytes = tin_aligned(shape.slots * row_bytes + TIN_IMAGE_SLACK);
   return shape;
 }
 
@@ -95,11 +103,6 @@ void tin_depthwise_pack(const struct tin_depthwise_form *form, const struct tin_
                  (char *)packed + offsets_bytes(&shape) + vector * vector_bytes(form, &shape));
 }
 
-static int32_t band_rows(const struct shape *shape) {
-  const int32_t same = (shape->vectors - 1) / shape->period + 1;
-  return (BAND_VECTORS - 1) / same + 1;
-}
-
 size_t tin_depthwise_scratch(const struct tin_depthwise_form *form, const struct tin_product *p) {
   const struct shape shape = shape_of(form, p);
   const size_t same = (size_t)(shape.vectors - 1) / shape.period + 1;
@@ -144,13 +147,14 @@ static void write_row(const struct tin_depthwise *isa, const struct tin_product 
     write_phase(isa, p, shape, in, row - p->pad_top, phase, to);
 }
 
-/* The places of all vectors `first`, `first` + period, ... of a band's rows. */
+/* The places of all vectors `first`, `first` + period, ... of a band's rows, whose windows begin
+ * `image_row` rows behind the first one that is there. */
 static int32_t find_places(const struct tin_depthwise_form *form, const struct tin_product *p,
-                           const struct shape *shape, int32_t row, int32_t rows, int32_t first,
-                           struct tin_place *places) {
+                           const struct shape *shape, int32_t image_row, int32_t rows,
+                           int32_t first, struct tin_place *places) {
   int32_t count = 0;
   for (int32_t y = 0; y < rows; y++) {
-    const int32_t image = (row + y) * p->stride_h * shape->image_row;
+    const int32_t image = (image_row + y * p->stride_h) * shape->image_row;
     for (int32_t vector = first; vector < shape->vectors; vector += shape->period) {
       const int32_t lane = vector * form->lanes;
       places[count++] = (struct tin_place){image + lane, y * shape->row_lanes + lane,
@@ -165,20 +169,26 @@ void tin_depthwise_run(const struct tin_depthwise *isa, const struct tin_product
                        const void *packed, const int8_t *in, int8_t *out, void *scratch,
                        int32_t row_begin, int32_t row_end) {
   const struct shape shape = shape_of(&isa->form, p);
-  int16_t *const image = scratch;
+  int16_t *const codes = scratch;
   struct tin_place *const places = (struct tin_place *)((char *)scratch + shape.image_bytes);
   const int32_t most = band_rows(&shape), reach = (p->kernel_h - 1) * p->dilation_h + 1;
-  int32_t written = row_begin * p->stride_h; /* rows of the image before this one are there */
+  const int32_t begin = row_begin * p->stride_h;
+  const size_t row_size = (size_t)shape.image_row;
+  struct tin_rows image = {shape.slots, begin, begin};
   for (int32_t row = row_begin; row < row_end; row += most) {
-    const int32_t rows = row_end - row < most ? row_end - row : most;
-    for (const int32_t needed = (row + rows - 1) * p->stride_h + reach; written < needed; written++)
-      write_row(isa, p, &shape, in, written, image + (size_t)written * shape.image_row);
+    const int32_t rows = row_end - row < most ? row_end - row : most, top = row * p->stride_h;
+    const int32_t end = top + (rows - 1) * p->stride_h + reach;
+    tin_rows_make_room(&image, top, end, codes, sizeof(int16_t) * row_size);
+    for (; image.written < end; image.written++)
+      write_row(isa, p, &shape, in, image.written,
+                codes + (size_t)(image.written - image.first) * row_size);
     const char *vector = (const char *)packed + offsets_bytes(&shape);
     for (int32_t i = 0; i < shape.period; i++, vector += vector_bytes(&isa->form, &shape)) {
       const int32_t *bias = (const int32_t *)vector;
       const float *scale = (const float *)(bias + isa->form.lanes);
       const struct tin_lanes lanes = {
-          image, places, find_places(&isa->form, p, &shape, row, rows, i, places), shape.taps,
+          codes, places, find_places(&isa->form, p, &shape, top - image.first, rows, i,
+                                     places), shape.taps,
           packed, bias, scale, (const int16_t *)(scale + isa->form.lanes), p->out_zero, p->out_min,
           p->out_max, out + (size_t)row * shape.row_lanes,
       };

@@ -33,3 +33,12 @@ void tin_image_row(const struct tin_product *p, const int8_t *in, uint8_t flip, 
   copy(to, in + (size_t)y * p->in_w * pixel, inside * pixel, flip);
   memset(to + inside * pixel, zero, (behind - inside) * pixel);
 }
+
+void tin_rows_make_room(struct tin_rows *rows, int32_t begin, int32_t end, void *buffer,
+                        size_t row_bytes) {
+  if (end - rows->first <= rows->slots) return;
+  if (rows->written < begin) rows->written = begin;
+  const size_t kept = (size_t)(rows->written - begin), before = (size_t)(begin - rows->first);
+  if (kept > 0) memmove(buffer, (char *)buffer + before * row_bytes, kept * row_bytes);
+  rows->first = begin;
+}

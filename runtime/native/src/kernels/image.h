@@ -26,6 +26,26 @@ static inline struct tin_image tin_image_of(const struct tin_product *p) {
   return image;
 }
 
+/* A part of the image, so many rows that what was just written is still in the first caches. */
+struct tin_rows {
+  int32_t slots;          /* how many rows there is room for */
+  int32_t first, written; /* rows of the image: the first one there, and the first one not yet */
+};
+
+/* How many rows of `row_bytes` a buffer should have for bands of `band` output rows. */
+static inline int32_t tin_row_slots(const struct tin_product *p, int32_t band, size_t row_bytes) {
+  enum { BUFFER_BYTES = 1 << 15 };
+  const int64_t height = tin_image_of(p).height;
+  const int64_t window = (band - 1) * (int64_t)p->stride_h + (p->kernel_h - 1) * p->dilation_h + 1;
+  const int64_t slots = 2 * window + (int64_t)(BUFFER_BYTES / (row_bytes + 1));
+  return (int32_t)(slots < height ? slots : height);
+}
+
+/* Makes room for the rows `begin` to `end`: those of them that are there stay, and move to the
+ * beginning of the buffer where it would overflow. */
+void tin_rows_make_room(struct tin_rows *rows, int32_t begin, int32_t end, void *buffer,
+                        size_t row_bytes);
+
 /* Writes one row of the image. */
 void tin_image_row(const struct tin_product *product, const int8_t *in, uint8_t flip, int32_t row,
                    uint8_t *to);

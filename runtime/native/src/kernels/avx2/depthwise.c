@@ -49,7 +49,9 @@ TIN_INLINE void sum_taps(const struct tin_lanes *lanes, const struct tin_place *
     const ptrdiff_t first = lanes->offsets[tap], second = lanes->offsets[tap + 1];
     const __m256i low = load(weights), high = load(weights + 16);
     TIN_UNROLL for (int i = 0; i < 4; i++) {
-      const __m256i one = load(pixels[i] + first), other = load(pixels[i] + second);
+      __m256i one = load(pixels[i] + first), other = load(pixels[i] + second);
+      TIN_PIN(one); /* read once: loads are what there are most of here */
+      TIN_PIN(other);
       const __m256i lows = _mm256_madd_epi16(_mm256_unpacklo_epi16(one, other), low);
       const __m256i highs = _mm256_madd_epi16(_mm256_unpackhi_epi16(one, other), high);
       sums[2 * i] = _mm256_add_epi32(sums[2 * i], lows);
