@@ -20,8 +20,12 @@ from tinsmith_runtime import Bundle, load, read_bundle
 
 @pytest.fixture(scope="module")
 def demo(mnist: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 of the 18 epochs, which learn enough: 99.50 % of the test images, 18 learn 99.64 %.
+
+    7 or 9 come to 99.43 % and 99.42 %: too close to what `test_accuracy` asks.
+    """
     folder = tmp_path_factory.mktemp("mnist")
-    demonstrate(folder)
+    demonstrate(folder, "--epochs", "12")
     assert len(mnist.x_test) == 10_000
     return folder
 
