@@ -94,6 +94,7 @@ class Emulator:
 
     Attributes:
         python: what starts Python on the board. It is a script, so that Python can start itself.
+        command: what starts any other program there, with the board's C library.
 
     Raises:
         MissingError: a tool, a mirror or the network is missing.
@@ -113,11 +114,12 @@ class Emulator:
         self.python = folder.absolute() / "python"
         self._home = folder.absolute()
         program = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}[board.architecture]
+        self.command = [str(qemu(program)), "-cpu", board.cpu, "-L", str(root)]
         self.python.write_text(
             "#!/bin/sh\n"
             f"export PYTHONHOME={root}/usr\n"
             f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{os.pathsep.join(map(str, sites))}"\n'
-            f"exec {qemu(program)} -cpu {board.cpu} -L {root} "
+            f"exec {' '.join(self.command)} "
             f'-0 "$0" {root}/usr/bin/python{board.python} "$@"\n'
         )
         self.python.chmod(0o755)
