@@ -7,6 +7,8 @@ UNIT_TESTS := tests/runtime tests/native tests/kernels tests/benchmarks tests/tr
 NATIVE := $(shell find runtime/native -name '*.[chpt]*' -not -path '*/__pycache__/*')
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start hundreds of processes: each would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 define STATIC_CHECKS
 $(BIN)/ruff format --check --quiet .
@@ -50,12 +52,14 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 
 # Where Python comes without ensurepip (Debian), the pip that is there installs one.
+# pip would compile on one CPU alone; some packages ship files that are no Python of this version.
 $(VENV)/installed: constraints.txt pyproject.toml runtime/pyproject.toml
 	@echo "installing the pinned packages into $(VENV): about 2 minutes, 2.5 GB"
 	$(PYTHON) -m venv $(VENV) || \
 		($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 		$(PYTHON) -m pip --python $(BIN)/python install --quiet pip)
-	$(BIN)/python -m pip install --quiet --editable runtime --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable runtime --editable '.[dev]'
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 # The engine in C, where there is a compiler; its tests are skipped elsewhere, and say so.

@@ -165,7 +165,7 @@ def row(
     if failure:
         reason = failure.replace("`", "'").replace("|", "/")
         reason = f"`{reason[:_WIDTH]}{'…' * (len(reason) > _WIDTH)}`"
-        return f"| {model} | {inputs} | {route} |{' - |' * 10} no: {reason} |"
+        return f"| {model} | {inputs} | {route} |{' - |' * (len(COLUMNS) - 4)} no: {reason} |"
     one = found[0]
     cells = [model, inputs, route]
     if one.correct is None:

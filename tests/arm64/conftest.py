@@ -12,6 +12,11 @@ from arm64.wheels import native_wheels
 SAID = pytest.StashKey[list[str]]()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits for the boards' own runs comes last: all else takes place meanwhile."""
+    items.sort(key=lambda item: getattr(item, "originalname", "") == "test_runtime_tests")
+
+
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory, say: Callable[[str], None]) -> dict[str, Path]:
     """The wheels of tinsmith-native, by machine."""

@@ -299,7 +299,7 @@ def test_the_backend_is_found_and_refuses_batches() -> None:
     for batch in (good, (good, good[:1]), (good, good.astype(np.float32)), (good, good[..., :1])):
         with pytest.raises(BackendError, match=r"expected (2 arrays|int8 or uint8 \(N, 5, 6, 4\))"):
             backend.run(batch)
-    with pytest.raises(UsageError, match="expected auto, litert, onnx, native"):
+    with pytest.raises(UsageError, match="expected auto, native, litert, onnx; got 'nativ'"):
         find_backend("nativ")
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,7 @@ Forge = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def runtime_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hides tinsmith-native, which may be installed: `tests/native` tests it."""
-    found = metadata.entry_points
-
-    def others(**by: Any) -> metadata.EntryPoints:
-        points: Any = found(**by)
-        return metadata.EntryPoints(point for point in points if point.name != "native")
-
-    monkeypatch.setattr(metadata, "entry_points", others)
+    monkeypatch.setitem(sys.modules, "tinsmith_native", None)
 
 
 @pytest.fixture(scope="session")

@@ -140,6 +140,10 @@ class Target(ABC):
                 that was to be kept float is not.
         """
 
+    def arena_bytes(self, data: bytes) -> int | None:
+        """How much memory the tensors of an int8 file share, where the file says."""
+        return None
+
     def cpu_note(self) -> str:
         """What the engine does differently on this machine's CPU, in words; nothing if empty."""
         return ""
