@@ -31,7 +31,7 @@ QEMU_SUITE = "trixie"
 TFLITE_RUNTIME = "tflite-runtime==2.14.0"
 PLATFORMS = {
     "arm64": [f"manylinux{v}_aarch64" for v in ("2014", "_2_17", "_2_27", "_2_28")],
-    "armhf": ["manylinux2014_armv7l", "manylinux_2_34_armv7l"],
+    "armhf": [f"manylinux{v}_armv7l" for v in ("2014", "_2_17", "_2_34")],
 }
 # What an engine imports; what else it declares is not needed.
 ENGINES = ("numpy", "ai-edge-litert", "onnxruntime")
