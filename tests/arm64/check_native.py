@@ -30,7 +30,7 @@ def main(vectors: str, bundle: str) -> None:
         codes += sum(output.size for output in outputs)
         kernels |= {one.kind for one in backend.profile(batch) if one.kind.startswith("product")}
     golden = read_bundle(bundle).golden()
-    with load(bundle, "native") as model:
+    with load(bundle, "native", threads=2) as model:
         outputs = parts(model.predict_raw(golden.inputs))
         unequal["golden"] = int((outputs[0] != golden.outputs_int8).sum())
         codes += outputs[0].size

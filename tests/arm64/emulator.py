@@ -31,7 +31,7 @@ QEMU_SUITE = "trixie"
 TFLITE_RUNTIME = "tflite-runtime==2.14.0"
 PLATFORMS = {
     "arm64": [f"manylinux{v}_aarch64" for v in ("2014", "_2_17", "_2_27", "_2_28")],
-    "armhf": ["manylinux2014_armv7l", "manylinux_2_34_armv7l"],
+    "armhf": [f"manylinux{v}_armv7l" for v in ("2014", "_2_17", "_2_34")],
 }
 # What an engine imports; what else it declares is not needed.
 ENGINES = ("numpy", "ai-edge-litert", "onnxruntime")
@@ -94,6 +94,7 @@ class Emulator:
 
     Attributes:
         python: what starts Python on the board. It is a script, so that Python can start itself.
+        command: what starts any other program there, with the board's C library.
 
     Raises:
         MissingError: a tool, a mirror or the network is missing.
@@ -113,11 +114,12 @@ class Emulator:
         self.python = folder.absolute() / "python"
         self._home = folder.absolute()
         program = {"arm64": "qemu-aarch64", "armhf": "qemu-arm"}[board.architecture]
+        self.command = [str(qemu(program)), "-cpu", board.cpu, "-L", str(root)]
         self.python.write_text(
             "#!/bin/sh\n"
             f"export PYTHONHOME={root}/usr\n"
             f'export PYTHONPATH="${{PYTHONPATH:+$PYTHONPATH:}}{os.pathsep.join(map(str, sites))}"\n'
-            f"exec {qemu(program)} -cpu {board.cpu} -L {root} "
+            f"exec {' '.join(self.command)} "
             f'-0 "$0" {root}/usr/bin/python{board.python} "$@"\n'
         )
         self.python.chmod(0o755)

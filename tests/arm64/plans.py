@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from native.test_kernels import Case, product
 from native_plans import params32, plan_of, plans_of_every_kind
+from native_products import Case, product
 
 from tinsmith_export.targets.native.compute import PlanBackend
 from tinsmith_export.targets.native.plan import write_plan

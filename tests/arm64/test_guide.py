@@ -27,6 +27,7 @@ from arm64.emulator import (
     Emulator,
     pip_options,
 )
+from arm64.wheels import WHEELS
 from narrow import array
 from PIL import Image
 
@@ -34,6 +35,7 @@ from tinsmith_runtime import read_bundle
 
 GUIDE = (PROJECT / "docs" / "raspberry-pi.md").read_text()
 TINY = PROJECT / "tests" / "data" / "tiny.tin"
+PLANNED = TINY.with_name("planned.tin")
 BLOCKS = re.findall(r"```(\w+)(?: file=(\S+))?\n(.*?)```", GUIDE, re.DOTALL)
 FILES = {name: text for _, name, text in BLOCKS if name}
 # How far a size in the guide may be from what is measured.
@@ -171,6 +173,21 @@ def test_trixie(make: Callable[[Board], Pi]) -> None:
 
 def test_32_bit(make: Callable[[Board], Pi]) -> None:
     make(PI_32_BIT).installs(block("tflite-runtime=="))
+
+
+@pytest.mark.parametrize(
+    ("board", "machine"), [(PI_4, "aarch64"), (PI_5_TRIXIE, "aarch64"), (PI_32_BIT, "armv7l")]
+)
+def test_native(
+    board: Board, machine: str, make: Callable[[Board], Pi], wheels: dict[str, Path]
+) -> None:
+    pi = make(board)
+    shutil.copy(wheels[machine], pi.home)
+    shutil.copy(PLANNED, pi.home / "digits.tin")
+    pi.installs(block(f"tinsmith_native-0.1.0-py3-none-{WHEELS[machine]}.whl"))
+    said = pi.types("tinsmith selftest digits.tin").stdout
+    assert said.startswith("tinsmith native 0.1.0 on ")
+    assert "32 of 32 golden vectors equal to the bit" in said
 
 
 @pytest.mark.parametrize("numpy", ["pip's", "Debian's"])

@@ -5,8 +5,11 @@ for a bundle with its golden vectors.
 """
 
 import json
+import os
+import runpy
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +36,8 @@ from tinsmith_runtime import read_bundle
 PI_3 = Board("cortex-a53", "3.11")
 CHECK = Path(__file__).with_name("check_native.py")
 CODES = Path(__file__).with_name("codes.c")
+DIGIT = NATIVE / "example" / "digit.c"
+INCLUDE = f"-I{NATIVE / 'include'}"
 NEON = ["product (neon convolution)", "product (neon depthwise)"]
 DOT = ["product (neon depthwise)", "product (neondot convolution)"]
 PORTABLE = ["product (portable)"]
@@ -109,23 +114,57 @@ def test_pip_takes_the_wheel(
     assert WHEELS[machine] in done.stdout.split(), done.stderr
 
 
+@pytest.mark.parametrize("run", [run for run in RUNS if not run.isa], ids=str)
+def test_a_digit(
+    run: Run,
+    boards: Callable[[Board, str], Emulator],
+    digit: tuple[Path, bytes],
+    tmp_path: Path,
+) -> None:
+    """The program of docs/c.md, linked with the wheel's library."""
+    emulator, (image, wanted) = boards(run.board, run.wheel), digit
+    (library,) = emulator.python.parent.glob("site/tinsmith_native/libtinsmith.so")
+    program = tmp_path / "digit"
+    machine = runpy.run_path(str(NATIVE / "wheels.py"))["MACHINES"][run.wheel]
+    compiler = [str(zig()), "cc", "-target", machine.target, f"-mcpu={machine.cpu}", INCLUDE]
+    subprocess.run([*compiler, str(DIGIT), str(library), "-o", str(program)], check=True)
+    path = f"LD_LIBRARY_PATH={library.parent}"
+    words = [*emulator.command, "-E", path, str(program), str(DIGITS), str(image)]
+    done = subprocess.run(words, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, wanted, b"")
+
+
+@pytest.fixture(scope="module")
+def digit(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """An image, and what the program is to print."""
+    golden = read_bundle(DIGITS).golden()
+    image = tmp_path_factory.mktemp("image") / "digit.pgm"
+    image.write_bytes(b"P5\n8 8\n255\n" + array(golden.inputs)[0].tobytes())
+    return image, b"%d\n" % int(array(golden.outputs_int8)[0].argmax())
+
+
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """`digit` and `codes` for the first Pi: one file each, with all that they need."""
-    folder, found = tmp_path_factory.mktemp("pi1"), {}
-    compiler = [str(zig()), "cc", "-target", "arm-linux-musleabihf", "-mcpu=arm1176jzf_s"]
+    folder = tmp_path_factory.mktemp("pi1")
+    compiler = [str(zig()), "cc", "-target", "arm-linux-musleabihf", "-mcpu=arm1176jzf_s", INCLUDE]
     options = ["-std=c11", "-O2", "-static", "-ffp-contract=off", '-DTIN_VERSION="0.1.0"']
-    sources = [str(source) for source in sorted(NATIVE.glob("src/**/*.c"))]
-    objects = folder / "objects"
-    objects.mkdir()
-    include = f"-I{NATIVE / 'include'}"
-    subprocess.run([*compiler, *options, include, "-c", *sources], cwd=objects, check=True)
-    parts = sorted(str(part) for part in objects.glob("*.o"))
-    for program in (NATIVE / "example/digit.c", CODES):
-        found[program.stem] = folder / program.stem
-        result = ["-o", str(found[program.stem])]
-        subprocess.run([*compiler, *options, include, str(program), *parts, *result], check=True)
-    return found
+
+    def compiled(numbered: tuple[int, Path]) -> str:
+        number, source = numbered
+        part = str(folder / f"{number}.o")
+        subprocess.run([*compiler, *options, "-c", str(source), "-o", part], check=True)
+        return part
+
+    def linked(source: Path) -> Path:
+        program = folder / source.stem
+        words = [str(source), *parts, "-o", str(program)]
+        subprocess.run([*compiler, *options, *words], check=True)
+        return program
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        parts = list(pool.map(compiled, enumerate(sorted(NATIVE.glob("src/**/*.c")))))
+    return {source.stem: linked(source) for source in (DIGIT, CODES)}
 
 
 def on_the_first_pi(*words: object, data: bytes = b"") -> bytes:
@@ -156,9 +195,6 @@ def test_golden_vectors_on_the_first_pi(programs: dict[str, Path], tmp_path: Pat
     assert found == array(golden.outputs_int8).tobytes()
 
 
-def test_a_digit_on_the_first_pi(programs: dict[str, Path], tmp_path: Path) -> None:
-    golden = read_bundle(DIGITS).golden()
-    image = tmp_path / "digit.pgm"
-    image.write_bytes(b"P5\n8 8\n255\n" + array(golden.inputs)[0].tobytes())
-    wanted = int(array(golden.outputs_int8)[0].argmax())
-    assert on_the_first_pi(programs["digit"], DIGITS, image) == b"%d\n" % wanted
+def test_a_digit_on_the_first_pi(programs: dict[str, Path], digit: tuple[Path, bytes]) -> None:
+    image, wanted = digit
+    assert on_the_first_pi(programs["digit"], DIGITS, image) == wanted
