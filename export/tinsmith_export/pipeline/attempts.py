@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Sequence
 
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import leveled, side_by_side
 from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
-from tinsmith_export.quantize.qat import DistillationData, batch_size
+from tinsmith_export.quantize.qat import batch_size
 from tinsmith_export.quantize.recipe import (
     SEARCH_COUNT,
+    Calibration,
     Quantized,
     fine_tune,
     quantize,
@@ -33,9 +33,7 @@ _MIN_STEPS = 20
 
 def attempt_recipes(
     read: ReadModel,
-    data: DistillationData,
-    held_back: DistillationData,
-    keep: Sequence[str],
+    calibration: Calibration,
     options: Options,
     progress: Progress,
 ) -> tuple[Quantized, str, tuple[Attempt, ...]]:
@@ -50,19 +48,17 @@ def attempt_recipes(
 
     Args:
         read: the model.
-        data: what to calibrate and to fine-tune on.
-        held_back: what to choose on.
-        keep: the layers that stay float.
-        options: the limit, the budget, and how to fine-tune.
+        calibration: what to fine-tune on, and what to choose on.
+        options: the limit, the budget, the layers that stay float, and how to fine-tune.
         progress: hears how it goes.
 
     Returns:
         What was taken, its recipe, and the attempts in their order.
     """
     begun_s = time.monotonic()
-    best = quantize(read.graph, read.entry.params, data, held_back, keep, options.weight_bits)
+    best = quantize(read.graph, calibration, options.kept_layers)
     untuned = best
-    work = _Work(best, data, held_back, options, progress)
+    work = _Work(best, options, progress)
     attempts = [work.measured("ptq", best, begun_s)]
     # Layers are chosen to stay float by the answers that they save.
     for recipe in ("calibrated", "qat", "mixed") if read.classes else ("calibrated", "qat"):
@@ -102,18 +98,12 @@ def _is_sure(attempt: Attempt) -> bool:
 class _Work:
     """What the recipes do, and how long that may take; see `attempt_recipes`."""
 
-    def __init__(
-        self,
-        first: Quantized,
-        data: DistillationData,
-        held_back: DistillationData,
-        options: Options,
-        progress: Progress,
-    ) -> None:
-        self._held_back, self._options, self._progress = held_back, options, progress
+    def __init__(self, first: Quantized, options: Options, progress: Progress) -> None:
+        self._options, self._progress = options, progress
+        inputs, self._held_back = first.calibration.data.inputs, first.calibration.held_back
         self._layers = len(first.graph.requantized)
-        self._batch = batch_size(first.graph, options.qat_batch, count(data.inputs))
-        self._searched = min(SEARCH_COUNT, count(data.inputs))
+        self._batch = batch_size(first.graph, options.qat_batch, count(inputs))
+        self._searched = min(SEARCH_COUNT, count(inputs))
         self._input_s = 0.0
 
     def measured(self, recipe: str, quantized: Quantized, started_s: float) -> Attempt:
