@@ -7,6 +7,8 @@ UNIT_TESTS := tests/runtime tests/native tests/kernels tests/benchmarks tests/tr
 NATIVE := $(shell find runtime/native -name '*.[chpt]*' -not -path '*/__pycache__/*')
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start hundreds of processes: each would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 
 define STATIC_CHECKS
 $(BIN)/ruff format --check --quiet .
@@ -15,7 +17,7 @@ $(BIN)/mypy
 $(BIN)/lint-imports
 endef
 
-.PHONY: demo check test test-arm64 readme format clean
+.PHONY: demo check test test-arm64 wheels readme format clean
 
 demo: $(VENV)/installed
 	$(BIN)/tinsmith demo
@@ -30,9 +32,14 @@ test: $(VENV)/installed $(VENV)/native
 	$(STATIC_CHECKS)
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-# The runtime's wheel and its tests on emulated Raspberry Pis; downloads are kept in $TINSMITH_CACHE.
-test-arm64: $(VENV)/installed
+# The wheels and their tests on emulated Raspberry Pis; downloads are kept in $TINSMITH_CACHE.
+test-arm64: $(VENV)/installed $(VENV)/zig
 	$(BIN)/pytest tests/arm64
+
+# What other machines install, in dist/: the runtime, and the engine in C for each kind of Linux machine.
+wheels: $(VENV)/installed $(VENV)/zig
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./runtime
+	$(BIN)/python runtime/native/wheels.py dist
 
 # The numbers in the README, measured with the demo's bundle on this machine.
 readme: $(VENV)/installed
@@ -45,12 +52,14 @@ format: $(VENV)/installed
 	$(BIN)/ruff check --fix .
 
 # Where Python comes without ensurepip (Debian), the pip that is there installs one.
+# pip would compile on one CPU alone; some packages ship files that are no Python of this version.
 $(VENV)/installed: constraints.txt pyproject.toml runtime/pyproject.toml
 	@echo "installing the pinned packages into $(VENV): about 2 minutes, 2.5 GB"
 	$(PYTHON) -m venv $(VENV) || \
 		($(PYTHON) -m venv --clear --without-pip $(VENV) && \
 		$(PYTHON) -m pip --python $(BIN)/python install --quiet pip)
-	$(BIN)/python -m pip install --quiet --editable runtime --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-compile --editable runtime --editable '.[dev]'
+	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
 # The engine in C, where there is a compiler; its tests are skipped elsewhere, and say so.
@@ -58,6 +67,11 @@ $(VENV)/native: $(VENV)/installed $(NATIVE)
 	if command -v cc >/dev/null; then \
 		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall ./runtime/native; \
 	else echo "there is no C compiler: tests of the engine in C are skipped"; fi
+	@touch $@
+
+# A C compiler for every machine: 100 MB to download, 410 MB on disk.
+$(VENV)/zig: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet ziglang
 	@touch $@
 
 clean:

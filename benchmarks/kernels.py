@@ -1,6 +1,6 @@
 """How fast libtinsmith's kernels are, layer by layer: microseconds, and multiply-accumulates a ns.
 
-Beside them the most that this CPU's `vpmaddwd` can do, measured in the same run. One thread, the
+Beside them the most that this CPU can multiply, measured in the same run. One thread, the
 fastest of many calls. Weights are random, as wide as those of trained layers with 8 bits are.
 
     .venv/bin/python benchmarks/kernels.py [--isa avx2] [MODEL...]
@@ -209,7 +209,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         kernels = Kernels(Path(folder))
         isa, peak = options.isa or kernels.detected(), kernels.peak()
-        print(f"{isa}; vpmaddwd at most {peak:.1f} MAC/ns")
+        print(f"{isa}; at most {peak:.1f} MAC/ns")
         for name in options.models or MODELS:
             total = 0.0
             for layer in MODELS[name]:

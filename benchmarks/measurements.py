@@ -17,7 +17,7 @@ SIGNIFICANT = 0.05
 MAX_CHANGED = 0.02
 COLUMNS = (
     *("model", "inputs", "route", "accuracy %", "lost pp", "p", "same class %"),
-    *("SQNR dB, logits", "SQNR dB, probabilities", "s", "CPU s", "peak MB", "kB", "holds"),
+    *("SQNR dB, logits", "SQNR dB, probabilities", "CPU s", "peak MB", "kB", "holds"),
 )
 _WIDTH = 100  # of the reason why a route makes no file that runs
 _RIVALS = ("tflite-ptq", "tflite-ptq-logits")
@@ -165,7 +165,7 @@ def row(
     if failure:
         reason = failure.replace("`", "'").replace("|", "/")
         reason = f"`{reason[:_WIDTH]}{'…' * (len(reason) > _WIDTH)}`"
-        return f"| {model} | {inputs} | {route} |{' - |' * 10} no: {reason} |"
+        return f"| {model} | {inputs} | {route} |{' - |' * (len(COLUMNS) - 4)} no: {reason} |"
     one = found[0]
     cells = [model, inputs, route]
     if one.correct is None:
@@ -186,7 +186,6 @@ def row(
         ]
     costs = [each.cost for each in found]
     cells += [
-        f"{np.mean([cost.seconds for cost in costs]):,.1f}",
         f"{np.mean([cost.cpu_seconds for cost in costs]):,.1f}",
         f"{max(cost.peak_memory_mb for cost in costs):,.0f}",
         f"{max(cost.size_bytes for cost in costs) / 1000:,.0f}",

@@ -54,3 +54,20 @@ def write(
     body = "\n".join([header, rule, *sorted(found.values(), key=place)])
     parts = (f"# {title}", where, *([note] if note else []), body)
     path.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def write_between(path: Path, name: str, text: str) -> None:
+    """Puts text between the marks that a document has for it.
+
+    Raises:
+        UsageError: it has none.
+    """
+    from tinsmith_runtime import UsageError
+
+    begin, end = f"<!-- measured: {name} -->\n", "<!-- end of what was measured -->\n"
+    document = path.read_text("utf-8") if path.exists() else ""
+    before, found, rest = document.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise UsageError(f"{path}: expected {begin.strip()} and behind it {end.strip()}")
+    path.write_text(f"{before}{begin}\n{text}\n{end}{after}", "utf-8")

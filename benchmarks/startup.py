@@ -7,7 +7,8 @@ that is not counted (it writes Python's bytecode and warms the disk's cache). Fr
 start to its first prediction is told by the system's monotonic clock, read by the parent before and
 by the child after. Ratios are of each pair of runs, and their median is given: what slows the
 machine down for a while slows both of a pair. On a noisy machine it takes 100 of them to say a
-ratio within some percent. Linux alone: the peak memory is `VmHWM`.
+ratio within some percent. Linux alone: the peak memory is `VmHWM`. Engines that the bundle holds no
+int8 model for are named below the table.
 """
 
 import argparse
@@ -19,8 +20,10 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from tinsmith_runtime import installed_backends, read_bundle
+from tinsmith_runtime import Bundle, installed_backends, read_bundle
+from tinsmith_runtime.backends import find_backend
 
 _LITERT = """
 import numpy as np
@@ -43,11 +46,25 @@ options.add_session_config_entry("session.x64quantprecision", "{exact}")
 session = onnxruntime.InferenceSession({model!r}, options, providers=["CPUExecutionProvider"])
 session.run(None, {{session.get_inputs()[0].name: np.zeros({shape}, np.uint8)}})
 """
+_NATIVE = """
+import ctypes
+import numpy as np
+library = ctypes.CDLL({library!r})
+imported()
+with open({model!r}, "rb") as file:
+    plan = file.read()
+model = ctypes.c_void_p()
+assert not library.tin_load(plan, ctypes.c_size_t(len(plan)), 1, ctypes.byref(model))
+source, target = np.zeros({shape}, np.int8), np.empty({answer}, np.int8)
+ends = [(ctypes.c_void_p * 1)(array.ctypes.data) for array in (source, target)]
+assert not library.tin_run(model, *ends, 1, 0, None)
+"""
+_PROGRAMS = {"litert": ("tflite", _LITERT), "onnx": ("onnx", _ONNX), "native": ("plan", _NATIVE)}
 # The engine's module is named, so that both import the engine before they say so.
 _RUNTIME = """
 import numpy as np
 from tinsmith_runtime import load
-import tinsmith_runtime.backends.{module}
+import {module}
 imported()
 load({bundle!r}, {backend!r}).predict(np.zeros({shape}, np.{dtype}))
 """
@@ -85,10 +102,40 @@ def run(program: str) -> tuple[float, float, float]:
     return (predicted - start) / 1e6, imported / 1e6, peak_kib * 1024 / 1e6
 
 
-def _saturates() -> bool:
-    from tinsmith_runtime.backends.ort import saturates  # only where ONNX Runtime is installed
+def _facts(backend: str) -> dict[str, Any]:
+    """What the bare program has to know of an engine, which is imported only if it is installed."""
+    if backend == "onnx":
+        from tinsmith_runtime.backends.ort import saturates
 
-    return saturates()
+        # Where the runtime takes ONNX Runtime's kernels that cannot overflow, so does it.
+        return {"exact": int(saturates())}
+    if backend == "native":
+        from tinsmith_native.library import LIBRARY
+
+        return {"library": LIBRARY._name}
+    return {}
+
+
+def run_pairs(
+    path: str, bundle: Bundle, backend: str, runs: int
+) -> list[tuple[tuple[float, float, float], tuple[float, float, float]]]:
+    """Runs the bare program and the runtime in turn; gives what `run` gives of each pair."""
+    form, template = _PROGRAMS[backend]
+    manifest = bundle.manifest
+    shape = (1, *manifest.input.sample_shape)
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder, f"model.{form}")
+        model.write_bytes(bundle.files[f"model.int8.{form}"])
+        answer = (1, *manifest.output.sample_shape)
+        bare = template.format(model=str(model), shape=shape, answer=answer, **_facts(backend))
+        runtime = _RUNTIME.format(
+            module=find_backend(backend).opens.partition(":")[0],
+            bundle=str(Path(path).resolve()),
+            backend=backend,
+            shape=shape,
+            dtype=manifest.input.dtype,
+        )
+        return [(run(bare), run(runtime)) for _ in range(runs + 1)][1:]
 
 
 def main() -> None:
@@ -100,30 +147,14 @@ def main() -> None:
     bundle = read_bundle(arguments.bundle)
     if len(bundle.manifest.inputs) > 1:
         parser.error(f"{arguments.bundle}: expected one input")
-    entry, files = bundle.manifest.input, bundle.files
-    shape = (1, *entry.sample_shape)
     print(f"medians of {arguments.runs} fresh processes of each, in turn, one thread")
     print(f"| engine | program | {' | '.join(_COLUMNS)} |")
     print("| :-- | :-- | --: | --: | --: |")
-    for backend in installed_backends():
-        module, form, template = {
-            "litert": ("litert", "tflite", _LITERT),
-            "onnx": ("ort", "onnx", _ONNX),
-        }[backend]
-        with tempfile.TemporaryDirectory() as folder:
-            model = Path(folder, f"model.{form}")
-            model.write_bytes(files[f"model.int8.{form}"])
-            # Where the runtime takes ONNX Runtime's kernels that cannot overflow, so does it.
-            exact = int(backend == "onnx" and _saturates())
-            bare = template.format(model=str(model), shape=shape, exact=exact)
-            runtime = _RUNTIME.format(
-                module=module,
-                bundle=str(Path(arguments.bundle).resolve()),
-                backend=backend,
-                shape=shape,
-                dtype=entry.dtype,
-            )
-            pairs = [(run(bare), run(runtime)) for _ in range(arguments.runs + 1)][1:]
+    installed = installed_backends()
+    files = {name: f"model.int8.{form}" for name, (form, _) in _PROGRAMS.items()}
+    measured = [name for name in installed if files.get(name) in bundle.files]
+    for backend in measured:
+        pairs = run_pairs(arguments.bundle, bundle, backend, arguments.runs)
         for which, name in enumerate(("bare", "runtime")):
             numbers = [
                 median(column) for column in zip(*(pair[which] for pair in pairs), strict=True)
@@ -134,6 +165,9 @@ def main() -> None:
             for column in range(len(_COLUMNS))
         ]
         print(f"| {backend} | ratio | {' | '.join(f'{ratio:.3f}' for ratio in ratios)} |")
+    for backend in installed:
+        if backend not in measured:
+            print(f"{backend} is skipped: the bundle holds no {files.get(backend, 'model')} for it")
 
 
 if __name__ == "__main__":

@@ -212,18 +212,22 @@ def _disturbances(variants: Sequence[Variant]) -> Iterator[str]:
 def _notes(bundles: Sequence[Bundle], samples: Samples) -> Iterator[str]:
     """What a reader of the numbers must know besides."""
     held = {(v.format, v.precision) for bundle in bundles for v in bundle.manifest.variants}
+    installed = installed_backends()
+    is_float_here = any(
+        (form, "float") in held
+        for spec in known_backends()
+        for form in (spec.formats if spec.name in installed else ())
+    )
     for spec in known_backends():
         precisions = {precision for form, precision in held if form in spec.formats}
-        if precisions and spec.name not in installed_backends():
+        if precisions and spec.name not in installed:
             yield (
                 f"{spec.title} is not installed here, so its variants were not measured: "
                 f"pip install '{spec.extra}'."
             )
         elif "int8" in precisions and "float" not in precisions:
-            yield (
-                f"The bundle holds no float model for {spec.title}, so int8 is compared with "
-                "nothing."
-            )
+            other = "the fastest of other engines" if is_float_here else "nothing"
+            yield f"There is no float model for {spec.title}: int8 is compared with {other}."
     training = bundles[0].manifest.training
     if samples.name == training.dataset and samples.sha256 != training.dataset_sha256:
         yield f"This is not the {samples.name} that the bundle was made with: its hash differs."

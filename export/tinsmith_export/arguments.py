@@ -138,7 +138,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="LAYER",
-        help="keep this layer's weights float; may be given again; "
+        help="keep this layer float, and what lies between two of them; may be given again; "
         f"{AUTO}: as few layers as the limit needs",
     )
     parser.add_argument(

@@ -1,9 +1,10 @@
-# The kernels of products, and what each instruction set needs to be compiled. Sets
+# The kernels that instruction sets have versions of, and what each instruction set needs to be compiled. Sets
 # `kernel_sources` and `kernel_definitions` for whatever compiler there is.
 include(CheckCCompilerFlag)
 set(kernels ${CMAKE_CURRENT_LIST_DIR}/src/kernels)
 set(kernel_sources ${kernels}/kernels.c ${kernels}/product.c ${kernels}/steps.c ${kernels}/image.c
-  ${kernels}/convolution.c ${kernels}/depthwise.c ${CMAKE_CURRENT_LIST_DIR}/src/cpu.c)
+  ${kernels}/convolution.c ${kernels}/depthwise.c ${kernels}/operators.c ${kernels}/add.c
+  ${kernels}/max_pool.c ${kernels}/maximum.c ${kernels}/multiply.c ${CMAKE_CURRENT_LIST_DIR}/src/cpu.c)
 set(kernel_definitions)
 
 # Adds src/kernels/<isa>/ with the first of the sets of flags that the compiler takes, if there is one.

@@ -37,8 +37,8 @@ def load(
 
     Args:
         path: a `.tin` file or a folder of the same content.
-        backend: its name, such as `litert` or `onnx`; or `auto`: the first that is installed and
-            that the bundle has a model for.
+        backend: its name, such as `native`; or `auto`: the first that is installed and that the
+            bundle has a model for.
         threads: how many threads the engine may use, 1 to 256.
         precision: `int8`, or `float` where the bundle carries the float model too.
         trusted_keys: public keys, each the path of a `.pub` file or PEM bytes: a bundle that none

@@ -164,6 +164,13 @@ def unpack_runtime(wheel: Path, folder: Path) -> Path:
     return folder
 
 
+def unpack_native(wheel: Path, platform: str, folder: Path) -> Path:
+    """Unpacks a wheel of tinsmith-native for another machine; gives the folder to import from."""
+    options = ["--only-binary=:all:", f"--platform={platform}", "--target", folder]
+    _call([*_PIP_INSTALL, *options, wheel])
+    return folder
+
+
 def install_engines(board: Board) -> Path:
     """The engines of a board, and what tests the runtime there; gives the folder to import from."""
     wheels = [TFLITE_RUNTIME, *pinned(*TOOLS, "attrs"), *TOOLS_ARMHF]

@@ -45,7 +45,7 @@ MAX_LSB_32_BIT = {"litert": 1}
 # Whether the CPU has the dot-product instructions: a Pi 4 has not, and traps on them.
 DOT_PRODUCT = {PI_4: False, PI_5: True, PI_5_TRIXIE: True, PI_32_BIT: None}
 # A Pi 5 differs from a Pi 4 in the instructions of its engines alone; it takes the threads over.
-ENGINE_TESTS = ("model", "selftest", "subcommands", "threads")
+ENGINE_TESTS = ("model", "selftest", "threads")
 # What does not need both engines; hypothesis before tflite_runtime, which switches subnormal floats
 # off when it is imported.
 TESTS_32_BIT = (
@@ -82,7 +82,7 @@ SHARES = {PI_4: 2, PI_5: 1, PI_32_BIT: 1}
 every_board = pytest.mark.parametrize("board", BOARDS, ids=str)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def emulators(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[Board, Emulator]:
     folder = tmp_path_factory.mktemp("boards")
     site = unpack_runtime(wheel, folder / "site")
@@ -107,13 +107,13 @@ def vectors(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def runtime_tests(
     emulators: dict[Board, Emulator], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[Board, list[Future[CompletedProcess[str]]]]:
     """The runtime's own tests, on as many emulators at once as there are CPUs.
 
-    They begin before all else, and what else there is to test runs beside them.
+    They begin before all else, and all else that `tests/arm64` tests runs beside them.
     """
     pool = ThreadPoolExecutor(os.cpu_count())
     settings = ("-c", PROJECT / "pyproject.toml", "--confcutdir", TESTS / "runtime")

@@ -42,8 +42,8 @@ from tinsmith_runtime import write_bundle
 from tinsmith_runtime.bundle import sha256
 
 SAMPLES = 10_000
-FORMATS = {"litert": "tflite", "onnx": "onnx"}
-NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime"}
+FORMATS = {"litert": "tflite", "onnx": "onnx", "native": "native"}
+NAMES = {"litert": "LiteRT", "onnx": "ONNX Runtime", "native": "tinsmith native"}
 LABELS = ("zero", "one", "two")
 PROCESSES, ROUNDS = 8, 48
 
@@ -107,11 +107,10 @@ def _variant(spec: Spec, number: int, specs: tuple[Spec, ...], prefix: bool) -> 
     total = Estimate(spec.start_ms, spec.start_ms - 2, spec.start_ms + 2)
     peak = Estimate(spec.memory, spec.memory - 1e5, spec.memory + 1e5)
     latency = _latency(spec, number)
-    floats = [
-        other
-        for other in specs
-        if (other.bundle, other.backend, other.precision) == (spec.bundle, spec.backend, "float")
-    ]
+    floats = sorted(
+        (one for one in specs if (one.bundle, one.precision) == (spec.bundle, "float")),
+        key=lambda one: (one.backend != spec.backend, one.p50),
+    )
     name = f"{spec.precision} on {NAMES[spec.backend]}"
     rates = tuple(Throughput(size, 1e6 / spec.p50) for size in (1, 8, 32))
     return Variant(

@@ -36,9 +36,9 @@ def test_every_variant_is_profiled_on_its_engine() -> None:
 
 def test_a_bundle_for_backends_that_are_not_known() -> None:
     bundle = read_bundle(TINY)
-    variants = tuple(replace(variant, format="native") for variant in bundle.manifest.variants)
+    variants = tuple(replace(variant, format="circle") for variant in bundle.manifest.variants)
     foreign = replace(bundle, manifest=replace(bundle.manifest, variants=variants))
-    with pytest.raises(BackendError, match=r"^the bundle holds native: no backend that is known"):
+    with pytest.raises(BackendError, match=r"^the bundle holds circle: no backend that is known"):
         list(bundle_targets("tiny", TINY, foreign, ""))
 
 

@@ -116,6 +116,21 @@ def test_engines_are_judged_apart_and_shipped_together(
     assert ship.startswith("On this machine ship int8 on ONNX Runtime (model.int8.onnx)")
 
 
+def test_an_engine_without_float_is_held_against_the_fastest_float(
+    make_report: Callable[..., Report], spec: type[Spec]
+) -> None:
+    ship, native, *_ = make_report(
+        spec("native", "int8", 50, size_bytes=40_000),
+        spec("litert", "float", 125),
+        spec("onnx", "float", 100),
+        spec("onnx", "int8", 90),
+    ).verdict
+    assert ship.startswith("On this machine ship int8 on tinsmith native (model.int8.native)")
+    assert native.startswith(
+        "int8 on tinsmith native, against float on ONNX Runtime: int8 takes 0.50 of float's time"
+    )
+
+
 def test_one_variant_alone_is_compared_with_nothing(
     make_report: Callable[..., Report], spec: type[Spec]
 ) -> None:

@@ -1,5 +1,7 @@
 """Makes `tiny.tin`, the bundle that the runtime's tests run on: 8 by 8 digits 0, 1 and 2.
 
+`planned.tin` is the same for three targets, the native one among them.
+
 Run `python tests/data/make_tiny.py` in an environment with `tinsmith[compile]`. The bytes differ
 from one version of the compiler to the next; what the tests rely on does not.
 """
@@ -13,7 +15,8 @@ from sklearn.datasets import load_digits
 from tinsmith_data import Dataset
 from tinsmith_export import Options, export
 
-OUT = Path(__file__).with_name("tiny.tin")
+FOLDER = Path(__file__).parent
+TARGETS = {"tiny.tin": ("tflite", "onnx"), "planned.tin": ("tflite", "onnx", "native")}
 LABELS = ("zero", "one", "two")
 TEST_COUNT = 100
 
@@ -28,7 +31,7 @@ def tiny_dataset() -> Dataset:
 
 
 def main() -> None:
-    """Trains for a moment, compiles without fine-tuning, writes the bundle."""
+    """Trains for a moment, compiles without fine-tuning, writes the bundles."""
     import keras
 
     keras.utils.set_random_seed(0)
@@ -47,10 +50,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "tiny.keras")
         model.save(path)
-        exported = export(path, dataset, OUT, Options(recipe="ptq", weight_bits=7))
-    for stage in exported.manifest.quality.stages:
-        print(f"{stage.name}: {stage.accuracy:.2%}")
-    print(f"{OUT.name}: {OUT.stat().st_size} bytes")
+        for name, targets in TARGETS.items():
+            options = Options(recipe="ptq", weight_bits=7, targets=targets)
+            exported = export(path, dataset, FOLDER / name, options)
+            for stage in exported.manifest.quality.stages:
+                print(f"{stage.name}: {stage.accuracy:.2%}")
+            print(f"{name}: {(FOLDER / name).stat().st_size} bytes")
 
 
 if __name__ == "__main__":

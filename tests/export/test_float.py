@@ -115,7 +115,8 @@ def test_onnx_runtime_would_round_float_weights_by_itself(
 ) -> None:
     monkeypatch.setattr(integer_writer.IntegerWriter, "_unchanged", lambda self, tensor: tensor)
     data = OnnxTarget().emit(mixed)
-    with pytest.raises(ConversionError, match="rounds layers kept float: answer, conv2, depth"):
+    # `depth` and `conv2` follow each other, with float between them.
+    with pytest.raises(ConversionError, match=r"rounds layers kept float: answer$"):
         require_integer_kernels(data, len(LAYERS), KEPT)
 
 

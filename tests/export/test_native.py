@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -49,13 +47,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, Path]:
 
 def hide(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if tinsmith-native were not installed."""
-    found = metadata.entry_points
-
-    def others(**by: Any) -> metadata.EntryPoints:
-        points: Any = found(**by)
-        return metadata.EntryPoints(point for point in points if point.name != "native")
-
-    monkeypatch.setattr(metadata, "entry_points", others)
+    monkeypatch.setitem(sys.modules, "tinsmith_native", None)
 
 
 def test_a_bundle_for_all_targets(whole: tuple[Exported, Path]) -> None:
@@ -138,11 +130,13 @@ def test_a_bundle_for_the_native_engine_alone(
     assert (target.target, found.manifest.quality.reference) == ("native", "tflite")
     assert target.evaluation.equal == target.evaluation.compared == 240
     (warning,) = [text for text in found.warnings if "native" in text]
-    assert warning.endswith("computed in numpy: pip install tinsmith-native")
+    assert warning.endswith("computed in numpy: pip install 'tinsmith-runtime[native]'")
     if INSTALLED:
         monkeypatch.undo()
         assert NativeTarget().missing_engine() == ""
         with load(out) as model:
+            assert model.backend == "native"
+        with load(whole[1]) as model:
             assert model.backend == "native"
             assert model.predict(random_inputs(SHAPE, 3)).shape == (3, 10)
 

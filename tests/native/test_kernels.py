@@ -262,6 +262,15 @@ def test_what_moves_codes(
         require_exact(model, random_codes(model, seed))
 
 
+@given(st.integers(1, 80), SEEDS)
+@settings(deadline=None, max_examples=20)
+def test_pooling_of_many_channels(channels: int, seed: int) -> None:
+    image = 5, 4, channels
+    node = ops.MaxPooling2D("y", ("x0",), (), pool_size=(2, 3), strides=(2, 1), padding="same")
+    model = quantized(shaped(node, image), shapes=[image], params={"x0": ONE, "y": ONE})
+    require_exact(model, random_codes(model, seed))
+
+
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=5), PARAMS, SEEDS)
 @settings(deadline=None)
 def test_channels_behind_each_other(channels: list[int], params: QuantParams, seed: int) -> None:

@@ -20,6 +20,7 @@ from narrow import array
 from native_plans import native, plans_of_every_kind
 
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.targets.native.arena import planned
 from tinsmith_export.targets.native.compute import PlanBackend
 from tinsmith_export.targets.native.plan import (
     Kind,
@@ -31,7 +32,7 @@ from tinsmith_export.targets.native.plan import (
     write_plan,
 )
 from tinsmith_runtime.backends import create_backend, find_backend
-from tinsmith_runtime.batch import joined
+from tinsmith_runtime.batch import joined, parts
 from tinsmith_runtime.errors import BackendError, BundleError, UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +182,28 @@ def test_refused(name: str) -> None:
         native(write_plan(plan))
 
 
+def test_reshapes_of_the_same_memory() -> None:
+    """None of them overwrites another, or what both are made of: all can be read at the end."""
+    source = PLANS["reshape"].tensors[0]
+    flat = replace(PLANS["reshape"].tensors[1], offset=source.offset)
+    plan = planned(
+        replace(
+            PLANS["reshape"],
+            tensors=(source, flat, replace(flat, name="again"), replace(source, name="back")),
+            operators=tuple(
+                PlanOperator(Kind.RESHAPE, (x,), y, ()) for x, y in ((0, 1), (0, 2), (1, 3))
+            ),
+            outputs=tuple(PlanEnd(tensor, str(tensor)) for tensor in (0, 1, 2, 3)),
+        )
+    )
+    assert {one.offset for one in plan.tensors} == {0}
+    codes = np.random.default_rng(0).integers(-128, 128, (2, *source.shape), np.int8)
+    data = write_plan(plan)
+    for backend in (native(data), PlanBackend(data, 1)):
+        for output in parts(backend.run(codes)):
+            np.testing.assert_array_equal(output.reshape(codes.shape), codes)
+
+
 def header(at: int, value: int) -> Callable[[bytes], bytes]:
     return lambda data: data[:at] + struct.pack("<I", value) + data[at + 4 :]
 
@@ -276,7 +299,7 @@ def test_the_backend_is_found_and_refuses_batches() -> None:
     for batch in (good, (good, good[:1]), (good, good.astype(np.float32)), (good, good[..., :1])):
         with pytest.raises(BackendError, match=r"expected (2 arrays|int8 or uint8 \(N, 5, 6, 4\))"):
             backend.run(batch)
-    with pytest.raises(UsageError, match="expected auto, litert, onnx, native"):
+    with pytest.raises(UsageError, match="expected auto, native, litert, onnx; got 'nativ'"):
         find_backend("nativ")
 
 

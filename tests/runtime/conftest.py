@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +28,18 @@ Forge = Callable[..., Path]
 @pytest.fixture(autouse=True)
 def runtime_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hides tinsmith-native, which may be installed: `tests/native` tests it."""
-    found = metadata.entry_points
-
-    def others(**by: Any) -> metadata.EntryPoints:
-        points: Any = found(**by)
-        return metadata.EntryPoints(point for point in points if point.name != "native")
-
-    monkeypatch.setattr(metadata, "entry_points", others)
+    monkeypatch.setitem(sys.modules, "tinsmith_native", None)
 
 
 @pytest.fixture(scope="session")
 def tiny() -> Path:
     return TINY
+
+
+@pytest.fixture(scope="session")
+def planned() -> Path:
+    """The same model with a plan for the native engine; it was trained once more."""
+    return TINY.with_name("planned.tin")
 
 
 @pytest.fixture(scope="session")

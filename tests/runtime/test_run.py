@@ -132,7 +132,7 @@ def test_min_probability(tiny: Path, images: Path, capsys: pytest.CaptureFixture
         (["--frames", "3"], "--frames: expected a number from 1, and --camera"),
         (["--trusted-key", "none.pub"], "none.pub: cannot be read"),
         (["--threads", "0"], "threads: expected 1 to 256, got 0"),
-        (["--backend", "tflite"], "backend: expected auto, litert, onnx; got 'tflite'"),
+        (["--backend", "tflite"], "backend: expected auto, native, litert, onnx; got 'tflite'"),
     ],
 )
 def test_wrong_option(

@@ -99,6 +99,7 @@ def test_wheel(wheel: Path) -> None:
     required = [r for r in metadata.get_all("Requires-Dist", []) if "extra ==" not in r]
     assert required == ["numpy"]
     assert set(metadata.get_all("Provides-Extra", [])) == {
+        "native",
         "litert",
         "onnx",
         "images",

@@ -35,8 +35,8 @@ def verdict(report: Report) -> tuple[str, ...]:
     Competitors are in no bundle, so they cannot be shipped.
 
     Returns:
-        A paragraph on what to ship, one for each int8 variant that has a float one, and one for
-        each bundle after the first.
+        A paragraph on what to ship, one for each int8 variant of a bundle that has a float one, on
+        its engine or another, and one for each bundle after the first.
     """
     variants, bundles = report.variants, {bundle.name for bundle in report.bundles}
     pairs = {(pair.candidate, pair.baseline): pair for pair in report.comparisons}
@@ -48,7 +48,7 @@ def verdict(report: Report) -> tuple[str, ...]:
     paragraphs = [_ship([one for one in variants if one.bundle in bundles], pairs)]
     for one in variants:
         other = by_id[one.fidelity.baseline] if one.fidelity else None
-        if other and other.engine == one.engine:
+        if other:
             paragraphs.append(_against_float(one, other, pairs[one.id, other.id]))
     return *paragraphs, *_bundles(variants, pairs)
 
@@ -60,7 +60,8 @@ def _against_float(int8: Variant, other: Variant, pair: Comparison) -> str:
         _memory(int8, other),
         _quality(int8, other, pair),
     )
-    return f"{int8.name}: {' '.join(filter(None, sentences))}"
+    against = "" if other.engine == int8.engine else f", against {other.name}"
+    return f"{int8.name}{against}: {' '.join(filter(None, sentences))}"
 
 
 def _speed(int8: Variant, other: Variant, pair: Comparison) -> str:

@@ -159,7 +159,7 @@ class Fidelity:
     """How close a variant's outputs are to those of the float model.
 
     Attributes:
-        baseline: the id of the float variant.
+        baseline: the id of the float variant: on the same engine, else the fastest.
         agreement: share of samples put in the same class, with its Wilson interval at 95 %; `None`
             for values.
         flipped: how many were not.

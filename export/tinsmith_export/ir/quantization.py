@@ -76,8 +76,10 @@ class QuantGraph:
         params: what the codes of each node's output stand for, by the node's name.
         weights: of each layer that multiplies by constants, by its name; one that is kept float
             has none.
+        unrounded: the nodes whose output is float instead of codes.
     """
 
     graph: Graph
     params: Mapping[str, QuantParams]
     weights: Mapping[str, QuantWeights]
+    unrounded: frozenset[str] = frozenset()

@@ -5,15 +5,12 @@ import time
 
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import leveled, side_by_side
-from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.qat import batch_size
 from tinsmith_export.quantize.recipe import (
     SEARCH_COUNT,
-    Calibration,
     Quantized,
     fine_tune,
-    quantize,
     refine,
 )
 from tinsmith_export.quantize.sensitivity import keep_fewest
@@ -32,12 +29,9 @@ _MIN_STEPS = 20
 
 
 def attempt_recipes(
-    read: ReadModel,
-    calibration: Calibration,
-    options: Options,
-    progress: Progress,
+    untuned: Quantized, begun_s: float, options: Options, progress: Progress
 ) -> tuple[Quantized, str, tuple[Attempt, ...]]:
-    """Tries `ptq`, then `calibrated`, `qat` and `mixed`.
+    """Judges `ptq`, then tries `calibrated`, `qat` and `mixed`.
 
     `calibrated` begins with what `ptq` gave, the others with the better of the two: tuned weights
     are made to be rounded, and a layer of them that stays float is no longer the model's.
@@ -47,21 +41,19 @@ def attempt_recipes(
     the user interrupts, it is the best so far.
 
     Args:
-        read: the model.
-        calibration: what to fine-tune on, and what to choose on.
-        options: the limit, the budget, the layers that stay float, and how to fine-tune.
+        untuned: what `ptq` made.
+        begun_s: when that was begun, by `time.monotonic`.
+        options: the limit, the budget, and how to fine-tune.
         progress: hears how it goes.
 
     Returns:
         What was taken, its recipe, and the attempts in their order.
     """
-    begun_s = time.monotonic()
-    best = quantize(read.graph, calibration, options.kept_layers)
-    untuned = best
+    best = untuned
     work = _Work(best, options, progress)
     attempts = [work.measured("ptq", best, begun_s)]
     # Layers are chosen to stay float by the answers that they save.
-    for recipe in ("calibrated", "qat", "mixed") if read.classes else ("calibrated", "qat"):
+    for recipe in ("calibrated", "qat", "mixed") if work.classes else ("calibrated", "qat"):
         left_s = options.budget_s - (time.monotonic() - begun_s)
         if attempts[-1].met and (recipe != "calibrated" or _is_sure(attempts[-1])):
             break
@@ -99,11 +91,12 @@ class _Work:
     """What the recipes do, and how long that may take; see `attempt_recipes`."""
 
     def __init__(self, first: Quantized, options: Options, progress: Progress) -> None:
+        data, self._held_back = first.calibration.data, first.calibration.held_back
         self._options, self._progress = options, progress
-        inputs, self._held_back = first.calibration.data.inputs, first.calibration.held_back
+        self.classes = data.classes
         self._layers = len(first.graph.requantized)
-        self._batch = batch_size(first.graph, options.qat_batch, count(inputs))
-        self._searched = min(SEARCH_COUNT, count(inputs))
+        self._batch = batch_size(first.graph, options.qat_batch, count(data.inputs))
+        self._searched = min(SEARCH_COUNT, count(data.inputs))
         self._input_s = 0.0
 
     def measured(self, recipe: str, quantized: Quantized, started_s: float) -> Attempt:

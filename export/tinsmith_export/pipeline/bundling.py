@@ -92,6 +92,7 @@ def _variants(verified: VerifiedModel, options: Options) -> tuple[Variant, ...]:
             precision=file.precision,
             size_bytes=len(file.data),
             sha256=sha256(file.data),
+            arena_bytes=file.target.arena_bytes(file.data),
             accuracy=(
                 None if labels is None else top1(side_by_side(verified.outputs[file.name]), labels)
             ),

@@ -1,5 +1,6 @@
 """The second stage: the graph is quantized, and what that does to its layers is measured."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,14 +46,22 @@ class QuantizedModel:
     sensitivities: tuple[Sensitivity, ...]
 
 
-def quantize_model(read: ReadModel, options: Options, progress: Progress) -> QuantizedModel:
+def quantize_model(
+    read: ReadModel, options: Options, progress: Progress, regions: bool
+) -> QuantizedModel:
     """Quantizes a model, keeps layers float where that is asked for, and measures the others.
+
+    Args:
+        read: the model.
+        options: how, and what to measure.
+        progress: hears how it goes.
+        regions: whether the output of a layer kept float that only such layers read stays float.
 
     Raises:
         UsageError: the options do not fit the model.
     """
     graph = read.graph
-    calibration = _calibrated(read, options)
+    calibration = _calibrated(read, options, regions)
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
     quantized, recipe, attempts = _applied(read, calibration, options, progress)
     steps = quantized.checkpoints[-1].step
@@ -78,9 +87,10 @@ def _applied(
     read: ReadModel, calibration: Calibration, options: Options, progress: Progress
 ) -> tuple[Quantized, str, tuple[Attempt, ...]]:
     """What the recipe makes of the graph, the recipe's name, and the attempts of `auto`."""
-    if options.recipe == AUTO:
-        return attempt_recipes(read, calibration, options, progress)
+    begun_s = time.monotonic()
     quantized = quantize(read.graph, calibration, options.kept_layers)
+    if options.recipe == AUTO:
+        return attempt_recipes(quantized, begun_s, options, progress)
     if options.recipe == "calibrated":
         quantized = refine(quantized, progress.layer)
     if options.recipe == "qat":
@@ -89,7 +99,7 @@ def _applied(
     return quantized, options.recipe, ()
 
 
-def _calibrated(read: ReadModel, options: Options) -> Calibration:
+def _calibrated(read: ReadModel, options: Options, regions: bool) -> Calibration:
     """What the float graph gives on calibration data, some of which are held back."""
     samples = read.samples
     order = np.random.default_rng(options.seed).permutation(count(samples.calibration))
@@ -118,6 +128,7 @@ def _calibrated(read: ReadModel, options: Options) -> Calibration:
         distilled(rest, inputs, outputs),
         distilled(first, fresh, evaluate(read.graph, fresh)),
         options.weight_bits,
+        regions=regions,
     )
 
 

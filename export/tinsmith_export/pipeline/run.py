@@ -41,7 +41,8 @@ def compile_bundle(
     for note in missing:
         progress.warn(note)
     read = read_model(model, samples, options, progress)
-    quantized = quantize_model(read, options, progress)
+    regions = all(target.has_regions for target in targets)
+    quantized = quantize_model(read, options, progress, regions)
     converted = convert_model(quantized, targets, options, progress)
     witness = witness_model(converted, progress) if options.verify_onnx else None
     verified = verify_model(converted, options, progress)
@@ -100,7 +101,8 @@ def measure_layers(
 ) -> tuple[Sensitivity, ...]:
     """See `tinsmith_export.sensitivity`."""
     read = read_model(model, samples, options, progress)
-    quantized = quantize_model(read, options, progress)
+    regions = all(target.has_regions for target in chosen_targets(options.targets))
+    quantized = quantize_model(read, options, progress, regions)
     for failure in choice_failures(quantized.float_choice):
         raise FloatChoiceError(failure, quantized.sensitivities)
     return quantized.sensitivities

@@ -34,7 +34,8 @@ class Evaluation:
     Args:
         graph: its nodes are computed by `compute`, in its order.
         inputs: `float32 (N, …)`, as many as the graph has.
-        ranges: of every tensor that is rounded, by its name; without them nothing is.
+        ranges: of every tensor that is rounded, by its name; without them nothing is. The clip of
+            a layer whose output is not rounded is computed.
         layers: what computes the nodes; what is missing is built and added.
 
     Attributes:
@@ -56,19 +57,9 @@ class Evaluation:
 
     def compute(self, node: Node) -> Any:
         """Computes a node, whose weights are taken as they are, and gives its output."""
-        return self._put(node, self._computed(node))
-
-    def product(self, node: Weighted) -> Any:
-        """Gives what a layer multiplies, its bias not yet added."""
-        return self._computed(replace(node, bias=None))
-
-    def add_bias(self, node: Weighted, product: Any) -> Any:
-        """Computes a layer whose clip its range is from what `product` gave, as `compute`."""
-        return self._put(node, product if node.bias is None else product + node.bias)
-
-    def _put(self, node: Node, tensor: Any) -> Any:
-        self.tensors[node.name] = found = self._rounded(node, tensor)
-        return found
+        tensor = self._rounded(node, self._computed(node))
+        self.tensors[node.name] = tensor
+        return tensor
 
     def _computed(self, node: Node) -> Any:
         if isinstance(node, InputLayer):

@@ -73,7 +73,7 @@ def fake_quantize(
 
     Args:
         graph: a rewritten graph.
-        ranges: from `share_ranges`, of every layer and the input.
+        ranges: of every layer and the input whose output is rounded.
         bits: from `choose_weight_bits`; a layer of `FLOAT_BITS` keeps its weights as they are.
 
     Returns:
@@ -90,10 +90,11 @@ def fake_quantize(
             return lambda tensor: rounding(layer(tensor))
         if not node.requantizes:
             return layer
-        config = _LayerConfig(node, ranges[node.name], weights.get(node.name))
+        config = _LayerConfig(node, ranges.get(node.name), weights.get(node.name))
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
-    return rebuild(Graph(tuple(map(unclipped, graph.nodes))), wrap)
+    nodes = (unclipped(node) if node.name in ranges else node for node in graph.nodes)
+    return rebuild(Graph(tuple(nodes)), wrap)
 
 
 def unclipped(node: Node) -> Node:
@@ -245,9 +246,9 @@ def _straight_through(kernel: Any, largest: Any) -> Any:
 
 
 class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
-    """What TensorFlow Model Optimization rounds in one layer: kernel, if any, and output."""
+    """What TensorFlow Model Optimization rounds in one layer: kernel and output, if any."""
 
-    def __init__(self, node: Node, params: QuantParams, weights: _Weights | None) -> None:
+    def __init__(self, node: Node, params: QuantParams | None, weights: _Weights | None) -> None:
         self._node, self._params, self._weights = node, params, weights
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
@@ -266,7 +267,7 @@ class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[mis
         pass
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
-        return [_fixed(self._params)]
+        return [] if self._params is None else [_fixed(self._params)]
 
     def get_config(self) -> dict[str, Any]:
         return {}

@@ -60,13 +60,12 @@ def correct_layers(
             if kernel is not None:
                 node = replace(node, kernel=kernel)
                 rounded_node = node
+        found = rounded.compute(rounded_node)
         if isinstance(node, Weighted) and isinstance(rounded_node, Weighted):
-            product = rounded.product(rounded_node)
-            shift = _channel_means(wanted - rounded.add_bias(node, product))
-            node = replace(node, bias=shift if node.bias is None else node.bias + shift)
-            rounded.add_bias(node, product)
-        else:
-            rounded.compute(rounded_node)
+            shift = _channel_means(wanted - found)
+            bias = shift if node.bias is None else node.bias + shift
+            node = replace(node, bias=bias)
+            rounded.compute(replace(rounded_node, bias=bias))
         corrected.append(node)
         exact.forget(node)
         rounded.forget(node)

@@ -1,8 +1,8 @@
 """From a float graph to the fake-quantized model that gets converted: calibrate, round, QAT."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import tf_keras
@@ -24,6 +24,7 @@ from tinsmith_export.quantize.layerwise import correct_layers
 from tinsmith_export.quantize.qat import DistillationData, Report, distill, measure
 from tinsmith_export.quantize.range_search import narrow
 from tinsmith_export.quantize.ranges import share_ranges
+from tinsmith_export.quantize.regions import unrounded
 from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.quantize.separate import separate
 from tinsmith_export.results import Checkpoint
@@ -47,6 +48,7 @@ class Calibration:
         held_back: what choices are made on.
         least_bits: how many bits weights have that could saturate an x86 kernel with 8.
         fit_weights: whether weights are also rounded by the inputs that they meet.
+        regions: whether the output of a layer kept float that only such layers read stays float.
     """
 
     observed: Observed
@@ -55,6 +57,7 @@ class Calibration:
     held_back: DistillationData
     least_bits: int = WEIGHT_BITS
     fit_weights: bool = False
+    regions: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +67,12 @@ class Quantized:
     Attributes:
         exact: its layers, not rounded: what rounding does is measured against them.
         graph: the same with corrected biases, where that helps.
-        ranges: the quantization parameters of each layer's output, by its name.
+        ranges: the quantization parameters of each output that is rounded, by the layer's name.
         weight_bits: layer name to how many bits its weights have; see `ir.bits`.
         calibration: what they were chosen from.
         tuning: the checkpoints of the fine-tuning, if there was any.
+        unrounded: the layers whose output is not rounded; see `regions`. The parameters are those
+            that it would have: TensorFlow's converter rounds everything, and is put right later.
     """
 
     exact: Graph
@@ -76,6 +81,12 @@ class Quantized:
     weight_bits: Mapping[str, int]
     calibration: Calibration
     tuning: tuple[Checkpoint, ...] = ()
+    unrounded: Mapping[str, QuantParams] = field(default_factory=dict)
+
+    @property
+    def all_ranges(self) -> Mapping[str, QuantParams]:
+        """Quantization parameters of each layer's output, rounded or not, by its name."""
+        return {**self.ranges, **self.unrounded}
 
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
@@ -91,7 +102,7 @@ class Quantized:
 
     @cached_property
     def model(self) -> tf_keras.Model:
-        """The graph as a fake-quantized model, to convert."""
+        """The graph as a fake-quantized model."""
         return fake_quantize(self.graph, self.ranges, self.weight_bits)
 
     def outputs(self, inputs: Arrays) -> Arrays:
@@ -104,6 +115,12 @@ class Quantized:
         """The layers that are kept float."""
         bits = self.weight_bits
         return tuple(node for node in self.graph.weighted if bits[node.name] == FLOAT_BITS)
+
+    def ranges_keeping(self, more: Collection[str]) -> Mapping[str, QuantParams]:
+        """The parameters of what is rounded with more layers kept float, all else the same."""
+        bits = {**self.weight_bits, **dict.fromkeys(more, FLOAT_BITS)}
+        floats = unrounded(self.exact, bits) if self.calibration.regions else ()
+        return {name: one for name, one in self.ranges.items() if name not in floats}
 
     def keeping(self, more: Sequence[str]) -> "Quantized":
         """The same with more layers kept float, and biases corrected anew."""
@@ -146,7 +163,7 @@ def refine(quantized: Quantized, report: Callable[[int, int], None]) -> Quantize
     layers: Layers = {}  # of hundreds of evaluations
 
     def error(observed: Observed) -> float:
-        ranges = share_ranges(best.exact, observed, calibration.sources)
+        ranges, _ = _ranges(best.exact, bits, replace(calibration, observed=observed))
         return squared_error(outputs, evaluate(graph, inputs, ranges, layers))
 
     observed = narrow(best.exact, calibration.observed, error, report)
@@ -197,8 +214,8 @@ def _quantized(
     tuning: tuple[Checkpoint, ...] = (),
 ) -> Quantized:
     """Rounds a graph; whatever brings the outputs nearest to the float ones is kept."""
-    ranges = share_ranges(exact, calibration.observed, calibration.sources)
-    plain = Quantized(exact, exact, ranges, bits, calibration, tuning)
+    ranges, others = _ranges(exact, bits, calibration)
+    plain = Quantized(exact, exact, ranges, bits, calibration, tuning, others)
     fits = (False, True) if calibration.fit_weights else (False,)
     return _nearest(plain, *(_corrected(plain, fit) for fit in fits))
 
@@ -211,6 +228,16 @@ def _corrected(quantized: Quantized, fit: bool) -> Quantized:
     data = calibration.data.inputs
     graph = correct_layers(quantized.exact, quantized.ranges, bits, data, fitted)
     return replace(quantized, graph=graph)
+
+
+def _ranges(
+    exact: Graph, bits: Mapping[str, int], calibration: Calibration
+) -> tuple[dict[str, QuantParams], dict[str, QuantParams]]:
+    """The parameters of the tensors that are rounded, and of those that are not."""
+    ranges = share_ranges(exact, calibration.observed, calibration.sources)
+    names = unrounded(exact, bits) if calibration.regions else ()
+    others = {name: ranges.pop(name) for name in names}
+    return ranges, others
 
 
 def require_layers(graph: Graph, names: Sequence[str]) -> None:

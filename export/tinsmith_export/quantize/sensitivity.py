@@ -22,6 +22,7 @@ from tinsmith_export.quantize.evaluation import (
 )
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Quantized
+from tinsmith_export.quantize.regions import region
 from tinsmith_export.results import Sensitivity, Verdict
 from tinsmith_export.verdict import judge_counts
 from tinsmith_report.statistics import decibels
@@ -46,7 +47,8 @@ def measure(
     """
     inputs = rows(held_back.inputs, slice(COUNT))
     graph, ranges, bits = quantized.graph, quantized.ranges, quantized.weight_bits
-    rounded, layers = with_rounded_weights(graph, ranges, bits), graph.requantized
+    rounded = with_rounded_weights(graph, ranges, bits)
+    layers = [node for node in graph.requantized if node.name in ranges]
     errors = _errors(quantized.exact, rounded, ranges, inputs)
     costs = _costs(quantized, inputs, held_back.classes, report) if alone else {}
     table = []
@@ -76,7 +78,7 @@ def _costs(quantized: Quantized, inputs: Arrays, classes: bool, report: Report) 
     """What each layer costs alone, its weights and its output rounded."""
     exact, ranges = quantized.exact, quantized.ranges
     rounded = with_rounded_weights(exact, ranges, quantized.weight_bits)
-    names = [node.name for node in exact.requantized]
+    names = [node.name for node in exact.requantized if node.name in ranges]
     return costs_alone(exact, rounded, ranges, names, inputs, classes, report)
 
 
@@ -85,7 +87,7 @@ def _errors(
 ) -> list[tuple[float, float, float]]:
     """Power of each layer's output and of its error, and how much of it its range clips."""
     layers: Layers = {}
-    sums = {node.name: np.zeros(3) for node in exact.requantized}
+    sums = {node.name: np.zeros(3) for node in exact.requantized if node.name in ranges}
     for batch in batches(exact, inputs):
         floats = Evaluation(exact, batch, layers=layers)
         codes = Evaluation(rounded, batch, ranges, layers)
@@ -101,8 +103,8 @@ def _errors(
             floats.forget(node)
             codes.forget(node)
     return [
-        (signal, noise, clipped / (count(inputs) * math.prod(node.shape)))
-        for node, (signal, noise, clipped) in zip(exact.requantized, sums.values(), strict=True)
+        (signal, noise, clipped / (count(inputs) * math.prod(exact.node(name).shape)))
+        for name, (signal, noise, clipped) in sums.items()
     ]
 
 
@@ -111,11 +113,11 @@ def keep_fewest(
 ) -> tuple[Quantized, Verdict]:
     """Keeps as few more layers float as it takes to lose no more than the gate allows.
 
-    Layers are ranked by what rounding the weights of each alone does to the model's outputs. We
-    bisect for the shortest prefix that, kept float, brings the loss under the limit, with a
-    standard error to spare; then each layer of it that the limit does without is rounded again.
-    Where rounding the activations alone loses more than the limit, that is the limit here: the
-    verdict says so.
+    Layers are ranked by what rounding the weights of each alone does to the model's outputs, or,
+    where layers can make a region, rounding the tensor between them. We bisect for the shortest
+    prefix that, kept float, brings the loss under the limit, with a standard error to spare; then
+    each layer of it that the limit does without is rounded again. Where rounding what no region can
+    hold loses more than the limit, that is the limit here: the verdict says so.
 
     Args:
         quantized: the quantized model; what it keeps float already stays float.
@@ -131,13 +133,13 @@ def keep_fewest(
     inputs = rows(held_back.inputs, slice(_CHOICE_COUNT))
     outputs = side_by_side(held_back.outputs)[:_CHOICE_COUNT]
     labels = None if held_back.labels is None else held_back.labels[:_CHOICE_COUNT]
-    exact, ranges = quantized.exact, quantized.ranges
-    rounded = with_rounded_weights(exact, ranges, quantized.weight_bits)
+    exact = quantized.exact
+    rounded = with_rounded_weights(exact, quantized.ranges, quantized.weight_bits)
     layers: Layers = {}
 
     def changes(more: Collection[str]) -> tuple[int, int]:
         graph = _mixed(exact, rounded, more)
-        found = side_by_side(evaluate(graph, inputs, ranges, layers))
+        found = side_by_side(evaluate(graph, inputs, quantized.ranges_keeping(more), layers))
         return answers_changed(outputs, found, labels)
 
     def loss(more: Collection[str]) -> float:
@@ -153,8 +155,7 @@ def keep_fewest(
     if loss(()) <= limit_pp:
         return chosen(())
     limit_pp = max(limit_pp, loss(others))
-    costs = costs_alone(exact, rounded, {}, others, rows(inputs, slice(COUNT)), True, report)
-    ranked = sorted(others, key=lambda name: -costs[name].noise)
+    ranked = _ranked(quantized, rounded, others, rows(inputs, slice(COUNT)), report)
     # How many are enough: more layers never lose more, but for chance.
     few, enough = 0, len(ranked)
     while enough - few > 1:
@@ -166,6 +167,37 @@ def keep_fewest(
         if loss(fewer) <= limit_pp:
             more = fewer
     return chosen(more)
+
+
+def _ranked(
+    quantized: Quantized, rounded: Graph, names: Sequence[str], inputs: Arrays, report: Report
+) -> list[str]:
+    """The layers of those names, those first that are best kept float."""
+    exact, ranges = quantized.exact, quantized.ranges
+    regions: dict[str, tuple[str, ...]] = {}
+    if quantized.calibration.regions:
+        regions = {one.name: region(exact, one.name) for one in exact.weighted}
+    between = [name for name, layers in regions.items() if layers and name in ranges]
+    total = len(names) + len(between)
+    weights = costs_alone(
+        exact, rounded, {}, names, inputs, True, lambda done, _: report(done, total)
+    )
+    tensors = costs_alone(
+        exact,
+        exact,
+        ranges,
+        between,
+        inputs,
+        True,
+        lambda done, _: report(len(names) + done, total),
+    )
+    ranked = sorted(
+        [(weights[name].noise, [name]) for name in names]
+        + [(tensors[name].noise, [*regions[name]]) for name in between],
+        key=lambda pair: -pair[0],
+    )
+    distinct = dict.fromkeys(name for _, layers in ranked for name in layers)
+    return [name for name in distinct if name in names]
 
 
 def _mixed(exact: Graph, rounded: Graph, floats: Collection[str]) -> Graph:

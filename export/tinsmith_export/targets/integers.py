@@ -19,7 +19,8 @@ def quant_graph(model: IntegerModel) -> QuantGraph:
                 product.weight_zero_point,
                 product.bias,
             )
-    return QuantGraph(graph, model.quantized.ranges, weights)
+    quantized = model.quantized
+    return QuantGraph(graph, quantized.all_ranges, weights, frozenset(quantized.unrounded))
 
 
 def _kernel(node: Node, product: Product) -> NDArray[np.int8]:

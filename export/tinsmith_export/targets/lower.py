@@ -10,6 +10,7 @@ import numpy as np
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.ops import OutputLayer, Weigh, Weighted
 from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.quantize.fake_quantization import fake_quantize
 from tinsmith_export.quantize.recipe import Quantized
 from tinsmith_export.targets.target import IntegerModel, Product
 from tinsmith_export.targets.tflite.convert import products, to_int8_tflite
@@ -32,8 +33,9 @@ def lower(
     Raises:
         ConversionError: TensorFlow's converter fails, or made of a layer something else.
     """
-    converted = with_chosen_scales(to_int8_tflite(quantized.model), quantized)
-    converted = keep_float(converted, quantized.kept)
+    everything = fake_quantize(quantized.graph, quantized.all_ranges, quantized.weight_bits)
+    converted = with_chosen_scales(to_int8_tflite(everything), quantized)
+    converted = keep_float(converted, quantized.kept, quantized.unrounded)
     found = _require_same_params(quantized, products(converted))
     outputs = tuple(
         _output(node, quantized.ranges[node.name], tuple(labels), classes)

@@ -98,12 +98,15 @@ class Target(ABC):
         title: for a person.
         packages: distributions besides TensorFlow's that write and run it.
         has_float: whether there are float files too.
+        has_regions: whether an int8 file may have tensors that are not rounded, between layers kept
+            float.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     packages: ClassVar[tuple[str, ...]]
     has_float: ClassVar[bool] = True
+    has_regions: ClassVar[bool] = True
 
     @property
     def ending(self) -> str:
@@ -136,6 +139,10 @@ class Target(ABC):
             ConversionError: a float kernel is left, named, or a product is missing, or a layer
                 that was to be kept float is not.
         """
+
+    def arena_bytes(self, data: bytes) -> int | None:
+        """How much memory the tensors of an int8 file share, where the file says."""
+        return None
 
     def cpu_note(self) -> str:
         """What the engine does differently on this machine's CPU, in words; nothing if empty."""

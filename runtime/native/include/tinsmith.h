@@ -11,8 +11,9 @@
  *   status = tin_run(model, inputs, outputs, 1, 1, NULL);
  *   tin_free(model);
  *
- * Memory is allocated by tin_load alone. There is no state outside of a model: two may be used by
- * two threads. One model serves one call at a time.
+ * Memory is allocated by tin_load alone; the threads of a forked child take theirs at its first
+ * call. There is no state outside of a model: two may be used by two threads. One model serves one
+ * call at a time.
  */
 #ifndef TINSMITH_H
 #define TINSMITH_H
@@ -59,7 +60,9 @@ TIN_API const char *tin_version(void);
 /* Loads a plan.
  *
  * `plan` must stay where it is, and unchanged, until tin_free. It needs no alignment. `threads` is
- * how many may work on one call, from 1 on.
+ * how many may work on one call, from 1 on; more than 64 count as 64. With 1 no thread is started.
+ * Others sleep between calls, and end with tin_free; a child process that was forked starts its own
+ * at its first call. Outputs are the same for any number.
  */
 TIN_API int tin_load(const void *plan, size_t size, uint32_t threads, tin_model **model);
 
@@ -95,7 +98,7 @@ typedef struct tin_operator_info {
   const char *name; /* of its output, as above */
   uint32_t name_bytes;
   const char *kind;   /* "product" for example */
-  const char *kernel; /* of a product: "portable" for example; "portable" of all others */
+  const char *kernel; /* "portable", "avx2 convolution" for example */
   int is_float;       /* whether it computes in float between two roundings */
 } tin_operator_info;
 

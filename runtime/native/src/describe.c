@@ -84,6 +84,18 @@ int tin_output(const tin_model *model, uint32_t index, tin_tensor *tensor) {
 
 uint32_t tin_operator_count(const tin_model *model) { return model->plan.header.operators; }
 
+/* Which version of an operator the model runs. */
+static const char *kernel_of(const struct tin_model *model, const struct tin_step *step) {
+  switch (step->kind) {
+    case TIN_PRODUCT: return step->kernel->name;
+    case TIN_ADD:
+    case TIN_MULTIPLY:
+    case TIN_MAXIMUM:
+    case TIN_MAX_POOL: return model->operators->name;
+    default: return "portable";
+  }
+}
+
 int tin_operator(const tin_model *model, uint32_t index, tin_operator_info *info) {
   if (model == NULL || info == NULL || index >= tin_operator_count(model)) {
     return TIN_ERROR_ARGUMENT;
@@ -91,7 +103,7 @@ int tin_operator(const tin_model *model, uint32_t index, tin_operator_info *info
   const struct tin_step *step = &model->steps[index];
   name_of(model, model->tensors[step->output].name, &info->name, &info->name_bytes);
   info->kind = KINDS[step->kind];
-  info->kernel = step->kernel == NULL ? "portable" : step->kernel->name;
+  info->kernel = kernel_of(model, step);
   info->is_float = step->kind == TIN_FLOAT_PRODUCT || step->kind == TIN_LAYER_NORM;
   return TIN_OK;
 }

@@ -65,7 +65,8 @@ static void place_data(struct tin_model *model, struct memory *memory) {
     }
   }
   model->arena = take(memory, model->plan.header.arena_bytes);
-  model->scratch = take(memory, scratch);
+  model->scratch_bytes = tin_aligned((size_t)scratch);
+  model->scratch = take(memory, model->threads * (uint64_t)model->scratch_bytes);
 }
 
 /* Inputs and outputs are tensors of the arena that have names. */
@@ -103,7 +104,9 @@ static int check_tables(struct tin_model *model) {
 }
 
 static void choose_kernels(struct tin_model *model) {
-  const struct tin_kernel *const *kernels = tin_product_kernels(tin_isa_detect());
+  const enum tin_isa isa = tin_isa_detect();
+  const struct tin_kernel *const *kernels = tin_product_kernels(isa);
+  model->operators = tin_operators_for(isa);
   for (uint32_t i = 0; i < model->plan.header.operators; i++) {
     struct tin_step *step = &model->steps[i];
     if (step->kind != TIN_PRODUCT) continue;
@@ -131,6 +134,10 @@ static int load(struct tin_model *model) {
   model->block = allocate(&data);
   if (model->block == NULL) return TIN_ERROR_MEMORY;
   place_data(model, &data);
+  if (model->threads > 1) {
+    model->pool = tin_pool_new(model->threads);
+    if (model->pool == NULL) return TIN_ERROR_MEMORY;
+  }
   return TIN_OK;
 }
 
@@ -144,6 +151,7 @@ int tin_load(const void *plan, size_t size, uint32_t threads, tin_model **model)
   struct tin_model *found = calloc(1, sizeof *found);
   if (found == NULL) return TIN_ERROR_MEMORY;
   found->plan = read;
+  found->threads = threads < TIN_MAX_THREADS ? threads : TIN_MAX_THREADS;
   status = load(found);
   if (status == TIN_OK) {
     *model = found;
@@ -155,6 +163,7 @@ int tin_load(const void *plan, size_t size, uint32_t threads, tin_model **model)
 
 void tin_free(tin_model *model) {
   if (model == NULL) return;
+  tin_pool_free(model->pool);
   free(model->tables);
   free(model->block);
   free(model);

@@ -21,13 +21,13 @@ static int same_place(const struct tin_tensor_record *one, const struct tin_tens
   return one->offset == other->offset && one->bytes == other->bytes;
 }
 
-/* Marks a tensor as written, and those as overwritten whose memory it takes; `kept` is none. */
-static int write_tensor(const struct tin_model *model, uint8_t *live, uint32_t index,
-                        uint32_t kept) {
+/* Marks a tensor as written, and those as overwritten whose memory it takes. An operator that does
+ * not write (`writes` is 0) overwrites nothing: a reshape in place. */
+static int write_tensor(const struct tin_model *model, uint8_t *live, uint32_t index, int writes) {
   const struct tin_tensor_record *tensor = &model->tensors[index];
   if (tensor->data != NULL || live[index] != NOT_WRITTEN) return TIN_ERROR_ORDER;
-  for (uint32_t i = 0; i < model->plan.header.tensors; i++) {
-    if (live[i] == LIVE && i != kept && overlap(&model->tensors[i], tensor)) live[i] = OVERWRITTEN;
+  for (uint32_t i = 0; writes && i < model->plan.header.tensors; i++) {
+    if (live[i] == LIVE && overlap(&model->tensors[i], tensor)) live[i] = OVERWRITTEN;
   }
   live[index] = LIVE;
   return TIN_OK;
@@ -35,7 +35,7 @@ static int write_tensor(const struct tin_model *model, uint8_t *live, uint32_t i
 
 static int run_step(const struct tin_model *model, uint8_t *live, const struct tin_step *step) {
   const struct tin_tensor_record *output = &model->tensors[step->output];
-  uint32_t kept = TIN_NONE;
+  int writes = 1;
   for (uint32_t i = 0; i < step->inputs; i++) {
     const uint32_t index = model->indices[step->first_input + i];
     const struct tin_tensor_record *input = &model->tensors[index];
@@ -43,9 +43,9 @@ static int run_step(const struct tin_model *model, uint8_t *live, const struct t
     if (live[index] != LIVE) return TIN_ERROR_ORDER;
     if (!overlap(input, output)) continue;
     if (!works_in_place(step->kind) || !same_place(input, output)) return TIN_ERROR_ORDER;
-    if (step->kind == TIN_RESHAPE) kept = index; /* its memory stays as it is */
+    if (step->kind == TIN_RESHAPE) writes = 0; /* its memory stays as it is */
   }
-  return write_tensor(model, live, step->output, kept);
+  return write_tensor(model, live, step->output, writes);
 }
 
 int tin_check_order(const struct tin_model *model, uint8_t *live) {
@@ -53,7 +53,7 @@ int tin_check_order(const struct tin_model *model, uint8_t *live) {
   uint32_t tensor, name;
   for (uint32_t i = 0; i < h->inputs; i++) {
     tin_read_end(&model->plan, i, &tensor, &name);
-    const int status = write_tensor(model, live, tensor, TIN_NONE);
+    const int status = write_tensor(model, live, tensor, 1);
     if (status != TIN_OK) return status;
   }
   for (uint32_t i = 0; i < h->inputs; i++) {

@@ -3,6 +3,7 @@
 #define TINSMITH_PLAN_H
 
 #include "kernels/operators.h"
+#include "pool.h"
 #include "tinsmith.h"
 
 #define TIN_NONE UINT32_MAX
@@ -105,9 +106,13 @@ struct tin_model {
   struct tin_tensor_record *tensors;
   struct tin_step *steps;
   uint32_t *indices;
+  const struct tin_operators *operators;
   void *tables, *block; /* what is freed */
   int8_t *arena;
-  void *scratch;
+  uint8_t *scratch; /* of each thread, `scratch_bytes` of it */
+  size_t scratch_bytes;
+  uint32_t threads;
+  struct tin_pool *pool; /* NULL with one thread */
   uint64_t work;
   size_t memory;
 };

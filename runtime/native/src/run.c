@@ -33,32 +33,65 @@ static void concatenate(const struct tin_model *model, const struct tin_step *st
   }
 }
 
+/* Of less work, a thread takes longer to begin than to compute its part. */
+enum { LEAST_WORK = 100000 };
+
+struct rows_job {
+  const struct tin_model *model;
+  const struct tin_step *step;
+  const int8_t *in;
+  int8_t *out;
+};
+
+/* A part of a product's output rows. */
+static void some_rows(const void *argument, uint32_t part, uint32_t parts, uint32_t thread) {
+  const struct rows_job *job = argument;
+  const struct tin_product *product = &job->step->as.product;
+  const int64_t rows = product->out_h;
+  job->step->kernel->run(product, job->step->packed, job->in, job->out,
+                         job->model->scratch + thread * job->model->scratch_bytes,
+                         (int32_t)(rows * part / parts), (int32_t)(rows * (part + 1) / parts));
+}
+
+/* A product. Rows do not depend on each other, so it gives the same on any number of threads. */
+static void run_product(const struct tin_model *model, const struct tin_step *step,
+                        const int8_t *in, int8_t *out) {
+  const struct rows_job job = {model, step, in, out};
+  const uint32_t rows = (uint32_t)step->as.product.out_h, threads = model->threads;
+  if (model->pool == NULL || rows == 1 || step->work < LEAST_WORK) {
+    some_rows(&job, 0, 1, 0);
+    return;
+  }
+  /* With two parts for each, one that was held up leaves its second to others. */
+  const uint32_t parts = rows >= 16 * threads ? 2 * threads : threads;
+  tin_pool_run(model->pool, some_rows, &job, rows < parts ? rows : parts);
+}
+
 static void run_step(const struct tin_model *model, const struct tin_step *step) {
   const int8_t *in = input_of(model, step, 0);
   const size_t count = model->tensors[step->output].bytes;
   int8_t *out = data_of(model, step->output);
   switch (step->kind) {
     case TIN_PRODUCT:
-      step->kernel->run(&step->as.product, step->packed, in, out, model->scratch, 0,
-                        step->as.product.out_h);
+      run_product(model, step, in, out);
       return;
     case TIN_FLOAT_PRODUCT:
       tin_float_product(&step->as.float_product, in, out);
       return;
     case TIN_ADD:
-      tin_add(&step->as.pair, in, input_of(model, step, 1), out);
+      model->operators->add(&step->as.pair, in, input_of(model, step, 1), out);
       return;
     case TIN_MULTIPLY:
-      tin_multiply(&step->as.pair, in, input_of(model, step, 1), out);
+      model->operators->multiply(&step->as.pair, in, input_of(model, step, 1), out);
       return;
     case TIN_MAXIMUM:
-      tin_maximum(&step->as.pair, in, input_of(model, step, 1), out);
+      model->operators->maximum(&step->as.pair, in, input_of(model, step, 1), out);
       return;
     case TIN_TABLE:
       tin_table(step->as.table, count, in, out);
       return;
     case TIN_MAX_POOL:
-      tin_max_pool(&step->as.window, in, out);
+      model->operators->max_pool(&step->as.window, in, out);
       return;
     case TIN_PAD:
       tin_pad(&step->as.window, in, out);
@@ -127,8 +160,10 @@ int tin_run(tin_model *model, const void *const *inputs, void *const *outputs, u
   for (uint32_t i = 0; outputs != NULL && i < model->plan.header.outputs; i++) {
     if (outputs[i] == NULL) return TIN_ERROR_ARGUMENT;
   }
+  if (model->pool != NULL) tin_pool_begin(model->pool);
   for (uint32_t sample = 0; sample < samples; sample++) {
     run_sample(model, inputs, outputs, sample, unsigned_inputs, nanoseconds);
   }
+  if (model->pool != NULL) tin_pool_end(model->pool);
   return TIN_OK;
 }

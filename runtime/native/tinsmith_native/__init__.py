@@ -1,5 +1,4 @@
-"""tinsmith's own engine for int8 plans: a shared library, and the runtime's backend on it."""
+"""tinsmith's own engine for int8 plans: a shared library, and the runtime's backend on it.
 
-from tinsmith_native.spec import SPEC
-
-__all__ = ["SPEC"]
+The runtime knows it by `tinsmith_runtime.backends.registry.NATIVE`.
+"""

@@ -1,8 +1,4 @@
-"""Which backends there are, and which are installed.
-
-Those of this distribution stand here and in its entry points: see
-`docs/decisions/backends-are-found.md`.
-"""
+"""Which backends there are, and which are installed: `docs/decisions/backends-are-found.md`."""
 
 from collections.abc import Iterator
 
@@ -12,6 +8,14 @@ from tinsmith_runtime.errors import BackendError, UsageError
 
 GROUP = "tinsmith.backends"
 
+NATIVE = BackendSpec(
+    name="native",
+    title="tinsmith native",
+    formats=("native",),
+    packages=("tinsmith_native",),
+    extra="tinsmith-runtime[native]",
+    opens="tinsmith_native.backend:NativeBackend",
+)
 LITERT = BackendSpec(
     name="litert",
     title="LiteRT",
@@ -28,13 +32,11 @@ ONNX = BackendSpec(
     extra="tinsmith-runtime[onnx]",
     opens="tinsmith_runtime.backends.ort:OrtBackend",
 )
-BUILT_IN = (LITERT, ONNX)
+BUILT_IN = (NATIVE, LITERT, ONNX)
 
 
 def iter_backends() -> Iterator[BackendSpec]:
-    """Gives every backend in the order in which `auto` takes them: ours, then others by name.
-
-    Others are looked for when ours have all been taken.
+    """Gives every backend in the order of `auto`: ours, then others by name, looked for only then.
 
     Raises:
         BackendError: another distribution's entry point gives no backend.
@@ -58,7 +60,7 @@ def iter_backends() -> Iterator[BackendSpec]:
 
 
 def known_backends() -> tuple[BackendSpec, ...]:
-    """Every backend, installed or not, in the order in which `auto` takes them."""
+    """Every backend, installed or not, in the order of `auto`."""
     return tuple(iter_backends())
 
 

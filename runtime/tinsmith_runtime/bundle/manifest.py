@@ -30,11 +30,15 @@ def dump_manifest(manifest: Manifest) -> bytes:
     from dataclasses import asdict
 
     tree = {**asdict(manifest), "format_version": FORMAT_VERSION}
-    for layer in tree["layers"]:
-        if not layer["saturates"]:  # like older bundles
-            del layer["saturates"]
-    if not manifest.failures:
-        del tree["failures"]
+    # Like older bundles.
+    for records, name in (
+        (tree["layers"], "saturates"),
+        (tree["variants"], "arena_bytes"),
+        ([tree], "failures"),
+    ):
+        for record in records:
+            if not record[name]:
+                del record[name]
     text = json.dumps(tree, indent=1).removesuffix("\n}")
     return _sealed(text.encode())
 

@@ -126,9 +126,9 @@ class Parity:
 
 @frozen_dataclass(frozen=True)
 class Variant:
-    """One model file; `accuracy` is top-1 on the evaluation data.
+    """One model file, perhaps of a format that no backend here runs.
 
-    Its format may be one that no backend here runs.
+    `accuracy` is top-1 on the evaluation data, `arena_bytes` the memory that a plan's tensors have.
     """
 
     id: str
@@ -138,6 +138,7 @@ class Variant:
     size_bytes: Count
     sha256: Digest
     accuracy: float | None
+    arena_bytes: Count | None = None
 
 
 @frozen_dataclass(frozen=True)

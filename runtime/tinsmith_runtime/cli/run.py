@@ -69,7 +69,7 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
         "--backend",
         default="auto",
         metavar="NAME",
-        help="litert, onnx, another that is installed, or auto, the first installed (default)",
+        help="native, litert, onnx, another, or auto: the first installed (default)",
     )
     parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
     add_trusted_key(parser)

@@ -88,9 +88,11 @@ def describe(manifest: Manifest) -> list[str]:
         "files",
     ]
     for variant in manifest.variants:
-        accuracy = "" if variant.accuracy is None else f", {variant.accuracy:.2%} correct"
+        more = "" if variant.accuracy is None else f", {variant.accuracy:.2%} correct"
+        if variant.arena_bytes:
+            more += f", arena {variant.arena_bytes:,} bytes"
         lines.append(
-            f"  {variant.file:<20} {variant.precision:<5} {variant.size_bytes:>9,} bytes{accuracy}"
+            f"  {variant.file:<20} {variant.precision:<5} {variant.size_bytes:>9,} bytes{more}"
         )
     lines += _describe_stages(quality.stages)
     for target in quality.parity:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.ir.interpret.operands import Codes, Operands, compute
+from tinsmith_export.ir.interpret.operands import Operands, Values, compute
 from tinsmith_export.ir.interpret.rounding import quantize, requantize
 from tinsmith_export.ir.ops import (
     Conv2D,
@@ -22,7 +22,7 @@ from tinsmith_export.ir.ops import (
 
 
 @compute.register
-def _(node: Convolution, operands: Operands) -> Codes:
+def _(node: Convolution, operands: Operands) -> Values:
     weights, output = operands.weights, operands.output
     if weights is None:
         return _in_float(node, operands)
@@ -34,11 +34,15 @@ def _(node: Convolution, operands: Operands) -> Codes:
     return requantize(sums.astype(np.int32), scale, output)
 
 
-def _in_float(node: Convolution, operands: Operands) -> Codes:
+def _in_float(node: Convolution, operands: Operands) -> Values:
     """A product whose weights are kept float."""
     (image,) = operands.reals
     sums = _sums(node, image, node.channel_kernel)
-    return quantize(sums if node.bias is None else sums + node.bias, operands.output)
+    sums = sums if node.bias is None else sums + node.bias
+    if operands.rounds:
+        return quantize(sums, operands.output)
+    low, high = node.clip
+    return np.clip(sums, -np.inf if low is None else low, high).astype(np.float32)
 
 
 def _sums(node: Convolution, image: NDArray[Any], kernel: NDArray[Any]) -> NDArray[np.float64]:
@@ -67,7 +71,7 @@ def _windows(
     image: NDArray[Any],
     size: Pair,
     dilation: Pair = (1, 1),
-    outside: int = 0,
+    outside: float = 0,
 ) -> Iterator[tuple[int, int, NDArray[Any]]]:
     """For each row and column of a window, the pixels that all windows have there."""
     around, steps = [(0, 0), (0, 0)], []
@@ -89,33 +93,33 @@ def _windows(
 
 
 @compute.register
-def _(node: MaxPooling2D, operands: Operands) -> Codes:
+def _(node: MaxPooling2D, operands: Operands) -> Values:
     (codes,) = operands.codes
-    places = _windows(node, codes, node.pool_size, outside=-128)
-    largest: Codes = np.max([pixels for *_, pixels in places], axis=0)
+    places = _windows(node, codes, node.pool_size, outside=-128 if operands.rounds else -np.inf)
+    largest: Values = np.max([pixels for *_, pixels in places], axis=0)
     return largest
 
 
 @compute.register
-def _(node: ZeroPadding2D, operands: Operands) -> Codes:
-    around, zero = ((0, 0), *node.padding, (0, 0)), operands.output.zero_point
+def _(node: ZeroPadding2D, operands: Operands) -> Values:
+    around, zero = ((0, 0), *node.padding, (0, 0)), operands.output.zero_point * operands.rounds
     return np.pad(operands.codes[0], around, constant_values=zero)
 
 
 @compute.register
-def _(node: Cropping2D, operands: Operands) -> Codes:
+def _(node: Cropping2D, operands: Operands) -> Values:
     (top, _), (left, _) = node.cropping
     height, width = node.shape[:2]
     return operands.codes[0][:, top : top + height, left : left + width]
 
 
 @compute.register
-def _(node: UpSampling2D, operands: Operands) -> Codes:
+def _(node: UpSampling2D, operands: Operands) -> Values:
     return operands.codes[0].repeat(node.size[0], axis=1).repeat(node.size[1], axis=2)
 
 
 @compute.register
-def _(node: DepthToSpace, operands: Operands) -> Codes:
+def _(node: DepthToSpace, operands: Operands) -> Values:
     (codes,), block = operands.codes, node.block
     height, width = codes.shape[1:3]
     blocks = codes.reshape(-1, height, width, block, block, node.shape[-1])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import singledispatch
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from tinsmith_export.ir.ops import Node
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
 
 Codes: TypeAlias = NDArray[np.int8]
+Values: TypeAlias = NDArray[Any]
+"""Codes, or `float32` numbers that are not rounded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,16 +20,18 @@ class Operands:
     """What an operator is computed from.
 
     Attributes:
-        codes: of each tensor that it reads, `int8 (N, …)`.
+        codes: of each tensor that it reads, `int8 (N, …)`; `float32` where that is not rounded.
         params: what these stand for.
         output: what its own codes stand for.
         weights: its int8 constants, if it has any.
+        rounds: whether its output is codes.
     """
 
-    codes: tuple[Codes, ...]
+    codes: tuple[Values, ...]
     params: tuple[QuantParams, ...]
     output: QuantParams
     weights: QuantWeights | None
+    rounds: bool = True
 
     @property
     def scales(self) -> tuple[float, ...]:
@@ -42,13 +46,16 @@ class Operands:
 
     @property
     def reals(self) -> list[NDArray[np.float32]]:
-        """What the codes stand for."""
-        return [params.reals(codes) for codes, params in zip(self.codes, self.params, strict=True)]
+        """What the codes stand for, or what there is instead of them."""
+        return [
+            codes if codes.dtype == np.float32 else params.reals(codes)
+            for codes, params in zip(self.codes, self.params, strict=True)
+        ]
 
 
 @singledispatch
-def compute(node: Node, operands: Operands) -> Codes:
-    """Computes the codes of one operator, `int8 (N, …)`.
+def compute(node: Node, operands: Operands) -> Values:
+    """Computes the codes of one operator, `int8 (N, …)`; `float32` where they are not rounded.
 
     Raises:
         TypeError: it has no form in integers; rewriting takes it away.

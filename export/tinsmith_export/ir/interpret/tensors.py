@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.ir.interpret.operands import Codes, Operands, compute
+from tinsmith_export.ir.interpret.operands import Codes, Operands, Values, compute
 from tinsmith_export.ir.interpret.rounding import quantize, requantized_product, requantized_sum
 from tinsmith_export.ir.ops import (
     Add,
@@ -107,6 +107,6 @@ def _(node: Maximum, operands: Operands) -> Codes:
 
 
 @compute.register
-def _(node: Reshape, operands: Operands) -> Codes:
+def _(node: Reshape, operands: Operands) -> Values:
     (codes,) = operands.codes
     return codes.reshape(-1, *node.shape)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.native.arena import planned
 from tinsmith_export.targets.native.operators import Builder, add
@@ -26,8 +27,12 @@ def build_plan(
         outputs: what the outputs are called, likewise.
 
     Raises:
-        ConversionError: sums may be larger than a plan takes, or a tensor has too many dimensions.
+        ConversionError: sums may be larger than a plan takes, or a tensor has too many dimensions,
+            or is not rounded.
     """
+    if model.unrounded:
+        names = ", ".join(sorted(model.unrounded))
+        raise ConversionError(f"a plan holds codes alone; these are not rounded: {names}")
     builder, graph = Builder(model, tables), model.graph
     sources = [PlanEnd(builder.tensor(n), x) for n, x in zip(graph.inputs, inputs, strict=True)]
     for node in graph.layers:

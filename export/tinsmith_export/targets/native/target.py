@@ -21,12 +21,13 @@ _OUTPUTS = 32
 
 
 class NativeTarget(Target):
-    """Plans, which libtinsmith runs. They hold integers: there is no float one."""
+    """Plans, which libtinsmith runs. Every tensor of one holds codes: there is no float plan."""
 
     name = "native"
     title = "native"
     packages = ()
     has_float = False
+    has_regions = False
 
     @property
     def ending(self) -> str:
@@ -61,13 +62,17 @@ class NativeTarget(Target):
             )
         return {"product": integer}
 
+    def arena_bytes(self, data: bytes) -> int | None:
+        """See `Target.arena_bytes`."""
+        return read_plan(data).arena_bytes
+
     def missing_engine(self) -> str:
         """See `Target.missing_engine`."""
         if any(spec.package for spec in backends_of(self.name)):
             return ""
         return (
             "the engine of native is not installed, so its plan was computed in numpy: "
-            "pip install tinsmith-native"
+            "pip install 'tinsmith-runtime[native]'"
         )
 
     def stand_in(self, data: bytes) -> Backend:

@@ -11,7 +11,15 @@ import numpy as np
 from onnx import TensorProto
 
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Clipped, Conv2D, DepthwiseConv2D, Node, Weigh, Weighted
+from tinsmith_export.ir.ops import (
+    UNCLIPPED,
+    Clipped,
+    Conv2D,
+    DepthwiseConv2D,
+    Node,
+    Weigh,
+    Weighted,
+)
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.targets.onnx.writer import FloatWriter
 from tinsmith_export.targets.target import Product
@@ -20,7 +28,8 @@ from tinsmith_export.targets.target import Product
 class IntegerWriter(FloatWriter):
     """Stores codes: every computation stands between DequantizeLinear and QuantizeLinear.
 
-    ONNX Runtime makes one integer kernel of such a trio.
+    ONNX Runtime makes one integer kernel of such a trio. Only what has no quantization parameters
+    is stored as real numbers.
     """
 
     dtype = TensorProto.UINT8
@@ -44,6 +53,8 @@ class IntegerWriter(FloatWriter):
         return self._reals(codes, name)
 
     def _reals(self, codes: str, name: str) -> str:
+        if name not in self._ranges:
+            return codes
         params = self._params(name)
         return self.call("DequantizeLinear", [codes, *params], f"{codes}.dequantized")
 
@@ -100,9 +111,25 @@ class IntegerWriter(FloatWriter):
         product = self._products.get(node.name)
         if product is not None and not product.integer:
             inputs = [self._unchanged(inputs[0]), *inputs[1:]]
+        if node.name not in self._ranges:
+            return self._unrounded(kind, node, inputs, **attributes)
         inner = self.call(kind, inputs, f"{node.name}.unrounded", **attributes)
         params = self._params(node.name)
         return self.call("QuantizeLinear", [inner, *params], f"{node.name}.output")
+
+    def _unrounded(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
+        """Calls an operator whose output, real numbers, is stored as it is."""
+        output = f"{node.name}.unrounded"
+        if not isinstance(node, Clipped) or node.clip == UNCLIPPED:
+            return self.call(kind, inputs, output, **attributes)
+        inner = self.call(kind, inputs, f"{node.name}.unclipped", **attributes)
+        return self.clip_reals(node, inner, output)
+
+    def moved(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
+        """See `FloatWriter.moved`."""
+        if node.name in self._ranges:
+            return super().moved(kind, node, inputs, **attributes)
+        return self.call(kind, inputs, f"{node.name}.unrounded", **attributes)
 
     def _unchanged(self, tensor: str) -> str:
         """The same numbers out of an operator that ONNX Runtime does not see through.
@@ -120,7 +147,8 @@ class IntegerWriter(FloatWriter):
 
     def zero(self, node: Node) -> Any:
         """See `FloatWriter.zero`."""
-        return self._zero(node.inputs[0])
+        name = node.inputs[0]
+        return self._zero(name) if name in self._ranges else super().zero(node)
 
     def _zero(self, name: str) -> Any:
         return np.uint8(self._ranges[name].zero_point + 128)

@@ -84,5 +84,9 @@ def _require_exact(graph: onnx.GraphProto) -> None:
 
 
 def _layer(node: onnx.NodeProto) -> str:
-    """The layer of a float kernel, which computes `LAYER.unrounded`, whatever it became."""
-    return node.name.removeprefix(f"{node.op_type}/").rpartition(".unrounded")[0]
+    """The layer of a float kernel, which computes `LAYER.unrounded`, whatever it became.
+
+    Its own name tells, or that of its output where a ReLU became part of it.
+    """
+    names = node.name.removeprefix(f"{node.op_type}/"), node.output[0]
+    return next((name.rpartition(".unrounded")[0] for name in names if ".unrounded" in name), "")

@@ -171,14 +171,18 @@ class FloatWriter:
 
     def clip(self, node: Clipped, tensor: str) -> str:
         """Clips a stored tensor."""
+        return self.clip_reals(node, tensor, f"{node.name}.output")
+
+    def clip_reals(self, node: Clipped, tensor: str, output: str) -> str:
+        """Clips real numbers."""
         low, high = node.clip
         if node.clip == RELU:
-            return self.call("Relu", [tensor], f"{node.name}.output")
+            return self.call("Relu", [tensor], output)
         limits = [
             "" if v is None else self.constant(f"{node.name}.{side}", np.float32(v))
             for side, v in (("low", low), ("high", high))
         ]
-        return self.call("Clip", [tensor, *limits], f"{node.name}.output")
+        return self.call("Clip", [tensor, *limits], output)
 
     def step(self, kind: str, node: Node, part: str, inputs: list[str], **attributes: Any) -> str:
         """Calls an operator on real numbers in the middle of a node."""

@@ -39,7 +39,7 @@ def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
         ConversionError: the converter's own scale is more than 2 ulp away, or its zero point is
             another one: it rounded something else than what was chosen, or for what no scale was.
     """
-    nodes, ranges = {node.name: node for node in quantized.graph.nodes}, quantized.ranges
+    nodes, ranges = {node.name: node for node in quantized.graph.nodes}, quantized.all_ranges
     steps = weight_scales(quantized.graph, ranges, quantized.weight_bits)
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     graph = model.subgraphs[0]

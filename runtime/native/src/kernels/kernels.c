@@ -1,7 +1,8 @@
 /* Which kernels there are for an instruction set. */
 #include "kernels.h"
 
-extern const struct tin_kernel tin_avx2_convolution, tin_avx2_depthwise, tin_avx2_winograd,
+extern const struct tin_kernel tin_avx2_convolution, tin_avx2_dense, tin_avx2_depthwise,
+    tin_avx2_wide, tin_avx2_winograd,
     tin_avxvnni_convolution, tin_avx512vnni_convolution, tin_neon_convolution,
     tin_neon_depthwise, tin_neondot_convolution;
 
@@ -10,7 +11,9 @@ static const struct tin_kernel *const PORTABLE[] = {&tin_product_portable, NULL}
 #ifdef TIN_WITH_AVX2
 static const struct tin_kernel *const AVX2[] = {
     &tin_avx2_depthwise,
+    &tin_avx2_dense,
     &tin_avx2_winograd,
+    &tin_avx2_wide,
     &tin_avx2_convolution,
     &tin_product_portable,
     NULL,

@@ -15,6 +15,10 @@
 /* Packed weights and scratch memory begin at a multiple of this, in bytes. Tensors do too. */
 #define TIN_ALIGNMENT 64
 
+static inline size_t tin_aligned(size_t bytes) {
+  return (bytes + TIN_ALIGNMENT - 1) / TIN_ALIGNMENT * TIN_ALIGNMENT;
+}
+
 /* Instruction sets, by what the kernels of src/kernels/<isa>/ need. */
 enum tin_isa {
   TIN_ISA_PORTABLE,

@@ -20,9 +20,9 @@ struct tin_pair {
   int32_t one_factor, other_factor, shift; /* of a sum: 0..2^21, 13..30 */
   float scale;                             /* of a product: 0 <= scale < 256 */
 };
-void tin_add(const struct tin_pair *pair, const int8_t *one, const int8_t *other, int8_t *out);
-void tin_multiply(const struct tin_pair *pair, const int8_t *one, const int8_t *other, int8_t *out);
-void tin_maximum(const struct tin_pair *pair, const int8_t *one, const int8_t *other, int8_t *out);
+typedef void tin_pair_function(const struct tin_pair *pair, const int8_t *one, const int8_t *other,
+                               int8_t *out);
+tin_pair_function tin_add, tin_multiply, tin_maximum;
 
 /* out = table[in + 128]; `out` may be `in`. */
 void tin_table(const int8_t *table, size_t count, const int8_t *in, int8_t *out);
@@ -34,7 +34,8 @@ struct tin_window {
   int32_t top, left; /* rows and columns of padding or cropping */
   int32_t value;     /* what padding is filled with */
 };
-void tin_max_pool(const struct tin_window *window, const int8_t *in, int8_t *out);
+typedef void tin_window_function(const struct tin_window *window, const int8_t *in, int8_t *out);
+tin_window_function tin_max_pool;
 void tin_pad(const struct tin_window *window, const int8_t *in, int8_t *out);
 void tin_crop(const struct tin_window *window, const int8_t *in, int8_t *out);
 void tin_upsample(const struct tin_window *window, const int8_t *in, int8_t *out);
@@ -63,5 +64,13 @@ struct tin_float_product {
   const float *weights, *bias; /* as those of `tin_product`; finite */
 };
 void tin_float_product(const struct tin_float_product *product, const int8_t *in, int8_t *out);
+
+/* What has versions for an instruction set, which are the same C. */
+struct tin_operators {
+  const char *name;
+  tin_pair_function *add, *multiply, *maximum;
+  tin_window_function *max_pool;
+};
+const struct tin_operators *tin_operators_for(enum tin_isa isa);
 
 #endif

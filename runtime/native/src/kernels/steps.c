@@ -26,6 +26,7 @@ struct walk {
 /* Where a tile's steps go; with `tile` NULL they are only counted. */
 struct sink {
   struct tin_tile *tile;
+  const struct tin_step_form *form;
   int32_t fours, twos, ones;
 };
 
@@ -47,7 +48,8 @@ static int32_t tap_offset(const struct walk *walk) {
   const int32_t kernel_x = walk->place / channels % p->kernel_w;
   const int64_t pixel = (int64_t)kernel_y * p->dilation_h * tin_image_of(p).width +
                         (int64_t)kernel_x * p->dilation_w;
-  return (int32_t)(pixel * p->in_c + (int64_t)group * channels + walk->place % channels);
+  const int64_t code = pixel * p->in_c + (int64_t)group * channels + walk->place % channels;
+  return (int32_t)(code * walk->form->code_bytes);
 }
 
 /* The channel that a lane holds, from the first one of its tile. */
@@ -142,6 +144,12 @@ static int joins(const struct walk *walk, struct step *group, const struct step 
   return 1;
 }
 
+static void write_weights(void *to, const int8_t *weights, size_t count, int32_t bytes) {
+  int16_t *wide = to;
+  if (bytes == 1) memcpy(to, weights, count);
+  for (size_t i = 0; bytes == 2 && i < count; i++) wide[i] = weights[i];
+}
+
 /* Writes a group of 4, 2 or 1 steps, each kind to its own part of the tile. */
 static void write_group(struct sink *sink, const struct step *const *steps, int count) {
   struct tin_tile *tile = sink->tile;
@@ -149,12 +157,14 @@ static void write_group(struct sink *sink, const struct step *const *steps, int 
   if (tile != NULL) {
     const int32_t before =
         count == 4 ? 0 : count == 2 ? 4 * tile->fours : 4 * tile->fours + 2 * tile->twos;
-    const size_t size = (size_t)tile->lanes * tile->taps;
+    const size_t count_of_weights = (size_t)tile->lanes * tile->taps;
+    const size_t size = count_of_weights * sink->form->weight_bytes;
     int32_t *offsets = (int32_t *)tin_tile_offsets(tile) + before + count * *groups;
     int8_t *weights = (int8_t *)tin_tile_weights(tile) + (before + count * *groups) * size;
     for (int i = 0; i < count; i++) {
       offsets[i] = steps[i]->offset;
-      memcpy(weights + i * size, steps[i]->weights, size);
+      write_weights(weights + i * size, steps[i]->weights, count_of_weights,
+                    sink->form->weight_bytes);
     }
   }
   *groups += 1;
@@ -214,14 +224,14 @@ static size_t tile_bytes(const struct walk *walk, const struct sink *counted) {
   const size_t steps = 4 * (size_t)counted->fours + 2 * (size_t)counted->twos +
                        (size_t)counted->ones;
   return TIN_ALIGNMENT + 2 * tin_aligned(4 * (size_t)walk->lanes) + tin_aligned(4 * steps) +
-         tin_aligned(steps * walk->lanes * walk->form->taps);
+         tin_aligned(steps * walk->lanes * walk->form->taps * walk->form->weight_bytes);
 }
 
 size_t tin_steps_bytes(const struct tin_step_form *form, const struct tin_product *p) {
   size_t bytes = 0;
   for (int32_t channel = 0; channel < p->out_c;) {
     const struct walk walk = tile_at(form, p, channel);
-    struct sink counted = {NULL, 0, 0, 0};
+    struct sink counted = {NULL, form, 0, 0, 0};
     write_steps(walk, &counted);
     bytes += tile_bytes(&walk, &counted);
     if (bytes > INT32_MAX) return 0;
@@ -231,13 +241,14 @@ size_t tin_steps_bytes(const struct tin_step_form *form, const struct tin_produc
 }
 
 uint64_t tin_steps_lanes(const struct tin_step_form *form, const struct tin_product *p) {
+  const int one = form->sums == TIN_SUMS_INT32 ? 1 : 2;
   uint64_t lanes = 0;
   for (int32_t channel = 0; channel < p->out_c;) {
     const struct walk walk = tile_at(form, p, channel);
-    struct sink counted = {NULL, 0, 0, 0};
+    struct sink counted = {NULL, form, 0, 0, 0};
     write_steps(walk, &counted);
     lanes += (uint64_t)walk.lanes *
-             (uint64_t)(5 * counted.fours + 3 * counted.twos + 2 * counted.ones);
+             (uint64_t)(5 * counted.fours + 3 * counted.twos + one * counted.ones);
     channel += walk.channels;
   }
   return lanes;
@@ -268,7 +279,7 @@ void tin_steps_pack(const struct tin_step_form *form, const struct tin_product *
   struct tin_tile *tile = packed;
   for (int32_t channel = 0; channel < p->out_c;) {
     const struct walk walk = tile_at(form, p, channel);
-    struct sink counted = {NULL, 0, 0, 0}, sink = {tile, 0, 0, 0};
+    struct sink counted = {NULL, form, 0, 0, 0}, sink = {tile, form, 0, 0, 0};
     write_steps(walk, &counted);
     *tile = (struct tin_tile){channel, walk.channels, walk.lanes, form->taps,
                               counted.fours, counted.twos, counted.ones,

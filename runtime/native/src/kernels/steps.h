@@ -15,7 +15,7 @@
 #include "kernels.h"
 
 enum tin_sums {
-  TIN_SUMS_INT32,    /* dot product instructions: each step alone */
+  TIN_SUMS_INT32,    /* products of int16, and dot product instructions: each step alone */
   TIN_SUMS_UNSIGNED, /* two taps with codes 0..255 in each int16: vpmaddubsw */
   TIN_SUMS_SIGNED,   /* one tap with codes -128..127 in each int16: smull */
 };
@@ -27,22 +27,20 @@ struct tin_step_form {
   int32_t swapped;     /* 1: channels 4..7 and 8..11 of 16 change places, for AVX2's packing */
   uint8_t flip;        /* 0x80: the image holds codes 0..255; 0: codes -128..127 */
   enum tin_sums sums;
+  int32_t code_bytes;   /* of a code in the image, 1 or 2 */
+  int32_t weight_bytes; /* of a weight, 1 or 2 */
 };
 
 /* Output channels channel .. channel + channels - 1. In memory, each at a multiple of 64 bytes:
  * this struct; bias, int32 (lanes); scale, float (lanes); offset of each step in the image, int32
- * (steps); weights, int8 (steps, lanes, taps). First the steps in groups of four, then those in
- * groups of two, then single ones. */
+ * (steps), in bytes; weights, int8 or int16 (steps, lanes, taps). First the steps in groups of four,
+ * then those in groups of two, then single ones. */
 struct tin_tile {
   int32_t channel, channels, lanes, taps;
   int32_t fours, twos, ones; /* groups, not steps */
   int32_t bytes;             /* from this tile to the next */
   int16_t all_ones[16];      /* a vector for kernels that have no register to spare for it */
 };
-
-static inline size_t tin_aligned(size_t bytes) {
-  return (bytes + TIN_ALIGNMENT - 1) / TIN_ALIGNMENT * TIN_ALIGNMENT;
-}
 
 static inline int32_t tin_tile_steps(const struct tin_tile *tile) {
   return 4 * tile->fours + 2 * tile->twos + tile->ones;
@@ -72,8 +70,8 @@ static inline const struct tin_tile *tin_tile_next(const struct tin_tile *tile) 
 /* How much memory the tiles of a product take, in bytes, or 0 if that is 2^31 or more. */
 size_t tin_steps_bytes(const struct tin_step_form *form, const struct tin_product *product);
 
-/* How many lanes of int32 a pixel's steps and groups fill in all: what a choice between kernels can
- * go by. */
+/* How many lanes of int32 the multiplications of a pixel fill in all: what a choice between kernels
+ * can go by. */
 uint64_t tin_steps_lanes(const struct tin_step_form *form, const struct tin_product *product);
 
 /* Writes the tiles, in the order of their channels. */

@@ -63,7 +63,7 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
   sum_groups(tile, pixels, &offsets, &weights, sums, tile->ones, 1, count, vectors);
 }
 
-static const struct tin_convolution AVX2 = {TIN_AVX2_FORM, run_tile};
+static const struct tin_convolution AVX2 = {TIN_AVX2_FORM, run_tile, NULL};
 
 TIN_CONVOLUTION_KERNEL(tin_avx2_convolution, "avx2 convolution", AVX2);
 

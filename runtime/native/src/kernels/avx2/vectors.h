@@ -10,7 +10,10 @@
 #define TIN_UNROLL _Pragma("GCC unroll 16")
 
 /* The steps that AVX2's convolution takes; see steps.h. */
-#define TIN_AVX2_FORM {4, 16, 1, 0x80, TIN_SUMS_UNSIGNED}
+#define TIN_AVX2_FORM {4, 16, 1, 0x80, TIN_SUMS_UNSIGNED, 1, 1}
+
+/* Those of its convolution in int16. */
+#define TIN_AVX2_WIDE_FORM {2, 16, 1, 0, TIN_SUMS_INT32, 2, 2}
 
 /* Four bytes of the image in every lane. */
 TIN_INLINE __m256i spread(const uint8_t *taps) {
@@ -20,6 +23,16 @@ TIN_INLINE __m256i spread(const uint8_t *taps) {
 }
 
 TIN_INLINE __m256i load(const void *from) { return _mm256_loadu_si256((const __m256i *)from); }
+
+/* Writes codes as int16. */
+TIN_INLINE void widen_codes(int16_t *to, const uint8_t *codes, size_t count) {
+  size_t i = 0;
+  for (; i + 16 <= count; i += 16) {
+    const __m128i narrow = _mm_loadu_si128((const __m128i *)(codes + i));
+    _mm256_storeu_si256((__m256i *)(to + i), _mm256_cvtepi8_epi16(narrow));
+  }
+  for (; i < count; i++) to[i] = (int8_t)codes[i];
+}
 
 /* Compilers reorder steps until there are more vectors than registers. A step behind which its sums
  * are pinned stays where it is. */

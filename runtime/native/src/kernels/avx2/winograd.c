@@ -57,11 +57,12 @@ static size_t tile_weights(const struct tin_product *p, const struct shape *shap
 
 static int32_t tiles_of(const struct tin_product *p) { return (p->out_c + LANES - 1) / LANES; }
 
-/* Whether it takes fewer multiplications than the other kernel of AVX2, which is fast where weights
- * are small. Sums of a pixel's 16 channels go through memory here, which takes as long as 32. */
+/* Whether it takes fewer multiplications than the other kernels of AVX2, of which one is fast where
+ * weights are small. Sums of a pixel's 16 channels go through memory here, which takes as long as 32. */
 static int pays(const struct tin_product *p, const struct shape *shape) {
-  const struct tin_step_form form = TIN_AVX2_FORM;
-  const uint64_t others = tin_steps_lanes(&form, p) / 8; /* vectors, of one pixel */
+  const struct tin_step_form form = TIN_AVX2_FORM, wide = TIN_AVX2_WIDE_FORM;
+  const uint64_t one = tin_steps_lanes(&form, p), other = tin_steps_lanes(&wide, p);
+  const uint64_t others = (one < other ? one : other) / 8; /* vectors, of one pixel */
   const uint64_t quad = 2 * SUMS * (uint64_t)p->kernel_h * shape->pairs;
   return tiles_of(p) * (quad * shape->quads + 32 * (uint64_t)p->out_w) < others * p->out_w;
 }
