@@ -5,8 +5,9 @@ r"""Time and memory of tinsmith's export, beside those of TensorFlow's own PTQ c
 
 A model is named as for accuracy.py. All routes have the same 300 inputs to calibrate on, and
 tinsmith verifies on 200 others. `ptq` and TensorFlow's conversion take turns, --repeats times; then
-`qat` makes a few steps: its memory does not grow with them. Rows of other models that the file to
-write has already, it keeps. The exit status is 1 if a limit is not kept.
+`qat` makes a few steps: its memory does not grow with them; --without-qat leaves it out. Rows of
+other models that the file to write has already, it keeps. The exit status is 1 if a limit is not
+kept.
 """
 
 import argparse
@@ -56,6 +57,7 @@ def main() -> int:
     )
     add_arguments(parser)
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="default 3")
+    parser.add_argument("--without-qat", action="store_true", help="measure `ptq` alone")
     parser.set_defaults(evaluation=200, qat_steps=4)
     arguments = parser.parse_args()
     try:
@@ -76,7 +78,7 @@ def _measure_all(arguments: argparse.Namespace) -> int:
             subject = prepare(name, request, Path(folder))
             (division,) = splits(subject, arguments.calibration, arguments.evaluation, 1)
             take(subject, *division)
-            found = measure(subject, arguments.repeats)
+            found = measure(subject, arguments.repeats, not arguments.without_qat)
         inputs = f"{len(division[0]):,} + {len(division[1]):,}"
         lines += rows(name, inputs, found)
         print("\n".join(lines[-len(found) :]), flush=True)
@@ -85,14 +87,15 @@ def _measure_all(arguments: argparse.Namespace) -> int:
     return int(any("| no: " in line for line in lines))
 
 
-def measure(subject: Subject, repeats: int) -> dict[str, list[Cost]]:
+def measure(subject: Subject, repeats: int, qat: bool = True) -> dict[str, list[Cost]]:
     """Goes the routes, in turns that begin with each as often."""
-    found: dict[str, list[Cost]] = {route: [] for route in _ROUTES}
+    found: dict[str, list[Cost]] = {route: [] for route in _ROUTES[:2]}
     for turn in range(repeats):
         pair = _ROUTES[:2] if turn % 2 == 0 else _ROUTES[1::-1]
         for route in pair:
             found[route].append(go(subject, route))
-    found["qat"].append(go(subject, "qat"))
+    if qat:
+        found["qat"] = [go(subject, "qat")]
     return found
 
 

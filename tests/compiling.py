@@ -21,8 +21,9 @@ from tinsmith_export.ir.graph import Graph  # noqa: E402
 from tinsmith_export.metrics import parity  # noqa: E402
 from tinsmith_export.outputs import side_by_side  # noqa: E402
 from tinsmith_export.passes.rewrite import rewrite  # noqa: E402
+from tinsmith_export.quantize.calibration import calibrate  # noqa: E402
 from tinsmith_export.quantize.qat import DistillationData  # noqa: E402
-from tinsmith_export.quantize.recipe import Quantized, quantize  # noqa: E402
+from tinsmith_export.quantize.recipe import Calibration, Quantized, quantize  # noqa: E402
 from tinsmith_export.reference.rebuild import rebuild  # noqa: E402
 from tinsmith_export.targets.lower import lower  # noqa: E402
 from tinsmith_export.targets.registry import TARGETS  # noqa: E402
@@ -165,8 +166,9 @@ def compiled(
     require_same_outputs(graph, model, reals)
     reference = rebuild(graph)
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
-    data = DistillationData(reals, called(reference, reals), None, classes)
-    quantized = quantize(graph, entry.params, data, data, (), weight_bits)
+    outcome, observed = calibrate(graph, reals)
+    data = DistillationData(reals, outcome, None, classes)
+    quantized = quantize(graph, Calibration(observed, entry.params, data, data, weight_bits))
     require_exact_pairs(quantized.graph, quantized.ranges)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, entry.sources, labels, classes)

@@ -370,8 +370,7 @@ def test_a_layer_that_only_requantizes_can_be_kept_float() -> None:
     both = L.Concatenate(name="both")([one, source])
     model = settle(keras.Model(source, L.Dense(4, name="answer")(L.Flatten()(both))))
     made = compiled(model)
-    data = made.quantized.calibration.data
-    quantized = quantize(made.graph, made.entry.params, data, data, ("both",))
+    quantized = quantize(made.graph, made.quantized.calibration, ("both",))
     assert [node.name for node in quantized.kept] == ["both/input", "both/input1"]
     for name in ("both", "both/input1", "one"):
         require_layers(made.graph, [name])

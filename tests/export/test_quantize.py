@@ -57,7 +57,7 @@ def test_a_channel_of_zeros_is_quantized() -> None:
 
 
 def limits_of(model: keras.Model, inputs: np.ndarray) -> dict[str, tuple[float, float]]:
-    return calibrate(rewritten(model), inputs)
+    return dict(calibrate(rewritten(model), inputs)[1])
 
 
 def test_calibration_measures_the_lowest_and_highest_output() -> None:
@@ -82,7 +82,7 @@ def test_a_dead_layer_gives_zero() -> None:
     model = settle(keras.Sequential([keras.Input((4,)), L.Dense(4), dead, L.Dense(3)]))
     dead.set_weights([np.zeros((4, 2), np.float32), np.full(2, -1, np.float32)])
     made = compiled(model)
-    assert not calibrate(made.graph, made.inputs)["dead"][1]
+    assert not calibrate(made.graph, made.inputs)[1]["dead"][1]
     codes = run_batches(create_backend("litert", made.files["model.int8.tflite"], 1), made.codes)
     reals = (array(codes) - float(made.output.zero_point)) * made.output.scale
     expected = np.asarray(model(made.inputs))

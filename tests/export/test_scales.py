@@ -24,7 +24,6 @@ from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.fake_quantization import rounded_kernels, weight_scales
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Calibration, Quantized
-from tinsmith_export.results import Checkpoint
 from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.tflite.convert import packed, products, to_int8_tflite
 from tinsmith_export.targets.tflite.scales import with_chosen_scales
@@ -53,8 +52,7 @@ def quantized(nodes: list[Node], ranges: dict[str, QuantParams]) -> Quantized:
     ranges = ranges | {node.name: ranges[node.inputs[0]] for node in graph.outputs}
     nothing = DistillationData(np.zeros(0), np.zeros(0), None, classes=False)
     calibration = Calibration({}, {}, nothing, nothing)
-    measured = Checkpoint(0, None, 0.0)
-    return Quantized(graph, graph, ranges, bits, calibration, measured, (measured,))
+    return Quantized(graph, graph, ranges, bits, calibration)
 
 
 def output(source: Node) -> Node:

@@ -4,10 +4,10 @@ from typing import Any
 
 from tinsmith_runtime.batch import Arrays, joined
 
-_BATCH_SIZE = 64
+BATCH_SIZE = 64
 
 
-def run(model: Any, inputs: Arrays, batch_size: int = _BATCH_SIZE) -> Arrays:
+def run(model: Any, inputs: Arrays, batch_size: int = BATCH_SIZE) -> Arrays:
     """Runs a Keras model over inputs in batches.
 
     Args:

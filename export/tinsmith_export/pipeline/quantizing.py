@@ -10,13 +10,14 @@ from tinsmith_export.options import AUTO, Options
 from tinsmith_export.pipeline.attempts import attempt_recipes
 from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
+from tinsmith_export.quantize.calibration import calibrate
 from tinsmith_export.quantize.evaluation import evaluate
 from tinsmith_export.quantize.qat import DistillationData, batch_size
-from tinsmith_export.quantize.recipe import Quantized, fine_tune, quantize, refine
+from tinsmith_export.quantize.recipe import Calibration, Quantized, fine_tune, quantize, refine
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
 from tinsmith_export.results import Attempt, Sensitivity, Verdict
 from tinsmith_export.verify.gates import choice_failures
-from tinsmith_runtime.batch import concatenate, count, rows
+from tinsmith_runtime.batch import Arrays, concatenate, count, rows
 from tinsmith_runtime.errors import UsageError
 
 _MAX_HELD_BACK = 5000
@@ -60,12 +61,14 @@ def quantize_model(
         UsageError: the options do not fit the model.
     """
     graph = read.graph
-    data, held_back = _split(read, options)
+    calibration = _calibrated(read, options, regions)
     progress.stage(f"quantizing {len(graph.weighted)} layers that multiply")
-    quantized, recipe, attempts = _applied(read, data, held_back, options, progress, regions)
+    quantized, recipe, attempts = _applied(read, calibration, options, progress)
     steps = quantized.checkpoints[-1].step
-    # Without QAT there is nothing to hold back.
-    fresh = held_back if steps else _joined(held_back, data)
+    fresh = calibration.held_back
+    if not steps and (options.sensitivity or options.layer_errors or AUTO in options.keep_float):
+        # Without QAT there is nothing to hold back.
+        fresh = _joined(fresh, calibration.data)
     float_choice = None
     if AUTO in options.keep_float:
         progress.stage("choosing the layers to keep float")
@@ -81,28 +84,23 @@ def quantize_model(
 
 
 def _applied(
-    read: ReadModel,
-    data: DistillationData,
-    held_back: DistillationData,
-    options: Options,
-    progress: Progress,
-    regions: bool,
+    read: ReadModel, calibration: Calibration, options: Options, progress: Progress
 ) -> tuple[Quantized, str, tuple[Attempt, ...]]:
     """What the recipe makes of the graph, the recipe's name, and the attempts of `auto`."""
-    keep, bits, begun_s = options.kept_layers, options.weight_bits, time.monotonic()
-    quantized = quantize(read.graph, read.entry.params, data, held_back, keep, bits, regions)
+    begun_s = time.monotonic()
+    quantized = quantize(read.graph, calibration, options.kept_layers)
     if options.recipe == AUTO:
         return attempt_recipes(quantized, begun_s, options, progress)
     if options.recipe == "calibrated":
         quantized = refine(quantized, progress.layer)
     if options.recipe == "qat":
-        batch = batch_size(read.graph, options.qat_batch, count(data.inputs))
+        batch = batch_size(read.graph, options.qat_batch, count(calibration.data.inputs))
         quantized = fine_tune(quantized, options.qat_steps, batch, options.seed, progress.step)
     return quantized, options.recipe, ()
 
 
-def _split(read: ReadModel, options: Options) -> tuple[DistillationData, DistillationData]:
-    """Splits the calibration data into what is trained on and what is held back."""
+def _calibrated(read: ReadModel, options: Options, regions: bool) -> Calibration:
+    """What the float graph gives on calibration data, some of which are held back."""
     samples = read.samples
     order = np.random.default_rng(options.seed).permutation(count(samples.calibration))
     if len(order) < 2:
@@ -113,15 +111,25 @@ def _split(read: ReadModel, options: Options) -> tuple[DistillationData, Distill
     part = len(order) // (4 if options.recipe == AUTO else 10)
     held_back = max(1, min(_MAX_HELD_BACK, part))
 
-    def distilled(chosen: NDArray[np.intp]) -> DistillationData:
-        inputs, labels = (
-            read.entry.reals(rows(samples.calibration, chosen)),
-            samples.calibration_labels,
-        )
-        told = labels[chosen] if read.classes and labels is not None else None
-        return DistillationData(inputs, evaluate(read.graph, inputs), told, read.classes)
+    def reals(chosen: NDArray[np.intp]) -> Arrays:
+        return read.entry.reals(rows(samples.calibration, chosen))
 
-    return distilled(order[held_back:]), distilled(order[:held_back])
+    def distilled(chosen: NDArray[np.intp], inputs: Arrays, outputs: Arrays) -> DistillationData:
+        labels = samples.calibration_labels
+        told = labels[chosen] if read.classes and labels is not None else None
+        return DistillationData(inputs, outputs, told, read.classes)
+
+    first, rest = order[:held_back], order[held_back:]
+    fresh, inputs = reals(first), reals(rest)
+    outputs, observed = calibrate(read.graph, inputs)
+    return Calibration(
+        observed,
+        read.entry.params,
+        distilled(rest, inputs, outputs),
+        distilled(first, fresh, evaluate(read.graph, fresh)),
+        options.weight_bits,
+        regions=regions,
+    )
 
 
 def _joined(one: DistillationData, other: DistillationData) -> DistillationData:

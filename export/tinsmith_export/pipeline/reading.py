@@ -9,7 +9,7 @@ import tf_keras
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.frontend.load import prepared
 from tinsmith_export.frontend.operators import read_graph
-from tinsmith_export.frontend.predict import run
+from tinsmith_export.frontend.predict import BATCH_SIZE, run
 from tinsmith_export.frontend.trace import trace
 from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.entry import Entry, enter
@@ -19,13 +19,14 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.progress import Progress
-from tinsmith_export.quantize.evaluation import evaluate
+from tinsmith_export.quantize.evaluation import evaluate, fitting_count
 from tinsmith_export.quantize.recipe import require_layers
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.verify.stages import activated
 from tinsmith_runtime.batch import Arrays, parts
 from tinsmith_runtime.errors import UsageError
 
+_MAX_TENSOR_BYTES = 2**25
 # Of outputs that are computed in another order: 1.2e-4 in a ResNet50 with random weights.
 _TOLERANCE = 5e-4
 
@@ -93,7 +94,8 @@ def read_model(
     classes = _has_classes(graph, samples)
     _require_layers(graph, classes, options)
     model_reals = entry.model_reals(samples.evaluation)
-    expected = run(model, model_reals)
+    size = fitting_count(graph, BATCH_SIZE, _MAX_TENSOR_BYTES)
+    expected = run(model, model_reals, size)
     scored = samples.evaluation_labels if classes else None
     warnings = tuple(input_warnings(model, read, model_reals, expected, scored))
     for warning in warnings:

@@ -1,4 +1,4 @@
-"""Calibration: the lowest and the highest output of every layer on real inputs."""
+"""Calibration: what a float graph gives on real inputs, and between which ends its layers stay."""
 
 from typing import Any
 
@@ -9,35 +9,44 @@ from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Node
 from tinsmith_export.quantize.evaluation import Evaluation, Layers, batches
-from tinsmith_runtime.batch import Arrays
+from tinsmith_export.quantize.groups import Observed
+from tinsmith_runtime.batch import Arrays, concatenate, rows
+
+# What is observed: the ends of a range change little with more inputs.
+_COUNT = 2000
 
 
-def calibrate(graph: Graph, inputs: Arrays) -> dict[str, tuple[float, float]]:
-    """Measures the output of each layer that has a range of its own.
+def calibrate(graph: Graph, inputs: Arrays) -> tuple[Arrays, Observed]:
+    """Computes a graph, and measures the output of each layer that has a range of its own.
 
     Args:
         graph: a rewritten graph.
-        inputs: `float32 (N, …)`, as many as the graph has.
+        inputs: `float32 (N, …)`, as many as the graph has; layers are measured on the first 2000.
 
     Returns:
-        Layer name to lowest and highest output.
+        The outputs, `float32 (N, …)`, as many as the graph has; and layer name to lowest and
+        highest output.
 
     Raises:
         ConversionError: a layer gives NaN or infinity.
     """
     seen: dict[str, list[tuple[float, float]]] = {node.name: [] for node in graph.requantized}
     layers: Layers = {}
-    for batch in batches(graph, inputs):
-        evaluation = Evaluation(graph, batch, layers=layers)
-        for node in graph.nodes:
-            output = evaluation.compute(node)
-            evaluation.forget(node)
-            if node.name in seen:
-                seen[node.name].append(_ends(node, output))
-    return {
+
+    def measure(node: Node, output: Any) -> None:
+        if node.name in seen:
+            seen[node.name].append(_ends(node, output))
+
+    first, rest = (
+        batches(graph, rows(inputs, part)) for part in (slice(_COUNT), slice(_COUNT, None))
+    )
+    outputs = [Evaluation(graph, b, layers=layers).finish(graph, hear=measure) for b in first]
+    outputs += [Evaluation(graph, b, layers=layers).finish(graph) for b in rest]
+    ends = {
         name: (min(low for low, _ in found), max(high for _, high in found))
         for name, found in seen.items()
     }
+    return concatenate(outputs), ends
 
 
 def _ends(node: Node, output: Any) -> tuple[float, float]:

@@ -4,7 +4,7 @@ Nothing is traced, and a tensor that nothing reads any more is forgotten: so a g
 or ranges change costs no more than its arithmetic.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from copy import copy
 from dataclasses import replace
 from typing import Any
@@ -21,6 +21,8 @@ from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, ro
 
 Layers = dict[tuple[Node, bool], Any]
 """What computes nodes, rounded or not, which several evaluations may share."""
+
+Hear = Callable[[Node, Any], None]
 
 # Inputs at a time: as many as keep the largest tensor of a batch at 32 MiB.
 _MAX_BATCH_SIZE, _MAX_TENSOR_BYTES = 1024, 2**25
@@ -79,10 +81,18 @@ class Evaluation:
             return tensor
         return rounded(tensor, self._ranges[node.name])
 
-    def finish(self, graph: Graph, start: int = 0) -> Arrays:
-        """Computes the nodes from one on, and gives the outputs, `float32 (N, …)` each."""
+    def finish(
+        self, graph: Graph, start: int = 0, hear: Hear = lambda node, tensor: None
+    ) -> Arrays:
+        """Computes the nodes from one on, and gives the outputs, `float32 (N, …)` each.
+
+        Args:
+            graph: what was given to begin with.
+            start: the index of the first node that is left.
+            hear: is told each node and its output.
+        """
         for node in graph.nodes[start:]:
-            self.compute(node)
+            hear(node, self.compute(node))
             self.forget(node)
         return joined([self.tensors[node.name].numpy() for node in graph.outputs])
 

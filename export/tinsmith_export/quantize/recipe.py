@@ -13,7 +13,6 @@ from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.outputs import squared_error
 from tinsmith_export.passes.convolutions import convolution_by_dense
-from tinsmith_export.quantize.calibration import calibrate
 from tinsmith_export.quantize.evaluation import Layers, evaluate, with_rounded_weights
 from tinsmith_export.quantize.fake_quantization import (
     choose_weight_bits,
@@ -32,7 +31,6 @@ from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, rows
 from tinsmith_runtime.errors import UsageError
 
-_CALIBRATION_COUNT = 2000
 # Of the inputs held back: each choice takes a run over them.
 _CHOICE_COUNT = 256
 # The search for ranges takes a hundred runs and more.
@@ -72,8 +70,7 @@ class Quantized:
         ranges: the quantization parameters of each output that is rounded, by the layer's name.
         weight_bits: layer name to how many bits its weights have; see `ir.bits`.
         calibration: what they were chosen from.
-        measured: on the inputs held back, 256 at most.
-        checkpoints: of the fine-tuning; the first is without any.
+        tuning: the checkpoints of the fine-tuning, if there was any.
         unrounded: the layers whose output is not rounded; see `regions`. The parameters are those
             that it would have: TensorFlow's converter rounds everything, and is put right later.
     """
@@ -83,14 +80,25 @@ class Quantized:
     ranges: Mapping[str, QuantParams]
     weight_bits: Mapping[str, int]
     calibration: Calibration
-    measured: Checkpoint
-    checkpoints: tuple[Checkpoint, ...]
+    tuning: tuple[Checkpoint, ...] = ()
     unrounded: Mapping[str, QuantParams] = field(default_factory=dict)
 
     @property
     def all_ranges(self) -> Mapping[str, QuantParams]:
         """Quantization parameters of each layer's output, rounded or not, by its name."""
         return {**self.ranges, **self.unrounded}
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Those of the fine-tuning; the first is without any."""
+        return self.tuning or (self.measured,)
+
+    @cached_property
+    def measured(self) -> Checkpoint:
+        """What it gives for the inputs held back, 256 at most."""
+        held_back, chosen = self.calibration.held_back, slice(_CHOICE_COUNT)
+        found = self.outputs(rows(held_back.inputs, chosen))
+        return measure(found, rows(held_back.outputs, chosen), held_back.classes)
 
     @cached_property
     def model(self) -> tf_keras.Model:
@@ -117,37 +125,24 @@ class Quantized:
     def keeping(self, more: Sequence[str]) -> "Quantized":
         """The same with more layers kept float, and biases corrected anew."""
         bits = {**self.weight_bits, **dict.fromkeys(more, FLOAT_BITS)}
-        return _quantized(self.exact, bits, self.calibration, self.checkpoints)
+        return _quantized(self.exact, bits, self.calibration, self.tuning)
 
 
-def quantize(
-    graph: Graph,
-    sources: Mapping[str, QuantParams],
-    data: DistillationData,
-    held_back: DistillationData,
-    keep: Sequence[str] = (),
-    least_bits: int = WEIGHT_BITS,
-    regions: bool = True,
-) -> Quantized:
-    """Quantizes a graph after training: calibrates it, rounds it and corrects its biases.
+def quantize(graph: Graph, calibration: Calibration, keep: Sequence[str] = ()) -> Quantized:
+    """Quantizes a graph after training: rounds it and corrects its biases.
 
     Args:
         graph: a rewritten graph.
-        sources: the quantization parameters of each input, by its name.
-        data: what to calibrate on.
-        held_back: what to choose on.
+        calibration: what it gives on calibration data.
         keep: the layers that stay float; a Keras layer's name means all its parts.
-        least_bits: how many bits weights have that could saturate an x86 kernel with 8.
-        regions: as `Calibration.regions`.
 
     Raises:
         UsageError: no layer has such a name.
     """
-    seen = rows(data.inputs, slice(_CALIBRATION_COUNT))
-    exact, observed = separate(graph, calibrate(graph, seen), sources)
-    floats = dict.fromkeys(_find(exact, keep), FLOAT_BITS)
-    calibration = Calibration(observed, sources, data, held_back, least_bits, regions=regions)
-    return _quantized(exact, choose_weight_bits(exact, least_bits) | floats, calibration)
+    exact, observed = separate(graph, calibration.observed, calibration.sources)
+    bits = choose_weight_bits(exact, calibration.least_bits)
+    bits |= dict.fromkeys(_find(exact, keep), FLOAT_BITS)
+    return _quantized(exact, bits, replace(calibration, observed=observed))
 
 
 def refine(quantized: Quantized, report: Callable[[int, int], None]) -> Quantized:
@@ -159,8 +154,9 @@ def refine(quantized: Quantized, report: Callable[[int, int], None]) -> Quantize
         quantized: what to search from.
         report: hears how many layers are done, of how many.
     """
-    bits, calibration = quantized.weight_bits, replace(quantized.calibration, fit_weights=True)
-    best = _better(quantized, _quantized(quantized.exact, bits, calibration))
+    calibration = replace(quantized.calibration, fit_weights=True)
+    best = _nearest(quantized, _corrected(replace(quantized, calibration=calibration), fit=True))
+    bits = best.weight_bits
     graph = with_rounded_weights(best.graph, best.ranges, bits)
     chosen = slice(SEARCH_COUNT)
     inputs, outputs = rows(calibration.data.inputs, chosen), rows(calibration.data.outputs, chosen)
@@ -172,12 +168,12 @@ def refine(quantized: Quantized, report: Callable[[int, int], None]) -> Quantize
 
     observed = narrow(best.exact, calibration.observed, error, report)
     narrowed = replace(best.calibration, observed=observed)
-    return _better(best, _quantized(best.exact, bits, narrowed))
+    return _nearest(best, _quantized(best.exact, bits, narrowed))
 
 
-def _better(one: Quantized, other: Quantized) -> Quantized:
-    """Whose outputs held back are nearer to the float ones; the first of two that are as near."""
-    return min(one, other, key=lambda quantized: quantized.measured.mean_squared_error)
+def _nearest(*found: Quantized) -> Quantized:
+    """Whose outputs held back are nearest to the float ones; the first of those as near."""
+    return min(found, key=lambda quantized: quantized.measured.mean_squared_error)
 
 
 def fine_tune(
@@ -215,27 +211,23 @@ def _quantized(
     exact: Graph,
     bits: Mapping[str, int],
     calibration: Calibration,
-    checkpoints: tuple[Checkpoint, ...] = (),
+    tuning: tuple[Checkpoint, ...] = (),
 ) -> Quantized:
     """Rounds a graph; whatever brings the outputs nearest to the float ones is kept."""
     ranges, others = _ranges(exact, bits, calibration)
-    held_back, chosen = calibration.held_back, slice(_CHOICE_COUNT)
-    inputs, outputs = rows(held_back.inputs, chosen), rows(held_back.outputs, chosen)
+    plain = Quantized(exact, exact, ranges, bits, calibration, tuning, others)
+    fits = (False, True) if calibration.fit_weights else (False,)
+    return _nearest(plain, *(_corrected(plain, fit) for fit in fits))
 
-    def measured(graph: Graph) -> Checkpoint:
-        found = evaluate(with_rounded_weights(graph, ranges, bits), inputs, ranges)
-        return measure(found, outputs, held_back.classes)
 
+def _corrected(quantized: Quantized, fit: bool) -> Quantized:
+    """The same with corrected biases; if `fit`, weights too are rounded by what they meet."""
+    bits, calibration = quantized.weight_bits, quantized.calibration
     # A weight of 8 bits that could saturate a kernel if it were rounded otherwise stays as it is.
-    fitted = [name for name in bits if bits[name] <= calibration.least_bits]
+    fitted = [name for name in bits if fit and bits[name] <= calibration.least_bits]
     data = calibration.data.inputs
-    graphs = [exact, correct_layers(exact, ranges, bits, data)]
-    if calibration.fit_weights:
-        graphs.append(correct_layers(exact, ranges, bits, data, fitted))
-    pairs = [(measured(graph), graph) for graph in graphs]
-    least, graph = min(pairs, key=lambda pair: pair[0].mean_squared_error)
-    measures = least, checkpoints or (least,)
-    return Quantized(exact, graph, ranges, bits, calibration, *measures, others)
+    graph = correct_layers(quantized.exact, quantized.ranges, bits, data, fitted)
+    return replace(quantized, graph=graph)
 
 
 def _ranges(

@@ -9,7 +9,8 @@ from tinsmith_runtime.batch import Arrays, concatenate, count, rows
 from tinsmith_runtime.bundle import Input, Output
 from tinsmith_runtime.errors import BackendError
 
-_BATCH_SIZE = 64
+# More take memory and no less time: 64 photographs of 224 x 224 take 500 MB in a float engine.
+_BATCH_SIZE = 16
 
 
 def start_engine(file: ModelFile) -> Backend:
