@@ -4,20 +4,18 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.pipeline.attempts import attempt_recipes
 from tinsmith_export.pipeline.reading import ReadModel
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.calibration import calibrate
-from tinsmith_export.quantize.evaluation import evaluate
 from tinsmith_export.quantize.qat import DistillationData, batch_size
 from tinsmith_export.quantize.recipe import Calibration, Quantized, fine_tune, quantize, refine
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
 from tinsmith_export.results import Attempt, Sensitivity, Verdict
 from tinsmith_export.verify.gates import choice_failures
-from tinsmith_runtime.batch import Arrays, concatenate, count, rows
+from tinsmith_runtime.batch import concatenate, count, rows
 from tinsmith_runtime.errors import UsageError
 
 _MAX_HELD_BACK = 5000
@@ -100,7 +98,10 @@ def _applied(
 
 
 def _calibrated(read: ReadModel, options: Options, regions: bool) -> Calibration:
-    """What the float graph gives on calibration data, some of which are held back."""
+    """What the float graph gives on calibration data, some of which are held back.
+
+    Ranges are those of all of them: there are few, and rare outputs should not be clipped.
+    """
     samples = read.samples
     order = np.random.default_rng(options.seed).permutation(count(samples.calibration))
     if len(order) < 2:
@@ -110,23 +111,21 @@ def _calibrated(read: ReadModel, options: Options, regions: bool) -> Calibration
     # What `auto` chooses by must be more than what checks a recipe that was chosen.
     part = len(order) // (4 if options.recipe == AUTO else 10)
     held_back = max(1, min(_MAX_HELD_BACK, part))
-
-    def reals(chosen: NDArray[np.intp]) -> Arrays:
-        return read.entry.reals(rows(samples.calibration, chosen))
-
-    def distilled(chosen: NDArray[np.intp], inputs: Arrays, outputs: Arrays) -> DistillationData:
-        labels = samples.calibration_labels
-        told = labels[chosen] if read.classes and labels is not None else None
-        return DistillationData(inputs, outputs, told, read.classes)
-
-    first, rest = order[:held_back], order[held_back:]
-    fresh, inputs = reals(first), reals(rest)
+    order = np.roll(order, -held_back)
+    labels = samples.calibration_labels
+    told = labels[order] if read.classes and labels is not None else None
+    inputs = read.entry.reals(rows(samples.calibration, order))
     outputs, observed = calibrate(read.graph, inputs)
+
+    def distilled(part: slice) -> DistillationData:
+        some = None if told is None else told[part]
+        return DistillationData(rows(inputs, part), rows(outputs, part), some, read.classes)
+
     return Calibration(
         observed,
         read.entry.params,
-        distilled(rest, inputs, outputs),
-        distilled(first, fresh, evaluate(read.graph, fresh)),
+        distilled(slice(-held_back)),
+        distilled(slice(-held_back, None)),
         options.weight_bits,
         regions=regions,
     )
