@@ -4,6 +4,7 @@
 """
 
 import pickle
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -232,14 +233,19 @@ def test_mlperf_tiny(name: str, enlarged: int) -> None:
     require_interpreted(compiled(model, inputs=inputs))
 
 
-def test_layers_that_are_kept_float(converted: Compiled) -> None:
-    quantized = converted.quantized.keeping(("depth", "conv2", "answer"))
+@pytest.mark.parametrize("regions", [True, False])
+def test_layers_that_are_kept_float(converted: Compiled, regions: bool) -> None:
+    calibration = replace(converted.quantized.calibration, regions=regions)
+    quantized = replace(converted.quantized, calibration=calibration)
+    quantized = quantized.keeping(("depth", "conv2", "answer"))
+    assert bool(quantized.unrounded) == regions
     integers = lower(quantized, converted.entry.sources, tuple("abcde"), True)
     model = quant_graph(integers)
     assert model.weights.keys() == {"conv1", "hidden"}
     data = TfliteTarget().emit(integers)
     require_same_codes(model, data, converted.codes)
-    require_same_plan(integers, data, converted.codes)
+    if not regions:  # a plan holds codes alone
+        require_same_plan(integers, data, converted.codes)
 
 
 def test_every_node_is_given(converted: Compiled) -> None:
