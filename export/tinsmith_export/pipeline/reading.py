@@ -11,6 +11,7 @@ from tinsmith_export.frontend.load import prepared
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.predict import BATCH_SIZE, run
 from tinsmith_export.frontend.trace import trace
+from tinsmith_export.heap import keep_freed_memory
 from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
@@ -80,6 +81,7 @@ def read_model(
         UsageError: model, samples and options do not fit each other.
         ConversionError: the graph gives something else than the model.
     """
+    keep_freed_memory()
     model = prepared(model, options.input_shape, options.output)
     progress.stage(f"reading {model.name}")
     read = read_graph(trace(model, options.input_shape))
