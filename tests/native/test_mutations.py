@@ -1,6 +1,6 @@
 """Plans that are changed at random, under AddressSanitizer and UndefinedBehaviorSanitizer.
 
-30,000 of them; `TINSMITH_PLAN_MUTATIONS=1000000` for more.
+30,000 of them; `TINSMITH_PLAN_MUTATIONS=1000000` for more. `plan_fuzzer.py` runs libFuzzer.
 """
 
 import os
@@ -10,18 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from native_plans import plans_of_every_kind
+from plan_fuzzer import AVX2, LIMITS, compile_fuzzer, write_plans
 
-from tinsmith_export.targets.native.plan import write_plan
-
-ROOT = Path(__file__).parents[2]
-NATIVE = ROOT / "runtime/native"
 COUNT = int(os.environ.get("TINSMITH_PLAN_MUTATIONS", "30000"))
-# A plan that asks for more gets none; a hang ends the test.
-LIMITS = "allocator_may_return_null=1:max_allocation_size_mb=64:detect_leaks=1"
-
-
-AVX2 = "avx2" in Path("/proc/cpuinfo").read_text().split()
 ISAS = ["portable", "avx2"] if AVX2 else ["portable"]
 
 
@@ -32,28 +23,14 @@ def fuzzer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if compiler is None:
         pytest.skip("there is no C compiler")
     program = tmp_path_factory.mktemp("fuzz") / "fuzz"
-    line = [
-        *(compiler, "-std=c11", "-O1", "-g", "-ffp-contract=off", '-DTIN_VERSION="fuzz"'),
-        "-fsanitize=address,undefined,float-divide-by-zero,float-cast-overflow",
-        "-fno-sanitize-recover=all",
-        *(("-mavx2", "-DTIN_WITH_AVX2") if AVX2 else ()),
-        f"-I{NATIVE / 'include'}",
-        *map(str, sorted(NATIVE.glob("src/**/*.c"))),
-        str(Path(__file__).with_name("fuzz.c")),
-        *("-lm", "-o", str(program)),
-    ]
-    done = subprocess.run(line, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    compile_fuzzer(compiler, program)
     return program
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("isa", ISAS)
 def test_no_plan_makes_it_crash(isa: str, fuzzer: Path, tmp_path: Path) -> None:
-    paths = []
-    for kind, plan in plans_of_every_kind().items():
-        paths.append(tmp_path / kind)
-        paths[-1].write_bytes(write_plan(plan))
+    paths = write_plans(tmp_path)
     bundle = tmp_path / "network.tin"
     with zipfile.ZipFile(bundle, "w") as archive:
         archive.write(tmp_path / "network", "model.int8.plan")
