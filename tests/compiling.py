@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,11 @@ from tinsmith_data.quiet import import_tensorflow
 
 import_tensorflow()
 
+import keras  # noqa: E402
+from narrow import array  # noqa: E402
+
 from tinsmith_export.frontend.operators import read_graph  # noqa: E402
+from tinsmith_export.frontend.predict import run  # noqa: E402
 from tinsmith_export.frontend.trace import trace  # noqa: E402
 from tinsmith_export.inputs.entry import Entry, enter  # noqa: E402
 from tinsmith_export.inputs.samples import Samples  # noqa: E402
@@ -193,3 +197,35 @@ def compiled(
         parity(side_by_side(outputs[0]), side_by_side(outputs[1]), classes),
         inputs,
     )
+
+
+def spoiled_classifier(
+    names: Sequence[str], spoil: Callable[[Any, Any], None]
+) -> tuple[Compiled, DistillationData]:
+    """A compiled classifier of `uint8 (8, 8, 1)` images whose weights were changed before.
+
+    Args:
+        names: of its first three layers, convolutions; `answer` is the last.
+        spoil: changes the first two.
+    """
+    layers = keras.layers
+    model = settle(
+        keras.Sequential(
+            [
+                keras.Input((8, 8, 1)),
+                layers.Conv2D(6, 3, activation="relu", name=names[0]),
+                layers.Conv2D(8, 3, activation="relu", name=names[1]),
+                layers.Conv2D(8, 1, activation="relu", name=names[2]),
+                layers.Flatten(),
+                layers.Dense(4, name="answer"),
+            ]
+        )
+    )
+    spoil(*map(model.get_layer, names[:2]))
+    inputs = random_inputs((8, 8, 1), 400)
+    kernel, bias = model.get_layer("answer").get_weights()
+    bias -= array(run(model, inputs / np.float32(255))).mean(axis=0)  # so that no class always wins
+    model.get_layer("answer").set_weights([kernel, bias])
+    made = compiled(model, inputs=inputs)
+    reals = made.entry.reals(made.inputs)
+    return made, DistillationData(reals, run(rebuild(made.graph), reals), None, True)

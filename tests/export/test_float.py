@@ -12,7 +12,15 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from compiling import Compiled, compiled, int8_files, model_file, random_inputs, settle
+from compiling import (
+    Compiled,
+    compiled,
+    int8_files,
+    model_file,
+    random_inputs,
+    settle,
+    spoiled_classifier,
+)
 from narrow import array, some
 
 from tinsmith_export import Options, Progress, Samples, compile_model
@@ -152,31 +160,16 @@ def test_one_layer_is_rounded_alone(converted: Compiled, outputs_too: bool) -> N
 @pytest.fixture(scope="module")
 def spoiled() -> tuple[Compiled, DistillationData]:
     """`coarse` has a huge weight for a channel that is always 0: rounding loses all the others."""
-    model = settle(
-        keras.Sequential(
-            [
-                keras.Input((8, 8, 1)),
-                L.Conv2D(6, 3, activation="relu", name="dead"),
-                L.Conv2D(8, 3, activation="relu", name="coarse"),
-                L.Conv2D(8, 1, activation="relu", name="fine"),
-                L.Flatten(),
-                L.Dense(4, name="answer"),
-            ]
-        )
-    )
-    kernel, bias = model.get_layer("dead").get_weights()
-    bias[0] = -100
-    model.get_layer("dead").set_weights([kernel, bias])
-    kernel, bias = model.get_layer("coarse").get_weights()
-    kernel[1, 1, 0] = 200
-    model.get_layer("coarse").set_weights([kernel, bias])
-    inputs = random_inputs((8, 8, 1), 400)
-    kernel, bias = model.get_layer("answer").get_weights()
-    bias -= array(run(model, inputs / np.float32(255))).mean(axis=0)  # so that no class always wins
-    model.get_layer("answer").set_weights([kernel, bias])
-    made = compiled(model, inputs=inputs)
-    reals = made.entry.reals(made.inputs)
-    return made, DistillationData(reals, run(rebuild(made.graph), reals), None, True)
+
+    def spoil(dead: Any, coarse: Any) -> None:
+        kernel, bias = dead.get_weights()
+        bias[0] = -100
+        dead.set_weights([kernel, bias])
+        kernel, bias = coarse.get_weights()
+        kernel[1, 1, 0] = 200
+        coarse.set_weights([kernel, bias])
+
+    return spoiled_classifier(("dead", "coarse", "fine"), spoil)
 
 
 def test_sensitivity_finds_the_layer(spoiled: tuple[Compiled, DistillationData]) -> None:

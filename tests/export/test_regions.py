@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
-from compiling import Compiled, compiled, int8_files, model_file, random_inputs, settle
+from compiling import (
+    Compiled,
+    compiled,
+    int8_files,
+    model_file,
+    random_inputs,
+    settle,
+    spoiled_classifier,
+)
 from narrow import array
 
 from tinsmith_export import Options, Samples, compile_model
@@ -18,7 +27,6 @@ from tinsmith_export.ir.interpret import interpret
 from tinsmith_export.quantize.qat import DistillationData
 from tinsmith_export.quantize.recipe import Quantized
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
-from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.targets.integers import quant_graph
 from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.native.target import NativeTarget
@@ -121,30 +129,16 @@ def test_a_bundle(
 @pytest.fixture(scope="module")
 def coarse() -> tuple[Quantized, DistillationData]:
     """One channel of `wide` is a thousand times the others, and counts as much as they do."""
-    model = settle(
-        keras.Sequential(
-            [
-                keras.Input((8, 8, 1)),
-                L.Conv2D(6, 3, activation="relu", name="wide"),
-                L.Conv2D(8, 3, activation="relu", name="next"),
-                L.Conv2D(8, 1, activation="relu", name="fine"),
-                L.Flatten(),
-                L.Dense(4, name="answer"),
-            ]
-        )
-    )
-    kernel, bias = map(np.abs, model.get_layer("wide").get_weights())  # so that no output is 0
-    factor = np.array([1000.0, 1, 1, 1, 1, 1], np.float32)
-    model.get_layer("wide").set_weights([kernel * factor, bias * factor])
-    kernel, bias = model.get_layer("next").get_weights()
-    model.get_layer("next").set_weights([kernel / factor[:, None], bias])
-    inputs = random_inputs((8, 8, 1), 400)
-    kernel, bias = model.get_layer("answer").get_weights()
-    bias -= array(run(model, inputs / np.float32(255))).mean(axis=0)  # so that no class always wins
-    model.get_layer("answer").set_weights([kernel, bias])
-    made = compiled(model, inputs=inputs)
-    reals = made.entry.reals(made.inputs)
-    return made.quantized, DistillationData(reals, run(rebuild(made.graph), reals), None, True)
+
+    def spoil(wide: Any, following: Any) -> None:
+        factor = np.array([1000.0, 1, 1, 1, 1, 1], np.float32)
+        kernel, bias = map(np.abs, wide.get_weights())  # so that no output is 0
+        wide.set_weights([kernel * factor, bias * factor])
+        kernel, bias = following.get_weights()
+        following.set_weights([kernel / factor[:, None], bias])
+
+    made, data = spoiled_classifier(("wide", "next", "fine"), spoil)
+    return made.quantized, data
 
 
 def test_a_coarse_output_is_not_rounded(coarse: tuple[Quantized, DistillationData]) -> None:

@@ -53,7 +53,14 @@ def requantized_sum(
     Raises:
         ConversionError: XNNPACK does not take the larger scale.
     """
-    first, second, shift = sum_factors(scales, output)
+    return scaled_sum(one, other, sum_factors(scales, output), output)
+
+
+def scaled_sum(
+    one: NDArray[np.int32], other: NDArray[np.int32], factors: Sequence[int], output: QuantParams
+) -> Codes:
+    """Adds codes less their zero points; `factors` are those of `sum_factors`."""
+    first, second, shift = factors
     half = np.int32(1 << (shift - 1))
     return saturated((one * np.int32(first) + other * np.int32(second) + half) >> shift, output)
 

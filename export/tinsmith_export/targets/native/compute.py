@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.ir.interpret.operands import Codes
-from tinsmith_export.ir.interpret.rounding import quantize, requantize, saturated
+from tinsmith_export.ir.interpret.rounding import quantize, requantize, scaled_sum
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.targets.native.plan import Kind, Plan, PlanOperator, PlanTensor, read_plan
 from tinsmith_runtime.backends import Backend, Operator, TensorInfo, signed
@@ -149,10 +149,8 @@ def _float_product(
 def _add(
     operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
 ) -> Codes:
-    (one, other), (first, second, shift) = _centered(inputs, tensors), operator.words
-    half = np.int32(1 << (shift - 1))
-    steps = (one * np.int32(first) + other * np.int32(second) + half) >> shift
-    return saturated(steps, _params(output))
+    one, other = _centered(inputs, tensors)
+    return scaled_sum(one, other, operator.words, _params(output))
 
 
 def _multiply(
