@@ -19,7 +19,7 @@ endef
 
 .PHONY: demo check test test-arm64 wheels readme format clean
 
-demo: $(VENV)/installed
+demo: $(VENV)/installed $(VENV)/native
 	$(BIN)/tinsmith demo
 
 # Under two minutes, to type while one works: no TensorFlow, and none of the tests marked `slow`.
@@ -42,8 +42,8 @@ wheels: $(VENV)/installed $(VENV)/zig
 	$(BIN)/python runtime/native/wheels.py dist
 
 # The numbers in the README, measured with the demo's bundle on this machine.
-readme: $(VENV)/installed
-	test -f runs/demo/digits.tin || $(MAKE) demo
+readme: $(VENV)/installed $(VENV)/native
+	grep -q model.int8.plan runs/demo/digits.tin || $(MAKE) demo
 	$(BIN)/tinsmith bench runs/demo/digits.tin --json docs/mnist.json
 	$(BIN)/python benchmarks/readme.py docs/mnist.json
 
@@ -62,11 +62,11 @@ $(VENV)/installed: constraints.txt pyproject.toml runtime/pyproject.toml
 	$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib || true
 	@touch $@
 
-# The engine in C, where there is a compiler; its tests are skipped elsewhere, and say so.
+# The engine in C, where there is a compiler. Elsewhere numpy checks plans, other engines run bundles.
 $(VENV)/native: $(VENV)/installed $(NATIVE)
 	if command -v cc >/dev/null; then \
 		$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall ./runtime/native; \
-	else echo "there is no C compiler: tests of the engine in C are skipped"; fi
+	else echo "there is no C compiler: tinsmith's own engine is not installed, its tests are skipped"; fi
 	@touch $@
 
 # A C compiler for every machine: 100 MB to download, 410 MB on disk.

@@ -25,6 +25,7 @@ from tinsmith_export.ir.graph import Graph  # noqa: E402
 from tinsmith_export.metrics import parity  # noqa: E402
 from tinsmith_export.outputs import side_by_side  # noqa: E402
 from tinsmith_export.passes.rewrite import rewrite  # noqa: E402
+from tinsmith_export.pipeline import converting  # noqa: E402
 from tinsmith_export.quantize.calibration import calibrate  # noqa: E402
 from tinsmith_export.quantize.qat import DistillationData  # noqa: E402
 from tinsmith_export.quantize.recipe import Calibration, Quantized, quantize  # noqa: E402
@@ -87,8 +88,8 @@ class Compiled:
 
 
 def int8_files(model: IntegerModel) -> dict[str, bytes]:
-    """The int8 file of each target, by its name."""
-    files = [ModelFile(target, "int8", target.emit(model)) for target in TARGETS]
+    """The int8 file of each target that can hold the model, by its name."""
+    files, _ = converting.int8_files(model, TARGETS, may_leave_out=True)
     return {file.name: file.data for file in files}
 
 
@@ -156,9 +157,9 @@ def compiled(
 ) -> Compiled:
     """Compiles a model by post-training quantization.
 
-    Asserts on the way that the rewritten model gives what Keras gives, and that both files multiply
-    integers alone. How far the engines agree is in `parity`. The float files are made on demand:
-    they take as long as the int8 ones.
+    Asserts on the way that the rewritten model gives what Keras gives, and that all files multiply
+    integers alone. How far LiteRT and ONNX Runtime agree is in `parity`. The float files are made
+    on demand: they take as long as the int8 ones.
     """
     graph = read_graph(trace(model))
     if inputs is None:
@@ -186,7 +187,8 @@ def compiled(
         outputs.append(run_batches(start_engine(file), codes))
     if floats:
         exact = FloatModel(graph, reference, tuple(source.name for source in entry.sources))
-        files |= {f"model.float.{t.name}": t.emit_float(exact) for t in TARGETS}
+        able = [target for target in TARGETS if target.has_float]
+        files |= {f"model.float.{target.name}": target.emit_float(exact) for target in able}
     return Compiled(
         graph,
         entry,

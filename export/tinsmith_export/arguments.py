@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tinsmith_data.options import WHAT, add_older
 from tinsmith_export.options import AUTO, RECIPES, Options
-from tinsmith_export.targets.names import DEFAULT_TARGETS, TARGET_NAMES
+from tinsmith_export.targets.names import TARGET_NAMES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,7 +156,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         type=_names,
         metavar="NAMES",
         help=f"what the bundle holds files for, separated by commas: {', '.join(TARGET_NAMES)}; "
-        f"default: {','.join(DEFAULT_TARGETS)}",
+        "default: all whose files can hold the model",
     )
     parser.add_argument(
         "--verify-onnx",

@@ -3,6 +3,7 @@
 TinsmithError
 ├── UnsupportedLayerError  1  a layer that cannot be compiled, by name
 ├── ConversionError        1  a step whose result is not what went in
+│   └── TargetError        1  a target whose files cannot hold the model
 ├── GateError              1  int8 loses too much, or the engines disagree: no bundle is written
 └── FloatChoiceError       1  no layers kept float are enough, where layers alone are measured
 """
@@ -17,6 +18,10 @@ class UnsupportedLayerError(TinsmithError):
 
 class ConversionError(TinsmithError):
     """A step of the export gave something else than what went in."""
+
+
+class TargetError(ConversionError):
+    """A target's files cannot hold the model; the message says what they lack."""
 
 
 class GateError(TinsmithError):

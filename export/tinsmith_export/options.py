@@ -45,7 +45,8 @@ class Options:
             none yet.
         output: which one of several outputs to compile alone; all if `None`.
         targets: what the bundle holds files for, by name: `tflite`, `onnx`, `native`; if `None`,
-            the first two. The int8 files are compared with TFLite's, whether the bundle has that.
+            all whose files can hold the model. The int8 files are compared with TFLite's, whether
+            the bundle has that.
         verify_onnx: whether to compare the float files with an ONNX file that tf2onnx makes of the
             Keras model.
         custom_objects: name to class or function, for a file with some of one's own.

@@ -148,7 +148,7 @@ class Exported:
         sensitivities: what quantizing does to each layer, in the order of computation; empty if
             neither `layer_errors` nor `sensitivity` asked for it.
         witness: what the float files were compared with, if `verify_onnx` asked for it.
-        warnings: what may be wrong with the inputs, or is not decided, a line each.
+        warnings: what may be wrong with the inputs, is not decided, or is left out, a line each.
         peak_memory_mb: the most that this process held so far, in 2**20 bytes.
         cpu_notes: what an engine does differently on this machine's CPU, by the target's name.
         tensors: what the operators of the int8 TFLite file give: tensor name to the layer's name;

@@ -35,7 +35,8 @@ def summary(exported: Exported) -> list[str]:
     if exported.witness is not None:
         lines.append(f"witness  {witness_text(exported.witness, quality)}")
     lines += [f"file     {v.file:<18} {v.size_bytes:>11,} bytes" for v in manifest.variants]
-    lines += [f"warning  {warning}" for warning in exported.warnings]
+    for warning in exported.warnings:
+        lines += _wrapped("warning", warning)
     for failure in exported.failures:
         lines += _wrapped("failed", failure)
     if more := advice(exported):

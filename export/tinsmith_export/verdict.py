@@ -1,6 +1,6 @@
 """Whether int8 keeps to its limit, as far as the answers to so many inputs can tell."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,13 @@ def by_verdict(
     found: dict[Verdict, list[str]] = {}
     for target, verdict in verdicts.items():
         found.setdefault(verdict, []).append(titles[target])
-    return [(" and ".join(names), verdict) for verdict, names in found.items()]
+    return [(listed(names), verdict) for verdict, names in found.items()]
+
+
+def listed(names: Sequence[str]) -> str:
+    """One name, or several as a person lists them: `A, B and C`."""
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def loss_text(verdict: Verdict) -> str:

@@ -131,7 +131,7 @@ def make(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Boa
 
 @pytest.fixture(scope="module")
 def usual(make: Callable[[Board], Pi]) -> Pi:
-    """A Pi 4 on which the guide's usual install was typed."""
+    """A Pi 4 on which the guide's install with LiteRT was typed."""
     pi = make(PI_4)
     pi.installs(block("[litert,images]"))
     return pi
@@ -153,12 +153,12 @@ def check_sizes(name: str, pi: Pi, engine: str, say: Callable[[str], None]) -> N
 
 def test_wheel_as_the_guide_builds_it(wheel: Path) -> None:
     assert "python -m pip wheel --no-deps --wheel-dir dist ./runtime" in block("pip wheel")
-    assert wheel.name in block("pip install './tinsmith")
+    assert wheel.name in block("[litert,images]")
     assert wheel.stat().st_size <= 100_000
 
 
 def test_usual(usual: Pi, say: Callable[[str], None]) -> None:
-    check_sizes("usual: `[litert,images]`", usual, "ai_edge_litert", say)
+    check_sizes("`[litert,images]`", usual, "ai_edge_litert", say)
 
 
 def test_onnx(make: Callable[[Board], Pi], say: Callable[[str], None]) -> None:
@@ -179,12 +179,38 @@ def test_32_bit(make: Callable[[Board], Pi]) -> None:
     ("board", "machine"), [(PI_4, "aarch64"), (PI_5_TRIXIE, "aarch64"), (PI_32_BIT, "armv7l")]
 )
 def test_native(
-    board: Board, machine: str, make: Callable[[Board], Pi], wheels: dict[str, Path]
+    board: Board,
+    machine: str,
+    make: Callable[[Board], Pi],
+    wheels: dict[str, Path],
+    say: Callable[[str], None],
 ) -> None:
-    pi = make(board)
-    shutil.copy(wheels[machine], pi.home)
+    pi = with_plan(make(board), wheels[machine])
+    before = "pip install --no-deps" if machine == "armv7l" else "[images]'"
+    pi.installs(block(f"{before} ./tinsmith_native-0.1.0-py3-none-{WHEELS[machine]}.whl"))
+    require_native(pi)
+    if board == PI_4:
+        check_sizes("`native`, `[images]`", pi, "tinsmith_native", say)
+
+
+def test_slim_native(
+    make: Callable[[Board], Pi], wheels: dict[str, Path], say: Callable[[str], None]
+) -> None:
+    pi = with_plan(make(PI_4), wheels["aarch64"])
+    pi.installs(block(f"pip install --no-deps ./{wheels['aarch64'].name}"))
+    require_native(pi)
+    check_sizes("slim `native`, on Debian's numpy", pi, "tinsmith_native", say)
+
+
+def with_plan(pi: Pi, wheel: Path) -> Pi:
+    """A board with a bundle that holds a plan, and the engine's wheel beside it."""
+    shutil.copy(wheel, pi.home)
     shutil.copy(PLANNED, pi.home / "digits.tin")
-    pi.installs(block(f"tinsmith_native-0.1.0-py3-none-{WHEELS[machine]}.whl"))
+    return pi
+
+
+def require_native(pi: Pi) -> None:
+    """Asserts that the native engine gives the golden outputs."""
     said = pi.types("tinsmith selftest digits.tin").stdout
     assert said.startswith("tinsmith native 0.1.0 on ")
     assert "32 of 32 golden vectors equal to the bit" in said
@@ -196,7 +222,7 @@ def test_slim(numpy: str, make: Callable[[Board], Pi], say: Callable[[str], None
     words = "ai-edge-litert==1.2.0" + (" numpy\n" if numpy == "pip's" else "\n")
     pi.installs(block(words) + "tinsmith selftest digits.tin\n", "ai-edge-litert")
     assert pi.types("tinsmith selftest digits.tin").stdout.startswith("LiteRT 1.2.0 on ")
-    name = "slim" if numpy == "pip's" else "slim, on Debian's numpy"
+    name = "slim LiteRT" if numpy == "pip's" else "slim LiteRT, on Debian's numpy"
     check_sizes(name, pi, "ai_edge_litert", say)
 
 

@@ -88,6 +88,31 @@ def test_a_bundle_is_measured_there_and_nothing_is_left(
     assert {row["engine"] for row in written["variants"]} == {"litert", "onnx"}
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_plan_is_measured_where_its_engine_is_installed(
+    server: sshd.Server, data: Path, tmp_path: Path, installed: bool
+) -> None:
+    """Where it is not, the other files are, and a line says so."""
+    if installed:
+        pytest.importorskip("tinsmith_native", reason="tinsmith-native is not installed")
+    report, python = tmp_path / "report.json", tmp_path / "python"
+    hidden = "" if installed else "import sys\nsys.modules['tinsmith_native'] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(hidden)
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    line = _line(server, data, "--json", report, "--remote-python", python)
+    line[line.index(str(TINY))] = str(TINY.with_name("planned.tin"))
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    server.require_clean()
+    written = json.loads(report.read_text())
+    engines = {row["engine"] for row in written["variants"]}
+    assert engines == ({"native", "litert", "onnx"} if installed else {"litert", "onnx"})
+    said = "tinsmith native is not installed here, so its variants were not measured"
+    assert (said in " ".join(done.stdout.split())) != installed
+    assert any(note.startswith(said) for note in written["notes"]) != installed
+
+
 def test_a_bundle_of_several_inputs(server: sshd.Server, tmp_path: Path) -> None:
     bundle, data, report = (tmp_path / name for name in ("pair.tin", "test.npz", "report.json"))
     bundle.write_bytes(TINY.with_name("pair.tin").read_bytes())

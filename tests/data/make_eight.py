@@ -44,7 +44,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "eight.keras")
         model.save(path)
-        exported = export(path, dataset, OUT, Options(recipe="ptq", max_drop_pp=100.0))
+        options = Options(recipe="ptq", max_drop_pp=100.0, targets=("tflite", "onnx"))
+        exported = export(path, dataset, OUT, options)
     print(exported.manifest.layers, exported.manifest.quality.parity)
     print(f"{OUT.name}: {OUT.stat().st_size} bytes")
 

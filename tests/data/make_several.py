@@ -61,7 +61,8 @@ def main() -> None:
             file = Path(folder, f"{model.name}.npz")
             np.savez(file, **inputs, **more)
             path = FOLDER / f"{model.name}.tin"
-            compile_model(model, str(file), path, Options(recipe="ptq", weight_bits=7))
+            options = Options(recipe="ptq", weight_bits=7, targets=("tflite", "onnx"))
+            compile_model(model, str(file), path, options)
             print(f"{path.name}: {path.stat().st_size} bytes")
 
 

@@ -115,6 +115,8 @@ def test_layers_are_kept_float_where_nothing_else_helps(
     kept = [layer.name for layer in exported.manifest.layers if layer.weight_bits == 32]
     assert "coarse" in kept
     assert len(kept) < 4
+    left_out = any(text.startswith("no file for native: a plan") for text in exported.warnings)
+    assert left_out == ("native" not in {one.format for one in exported.manifest.variants})
     assert all(attempt.seconds > 0 for attempt in exported.attempts)
     assert any(" s" in stage and "mixed" in stage for stage in heard.stages)
 

@@ -40,7 +40,7 @@ def test_the_larger_code_in_every_target(form: str) -> None:
     made = compiled(model(FORMS[form]), count=200)
     graph = made.quantized.graph
     for target in TARGETS:
-        data = made.files[f"model.int8.{target.name}"]
+        data = made.files[f"model.int8.{target.ending}"]
         found = target.layer_outputs(data, graph, made.codes)
         for node in graph.layers:
             if node.kind == "Maximum":

@@ -14,9 +14,11 @@ from compiling import compiled, random_inputs, settle
 from interpreted import require_same_plan
 
 from tinsmith_export import Exported, Options, Progress, Samples, compile_model
+from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.ops import FUNCTIONS
 from tinsmith_export.summary import summary
 from tinsmith_export.targets.native.target import NativeTarget
+from tinsmith_export.targets.target import IntegerModel
 from tinsmith_runtime import load, read_bundle, selftest
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import UsageError
@@ -29,8 +31,8 @@ INSTALLED = find_spec("tinsmith_native") is not None
 needs_library = pytest.mark.skipif(not INSTALLED, reason="tinsmith-native is not installed")
 
 
-def exported(out: Path, *targets: str) -> Exported:
-    """The demo's network as a bundle for some targets."""
+def exported(out: Path, targets: tuple[str, ...] | None) -> Exported:
+    """The demo's network as a bundle for some targets, or for those that nobody names."""
     inputs = random_inputs(SHAPE, 100), None, random_inputs(SHAPE, COUNT, seed=2), None
     samples = Samples("random", "0" * 64, *inputs, ())
     options = Options(recipe="ptq", max_changed_pp=100.0, targets=targets)
@@ -42,7 +44,7 @@ def exported(out: Path, *targets: str) -> Exported:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, Path]:
     """A bundle for all targets, named in another order than theirs."""
     out = tmp_path_factory.mktemp("whole") / "digits.tin"
-    return exported(out, "native", "onnx", "tflite"), out
+    return exported(out, ("native", "onnx", "tflite")), out
 
 
 def hide(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +67,33 @@ def test_a_bundle_for_all_targets(whole: tuple[Exported, Path]) -> None:
     assert whole[0].kernels["native"] == {"product": len(manifest.layers)}
     told = "\n".join(summary(whole[0]))
     assert "all of 240 TFLite and native outputs equal to the bit" in told
+
+
+def test_a_bundle_is_for_all_targets_unless_somebody_names_some(
+    whole: tuple[Exported, Path], tmp_path: Path
+) -> None:
+    exported(tmp_path / "digits.tin", None)
+    assert (tmp_path / "digits.tin").read_bytes() == whole[1].read_bytes()
+
+
+def test_a_target_that_cannot_hold_the_model_is_left_out_or_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: NativeTarget, model: IntegerModel) -> bytes:
+        raise TargetError("layer `conv`: sums may reach 3,000,000,000, a plan takes 2,147,483,647")
+
+    monkeypatch.setattr(NativeTarget, "emit", refuse)
+    found = exported(tmp_path / "digits.tin", None)
+    assert [variant.format for variant in found.manifest.variants] == 2 * ["tflite", "onnx"]
+    assert found.warnings == (
+        "no file for native: layer `conv`: sums may reach 3,000,000,000, a plan takes "
+        "2,147,483,647",
+    )
+    assert max(map(len, summary(found))) <= 100
+    out = tmp_path / "named.tin"
+    with pytest.raises(TargetError, match="layer `conv`: sums may reach"):
+        exported(out, ("tflite", "native"))
+    assert not out.exists()
 
 
 @needs_library
@@ -119,7 +148,7 @@ def test_a_bundle_for_the_native_engine_alone(
     """It is compared with TFLite all the same; without the library, in numpy."""
     hide(monkeypatch)
     out = tmp_path / "digits.tin"
-    found = exported(out, "native")
+    found = exported(out, ("native",))
     assert [variant.file for variant in found.manifest.variants] == ["model.int8.plan"]
     assert read_bundle(out).files.keys() == {"manifest.json", "model.int8.plan", "golden.npz"}
     assert (
@@ -163,7 +192,7 @@ def test_what_convolutions_pad_by_themselves() -> None:
 @pytest.mark.parametrize("targets", [(), ("native", "tensorrt")])
 def test_targets_that_there_are_not(targets: tuple[str, ...], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="targets: expected some of tflite, onnx, native, got "):
-        exported(tmp_path / "digits.tin", *targets)
+        exported(tmp_path / "digits.tin", targets)
 
 
 def test_the_command_refuses_them_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from compiling import (
 from narrow import array
 
 from tinsmith_export import Options, Samples, compile_model
-from tinsmith_export.errors import ConversionError
+from tinsmith_export.errors import TargetError
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.ir.interpret import interpret
 from tinsmith_export.quantize.qat import DistillationData
@@ -91,15 +91,24 @@ def test_the_engines_agree(chain: Compiled, keep: str, unrounded: set[str]) -> N
 
 def test_a_plan_holds_codes_alone(chain: Compiled) -> None:
     model = lower(chain.quantized.keeping("ab"), chain.entry.sources, tuple("abcde"), True)
-    with pytest.raises(ConversionError, match="codes alone; these are not rounded: a, padding"):
+    with pytest.raises(TargetError, match="codes alone; these are not rounded: a, padding"):
         NativeTarget().emit(model)
 
 
-@pytest.mark.parametrize("target", [(), ("native",)])
+@pytest.mark.parametrize(
+    ("targets", "planned"),
+    [(None, False), (("tflite", "onnx"), False), (("tflite", "onnx", "native"), True)],
+)
 def test_a_bundle(
-    chain: Compiled, target: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    targets: tuple[str, ...] | None,
+    planned: bool,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """One with a plan keeps the same layers float, and rounds what lies between them."""
+    """Where a plan is asked for, the same layers are float, and what lies between is rounded.
+
+    Where nobody names the targets, the plan is left out.
+    """
     model = settle(
         keras.Sequential(
             [
@@ -117,12 +126,18 @@ def test_a_bundle(
         recipe="ptq",
         max_changed_pp=100.0,
         keep_float=("a", "b"),
-        targets=("tflite", "onnx", *target),
+        targets=targets,
         layer_errors=True,
     )
     made = compile_model(model, samples, tmp_path / "a.tin", options)
     between = "a" in [row.layer for row in made.sensitivities]
-    assert between == bool(target)
+    formats = {variant.format for variant in made.manifest.variants}
+    assert between == ("native" in formats) == planned
+    notes = [text for text in made.warnings if text.startswith("no file for native: ")]
+    assert len(notes) == (targets is None)
+    assert all(
+        "these are not rounded: a; they are where --targets names native" in n for n in notes
+    )
     assert main(["selftest", str(tmp_path / "a.tin")]) == 0
 
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import pytest
 from narrow import array
-from native_plans import native, plans_of_every_kind
+from native_plans import ONE, native, plan_of, plans_of_every_kind, quantized
 
-from tinsmith_export.errors import ConversionError
+from tinsmith_export.errors import ConversionError, TargetError
+from tinsmith_export.ir import ops
 from tinsmith_export.targets.native.arena import planned
 from tinsmith_export.targets.native.compute import PlanBackend
 from tinsmith_export.targets.native.plan import (
@@ -255,6 +256,30 @@ def test_work_is_limited() -> None:
     plan = replace(plan, arena_bytes=2**28 + 2**16)
     with pytest.raises(BundleError, match=LIMIT):
         native(write_plan(plan))
+
+
+@pytest.mark.parametrize(
+    ("node", "said"),
+    [
+        (
+            ops.UpSampling2D("y", ("x0",), (2**10, 2**10, 2**10), size=(2**5, 2**5)),
+            "a plan has 1,073,741,824 bytes of memory at most, this model has 1,074,790,400",
+        ),
+        (
+            ops.MaxPooling2D(
+                *("y", ("x0",), (2**5, 2**5, 2**10)),
+                pool_size=(2**8, 2**8),
+                strides=(1, 1),
+                padding="same",
+            ),
+            "a plan has 17,179,869,184 steps a sample at most, this model has 68,719,476,736",
+        ),
+    ],
+)
+def test_a_plan_that_would_be_refused_is_not_written(node: ops.Node, said: str) -> None:
+    model = quantized(node, shapes=[(2**5, 2**5, 2**10)], params={"x0": ONE, "y": ONE})
+    with pytest.raises(TargetError, match=said):
+        plan_of(model)
 
 
 def test_the_page_the_header_and_the_writer_name_the_same_kinds() -> None:

@@ -159,6 +159,7 @@ def _ship(variants: Sequence[Variant], pairs: Pairs) -> str:
         f"On this machine ship {pick.name} ({pick.file}), {reason}: p50 "
         f"{pick.speed.latency_us.p50:.0f} µs, {pick.size_bytes / 1e3:.1f} kB{known}."
     ]
+    sentences += _gain(pick, variants, pairs)
     if pick.accuracy and best.accuracy and _loses(pick, best, pairs, 0):
         points = 100 * (best.accuracy.top1.value - pick.accuracy.top1.value)
         sentences.append(f"Its price is {points:.2f} points of accuracy against {best.name}.")
@@ -174,6 +175,22 @@ def _ship(variants: Sequence[Variant], pairs: Pairs) -> str:
         if saved > 0:
             sentences.append(f"{small.name} saves {saved:.1f} kB, where those matter more.")
     return " ".join(sentences)
+
+
+def _gain(pick: Variant, variants: Sequence[Variant], pairs: Pairs) -> list[str]:
+    """By how much int8 is faster than the fastest float variant, if it is."""
+    floats = [one for one in variants if one.precision == "float"]
+    if pick.precision == "float" or not floats:
+        return []
+    other = min(floats, key=lambda one: one.speed.latency_us.p50)
+    speed = pairs[pick.id, other.id].speed
+    if not is_faster(speed):
+        return []
+    ratio = speed.latency
+    return [
+        f"int8 pays here: it takes {ratio.value:.2f} of the time of {other.name}, the fastest "
+        f"float variant (95 % interval {ratio.low:.2f} to {ratio.high:.2f})."
+    ]
 
 
 def _goodness(one: Variant) -> float:

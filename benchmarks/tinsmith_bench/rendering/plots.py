@@ -206,8 +206,16 @@ def _confusion(
 
 
 def _colored(report: Report) -> Iterator[tuple[Variant, str]]:
-    for index, one in enumerate(report.variants):
-        yield one, PAIRS[index % len(PAIRS)]
+    """Each variant with its colour: those of an engine share a pair, float in the light one."""
+    pairs: dict[tuple[str, str], int] = {}
+    used: set[str] = set()
+    for one in report.variants:
+        pair = pairs.setdefault((one.bundle, one.engine), len(pairs))
+        color = PAIRS[(2 * pair + (one.precision != "float")) % len(PAIRS)]
+        if color in used:  # competitors on the same engine
+            color = next((other for other in PAIRS if other not in used), color)
+        used.add(color)
+        yield one, color
 
 
 def _rows(axes: Axes, variants: Sequence[Variant]) -> None:

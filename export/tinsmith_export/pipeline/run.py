@@ -37,16 +37,16 @@ def compile_bundle(
     Without any it is those of `options`.
     """
     targets = targets or chosen_targets(options.targets)
-    missing = tuple(note for target in targets if (note := target.missing_engine()))
-    for note in missing:
-        progress.warn(note)
     read = read_model(model, samples, options, progress)
-    regions = all(target.has_regions for target in targets)
-    quantized = quantize_model(read, options, progress, regions)
+    quantized = quantize_model(read, options, progress, _has_regions(targets, options))
     converted = convert_model(quantized, targets, options, progress)
+    missing = (target.missing_engine() for target in converted.targets)
+    notes = (*converted.left_out, *filter(None, missing))
+    for note in notes:
+        progress.warn(note)
     witness = witness_model(converted, progress) if options.verify_onnx else None
     verified = verify_model(converted, options, progress)
-    titles = {target.name: target.title for target in targets}
+    titles = {target.name: target.title for target in converted.targets}
     failures = (
         *(witness_failures(witness, titles) if witness else ()),
         *choice_failures(quantized.float_choice),
@@ -65,14 +65,23 @@ def compile_bundle(
         kernels=converted.kernels,
         sensitivities=quantized.sensitivities,
         witness=witness,
-        warnings=(*read.warnings, *missing, *doubts),
+        warnings=(*read.warnings, *notes, *doubts),
         peak_memory_mb=_peak_memory_mb(),
         tensors=converted.tensors if quantized.sensitivities else {},
-        cpu_notes={target.name: note for target in targets if (note := target.cpu_note())},
+        cpu_notes={t.name: note for t in converted.targets if (note := t.cpu_note())},
     )
     if failures:
         raise GateError(rejection(exported), exported)
     return exported
+
+
+def _has_regions(targets: Sequence[Target], options: Options) -> bool:
+    """Whether the output of layers kept float may stay float.
+
+    That decides a model's accuracy. So a target without such tensors forbids them where it is asked
+    for by name; else it is left out of a bundle that has some.
+    """
+    return options.targets is None or all(target.has_regions for target in targets)
 
 
 def _place(out: Path, failed: bool, verified: VerifiedModel, options: Options) -> Path | None:
@@ -101,7 +110,7 @@ def measure_layers(
 ) -> tuple[Sensitivity, ...]:
     """See `tinsmith_export.sensitivity`."""
     read = read_model(model, samples, options, progress)
-    regions = all(target.has_regions for target in chosen_targets(options.targets))
+    regions = _has_regions(chosen_targets(options.targets), options)
     quantized = quantize_model(read, options, progress, regions)
     for failure in choice_failures(quantized.float_choice):
         raise FloatChoiceError(failure, quantized.sensitivities)

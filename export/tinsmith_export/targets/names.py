@@ -7,9 +7,6 @@ from tinsmith_runtime.errors import UsageError
 TARGET_NAMES = ("tflite", "onnx", "native")
 """Of all targets, in the registry's order."""
 
-DEFAULT_TARGETS = ("tflite", "onnx")
-"""Those that a bundle is for unless somebody says otherwise."""
-
 
 def require_targets(names: Sequence[str] | None) -> None:
     """Checks the names of the targets that somebody chose.

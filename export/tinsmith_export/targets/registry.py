@@ -2,22 +2,21 @@
 
 from collections.abc import Sequence
 
-from tinsmith_export.targets.names import DEFAULT_TARGETS
 from tinsmith_export.targets.native.target import NativeTarget
 from tinsmith_export.targets.onnx.target import OnnxTarget
 from tinsmith_export.targets.target import Target
 from tinsmith_export.targets.tflite.target import TfliteTarget
 
-ALL_TARGETS: tuple[Target, ...] = (TfliteTarget(), OnnxTarget(), NativeTarget())
+TARGETS: tuple[Target, ...] = (TfliteTarget(), OnnxTarget(), NativeTarget())
 """The first is the reference, which the others are compared with."""
-
-TARGETS = tuple(target for target in ALL_TARGETS if target.name in DEFAULT_TARGETS)
-"""What a bundle is for unless somebody says otherwise."""
 
 
 def chosen_targets(names: Sequence[str] | None) -> tuple[Target, ...]:
-    """The targets to write: those of these names, and the reference, whether it is among them."""
+    """The targets to write: those of these names, and the reference, whether it is among them.
+
+    Without names it is all.
+    """
     if names is None:
         return TARGETS
-    reference, *others = ALL_TARGETS
+    reference, *others = TARGETS
     return reference, *(target for target in others if target.name in names)

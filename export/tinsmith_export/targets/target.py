@@ -115,7 +115,11 @@ class Target(ABC):
 
     @abstractmethod
     def emit(self, model: IntegerModel) -> bytes:
-        """Writes an int8 file."""
+        """Writes an int8 file.
+
+        Raises:
+            TargetError: no file of this kind can hold the model.
+        """
 
     @abstractmethod
     def emit_float(self, model: FloatModel) -> bytes:

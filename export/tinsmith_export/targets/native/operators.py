@@ -9,7 +9,7 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.errors import ConversionError
+from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.interpret.rounding import sum_factors
 from tinsmith_export.ir.ops import (
     Add,
@@ -64,7 +64,7 @@ class Builder:
     ) -> int:
         """Adds a tensor."""
         if len(shape) > RANK:
-            raise ConversionError(
+            raise TargetError(
                 f"layer `{name}`: a plan has tensors of {RANK} dimensions at most, got {shape}"
             )
         self.tensors.append(PlanTensor(name, shape, params.scale, params.zero_point, 0, data))
@@ -97,7 +97,7 @@ def add(node: Node, builder: Builder) -> None:
 
     Raises:
         TypeError: it has no form in a plan; rewriting takes it away.
-        ConversionError: it has parameters that no plan may have.
+        TargetError: it has parameters that no plan may have.
     """
     raise TypeError(f"{node.kind} has no form in a plan")
 
@@ -148,7 +148,7 @@ def _require_exact(node: Convolution, weights: NDArray[np.int8], bias: NDArray[n
     taps = np.abs(weights.reshape(-1, node.channels).astype(np.int64)).sum(axis=0)
     largest = int((255 * taps + np.abs(bias.astype(np.int64))).max())
     if largest > _LARGEST_SUM:
-        raise ConversionError(
+        raise TargetError(
             f"layer `{node.name}`: sums may reach {largest:,}, a plan takes {_LARGEST_SUM:,}"
         )
 

@@ -52,9 +52,10 @@ class NativeTarget(Target):
         plan = read_plan(data)
         kinds = {plan.tensors[one.output].name: one.kind for one in plan.operators}
         floats = {name for name, kind in kinds.items() if kind == Kind.FLOAT_PRODUCT}
-        if floats != set(kept):
-            wrong = ", ".join(sorted(floats ^ set(kept)))
-            raise ConversionError(f"a plan's float layers are not those kept float: {wrong}")
+        if left := floats - set(kept):
+            raise ConversionError(f"a plan still multiplies in float: {', '.join(sorted(left))}")
+        if rounded := set(kept) - floats:
+            raise ConversionError(f"a plan rounds layers kept float: {', '.join(sorted(rounded))}")
         integer = sum(kind == Kind.PRODUCT for kind in kinds.values())
         if integer != products - len(kept):
             raise ConversionError(

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tensorflow.lite.python import schema_py_generated as schema
 
-from tinsmith_export.errors import ConversionError
+from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Function
 from tinsmith_export.ir.quantization import QuantParams
@@ -31,27 +31,41 @@ def function_tables(
         Layer name to the codes that LiteRT gives for -128 to 127, `int8 (256,)`.
 
     Raises:
-        ConversionError: the file has no such layer, or the layer reads other codes.
+        TargetError: the file has no such layer, or the layer reads other codes.
     """
-    found = {}
-    for node in graph.layers:
-        if isinstance(node, Function):
-            model = schema.ModelT.InitFromPackedBuf(data, 0)
-            tensors = layer_tensors(model.subgraphs[0], graph).get(node.name)
-            if tensors is None:
-                raise ConversionError(f"layer `{node.name}`: the TFLite file has no such function")
-            found[node.name] = _table(model, tensors[-1], node, params[node.inputs[0]])
-    return found
+    # Two of the same input may be one in the file. A function and its codes decide the table.
+    functions = {
+        node: (node.function, params[node.inputs[0]], params[node.name])
+        for node in graph.layers
+        if isinstance(node, Function)
+    }
+    tables: dict[tuple[str, QuantParams, QuantParams], NDArray[np.int8]] = {}
+    for node, kind in functions.items():
+        model = schema.ModelT.InitFromPackedBuf(data, 0)
+        tensors = layer_tensors(model.subgraphs[0], graph).get(node.name)
+        if tensors is not None and kind not in tables:
+            tables[kind] = _table(model, tensors[-1], node, params[node.inputs[0]])
+    for node, kind in functions.items():
+        if kind not in tables:
+            raise TargetError(f"layer `{node.name}`: the TFLite file has no such function")
+    return {node.name: tables[kind] for node, kind in functions.items()}
 
 
 def _table(model: Any, result: int, node: Function, source: QuantParams) -> NDArray[np.int8]:
     """What the operators give that lie between the codes that a layer reads, and its own."""
     (subgraph,) = model.subgraphs
     makers = {operator.outputs[0]: operator for operator in subgraph.operators}
-    while operator_name(model, makers[result]) == "RESHAPE":  # it bears the layer's name too
-        result = makers[result].inputs[0]
+
+    def shaped(index: int) -> int:
+        """What a tensor was before it was reshaped: that may lie in the middle of a function."""
+        while index in makers and operator_name(model, makers[index]) == "RESHAPE":
+            index = makers[index].inputs[0]
+        return index
+
+    result = shaped(result)
     operators, first = [makers[result]], set()
     for operator in operators:  # it grows: back to the codes that the layer reads
+        operator.inputs = [shaped(index) for index in operator.inputs]
         for index in operator.inputs:
             if index not in makers:
                 continue  # a constant
@@ -60,14 +74,17 @@ def _table(model: Any, result: int, node: Function, source: QuantParams) -> NDAr
             elif makers[index] not in operators:
                 operators.append(makers[index])
     if len(first) != 1:
-        raise ConversionError(f"layer `{node.name}`: TFLite's function reads {len(first)} tensors")
+        raise TargetError(f"layer `{node.name}`: TFLite's function reads {len(first)} tensors")
     (begin,) = first
     found = subgraph.tensors[begin].quantization
     if (float(found.scale[0]), int(found.zeroPoint[0])) != (source.scale, source.zero_point):
-        raise ConversionError(f"layer `{node.name}`: TFLite's function reads other codes")
+        raise TargetError(f"layer `{node.name}`: TFLite's function reads other codes")
     subgraph.operators = [one for one in subgraph.operators if one in operators]
     subgraph.inputs, subgraph.outputs, model.signatureDefs = [begin], [result], []
-    return _run(packed(model, 1 << 16), len(subgraph.tensors[begin].shape))
+    try:
+        return _run(packed(model, 1 << 16), len(subgraph.tensors[begin].shape))
+    except (RuntimeError, ValueError) as error:
+        raise TargetError(f"layer `{node.name}`: LiteRT does not run its function alone") from error
 
 
 def _is_int8(subgraph: Any, index: int) -> bool:
