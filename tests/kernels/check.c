@@ -65,6 +65,14 @@ static struct tin_product random_shape(void) {
   if (kind >= 7) {
     p.groups = p.in_c;
     p.out_c = p.in_c * (between(0, 9) ? 1 : 2);
+    if (between(0, 2) == 0) { /* larger windows; one column of them is all of a pooling layer */
+      p.kernel_h = between(1, 7);
+      p.kernel_w = between(3, 7);
+      p.stride_h = between(1, 3);
+      p.stride_w = between(1, 2);
+      p.dilation_h = p.dilation_w = 1;
+      if (between(0, 5) == 0) p.out_w = 1;
+    }
   }
   return p;
 }

@@ -2,7 +2,7 @@
 #include "kernels.h"
 
 extern const struct tin_kernel tin_avx2_convolution, tin_avx2_dense, tin_avx2_depthwise,
-    tin_avx2_wide, tin_avx2_winograd,
+    tin_avx2_row_pairs, tin_avx2_wide, tin_avx2_winograd,
     tin_avxvnni_convolution, tin_avx512vnni_convolution, tin_neon_convolution,
     tin_neon_depthwise, tin_neondot_convolution;
 
@@ -10,6 +10,7 @@ static const struct tin_kernel *const PORTABLE[] = {&tin_product_portable, NULL}
 
 #ifdef TIN_WITH_AVX2
 static const struct tin_kernel *const AVX2[] = {
+    &tin_avx2_row_pairs,
     &tin_avx2_depthwise,
     &tin_avx2_dense,
     &tin_avx2_winograd,
@@ -22,6 +23,7 @@ static const struct tin_kernel *const AVX2[] = {
 
 #ifdef TIN_WITH_AVXVNNI
 static const struct tin_kernel *const AVXVNNI[] = {
+    &tin_avx2_row_pairs,
     &tin_avx2_depthwise,
     &tin_avxvnni_convolution,
     &tin_product_portable,
@@ -31,6 +33,7 @@ static const struct tin_kernel *const AVXVNNI[] = {
 
 #ifdef TIN_WITH_AVX512VNNI
 static const struct tin_kernel *const AVX512VNNI[] = {
+    &tin_avx2_row_pairs,
     &tin_avx2_depthwise,
     &tin_avx512vnni_convolution,
     &tin_product_portable,
