@@ -4,12 +4,14 @@
 /* Enough pixels to use a tile's weights well, few enough that their rows stay in the first cache. */
 enum { BAND_PIXELS = 48, MOST_WEIGHTS = 1 << 24, MOST_IMAGE_BYTES = 1 << 26 };
 
-/* Output rows in a band: as few as hold BAND_PIXELS, and a multiple of 4 pixels if 3 more rows can
- * make it one, since tiles take 4. */
-static int32_t band_rows(const struct tin_product *p) {
+/* Output rows in a band: at least BAND_PIXELS, and some more if the last tile of pixels is nearly full
+ * then. One pixel left over takes no full tile. */
+static int32_t band_rows(const struct tin_step_form *form, const struct tin_product *p) {
   const int32_t least = (BAND_PIXELS - 1) / p->out_w + 1;
-  for (int32_t rows = least; rows < least + 4; rows++)
-    if (rows * (p->out_w % 4) % 4 == 0) return rows;
+  for (int32_t rows = least; rows < least + form->pixels; rows++) {
+    const int64_t pixels = (int64_t)rows * p->out_w, rest = pixels % form->pixels;
+    if (rest < 2 || 32 * (form->pixels - rest) <= pixels) return rows;
+  }
   return least;
 }
 
@@ -28,7 +30,7 @@ static size_t row_bytes(const struct tin_step_form *form, const struct tin_produ
 /* Scratch: some rows of the image; a row of codes, where the image holds int16; the windows. */
 static size_t image_bytes(const struct tin_step_form *form, const struct tin_product *p) {
   const size_t row = row_bytes(form, p);
-  return tin_aligned(tin_row_slots(p, band_rows(p), row) * row + TIN_IMAGE_SLACK);
+  return tin_aligned(tin_row_slots(p, band_rows(form, p), row) * row + TIN_IMAGE_SLACK);
 }
 
 static size_t narrow_bytes(const struct tin_step_form *form, const struct tin_product *p) {
@@ -36,7 +38,7 @@ static size_t narrow_bytes(const struct tin_step_form *form, const struct tin_pr
 }
 
 size_t tin_convolution_scratch(const struct tin_step_form *form, const struct tin_product *p) {
-  const size_t pixels = (size_t)band_rows(p) * p->out_w + TIN_BAND_SPARE;
+  const size_t pixels = (size_t)band_rows(form, p) * p->out_w + TIN_BAND_SPARE;
   return image_bytes(form, p) + narrow_bytes(form, p) + sizeof(int32_t) * pixels;
 }
 
@@ -52,14 +54,18 @@ static void find_windows(const struct tin_step_form *form, const struct tin_prod
   for (int i = 0; i < TIN_BAND_SPARE; i++) windows[i] = windows[-1];
 }
 
-/* Writes one row of the image; `narrow` has room for a row of codes, if it holds int16. */
+/* Writes one row of the image; `narrow` has room for a row of codes, if it holds int16 and padding. */
 static void write_row(const struct tin_convolution *isa, const struct tin_product *p,
                       const int8_t *in, int32_t row, uint8_t *to, uint8_t *narrow) {
+  const struct tin_image image = tin_image_of(p);
+  const int32_t y = row - p->pad_top;
   if (isa->form.code_bytes == 1) {
     tin_image_row(p, in, isa->form.flip, row, to);
+  } else if (p->pad_left == 0 && image.width <= p->in_w && y >= 0 && y < p->in_h) {
+    isa->widen((int16_t *)to, (const uint8_t *)in + (size_t)y * p->in_w * p->in_c, image.row_bytes);
   } else {
     tin_image_row(p, in, 0, row, narrow);
-    isa->widen((int16_t *)to, narrow, tin_image_of(p).row_bytes);
+    isa->widen((int16_t *)to, narrow, image.row_bytes);
   }
 }
 
@@ -69,7 +75,7 @@ void tin_convolution_run(const struct tin_convolution *isa, const struct tin_pro
   const size_t row_size = row_bytes(&isa->form, p);
   uint8_t *const codes = scratch, *const narrow = codes + image_bytes(&isa->form, p);
   int32_t *const windows = (int32_t *)(narrow + narrow_bytes(&isa->form, p));
-  const int32_t most = band_rows(p), reach = (p->kernel_h - 1) * p->dilation_h + 1;
+  const int32_t most = band_rows(&isa->form, p), reach = (p->kernel_h - 1) * p->dilation_h + 1;
   const int32_t begin = row_begin * p->stride_h;
   struct tin_rows image = {tin_row_slots(p, most, row_size), begin, begin};
   for (int32_t row = row_begin; row < row_end; row += most) {
