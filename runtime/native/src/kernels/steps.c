@@ -170,42 +170,55 @@ static void write_group(struct sink *sink, const struct step *const *steps, int 
   *groups += 1;
 }
 
+/* Steps that wait for a group. */
+struct queue {
+  struct step steps[WAITING];
+  uint8_t order[WAITING]; /* places of the steps that wait, `count` of them; then of free ones */
+  int count;
+};
+
 /* Takes the first step of those that wait, and those behind it that go with it, to one group. */
-static int take_group(const struct walk *walk, struct step *waiting, int count,
-                      struct sink *sink) {
-  const struct step *members[4] = {&waiting[0]};
-  int places[4] = {0}, size = 1;
-  struct step group = waiting[0];
-  for (int i = 1; i < count && size < 4; i++) {
-    if (!joins(walk, &group, &waiting[i])) continue;
-    members[size] = &waiting[i];
-    places[size++] = i;
+static void take_group(const struct walk *walk, struct queue *queue, struct sink *sink) {
+  const struct step *members[4] = {&queue->steps[queue->order[0]]};
+  uint8_t places[4] = {queue->order[0]};
+  int numbers[4] = {0}, size = 1, kept = 0, member = 0;
+  struct step group = *members[0];
+  for (int i = 1; i < queue->count && size < 4; i++) {
+    const struct step *step = &queue->steps[queue->order[i]];
+    if (!joins(walk, &group, step)) continue;
+    members[size] = step;
+    places[size] = queue->order[i];
+    numbers[size++] = i;
   }
   if (size == 3) size = 2;
   write_group(sink, members, size);
-  int kept = 0, member = 0;
-  for (int i = 0; i < count; i++) {
-    if (member < size && i == places[member]) member++;
-    else if (kept++ != i) waiting[kept - 1] = waiting[i];
+  for (int i = 0; i < queue->count; i++) {
+    if (member < size && i == numbers[member]) member++;
+    else queue->order[kept++] = queue->order[i];
   }
-  return kept;
+  memcpy(queue->order + kept, places, (size_t)size);
+  queue->count = kept;
 }
 
 /* Writes, or counts, all steps of a tile. */
 static void write_steps(struct walk walk, struct sink *sink) {
-  struct step waiting[WAITING];
-  int count = 0, more = 1;
+  struct queue queue;
+  int more = 1;
+  queue.count = 0;
+  for (int i = 0; i < WAITING; i++) queue.order[i] = (uint8_t)i;
   if (walk.form->sums == TIN_SUMS_INT32) {
-    const struct step *one = waiting;
-    while (next_step(&walk, waiting)) write_group(sink, &one, 1);
+    const struct step *one = queue.steps;
+    while (next_step(&walk, queue.steps)) write_group(sink, &one, 1);
     return;
   }
-  while (more || count > 0) {
-    while (more && count + 2 <= WAITING) {
-      more = next_step(&walk, &waiting[count]);
-      if (more) count += 1 + split(&walk, &waiting[count], &waiting[count + 1]);
+  while (more || queue.count > 0) {
+    while (more && queue.count + 2 <= WAITING) {
+      struct step *const next = &queue.steps[queue.order[queue.count]];
+      more = next_step(&walk, next);
+      if (more)
+        queue.count += 1 + split(&walk, next, &queue.steps[queue.order[queue.count + 1]]);
     }
-    if (count > 0) count = take_group(&walk, waiting, count, sink);
+    if (queue.count > 0) take_group(&walk, &queue, sink);
   }
 }
 
