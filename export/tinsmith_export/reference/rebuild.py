@@ -76,13 +76,12 @@ def built_layer(node: Node, shape: Any) -> Any:
     layer = keras_layer(node)
     if isinstance(node, Weighted):
         layer.build(shape)
-        layer.set_weights([node.kernel] + ([] if node.bias is None else [node.bias]))
     return layer
 
 
 @singledispatch
 def keras_layer(node: Node) -> Any:
-    """The layer of tf_keras that computes a node, without its weights."""
+    """The layer of tf_keras that computes a node; its weights are there once it is built."""
     raise TypeError(f"{node.kind} has no layer of tf_keras")
 
 
@@ -109,10 +108,14 @@ def _convolution(node: Convolution) -> dict[str, Any]:
 
 
 def _product(node: Weighted) -> dict[str, Any]:
-    activation = _clipping(node)
-    return {"name": node.name, "use_bias": node.bias is not None} | (
-        {} if activation is None else {"activation": activation}
-    )
+    """Its weights as initial values: to set them later would compute random ones first."""
+    kernel = node.kernel_name.removesuffix("_kernel")  # `depthwise_initializer` has no "kernel"
+    settings = {"name": node.name, f"{kernel}_initializer": tf.constant_initializer(node.kernel)}
+    if node.bias is not None:
+        settings["bias_initializer"] = tf.constant_initializer(node.bias)
+    if (activation := _clipping(node)) is not None:
+        settings["activation"] = activation
+    return {**settings, "use_bias": node.bias is not None}
 
 
 def _clipping(node: Node) -> Callable[[Any], Any] | None:

@@ -1,5 +1,6 @@
 """Model files on their engines."""
 
+import os
 from collections.abc import Sequence
 
 from tinsmith_export.errors import ConversionError
@@ -14,7 +15,7 @@ _BATCH_SIZE = 16
 
 
 def start_engine(file: ModelFile) -> Backend:
-    """The engine that runs a file, on one thread: the first that is installed.
+    """The engine that runs a file, on all CPUs: the first that is installed.
 
     Where none is, it may be that its target computes it without one.
 
@@ -27,7 +28,7 @@ def start_engine(file: ModelFile) -> Backend:
         return other
     if not specs:
         raise BackendError(f"{file.name}: no backend runs files of the format {file.target.name}")
-    return (installed or specs[0]).open(file.data, 1)
+    return (installed or specs[0]).open(file.data, os.cpu_count() or 1)
 
 
 def require_same_tensors(
