@@ -76,7 +76,7 @@ static int improve(int32_t cost[BLOCK][BLOCK], uint8_t *order, int32_t one, int3
   return 1;
 }
 
-/* The channels of a block, so that pairs cost little. Steps have two pairs: the cheapest come first. */
+/* The channels of a block, so that pairs cost little. Steps have two pairs: costly ones come first. */
 static void find_order(const struct tin_product *p, int32_t channel, int32_t block,
                        uint8_t *order) {
   struct block weights;
@@ -95,7 +95,7 @@ static void find_order(const struct tin_product *p, int32_t channel, int32_t blo
   for (int32_t end = BLOCK - 2; end > 0; end -= 2)
     for (int32_t i = 0; i < end; i += 2) {
       uint8_t *pair = order + i, kept[2] = {pair[0], pair[1]};
-      if (cost[pair[0]][pair[1]] <= cost[pair[2]][pair[3]]) continue;
+      if (cost[pair[0]][pair[1]] >= cost[pair[2]][pair[3]]) continue;
       memcpy(pair, pair + 2, 2);
       memcpy(pair + 2, kept, 2);
     }
