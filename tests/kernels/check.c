@@ -62,6 +62,13 @@ static struct tin_product random_shape(void) {
     p.in_h = p.in_w = p.out_h = p.out_w = p.kernel_h = p.kernel_w = 1;
     p.in_c = between(1, 300);
   }
+  if (kind == 2 || kind == 3) { /* 1 x 1 */
+    p.kernel_h = p.kernel_w = p.stride_h = p.stride_w = p.dilation_h = p.dilation_w = 1;
+    p.pad_top = p.pad_left = 0;
+    p.out_h = p.in_h;
+    p.out_w = p.in_w;
+    p.in_c = between(8, 100);
+  }
   if (kind >= 7) {
     p.groups = p.in_c;
     p.out_c = p.in_c * (between(0, 9) ? 1 : 2);
@@ -78,12 +85,13 @@ static struct tin_product random_shape(void) {
 }
 
 static void fill_weights(int8_t *weights, size_t count) {
-  const int kind = between(0, 4), one = between(-127, 127), width = between(1, 60);
+  const int kind = between(0, 5), one = between(-127, 127), width = between(1, 60);
   for (size_t i = 0; i < count; i++) {
     int32_t weight = between(-127, 127);
     if (kind == 1) weight = weight < 0 ? -127 : 127;
     if (kind == 2) weight = one;
-    if (kind > 2) weight = (between(-width, width) + between(-width, width)) / 2;
+    if (kind == 5) weight = between(0, 7) ? weight / 4 : weight; /* some are large */
+    if (kind == 3 || kind == 4) weight = (between(-width, width) + between(-width, width)) / 2;
     weights[i] = (int8_t)weight;
   }
 }

@@ -2,7 +2,7 @@
 #include "kernels.h"
 
 extern const struct tin_kernel tin_avx2_convolution, tin_avx2_dense, tin_avx2_depthwise,
-    tin_avx2_row_pairs, tin_avx2_wide, tin_avx2_winograd,
+    tin_avx2_pointwise, tin_avx2_row_pairs, tin_avx2_wide, tin_avx2_winograd,
     tin_avxvnni_convolution, tin_avx512vnni_convolution, tin_neon_convolution,
     tin_neon_depthwise, tin_neondot_convolution;
 
@@ -14,6 +14,7 @@ static const struct tin_kernel *const AVX2[] = {
     &tin_avx2_depthwise,
     &tin_avx2_dense,
     &tin_avx2_winograd,
+    &tin_avx2_pointwise,
     &tin_avx2_wide,
     &tin_avx2_convolution,
     &tin_product_portable,

@@ -299,10 +299,16 @@ static void write_channels(const struct walk *walk, struct tin_tile *tile) {
     scale[lane] = 0;
     if (channel >= walk->channels) continue;
     const int8_t *weights = p->weights + (size_t)(walk->channel + channel) * window;
-    uint32_t sum = (uint32_t)p->bias[walk->channel + channel];
-    for (int32_t i = 0; i < window; i++) sum -= (uint32_t)(zero * weights[i]);
+    const int32_t first = p->bias[walk->channel + channel];
+    uint32_t sum = (uint32_t)first, most = 0;
+    for (int32_t i = 0; i < window; i++) {
+      sum -= (uint32_t)(zero * weights[i]);
+      most += (uint32_t)(weights[i] < 0 ? -weights[i] : weights[i]);
+    }
     bias[lane] = (int32_t)sum;
     scale[lane] = p->scale[walk->channel + channel];
+    most = 255 * most + (first < 0 ? 0 - (uint32_t)first : (uint32_t)first);
+    if ((float)most * scale[lane] >= 0x1p30f) tile->far = 1;
   }
 }
 
@@ -312,8 +318,8 @@ void tin_steps_pack(const struct tin_step_form *form, const struct tin_product *
     const struct walk walk = tile_at(form, p, channel);
     struct sink counted = {NULL, form, 0, 0, 0}, sink = {tile, form, 0, 0, 0};
     write_steps(walk, &counted);
-    *tile = (struct tin_tile){channel, walk.channels, walk.lanes, form->taps,
-                              counted.fours, counted.twos, counted.ones,
+    *tile = (struct tin_tile){channel, (int16_t)walk.channels, (int16_t)walk.lanes,
+                              (int16_t)form->taps, 0, counted.fours, counted.twos, counted.ones,
                               (int32_t)tile_bytes(&walk, &counted),
                               {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}};
     write_channels(&walk, tile);

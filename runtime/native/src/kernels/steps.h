@@ -29,6 +29,7 @@ struct tin_step_form {
   enum tin_sums sums;
   int32_t code_bytes;   /* of a code in the image, 1 or 2 */
   int32_t weight_bytes; /* of a weight, 1 or 2 */
+  int32_t pixels;       /* that are computed together */
 };
 
 /* Output channels channel .. channel + channels - 1. In memory, each at a multiple of 64 bytes:
@@ -36,7 +37,9 @@ struct tin_step_form {
  * (steps), in bytes; weights, int8 or int16 (steps, lanes, taps). First the steps in groups of four,
  * then those in groups of two, then single ones. */
 struct tin_tile {
-  int32_t channel, channels, lanes, taps;
+  int32_t channel;
+  int16_t channels, lanes, taps;
+  int16_t far; /* 1: a sum may be 2^30 steps of the output or more */
   int32_t fours, twos, ones; /* groups, not steps */
   int32_t bytes;             /* from this tile to the next */
   int16_t all_ones[16];      /* a vector for kernels that have no register to spare for it */

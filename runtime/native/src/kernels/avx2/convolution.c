@@ -23,18 +23,15 @@ TIN_INLINE void sum_group(const struct tin_tile *tile, const uint8_t *const *pix
       const __m256i taps = spread(pixels[i] + offset);
       TIN_UNROLL for (int v = 0; v < vectors; v++) {
         const __m256i products = _mm256_maddubs_epi16(taps, weight[v]);
-        __m256i *sum = &part[i * vectors + v];
-        *sum = step == 0 ? products : _mm256_add_epi16(*sum, products);
-        if (steps > 1) TIN_PIN(*sum);
+        if (step == 0) part[i * vectors + v] = products;
+        else TIN_ADD_16(part[i * vectors + v], products);
       }
     }
   }
   if (steps > 1) TIN_READ_AGAIN();
   const __m256i ones = load(tile->all_ones);
-  TIN_UNROLL for (int i = 0; i < count * vectors; i++) {
-    sums[i] = _mm256_add_epi32(sums[i], _mm256_madd_epi16(part[i], ones));
-    TIN_PIN(sums[i]);
-  }
+  TIN_UNROLL for (int i = 0; i < count * vectors; i++)
+    TIN_ADD_32(sums[i], _mm256_madd_epi16(part[i], ones));
 }
 
 /* Adds `groups` groups. As many pixels go through a group together as leave room for its int16
@@ -61,6 +58,13 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
   sum_groups(tile, pixels, &offsets, &weights, sums, tile->fours, 4, count, vectors);
   sum_groups(tile, pixels, &offsets, &weights, sums, tile->twos, 2, count, vectors);
   sum_groups(tile, pixels, &offsets, &weights, sums, tile->ones, 1, count, vectors);
+}
+
+/* For pointwise.c, which has the same tiles. */
+void tin_avx2_run_tile(const struct tin_tile *tile, const struct tin_band *band);
+
+void tin_avx2_run_tile(const struct tin_tile *tile, const struct tin_band *band) {
+  run_tile(tile, band);
 }
 
 static const struct tin_convolution AVX2 = {TIN_AVX2_FORM, run_tile, NULL};

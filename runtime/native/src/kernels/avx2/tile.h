@@ -18,98 +18,133 @@
 TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pixels, __m256i *sums,
                           int count, int vectors);
 
-TIN_INLINE void start_sums(const struct tin_tile *tile, const struct tin_band *band, int32_t first,
-                           const uint8_t **pixels, __m256i *sums, int count, int vectors) {
+/* What of a tile and a band is the same for all pixels. */
+struct work {
+  const struct tin_tile *tile;
+  const struct tin_band *band;
+  struct limits limits;
+  int8_t *out; /* the tile's channels of the first pixel */
+};
+
+TIN_INLINE struct work work_of(const struct tin_tile *tile, const struct tin_band *band) {
+  return (struct work){tile, band, limits_of(band->zero, band->low, band->high),
+                       band->out + tile->channel};
+}
+
+TIN_INLINE void start_sums(const struct work *work, int32_t first, const uint8_t **pixels,
+                           __m256i *sums, int count, int vectors) {
   TIN_UNROLL for (int i = 0; i < count; i++) {
-    pixels[i] = band->image + band->windows[first + i];
+    pixels[i] = work->band->image + work->band->windows[first + i];
     TIN_UNROLL for (int v = 0; v < vectors; v++)
-      sums[i * vectors + v] = load(tin_tile_bias(tile) + 8 * v);
+      sums[i * vectors + v] = load(tin_tile_bias(work->tile) + 8 * v);
   }
 }
 
-/* Stores what exists of `count` pixels, 16 codes each. */
-TIN_INLINE void store_pixels(const struct tin_tile *tile, const struct tin_band *band,
-                             int32_t first, const __m128i *codes, int count) {
-  const int32_t left = band->pixels - first, stored = left < count ? left : count;
-  int8_t *out = band->out + (size_t)first * band->out_c + tile->channel;
-  if (tile->channels == 16 && stored == count) {
+/* Stores the first `stored` of some pixels, whose codes begin every `bytes`. */
+TIN_INLINE void store_some(const struct work *work, int8_t *out, const void *codes, int32_t stored,
+                           size_t bytes) {
+  for (int32_t i = 0; i < stored; i++)
+    memcpy(out + (size_t)i * work->band->out_c, (const int8_t *)codes + i * bytes,
+           (size_t)work->tile->channels);
+}
+
+TIN_INLINE void finish_wide(const struct work *work, int32_t first, const __m256i *sums, int count,
+                            int far) {
+  __m128i codes[TIN_PIXELS];
+  const ptrdiff_t out_c = work->band->out_c;
+  const float *scale = tin_tile_scale(work->tile);
+  const int32_t left = work->band->pixels - first, stored = left < count ? left : count;
+  int8_t *out = work->out + first * out_c;
+  TIN_UNROLL for (int i = 0; i + 1 < count; i += 2)
+    two_pixels(sums + 2 * i, sums + 2 * i + 2, scale, &work->limits, far, codes + i);
+  if (count == 1) {
+    __m128i twice[2];
+    two_pixels(sums, sums, scale, &work->limits, far, twice);
+    codes[0] = twice[0];
+  }
+  if (work->tile->channels == 16 && stored == count) {
     TIN_UNROLL for (int i = 0; i < count; i++)
-      _mm_storeu_si128((__m128i *)(out + (size_t)i * band->out_c), codes[i]);
-  } else if (tile->channels == 8 && stored == count) {
-    TIN_UNROLL for (int i = 0; i < count; i++)
-      _mm_storel_epi64((__m128i *)(out + (size_t)i * band->out_c), codes[i]);
+      _mm_storeu_si128((__m128i *)(out + i * out_c), codes[i]);
   } else {
-    int8_t all[16 * TIN_PIXELS];
-    TIN_UNROLL for (int i = 0; i < count; i++)
-      _mm_storeu_si128((__m128i *)(all + 16 * i), codes[i]);
-    for (int32_t i = 0; i < stored; i++)
-      memcpy(out + (size_t)i * band->out_c, all + 16 * i, (size_t)tile->channels);
+    __m128i all[TIN_PIXELS];
+    TIN_UNROLL for (int i = 0; i < count; i++) _mm_storeu_si128(all + i, codes[i]);
+    store_some(work, out, all, stored, 16);
   }
 }
 
 /* `count` pixels x 16 channels. */
-TIN_INLINE void wide(const struct tin_tile *tile, const struct tin_band *band, int32_t first,
-                     int count) {
+TIN_INLINE void wide(const struct work *work, int32_t first, int count) {
   const uint8_t *pixels[TIN_PIXELS];
   __m256i sums[2 * TIN_PIXELS];
-  __m128i codes[TIN_PIXELS];
-  start_sums(tile, band, first, pixels, sums, count, 2);
-  sum_steps(tile, pixels, sums, count, 2);
+  start_sums(work, first, pixels, sums, count, 2);
+  sum_steps(work->tile, pixels, sums, count, 2);
   TIN_READ_AGAIN();
-  const struct limits limits = limits_of(band->zero, band->low, band->high);
-  const float *scale = tin_tile_scale(tile);
-  TIN_UNROLL for (int i = 0; i < count; i += 2) {
-    const int next = count == 1 ? 0 : i + 1;
-    const __m256i both = codes_of(sixteen(sums[2 * i], sums[2 * i + 1], scale, &limits),
-                                  sixteen(sums[2 * next], sums[2 * next + 1], scale, &limits),
-                                  &limits);
-    codes[i] = _mm256_castsi256_si128(both);
-    codes[next] = count == 1 ? codes[i] : _mm256_extracti128_si256(both, 1);
-  }
-  store_pixels(tile, band, first, codes, count);
+  if (work->tile->far) finish_wide(work, first, sums, count, 1);
+  else finish_wide(work, first, sums, count, 0);
 }
 
-/* `count` pixels x 8 channels. Two pixels make sixteen lanes. */
-TIN_INLINE void narrow(const struct tin_tile *tile, const struct tin_band *band, int32_t first,
-                       int count) {
+TIN_INLINE void finish_narrow(const struct work *work, int32_t first, const __m256i *sums,
+                              int count, int far) {
+  __m128i codes[TIN_PIXELS / 2 + 2];
+  const ptrdiff_t out_c = work->band->out_c;
+  const float *scale = tin_tile_scale(work->tile);
+  const int32_t left = work->band->pixels - first, stored = left < count ? left : count;
+  int8_t *out = work->out + first * out_c;
+  TIN_UNROLL for (int i = 0; i < count; i += 4) {
+    const int last = count - 1;
+    four_pixels(sums[i], sums[i + 1 < last ? i + 1 : last], sums[i + 2 < last ? i + 2 : last],
+                sums[i + 3 < last ? i + 3 : last], scale, &work->limits, far, codes + i / 2);
+  }
+  if (work->tile->channels == 8 && stored == count) {
+    TIN_UNROLL for (int i = 0; i < count; i++) {
+      __m128d two = _mm_castsi128_pd(codes[i / 2]);
+      if (i % 2 == 0) _mm_storel_pd((double *)(void *)(out + i * out_c), two);
+      else _mm_storeh_pd((double *)(void *)(out + i * out_c), two);
+    }
+  } else {
+    __m128i all[TIN_PIXELS / 2 + 2];
+    TIN_UNROLL for (int i = 0; i < count; i += 2) _mm_storeu_si128(all + i / 2, codes[i / 2]);
+    store_some(work, out, all, stored, 8);
+  }
+}
+
+/* `count` pixels x 8 channels. */
+TIN_INLINE void narrow(const struct work *work, int32_t first, int count) {
   const uint8_t *pixels[TIN_PIXELS];
   __m256i sums[TIN_PIXELS];
-  __m128i codes[TIN_PIXELS];
-  start_sums(tile, band, first, pixels, sums, count, 1);
-  sum_steps(tile, pixels, sums, count, 1);
+  start_sums(work, first, pixels, sums, count, 1);
+  sum_steps(work->tile, pixels, sums, count, 1);
   TIN_READ_AGAIN();
-  const struct limits limits = limits_of(band->zero, band->low, band->high);
-  const float *scale = tin_tile_scale(tile);
-  TIN_UNROLL for (int i = 0; i < count; i += 2) {
-    const int next = count == 1 ? 0 : i + 1;
-    const __m256i steps = _mm256_packs_epi32(steps_of(sums[i], scale, &limits),
-                                             steps_of(sums[next], scale, &limits));
-    const __m256i both = _mm256_adds_epi16(_mm256_permute4x64_epi64(steps, 0xd8), limits.zero);
-    const __m256i bytes = _mm256_max_epi8(_mm256_packs_epi16(both, both), limits.low);
-    codes[i] = _mm256_castsi256_si128(bytes);
-    codes[next] = count == 1 ? codes[i] : _mm256_extracti128_si256(bytes, 1);
-  }
-  store_pixels(tile, band, first, codes, count);
+  if (work->tile->far) finish_narrow(work, first, sums, count, 1);
+  else finish_narrow(work, first, sums, count, 0);
 }
 
 static __attribute__((noinline)) void tile_16(const struct tin_tile *tile,
                                                 const struct tin_band *band) {
-  for (int32_t i = 0; i < band->pixels; i += TIN_PIXELS) wide(tile, band, i, TIN_PIXELS);
+  const struct work work = work_of(tile, band);
+  TIN_IN_MEMORY(work);
+  for (int32_t i = 0; i < band->pixels; i += TIN_PIXELS) wide(&work, i, TIN_PIXELS);
 }
 
 static __attribute__((noinline)) void pixel_16(const struct tin_tile *tile,
                                                 const struct tin_band *band, int32_t pixel) {
-  wide(tile, band, pixel, 1);
+  const struct work work = work_of(tile, band);
+  TIN_IN_MEMORY(work);
+  wide(&work, pixel, 1);
 }
 
 static __attribute__((noinline)) void tile_8(const struct tin_tile *tile,
                                                const struct tin_band *band) {
-  for (int32_t i = 0; i < band->pixels; i += TIN_PIXELS) narrow(tile, band, i, TIN_PIXELS);
+  const struct work work = work_of(tile, band);
+  TIN_IN_MEMORY(work);
+  for (int32_t i = 0; i < band->pixels; i += TIN_PIXELS) narrow(&work, i, TIN_PIXELS);
 }
 
 static __attribute__((noinline)) void pixel_8(const struct tin_tile *tile,
                                                const struct tin_band *band, int32_t pixel) {
-  narrow(tile, band, pixel, 1);
+  const struct work work = work_of(tile, band);
+  TIN_IN_MEMORY(work);
+  narrow(&work, pixel, 1);
 }
 
 /* A single pixel left over, or a dense layer's only one, is not worth a full tile. */

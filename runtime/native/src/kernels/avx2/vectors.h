@@ -8,12 +8,13 @@
 
 #define TIN_INLINE static inline __attribute__((always_inline))
 #define TIN_UNROLL _Pragma("GCC unroll 16")
+#define TIN_NO_UNROLL _Pragma("GCC unroll 1")
 
 /* The steps that AVX2's convolution takes; see steps.h. */
-#define TIN_AVX2_FORM {4, 16, 1, 0x80, TIN_SUMS_UNSIGNED, 1, 1}
+#define TIN_AVX2_FORM {4, 16, 1, 0x80, TIN_SUMS_UNSIGNED, 1, 1, 4}
 
 /* Those of its convolution in int16. */
-#define TIN_AVX2_WIDE_FORM {2, 16, 1, 0, TIN_SUMS_INT32, 2, 2}
+#define TIN_AVX2_WIDE_FORM {2, 16, 1, 0, TIN_SUMS_INT32, 2, 2, 6}
 
 /* Four bytes of the image in every lane. */
 TIN_INLINE __m256i spread(const uint8_t *taps) {
@@ -34,11 +35,19 @@ TIN_INLINE void widen_codes(int16_t *to, const uint8_t *codes, size_t count) {
   for (; i < count; i++) to[i] = (int8_t)codes[i];
 }
 
+/* Adds to a sum in its own register, int32 or int16: compilers would put the result into another one and
+ * copy it back. The order of these stays as it is written. */
+#define TIN_ADD_32(sum, more) __asm__ volatile("vpaddd %1, %0, %0" : "+x"(sum) : "x"(more))
+#define TIN_ADD_16(sum, more) __asm__ volatile("vpaddw %1, %0, %0" : "+x"(sum) : "x"(more))
+
 /* Compilers reorder steps until there are more vectors than registers. A step behind which its sums
  * are pinned stays where it is. */
 #define TIN_PIN(vector) __asm__ volatile("" : "+x"(vector))
 
 /* What is read behind this is not kept in registers from before: those are the sums'. */
 #define TIN_READ_AGAIN() __asm__ volatile("" ::: "memory")
+
+/* Keeps what is not needed in an inner loop out of registers there: it is read behind TIN_READ_AGAIN. */
+#define TIN_IN_MEMORY(variable) __asm__ volatile("" : : "r"(&(variable)) : "memory")
 
 #endif

@@ -14,11 +14,8 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
     TIN_UNROLL for (int v = 0; v < vectors; v++) weight[v] = load(weights + 32 * v);
     TIN_UNROLL for (int i = 0; i < count; i++) {
       const __m256i taps = spread(pixels[i] + *offset);
-      TIN_UNROLL for (int v = 0; v < vectors; v++) {
-        __m256i *sum = &sums[i * vectors + v];
-        *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(taps, weight[v]));
-        TIN_PIN(*sum);
-      }
+      TIN_UNROLL for (int v = 0; v < vectors; v++)
+        TIN_ADD_32(sums[i * vectors + v], _mm256_madd_epi16(taps, weight[v]));
     }
   }
 }

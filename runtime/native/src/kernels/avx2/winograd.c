@@ -187,10 +187,8 @@ static __attribute__((noinline)) void sum_quads(const int16_t *const *v, ptrdiff
       const __m256i low = load(weights), high = load(weights + LANES);
       TIN_UNROLL for (int i = 0; i < 4; i++) {
         const __m256i two = spread((const uint8_t *)(quads[i] + pair));
-        sums[2 * i] = _mm256_add_epi32(sums[2 * i], _mm256_madd_epi16(two, low));
-        sums[2 * i + 1] = _mm256_add_epi32(sums[2 * i + 1], _mm256_madd_epi16(two, high));
-        TIN_PIN(sums[2 * i]);
-        TIN_PIN(sums[2 * i + 1]);
+        TIN_ADD_32(sums[2 * i], _mm256_madd_epi16(two, low));
+        TIN_ADD_32(sums[2 * i + 1], _mm256_madd_epi16(two, high));
       }
     }
     TIN_UNROLL for (int i = 0; i < 4; i++) quads[i] += row;
@@ -227,10 +225,8 @@ TIN_INLINE void finish_quad(const struct tin_product *p, const int32_t *m, ptrdi
   outputs_of(m, step, load(bias), low);
   outputs_of(m + 8, step, load(bias + 8), high);
   TIN_UNROLL for (int i = 0; i < QUAD; i += 2) {
-    const __m256i both = codes_of(sixteen(low[i], high[i], scale, &limits),
-                                  sixteen(low[i + 1], high[i + 1], scale, &limits), &limits);
-    codes[i] = _mm256_castsi256_si128(both);
-    codes[i + 1] = _mm256_extracti128_si256(both, 1);
+    const __m256i one[2] = {low[i], high[i]}, next[2] = {low[i + 1], high[i + 1]};
+    two_pixels(one, next, scale, &limits, 1, codes + i);
   }
 }
 

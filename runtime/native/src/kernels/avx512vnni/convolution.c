@@ -137,7 +137,7 @@ static void run_tile(const struct tin_tile *tile, const struct tin_band *band) {
   }
 }
 
-static const struct tin_convolution AVX512VNNI = {{4, 32, 0, 0x80, TIN_SUMS_INT32, 1, 1}, run_tile, NULL};
+static const struct tin_convolution AVX512VNNI = {{4, 32, 0, 0x80, TIN_SUMS_INT32, 1, 1, 6}, run_tile, NULL};
 
 TIN_CONVOLUTION_KERNEL(tin_avx512vnni_convolution, "avx512vnni convolution", AVX512VNNI);
 

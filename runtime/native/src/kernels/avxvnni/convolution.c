@@ -51,7 +51,7 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
     sum_step(pixels, offsets[step], weights, sums, count, vectors);
 }
 
-static const struct tin_convolution AVXVNNI = {{4, 16, 1, 0x80, TIN_SUMS_INT32, 1, 1}, run_tile, NULL};
+static const struct tin_convolution AVXVNNI = {{4, 16, 1, 0x80, TIN_SUMS_INT32, 1, 1, 6}, run_tile, NULL};
 
 TIN_CONVOLUTION_KERNEL(tin_avxvnni_convolution, "avxvnni convolution", AVXVNNI);
 

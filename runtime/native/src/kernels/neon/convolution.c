@@ -62,7 +62,7 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
   sum_groups(pixels, &offsets, &weights, sums, tile->ones, 1, count, vectors);
 }
 
-static const struct tin_convolution NEON = {{2, 4 * TIN_VECTORS, 0, 0, TIN_SUMS_SIGNED, 1, 1},
+static const struct tin_convolution NEON = {{2, 4 * TIN_VECTORS, 0, 0, TIN_SUMS_SIGNED, 1, 1, 4},
                                            run_tile, NULL};
 
 TIN_CONVOLUTION_KERNEL(tin_neon_convolution, "neon convolution", NEON);

@@ -33,7 +33,7 @@ TIN_INLINE void sum_steps(const struct tin_tile *tile, const uint8_t *const *pix
     sum_step(pixels, *offset, weights, sums, count, vectors);
 }
 
-static const struct tin_convolution NEONDOT = {{4, 16, 0, 0, TIN_SUMS_INT32, 1, 1}, run_tile, NULL};
+static const struct tin_convolution NEONDOT = {{4, 16, 0, 0, TIN_SUMS_INT32, 1, 1, 4}, run_tile, NULL};
 
 TIN_CONVOLUTION_KERNEL(tin_neondot_convolution, "neondot convolution", NEONDOT);
 
