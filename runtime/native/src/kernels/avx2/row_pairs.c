@@ -184,7 +184,8 @@ static void write_pair(const struct tin_product *p, const struct shape *shape, c
     write_zeros(to + i * block + (before + inside) * PIXEL, left - inside, zeros);
   }
   to += before * PIXEL;
-  if (count == TOGETHER) write_inside(rows[0], rows[1], inside, to, block, TOGETHER);
+  if (count == 4) write_inside(rows[0], rows[1], inside, to, block, 4);
+  else if (count == 2) write_inside(rows[0], rows[1], inside, to, block, 2);
   else write_inside(rows[0], rows[1], inside, to, block, 1);
 }
 
@@ -295,7 +296,7 @@ static void run(const struct tin_product *p, const void *packed, const int8_t *i
     const int32_t count = row_end - row < shape.rows ? row_end - row : shape.rows;
     const int32_t pairs = row_pairs(p, count), top = row * p->stride_h - p->pad_top;
     for (int32_t block = 0, together; block < blocks; block += together) {
-      together = block + TOGETHER <= whole ? TOGETHER : 1;
+      together = block + 4 <= whole ? 4 : block + 2 <= whole ? 2 : 1;
       for (int32_t pair = 0; pair < pairs; pair++)
         write_pair(p, &shape, in + first_channel(p, block), top + 2 * pair,
                    image + pair * image_row, image_size, together);
