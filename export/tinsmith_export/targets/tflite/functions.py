@@ -40,11 +40,11 @@ def function_tables(
         if isinstance(node, Function)
     }
     tables: dict[tuple[str, QuantParams, QuantParams], NDArray[np.int8]] = {}
+    layers = layer_tensors(schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0], graph)
     for node, kind in functions.items():
-        model = schema.ModelT.InitFromPackedBuf(data, 0)
-        tensors = layer_tensors(model.subgraphs[0], graph).get(node.name)
-        if tensors is not None and kind not in tables:
-            tables[kind] = _table(model, tensors[-1], node, params[node.inputs[0]])
+        if node.name in layers and kind not in tables:
+            model = schema.ModelT.InitFromPackedBuf(data, 0)  # of which the function alone is left
+            tables[kind] = _table(model, layers[node.name][-1], node, params[node.inputs[0]])
     for node, kind in functions.items():
         if kind not in tables:
             raise TargetError(f"layer `{node.name}`: the TFLite file has no such function")
