@@ -213,7 +213,7 @@ TIN_INLINE void store_four(const struct rows *rows, const __m256i *sums, int cou
   const size_t channels = rows->channels;
   __m256i steps[4];
   TIN_UNROLL for (int i = 0; i < 4; i++)
-    steps[i] = i < count ? steps_of(sums[i], rows->scale, limits) : steps[0];
+    steps[i] = i < count ? steps_of(sums[i], rows->scale, limits, 1) : steps[0];
   const __m256i first = _mm256_adds_epi16(_mm256_packs_epi32(steps[0], steps[1]), limits->zero);
   const __m256i second = _mm256_adds_epi16(_mm256_packs_epi32(steps[2], steps[3]), limits->zero);
   const __m256i codes = _mm256_max_epi8(_mm256_packs_epi16(first, second), limits->low);
