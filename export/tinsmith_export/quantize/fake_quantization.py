@@ -165,17 +165,6 @@ def _least_weights(node: Weighted, source: QuantParams) -> NDArray[np.float64]:
     return np.maximum(_LARGEST * bias / (source.scale * _MAX_BIAS_CODE), _MIN_WEIGHT)
 
 
-def trained_graph(graph: Graph, model: tf_keras.Model) -> Graph:
-    """Takes the weights of a trained fake-quantized model back into the graph."""
-    for node in graph.weighted:
-        variables = model.get_layer(f"quant_{node.name}").trainable_weights
-        found = {variable.name.split("/")[-1].split(":")[0]: variable for variable in variables}
-        kernel = found[node.kernel_name].numpy().reshape(node.kernel.shape)
-        bias = None if node.bias is None else found["bias"].numpy()
-        graph = graph.replaced(replace(node, kernel=kernel, bias=bias))
-    return graph
-
-
 def rounded(tensor: Any, params: QuantParams) -> Any:
     """A tensor, rounded to int8 codes."""
     return tf.quantization.fake_quant_with_min_max_args(tensor, params.low, params.high)

@@ -17,7 +17,6 @@ from tinsmith_export.quantize.evaluation import Layers, evaluate, with_rounded_w
 from tinsmith_export.quantize.fake_quantization import (
     choose_weight_bits,
     fake_quantize,
-    trained_graph,
 )
 from tinsmith_export.quantize.groups import Observed
 from tinsmith_export.quantize.layerwise import correct_layers
@@ -27,6 +26,7 @@ from tinsmith_export.quantize.ranges import share_ranges
 from tinsmith_export.quantize.regions import unrounded
 from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.quantize.separate import separate
+from tinsmith_export.quantize.trained import trained_graph, trained_units
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, rows
 from tinsmith_runtime.errors import UsageError
@@ -197,9 +197,9 @@ def fine_tune(
     bits, calibration = quantized.weight_bits, quantized.calibration
     floats = {node.name: FLOAT_BITS for node in quantized.kept}
     model = fake_quantize(convolution_by_dense(quantized.graph), quantized.ranges, bits)
-    checkpoints = distill(
-        model, calibration.data, calibration.held_back, steps, batch_size, seed, report, end_s
-    )
+    units = trained_units(quantized.graph, quantized.all_ranges, model)
+    data, held_back = calibration.data, calibration.held_back
+    checkpoints = distill(model, units, data, held_back, steps, batch_size, seed, report, end_s)
     graph = trained_graph(quantized.graph, model)
     # Weights that moved can make an 8-bit layer one that could saturate.
     now = choose_weight_bits(graph, calibration.least_bits)
