@@ -25,7 +25,7 @@ from typing import Any
 from tinsmith_runtime import Bundle, installed_backends, read_bundle
 from tinsmith_runtime.backends import find_backend
 
-_LITERT = """
+LITERT = """
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 imported()
@@ -59,9 +59,9 @@ source, target = np.zeros({shape}, np.int8), np.empty({answer}, np.int8)
 ends = [(ctypes.c_void_p * 1)(array.ctypes.data) for array in (source, target)]
 assert not library.tin_run(model, *ends, 1, 0, None)
 """
-_PROGRAMS = {"litert": ("tflite", _LITERT), "onnx": ("onnx", _ONNX), "native": ("plan", _NATIVE)}
+_PROGRAMS = {"litert": ("tflite", LITERT), "onnx": ("onnx", _ONNX), "native": ("plan", _NATIVE)}
 # The engine's module is named, so that both import the engine before they say so.
-_RUNTIME = """
+RUNTIME = """
 import numpy as np
 from tinsmith_runtime import load
 import {module}
@@ -85,7 +85,7 @@ print(json.dumps([predicted, times[0], int(peak.split()[1])]))
 _COLUMNS = ("first prediction ms", "import ms", "peak RSS MB")
 
 
-def run(program: str) -> tuple[float, float, float]:
+def run(program: str, python: str = sys.executable) -> tuple[float, float, float]:
     """Runs a program in a fresh process.
 
     Returns:
@@ -93,7 +93,7 @@ def run(program: str) -> tuple[float, float, float]:
         resident memory in MB (10^6 bytes).
     """
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    words = [sys.executable, "-c", _BEFORE + program + _AFTER]
+    words = [python, "-c", _BEFORE + program + _AFTER]
     start = time.monotonic_ns()
     done = subprocess.run(words, capture_output=True, env=environment)
     if done.returncode:
@@ -128,7 +128,7 @@ def run_pairs(
         model.write_bytes(bundle.files[f"model.int8.{form}"])
         answer = (1, *manifest.output.sample_shape)
         bare = template.format(model=str(model), shape=shape, answer=answer, **_facts(backend))
-        runtime = _RUNTIME.format(
+        runtime = RUNTIME.format(
             module=find_backend(backend).opens.partition(":")[0],
             bundle=str(Path(path).resolve()),
             backend=backend,

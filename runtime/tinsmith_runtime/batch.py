@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from tinsmith_runtime.errors import InputError
+from tinsmith_runtime.lazy import np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
 
 from tinsmith_runtime.backends import Operator
 from tinsmith_runtime.batch import joined, parts
 from tinsmith_runtime.bundle import Bundle, Input, Output, Variant
-from tinsmith_runtime.errors import UsageError
-from tinsmith_runtime.executor import ACTIVATIONS, Engine, batch_checker, code_decoder, to_int8
+from tinsmith_runtime.errors import InputError, UsageError
+from tinsmith_runtime.executor import (
+    ACTIVATIONS,
+    Engine,
+    batch_checker,
+    code_decoder,
+    probabilities,
+    to_int8,
+)
+from tinsmith_runtime.lazy import np
 from tinsmith_runtime.record import frozen_dataclass
 from tinsmith_runtime.selftest import SelfTest, selftest_bundle
 
@@ -22,9 +29,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tinsmith_runtime.batch import Array, Arrays
+    from tinsmith_runtime.executor.activation import Decode
     from tinsmith_runtime.inputs.image import Picture
-
-_UINT8 = np.dtype(np.uint8)
 
 
 @frozen_dataclass(frozen=True)
@@ -35,12 +41,10 @@ class Prediction:
     probability: float
 
 
-def rank(
-    probabilities: NDArray[np.float32], labels: tuple[str, ...], top: int | None
-) -> list[Prediction]:
-    """Gives the `top` most probable classes, or all, of probabilities `(classes,)`."""
-    order = np.argsort(-probabilities, kind="stable")[:top]
-    return [Prediction(labels[i], float(probabilities[i])) for i in order]
+def rank(probabilities: list[float], labels: tuple[str, ...], top: int | None) -> list[Prediction]:
+    """Gives the `top` most probable classes, or all, of the probability of each."""
+    order = sorted(range(len(labels)), key=probabilities.__getitem__, reverse=True)[:top]
+    return [Prediction(labels[i], probabilities[i]) for i in order]
 
 
 class Model:
@@ -68,12 +72,7 @@ class Model:
         # What images alone are known by, in less time than a check takes.
         only_images = [entry.kind for entry in self.inputs] == ["image"]
         self._pixels = self.input.sample_shape if only_images else None
-        self._decoders = [
-            code_decoder(output, engine.dtype)
-            if variant.precision == "int8"
-            else ACTIVATIONS[output.activation]
-            for output in self.outputs
-        ]
+        self._decoders: list[Decode] = []  # made when they are needed: with numpy
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -100,12 +99,16 @@ class Model:
         """The class names, in the order of the scores."""
         return self.manifest.output.labels
 
-    def classify(self, image: Picture, top: int | None = None) -> list[Prediction]:
+    def classify(
+        self, image: Picture | memoryview[Any], top: int | None = None
+    ) -> list[Prediction]:
         """Classifies one image, or one sample of features.
 
         Args:
             image: `uint8 (H, W)` or `(H, W, C)`, a path, the bytes of a PNG or JPEG, or a Pillow
                 image; for a model of features, numbers of its shape or the path of a `.npy` file.
+                A `memoryview` holds the bytes of the pixels alone, of the model's size and in its
+                order: native takes these without numpy, so that a program starts in less time.
             top: how many predictions to give, from 1; all if `None`.
 
         Returns:
@@ -122,6 +125,8 @@ class Model:
             raise UsageError("classify: the model gives values, not classes: use predict")
         if len(self.inputs) > 1:
             raise UsageError(f"classify: the model takes {len(self.inputs)} inputs: use predict")
+        if isinstance(image, memoryview):
+            return rank(self._classify_pixels(image), self.labels, top)
         shape = self.input.sample_shape
         if self.input.preprocessing:
             from tinsmith_runtime.inputs.image import read_image
@@ -131,7 +136,19 @@ class Model:
             from tinsmith_runtime.inputs.features import read_features
 
             sample = read_features(image, shape)
-        return rank(self.predict(sample[np.newaxis])[0], self.labels, top)
+        return rank(self.predict(sample[np.newaxis])[0].tolist(), self.labels, top)
+
+    def _classify_pixels(self, pixels: memoryview[Any]) -> list[float]:
+        size = math.prod(self.input.sample_shape)
+        if self._pixels is None or self.variant.precision != "int8":
+            raise UsageError("memoryview: expected an int8 model of images")
+        if pixels.nbytes != size or pixels.itemsize != 1 or not pixels.c_contiguous:
+            raise InputError(
+                f"memoryview: expected {size} contiguous bytes, got {pixels.nbytes} in elements "
+                f"of {pixels.itemsize}"
+            )
+        codes = self._engine.run_pixels(pixels)
+        return probabilities(self.output, memoryview(codes).cast("b"))
 
     def predict(self, batch: Array | Sequence[Array] | Mapping[str, Array]) -> Any:
         """Computes the probabilities, or the values, of a batch.
@@ -149,10 +166,21 @@ class Model:
             UsageError: the model is closed.
         """
         raw = self._run(batch)
+        decoders = self._decoders or self._make_decoders()
         if isinstance(raw, tuple):
-            found = zip(self.outputs, self._decoders, raw, strict=True)
+            found = zip(self.outputs, decoders, raw, strict=True)
             return {output.name: decode(codes) for output, decode, codes in found}
-        return self._decoders[0](raw)
+        return decoders[0](raw)
+
+    def _make_decoders(self) -> list[Decode]:
+        # Without a lock, which a fork could leave taken: two threads may both make them.
+        self._decoders = [
+            code_decoder(output, self._engine.dtype)
+            if self.variant.precision == "int8"
+            else ACTIVATIONS[output.activation]
+            for output in self.outputs
+        ]
+        return self._decoders
 
     def predict_raw(self, batch: Array | Sequence[Array] | Mapping[str, Array]) -> Any:
         """Computes what the engine itself gives, for proofs.
@@ -171,7 +199,11 @@ class Model:
         return to_int8(self._run(batch))
 
     def _run(self, batch: object) -> Arrays:
-        if type(batch) is np.ndarray and batch.dtype is _UINT8 and batch.shape[1:] == self._pixels:
+        if (
+            type(batch) is np.ndarray
+            and batch.dtype.char == "B"
+            and batch.shape[1:] == self._pixels
+        ):
             return self._engine.run(batch)
         return self._engine.run(self._check(batch))
 

@@ -2,12 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinsmith_runtime.backends import backends_of, find_backend, installed_backends
 from tinsmith_runtime.batch import Array, parts
 from tinsmith_runtime.bundle import Bundle, read_bundle
 from tinsmith_runtime.errors import BackendError
+from tinsmith_runtime.lazy import np
 from tinsmith_runtime.record import frozen_dataclass
 
 if TYPE_CHECKING:

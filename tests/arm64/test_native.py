@@ -125,8 +125,8 @@ def test_a_digit(
     emulator, (image, wanted) = boards(run.board, run.wheel), digit
     (library,) = emulator.python.parent.glob("site/tinsmith_native/libtinsmith.so")
     program = tmp_path / "digit"
-    machine = runpy.run_path(str(NATIVE / "wheels.py"))["MACHINES"][run.wheel]
-    compiler = [str(zig()), "cc", "-target", machine.target, f"-mcpu={machine.cpu}", INCLUDE]
+    script = runpy.run_path(str(NATIVE / "wheels.py"))
+    compiler = [*script["compiler"](script["MACHINES"][run.wheel]), INCLUDE]
     subprocess.run([*compiler, str(DIGIT), str(library), "-o", str(program)], check=True)
     path = f"LD_LIBRARY_PATH={library.parent}"
     words = [*emulator.command, "-E", path, str(program), str(DIGITS), str(image)]

@@ -1,6 +1,7 @@
 """The backend among the others: first wherever it is installed and the bundle has a plan."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from tinsmith_runtime import (
     read_bundle,
     selftest,
 )
+from tinsmith_runtime.backends import create_backend
 from tinsmith_runtime.bundle import sha256, write_bundle
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.deploy.install import install
@@ -64,6 +66,30 @@ def changed(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+def test_pixels_take_no_numpy() -> None:
+    """It takes longer to import than all the rest of a start."""
+    images = array(read_bundle(PLANNED).golden().inputs)
+    script = f"""
+import sys
+from tinsmith_runtime import load
+model = load({str(PLANNED)!r}, "native")
+for pixels in {[image.tobytes() for image in images]!r}:
+    print(model.classify(memoryview(pixels))[0].label)
+assert "numpy" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    with load(PLANNED, "litert") as model:
+        assert done.stdout.split() == [model.classify(image)[0].label for image in images]
+
+
+def test_pixels_of_another_size() -> None:
+    backend = create_backend("native", read_bundle(PLANNED).files["model.int8.plan"], 1)
+    for size in (63, 65):
+        with pytest.raises(ValueError, match="different structures"):
+            backend.run_pixels(memoryview(bytes(size)))
 
 
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:

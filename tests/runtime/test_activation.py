@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tinsmith_runtime.bundle import Output
-from tinsmith_runtime.executor import ACTIVATIONS, code_decoder
+from tinsmith_runtime.executor import ACTIVATIONS, code_decoder, probabilities
 
 LOGITS = np.array([[0, 1, 2], [-1000, 0, 1000], [5, 5, 5]], np.float32)
 
@@ -46,6 +46,9 @@ def test_codes(activation: str, scale: float) -> None:
         expected = ACTIVATIONS[activation](logits.astype(np.float32))
         np.testing.assert_allclose(floats, expected, rtol=2e-5, atol=1e-37)
         assert code_decoder(output, found.dtype)(found[:0]).shape == (0, 12)
+    doubles = [probabilities(output, sample) for sample in codes.tolist()]
+    # A float32 sigmoid is a sum with 1: it has nothing below 2^-24.
+    np.testing.assert_allclose(doubles, expected, rtol=2e-5, atol=2**-24)
 
 
 @pytest.mark.parametrize("size", [1, 16, 64])
@@ -58,7 +61,7 @@ def test_equal_codes_are_equally_probable(size: int, classes: int) -> None:
     for _ in range(50):
         codes = rng.integers(-128, 100, (size, classes), dtype=np.int8)
         codes[:, rng.choice(classes, 2, replace=False)] = 100
-        probabilities = decode(codes)
-        np.testing.assert_array_equal(probabilities.argmax(axis=1), codes.argmax(axis=1))
-        ties = np.sum(probabilities == probabilities.max(axis=1, keepdims=True), axis=1)
+        found = decode(codes)
+        np.testing.assert_array_equal(found.argmax(axis=1), codes.argmax(axis=1))
+        ties = np.sum(found == found.max(axis=1, keepdims=True), axis=1)
         np.testing.assert_array_equal(ties, 2)

@@ -92,6 +92,35 @@ def test_classify(bundle: Bundle, engine: str, pixels: NDArray[np.uint8], tmp_pa
                 loaded.classify(pixels[0], top=top)
 
 
+def test_classify_bare_pixels(tiny: Path, engine: str, pixels: NDArray[np.uint8]) -> None:
+    with load(tiny, engine) as loaded:
+        for image in pixels:
+            expected = loaded.classify(image)
+            for memory in (memoryview(image), memoryview(image.tobytes())):
+                found = loaded.classify(memory)
+                assert [one.label for one in found] == [one.label for one in expected]
+                # Doubles here, float32 there.
+                np.testing.assert_allclose(
+                    [one.probability for one in found],
+                    [one.probability for one in expected],
+                    rtol=1e-5,
+                )
+        assert len(loaded.classify(memoryview(bytes(64)), top=1)) == 1
+        for wrong in (
+            memoryview(bytes(63)),
+            memoryview(bytes(65)),
+            memoryview(bytes(128))[::2],
+            memoryview(bytes(256)).cast("f"),
+        ):
+            with pytest.raises(InputError, match="memoryview: expected 64 contiguous bytes, got "):
+                loaded.classify(wrong)
+    with pytest.raises(UsageError, match="the model is closed"):
+        loaded.classify(memoryview(bytes(64)))
+    floating = load(tiny, engine, precision="float")
+    with pytest.raises(UsageError, match="memoryview: expected an int8 model of images"):
+        floating.classify(memoryview(bytes(64)))
+
+
 def test_classify_as_the_manifest_says(
     forge: Callable[..., Path], engine: str, pixels: NDArray[np.uint8]
 ) -> None:

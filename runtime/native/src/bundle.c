@@ -13,13 +13,14 @@ enum {
 
 static uint32_t half_at(const uint8_t *at) { return (uint32_t)at[0] | (uint32_t)at[1] << 8; }
 
-/* CRC-32 as zip has it, bit by bit: the polynomial is 0x04c11db7, its bits in reverse order. */
+/* CRC-32 as zip has it, byte by byte: the polynomial is 0x04c11db7, its bits in reverse order. */
 static uint32_t checksum(const uint8_t *at, size_t size) {
-  uint32_t found = 0xffffffff;
-  for (size_t i = 0; i < size; i++) {
-    found ^= at[i];
-    for (int bit = 0; bit < 8; bit++) found = found >> 1 ^ (0xedb88320 & (0 - (found & 1)));
+  uint32_t bytes[256], found = 0xffffffff;
+  for (uint32_t i = 0; i < 256; i++) {
+    bytes[i] = i;
+    for (int bit = 0; bit < 8; bit++) bytes[i] = bytes[i] >> 1 ^ (0xedb88320 & (0 - (bytes[i] & 1)));
   }
+  for (size_t i = 0; i < size; i++) found = found >> 8 ^ bytes[(found ^ at[i]) & 255];
   return ~found;
 }
 

@@ -80,12 +80,14 @@ static int channel_is_exact(const int8_t *weights, uint64_t count, const uint8_t
                             const uint8_t *scale_at) {
   const int64_t bias = (int32_t)tin_word_at(bias_at);
   const float scale = tin_float_at(scale_at);
-  uint64_t sum = (uint64_t)(bias < 0 ? -bias : bias);
-  for (uint64_t i = 0; i < count; i++) {
-    if (weights[i] == -128) return 0;
-    sum += 255 * (uint64_t)(weights[i] < 0 ? -weights[i] : weights[i]);
+  uint64_t sum = 0;
+  uint8_t lowest = 0;
+  for (uint64_t i = 0; i < count; i++) { /* no early end: a compiler makes vectors of it */
+    lowest |= weights[i] == -128;
+    sum += (uint32_t)(weights[i] < 0 ? -weights[i] : weights[i]);
   }
-  return sum <= INT32_MAX && scale >= 0 && scale < 256;
+  sum = 255 * sum + (uint64_t)(bias < 0 ? -bias : bias);
+  return !lowest && sum <= INT32_MAX && scale >= 0 && scale < 256;
 }
 
 /* A stride between windows, or a dilation between taps; 1 if there is one window or tap alone. */

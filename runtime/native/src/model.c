@@ -53,7 +53,8 @@ static void place_data(struct tin_model *model, struct memory *memory) {
     if (step->kind == TIN_PRODUCT) {
       step->as.product.scale = first;
       step->as.product.bias = second;
-      step->packed = take(memory, step->kernel->packed_bytes(&step->as.product));
+      if (memory->base == NULL) step->packed_bytes = step->kernel->packed_bytes(&step->as.product);
+      step->packed = take(memory, step->packed_bytes);
       if (step->packed != NULL) step->kernel->pack(&step->as.product, step->packed);
       scratch = larger(scratch, step->kernel->scratch_bytes(&step->as.product));
     } else if (step->kind == TIN_FLOAT_PRODUCT) {

@@ -98,6 +98,7 @@ struct tin_step {
   } as;
   struct tin_words words[2]; /* scale and bias, float weights and bias, or gamma and beta */
   const struct tin_kernel *kernel; /* of a product */
+  size_t packed_bytes;
   void *packed;
 };
 

@@ -6,27 +6,24 @@ import ctypes as c
 import weakref
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tinsmith_native.library import LIBRARY, OperatorInfo, Tensor
 from tinsmith_runtime.backends import Backend, Operator, TensorInfo
 from tinsmith_runtime.batch import count, joined, parts, rows
 from tinsmith_runtime.errors import BackendError, BundleError
+from tinsmith_runtime.lazy import np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tinsmith_runtime.batch import Array, Arrays
 
-_INT8, _UINT8 = np.dtype(np.int8), np.dtype(np.uint8)
-# An array, though of one number: numpy takes a scalar of its own in twice the time.
-_SIGN_BIT = np.array(0x80, np.uint8)
+_SIGNED = bytes(i ^ 0x80 for i in range(256))  # from a uint8 code to the int8 one
 
 
 class NativeBackend(Backend):
     """A plan on libtinsmith, which reads and writes numpy's memory as it lies there."""
 
-    code_dtype, max_lsb = _INT8, 0
+    code_dtype, max_lsb = "int8", 0
     version = f"tinsmith native {LIBRARY.tin_version().decode()}"
 
     def __init__(self, model: bytes, threads: int) -> None:
@@ -40,30 +37,47 @@ class NativeBackend(Backend):
         sources = _tensors(LIBRARY.tin_input, handle, LIBRARY.tin_input_count(handle))
         targets = _tensors(LIBRARY.tin_output, handle, LIBRARY.tin_output_count(handle))
         self.inputs, self.outputs = tuple(map(_info, sources)), tuple(map(_info, targets))
-        # The memory of the first input and output, as a batch of one.
-        self._source, self._target = _memory(sources[0]), _memory(targets[0])
-        self._codes = self._source.view(_UINT8)
-        self._plain = self._source.shape if len(sources) == len(targets) == 1 else None
+        self._ends = sources[0], targets[0]
+        plain = len(sources) == len(targets) == 1
+        self._plain = (1, *self.inputs[0].shape) if plain else None
+        self._arrays: tuple[Array, Array, Array, Array] | None = None
+
+    def _make_arrays(self) -> tuple[Array, Array, Array, Array]:
+        """The first input's memory as int8 and as uint8, the first output's, and the sign bit."""
+        source, target = map(_memory, self._ends)
+        # An array, though of one number: numpy takes a scalar of its own in twice the time.
+        self._arrays = source, source.view(np.uint8), target, np.array(0x80, np.uint8)
+        return self._arrays
 
     def run(self, batch: Arrays) -> Arrays:
         """See `Backend.run`."""
         # One sample takes no pointers: what a small model computes takes microseconds.
         if not isinstance(batch, tuple) and batch.shape == self._plain:
-            if batch.dtype == _UINT8:
-                np.bitwise_xor(batch, _SIGN_BIT, self._codes)
-            elif batch.dtype == _INT8:
-                np.copyto(self._source, batch)
+            source, codes, target, sign_bit = self._arrays or self._make_arrays()
+            if batch.dtype == codes.dtype:
+                np.bitwise_xor(batch, sign_bit, codes)
+            elif batch.dtype == source.dtype:
+                np.copyto(source, batch)
             else:
                 return self._run(batch, None)  # it says what is wrong
             LIBRARY.tin_run(self._handle, None, None, 1, 0, None)
-            return self._target.copy()
+            return target.copy()
         return self._run(batch, None)
+
+    def run_pixels(self, pixels: memoryview) -> bytes:
+        """See `Backend.run_pixels`."""
+        source, target = self._ends
+        # Raises an error where the sizes differ.
+        memory = memoryview((c.c_uint8 * source.bytes).from_address(source.memory)).cast("B")
+        memory[:] = bytes(pixels).translate(_SIGNED)
+        LIBRARY.tin_run(self._handle, None, None, 1, 0, None)
+        return c.string_at(target.memory, target.bytes)
 
     def _run(self, batch: Arrays, times: Array | None) -> Arrays:
         arrays = self._checked(parts(batch))
         size = len(arrays[0])
         outputs = [np.empty((size, *info.shape), np.int8) for info in self.outputs]
-        unsigned = sum((array.dtype == _UINT8) << i for i, array in enumerate(arrays))
+        unsigned = sum((array.dtype == np.uint8) << i for i, array in enumerate(arrays))
         place = None if times is None else times.ctypes.data
         status = LIBRARY.tin_run(
             self._handle, _pointers(arrays), _pointers(outputs), size, unsigned, place
@@ -78,7 +92,7 @@ class NativeBackend(Backend):
             raise BackendError(f"batch: expected {len(self.inputs)} arrays, got {len(arrays)}")
         for array, info in zip(arrays, self.inputs, strict=True):
             expected = len(arrays[0]), *info.shape
-            if array.shape != expected or array.dtype not in (_INT8, _UINT8):
+            if array.shape != expected or array.dtype not in (np.int8, np.uint8):
                 name = info.name if len(arrays) > 1 else "batch"
                 raise BackendError(
                     f"{name}: expected int8 or uint8 (N, {', '.join(map(str, info.shape))}), "
@@ -125,7 +139,7 @@ def _tensors(describe: Callable[..., int], handle: c.c_void_p, size: int) -> lis
 
 def _info(tensor: Tensor) -> TensorInfo:
     name, shape = _name(tensor.name, tensor.name_bytes), tuple(tensor.shape[: tensor.rank])
-    return TensorInfo(name, shape, _INT8, tensor.scale, tensor.zero_point)
+    return TensorInfo(name, shape, "int8", tensor.scale, tensor.zero_point)
 
 
 def _memory(tensor: Tensor) -> Array:

@@ -6,7 +6,7 @@ Python runs a handler inside whatever call is under way; what it raises goes on 
 import sys
 from collections.abc import Set
 
-import numpy as np
+from tinsmith_runtime.lazy import np
 
 _OURS = frozenset({"tinsmith_runtime", "numpy"})
 _LIBRARIES = _OURS | sys.stdlib_module_names

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnxruntime
 
+from tinsmith_runtime.backends.buffers import NO_BATCH, SIGN_BIT
 from tinsmith_runtime.backends.diagnosis import raised_by
 from tinsmith_runtime.backends.protocol import (
-    NO_BATCH,
-    SIGN_BIT,
     Backend,
     Operator,
     TensorInfo,

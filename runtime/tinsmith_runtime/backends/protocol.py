@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from tinsmith_runtime.batch import parts
 from tinsmith_runtime.errors import BackendError, BundleError
+from tinsmith_runtime.lazy import np
 from tinsmith_runtime.record import frozen_dataclass
 
 if TYPE_CHECKING:
@@ -14,21 +14,15 @@ if TYPE_CHECKING:
 
     from tinsmith_runtime.batch import Array, Arrays
 
-SIGN_BIT = np.array(0x80, np.uint8)  # numpy takes a scalar in twice the time
-"""`code ^ SIGN_BIT`: from an int8 code to the same plus 128 as uint8, and back."""
-
-NO_BATCH: Array = np.empty(0, np.uint8)
-"""Stands for a buffer that is not there: no batch has its shape, `(0,)`."""
-
 
 def signed(codes: Array) -> Array:
     """Gives `uint8` codes, which are 128 more, as `int8`; anything else is left alone."""
-    return (codes ^ SIGN_BIT).view(np.int8) if codes.dtype == np.uint8 else codes
+    return (codes ^ 0x80).view(np.int8) if codes.dtype == np.uint8 else codes
 
 
 def unsigned(codes: Array) -> Array:
     """Gives `int8` codes as the same plus 128, `uint8`; anything else is left alone."""
-    return codes.view(np.uint8) ^ SIGN_BIT if codes.dtype == np.int8 else codes
+    return codes.view(np.uint8) ^ 0x80 if codes.dtype == np.int8 else codes
 
 
 @frozen_dataclass(frozen=True)
@@ -38,14 +32,14 @@ class TensorInfo:
     Attributes:
         name: the tensor's, in the file.
         shape: without the batch, for example `(28, 28, 1)`.
-        dtype: `int8` or `float32`, as the backend takes or gives it.
+        dtype: `int8` or `float32`, as the backend takes or gives it; its name will do.
         scale: `float = (int8 - zero_point) * scale`.
         zero_point: in -128..127.
     """
 
     name: str
     shape: tuple[int, ...]
-    dtype: np.dtype[Any]
+    dtype: np.dtype[Any] | str
     scale: float
     zero_point: int
 
@@ -97,7 +91,7 @@ class Backend:
         version: the engine and its version, for a person.
         inputs: what `run` takes, in the file's order.
         outputs: what `run` gives, likewise.
-        code_dtype: what `run` gives for codes that are `uint8`.
+        code_dtype: what `run` gives for codes that are `uint8`, or its name.
         max_lsb: how far its int8 outputs may be from a bundle's golden ones.
     """
 
@@ -105,7 +99,7 @@ class Backend:
     max_lsb: int
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    code_dtype: np.dtype[Any]
+    code_dtype: np.dtype[Any] | str
 
     def __init__(self, model: bytes, threads: int) -> None:
         """Loads a model file on `threads` threads."""
@@ -122,6 +116,18 @@ class Backend:
             is `uint8`, as the engine has them; not overwritten by a later call.
         """
         raise NotImplementedError
+
+    def run_pixels(self, pixels: memoryview[Any]) -> bytes:
+        """Computes one image for a model of one input and one output.
+
+        Args:
+            pixels: `uint8`, of the size of the input and in its order.
+
+        Returns:
+            The output's int8 codes. An engine that can do so does without numpy.
+        """
+        batch = np.frombuffer(pixels, np.uint8).reshape(1, *self.inputs[0].shape)
+        return signed(parts(self.run(batch))[0]).tobytes()
 
     def profile(self, batch: Arrays) -> tuple[Operator, ...]:
         """Says which operators the engine runs, in order, and where it can what each costs.

@@ -143,7 +143,7 @@ def _answer(model: Model, sample: Sample, arguments: argparse.Namespace) -> dict
         return {**name, "values": found[0].tolist()}
     predictions = [
         asdict(prediction)
-        for prediction in rank(found[0], model.labels, arguments.top)
+        for prediction in rank(found[0].tolist(), model.labels, arguments.top)
         if prediction.probability >= arguments.min_probability
     ]
     return {**name, "predictions": predictions}

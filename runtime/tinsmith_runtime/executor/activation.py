@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-
 from tinsmith_runtime.backends.protocol import signed
+from tinsmith_runtime.lazy import np
 
 if TYPE_CHECKING:  # numpy.typing is left to programs that use it
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -38,7 +38,20 @@ ACTIVATIONS: dict[str, Decode] = {
 }
 
 
-def code_decoder(output: Output, dtype: np.dtype[Any]) -> Decode:
+def probabilities(output: Output, codes: Iterable[int]) -> list[float]:
+    """Gives what one sample's int8 codes stand for, activation included, without numpy."""
+    reals = [(code - output.zero_point) * output.scale for code in codes]
+    if output.activation == "sigmoid":
+        return [0.5 * (1 + math.tanh(0.5 * real)) for real in reals]
+    if output.activation == "softmax":
+        most = max(reals)
+        powers = [math.exp(real - most) for real in reals]
+        total = sum(powers)
+        return [power / total for power in powers]
+    return reals
+
+
+def code_decoder(output: Output, dtype: np.dtype[Any] | str) -> Decode:
     """Makes the function that turns an engine's codes into floats, activation included.
 
     There are but 256 codes: what each becomes is looked up in a table that is made once.
@@ -52,7 +65,7 @@ def code_decoder(output: Output, dtype: np.dtype[Any]) -> Decode:
     """
     places = np.arange(256, dtype=np.uint8)
     # An int8 code is a place of its own: a negative index counts from the end.
-    codes = (places.view(np.int8) if dtype == np.int8 else signed(places)).astype(np.float64)
+    codes = (places.view(np.int8) if dtype == "int8" else signed(places)).astype(np.float64)
     if output.activation == "softmax" and output.scale <= _MAX_SOFTMAX_SCALE:
         powers = np.exp(codes * output.scale).astype(np.float32)
         classes = output.shape[-1] or 0

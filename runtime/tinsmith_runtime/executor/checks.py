@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tinsmith_runtime.batch import require_as_many
 from tinsmith_runtime.errors import InputError
+from tinsmith_runtime.lazy import np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -8,12 +8,11 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from tinsmith_runtime.backends import Backend, BackendSpec, Operator, TensorInfo, signed
 from tinsmith_runtime.batch import concatenate, each, joined, rows
 from tinsmith_runtime.bundle import Input, Manifest, Variant
 from tinsmith_runtime.errors import BundleError, UsageError
+from tinsmith_runtime.lazy import np
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,8 +29,8 @@ class Engine:
     Attributes:
         name: of the engine.
         version: the engine and its version, for a person.
-        dtype: of what `run` gives: `int8` codes, or `uint8`, which are the same plus 128, from an
-            int8 variant, as the engine has them; `float32` from a float one.
+        dtype: of what `run` gives, or its name: `int8` codes, or `uint8`, which are the same plus
+            128, from an int8 variant, as the engine has them; `float32` from a float one.
 
     Args:
         spec: of the engine.
@@ -94,6 +93,11 @@ class Engine:
             ]
             empty = [np.empty((0, *output.shape), self.dtype) for output in backend.outputs]
         return concatenate([*pieces, joined(empty)])
+
+    def run_pixels(self, pixels: memoryview[Any]) -> bytes:
+        """Computes one image of an int8 variant; see `Backend.run_pixels`."""
+        with self._lock:
+            return (self._backend or self._start(self.require_open())).run_pixels(pixels)
 
     def run_encoded(self, encoded: Arrays) -> Arrays:
         """Computes what `encode` gave, all in one call of the engine; otherwise as `run`."""
@@ -162,7 +166,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_all)
 
 
-def _encoder(entry: Input, integer: bool, dtype: np.dtype[Any]) -> Callable[[Array], Array] | None:
+def _encoder(
+    entry: Input, integer: bool, dtype: np.dtype[Any] | str
+) -> Callable[[Array], Array] | None:
     """From an array of a batch to what the backend runs; pixels are codes plus 128 already."""
     if integer == (entry.kind == "image"):
         return None
@@ -182,7 +188,7 @@ def to_int8(codes: Arrays) -> Arrays:
 def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
     """Compares what the engine reports of the model file with what the manifest says of it."""
     integer = variant.precision == "int8"
-    dtype = np.dtype(np.int8 if integer else np.float32)
+    dtype = "int8" if integer else "float32"
     for side in ("inputs", "outputs"):
         specs, tensors = getattr(manifest, side), getattr(backend, side)
         _agree(backend, variant, side, len(specs), len(tensors))

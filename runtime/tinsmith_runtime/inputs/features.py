@@ -73,12 +73,12 @@ def quantize(features: NDArray[np.float32], scale: float, zero_point: int) -> ND
 
 
 def quantizer(
-    scale: float, zero_point: int, dtype: np.dtype[Any]
+    scale: float, zero_point: int, dtype: np.dtype[Any] | str
 ) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
     """Makes a function that does as `quantize`, and gives `int8`, or `uint8`: the same plus 128."""
     step = np.float32(scale)
     low, high = step * np.float32(-128 - zero_point), step * np.float32(127 - zero_point)
-    shift = np.float32(zero_point + (128 if dtype == np.uint8 else 0))
+    shift = np.float32(zero_point + (128 if dtype == "uint8" else 0))
 
     def codes(features: NDArray[np.float32]) -> NDArray[Any]:
         reals = np.maximum(features, low)  # clipped first, so that no quotient overflows

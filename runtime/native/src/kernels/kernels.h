@@ -76,7 +76,7 @@ struct tin_product {
 
 /* One implementation of the product. It has no state: all memory is handed to it. `serves`,
  * `packed_bytes` and `scratch_bytes` may look at the weights, but bias and scale may still be NULL
- * there; `packed_bytes` is asked twice and must say the same. */
+ * there. */
 struct tin_kernel {
   const char *name;
   /* Whether it computes this product: 0 or 1. */

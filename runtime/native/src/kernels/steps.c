@@ -11,7 +11,7 @@ enum { MOST_LANES = 32, MOST_TAPS = 4, MOST_VALUES = MOST_LANES * MOST_TAPS, WAI
 struct step {
   int32_t offset;
   int8_t weights[MOST_VALUES];
-  uint8_t plus[MOST_VALUES], minus[MOST_VALUES]; /* of each int16 sum: weights > 0, and < 0 */
+  uint8_t plus[MOST_VALUES], minus[MOST_VALUES]; /* of each int16 sum, see `most_in_sum` */
 };
 
 /* A walk over the steps of a tile, in the order of the weights. */
@@ -39,6 +39,10 @@ static int32_t run_length(const struct tin_product *p) {
   return whole_rows ? row * p->kernel_h : row;
 }
 
+static int32_t window_of(const struct tin_product *p) {
+  return p->kernel_h * p->kernel_w * (p->in_c / p->groups);
+}
+
 /* The place in the image of a tap, from the first pixel of its window. */
 static int32_t tap_offset(const struct walk *walk) {
   const struct tin_product *p = walk->p;
@@ -58,11 +62,18 @@ static int32_t lane_channel(const struct walk *walk, int32_t lane) {
   return (lane & ~12) | (lane & 4) << 1 | (lane & 8) >> 1;
 }
 
+/* Copies at most 4 bytes. A compiler makes one instruction of a size that it knows. */
+static void copy_taps(int8_t *to, const int8_t *from, int32_t count) {
+  if (count == 4) memcpy(to, from, 4);
+  else if (count == 2) memcpy(to, from, 2);
+  else memcpy(to, from, (size_t)count);
+}
+
 /* Reads the next step. Gives 0 behind the last. */
 static int next_step(struct walk *walk, struct step *step) {
   const struct tin_product *p = walk->p;
   const int32_t taps = walk->form->taps;
-  const int32_t window = p->kernel_h * p->kernel_w * (p->in_c / p->groups);
+  const int32_t window = window_of(p);
   if (walk->place == window) return 0;
   const int32_t left = walk->run - walk->in_run, count = left < taps ? left : taps;
   step->offset = tap_offset(walk);
@@ -71,72 +82,83 @@ static int next_step(struct walk *walk, struct step *step) {
     const int32_t channel = lane_channel(walk, lane);
     if (channel >= walk->channels) continue;
     const size_t row = (size_t)(walk->channel + channel) * window;
-    memcpy(step->weights + lane * taps, p->weights + row + walk->place, (size_t)count);
+    copy_taps(step->weights + lane * taps, p->weights + row + walk->place, count);
   }
   walk->place += count;
   walk->in_run = left == count ? 0 : walk->in_run + count;
   return 1;
 }
 
-/* How many taps sum in each int16. */
-static int32_t taps_in_sum(const struct walk *walk) {
-  return walk->form->sums == TIN_SUMS_UNSIGNED ? 2 : 1;
-}
-
+/* Two taps sum in each int16, or one. */
 static int32_t sums_in_step(const struct walk *walk) {
-  return walk->lanes * walk->form->taps / taps_in_sum(walk);
+  const int32_t values = walk->lanes * walk->form->taps;
+  return walk->form->sums == TIN_SUMS_UNSIGNED ? values / 2 : values;
 }
 
-/* Whether sums of weights like these stay in int16, whatever the codes. With codes 0..255 the
- * extremes are 255 * plus and -255 * minus; with -128..127 no sum is beyond 128 * (plus + minus). */
-static int fits(enum tin_sums sums, int32_t plus, int32_t minus) {
-  if (sums == TIN_SUMS_UNSIGNED) return plus <= 128 && minus <= 128;
-  return plus + minus <= 255;
+/* What `plus` and `minus` may be for a sum to stay in int16, whatever the codes. With codes 0..255
+ * they are its weights > 0 and < 0, and the extremes are 255 * plus and -255 * minus. With codes
+ * -128..127 `plus` is all of its weights without sign, and no sum is beyond 128 * plus. */
+static uint8_t most_in_sum(const struct walk *walk) {
+  return walk->form->sums == TIN_SUMS_UNSIGNED ? 128 : 255;
 }
+
+static int32_t positive(int32_t value) { return value > 0 ? value : 0; }
 
 static void find_sums(const struct walk *walk, struct step *step) {
-  const int32_t taps = taps_in_sum(walk), count = sums_in_step(walk);
-  for (int32_t i = 0; i < count; i++) {
-    int32_t plus = 0, minus = 0;
-    for (int32_t tap = 0; tap < taps; tap++) {
-      const int32_t weight = step->weights[i * taps + tap];
-      if (weight > 0) plus += weight;
-      else minus -= weight;
+  const int32_t count = sums_in_step(walk);
+  const int8_t *weights = step->weights;
+  if (walk->form->sums == TIN_SUMS_UNSIGNED) {
+    for (int32_t i = 0; i < count; i++) {
+      const int32_t one = weights[2 * i], other = weights[2 * i + 1];
+      step->plus[i] = (uint8_t)(positive(one) + positive(other));
+      step->minus[i] = (uint8_t)(positive(-one) + positive(-other));
     }
-    step->plus[i] = (uint8_t)plus;
-    step->minus[i] = (uint8_t)minus;
+  } else {
+    for (int32_t i = 0; i < count; i++)
+      step->plus[i] = (uint8_t)(positive(weights[i]) + positive(-weights[i]));
+    memset(step->minus, 0, (size_t)count);
   }
+}
+
+/* Whether one of these numbers is more than what another leaves of `most`. Bytes alone, and no
+ * early end: a compiler makes vectors of it. */
+static int any_beyond(const uint8_t *numbers, const uint8_t *others, int32_t count, uint8_t most) {
+  uint8_t found = 0;
+  for (int32_t i = 0; i < count; i++) found |= numbers[i] > (uint8_t)(most - others[i]);
+  return found;
 }
 
 /* Moves what is too much for int16 from `step` to `rest`, both of the same place in the image.
  * Gives 0 if there is nothing to move. Too much are two weights of one sign; the first one stays. */
 static int split(const struct walk *walk, struct step *step, struct step *rest) {
-  int moved = 0;
+  static const uint8_t nothing[MOST_VALUES];
+  const int32_t count = sums_in_step(walk);
+  const uint8_t most = most_in_sum(walk);
   find_sums(walk, step);
+  if (!any_beyond(step->plus, nothing, count, most) &&
+      !any_beyond(step->minus, nothing, count, most))
+    return 0;
   rest->offset = step->offset;
   memset(rest->weights, 0, sizeof rest->weights);
-  for (int32_t i = 0; i < sums_in_step(walk); i++) {
-    if (fits(walk->form->sums, step->plus[i], step->minus[i])) continue;
+  for (int32_t i = 0; i < count; i++) {
+    if (step->plus[i] <= most && step->minus[i] <= most) continue;
     int8_t *second = step->weights + 2 * i + 1;
-    const int32_t over = step->plus[i] > 128 ? step->plus[i] - 128 : 128 - step->minus[i];
+    const int32_t over = step->plus[i] > most ? step->plus[i] - most : most - step->minus[i];
     rest->weights[2 * i + 1] = (int8_t)over;
     *second = (int8_t)(*second - over);
-    moved = 1;
   }
-  if (moved) {
-    find_sums(walk, step);
-    find_sums(walk, rest);
-  }
-  return moved;
+  find_sums(walk, step);
+  find_sums(walk, rest);
+  return 1;
 }
 
 /* Whether a group still fits with one more step; if so, adds it to the group's sums. */
 static int joins(const struct walk *walk, struct step *group, const struct step *step) {
   const int32_t count = sums_in_step(walk);
-  for (int32_t i = 0; i < count; i++) {
-    if (!fits(walk->form->sums, group->plus[i] + step->plus[i], group->minus[i] + step->minus[i]))
-      return 0;
-  }
+  const uint8_t most = most_in_sum(walk);
+  if (any_beyond(step->plus, group->plus, count, most) ||
+      any_beyond(step->minus, group->minus, count, most))
+    return 0;
   for (int32_t i = 0; i < count; i++) {
     group->plus[i] = (uint8_t)(group->plus[i] + step->plus[i]);
     group->minus[i] = (uint8_t)(group->minus[i] + step->minus[i]);
@@ -170,42 +192,51 @@ static void write_group(struct sink *sink, const struct step *const *steps, int 
   *groups += 1;
 }
 
-/* Takes the first step of those that wait, and those behind it that go with it, to one group. */
-static int take_group(const struct walk *walk, struct step *waiting, int count,
+/* Takes the first step of those that wait, and those behind it that go with it, to one group. Their
+ * places are `order`, those that wait first, and their number is given. */
+static int take_group(const struct walk *walk, const struct step *places, uint8_t *order, int count,
                       struct sink *sink) {
-  const struct step *members[4] = {&waiting[0]};
-  int places[4] = {0}, size = 1;
-  struct step group = waiting[0];
+  const struct step *members[4] = {&places[order[0]]};
+  int size = 1, kept = 0, member = 0;
+  struct step group = *members[0];
   for (int i = 1; i < count && size < 4; i++) {
-    if (!joins(walk, &group, &waiting[i])) continue;
-    members[size] = &waiting[i];
-    places[size++] = i;
+    if (joins(walk, &group, &places[order[i]])) members[size++] = &places[order[i]];
   }
   if (size == 3) size = 2;
   write_group(sink, members, size);
-  int kept = 0, member = 0;
+  uint8_t taken[4];
   for (int i = 0; i < count; i++) {
-    if (member < size && i == places[member]) member++;
-    else if (kept++ != i) waiting[kept - 1] = waiting[i];
+    const uint8_t place = order[i];
+    if (member < size && &places[place] == members[member]) taken[member++] = place;
+    else order[kept++] = place;
   }
+  memcpy(order + kept, taken, (size_t)size);
   return kept;
 }
 
 /* Writes, or counts, all steps of a tile. */
 static void write_steps(struct walk walk, struct sink *sink) {
-  struct step waiting[WAITING];
+  struct step places[WAITING];
+  uint8_t order[WAITING];
   int count = 0, more = 1;
   if (walk.form->sums == TIN_SUMS_INT32) {
-    const struct step *one = waiting;
-    while (next_step(&walk, waiting)) write_group(sink, &one, 1);
+    const struct step *one = places;
+    const int32_t taps = walk.form->taps;
+    if (sink->tile == NULL) {
+      sink->ones = window_of(walk.p) / walk.run * ((walk.run + taps - 1) / taps);
+      return;
+    }
+    while (next_step(&walk, places)) write_group(sink, &one, 1);
     return;
   }
+  for (int i = 0; i < WAITING; i++) order[i] = (uint8_t)i;
   while (more || count > 0) {
     while (more && count + 2 <= WAITING) {
-      more = next_step(&walk, &waiting[count]);
-      if (more) count += 1 + split(&walk, &waiting[count], &waiting[count + 1]);
+      struct step *step = &places[order[count]];
+      more = next_step(&walk, step);
+      if (more) count += 1 + split(&walk, step, &places[order[count + 1]]);
     }
-    if (count > 0) count = take_group(&walk, waiting, count, sink);
+    if (count > 0) count = take_group(&walk, places, order, count, sink);
   }
 }
 
@@ -258,7 +289,7 @@ uint64_t tin_steps_lanes(const struct tin_step_form *form, const struct tin_prod
  * sum((code - zero) * w) = sum(code * w) - zero * sum(w), where `code` is as the image has it. */
 static void write_channels(const struct walk *walk, struct tin_tile *tile) {
   const struct tin_product *p = walk->p;
-  const int32_t window = p->kernel_h * p->kernel_w * (p->in_c / p->groups);
+  const int32_t window = window_of(p);
   const int32_t zero = walk->form->flip ? p->in_zero + 128 : p->in_zero;
   int32_t *bias = (int32_t *)tin_tile_bias(tile);
   float *scale = (float *)tin_tile_scale(tile);
