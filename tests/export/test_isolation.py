@@ -172,15 +172,30 @@ def test_fine_tuning_keeps_its_best_step(
         for part in (slice(90), slice(90, None))
     )
     before = student.get_weights()
-    checkpoints = qat.distill(student, data, held_back, 16, 128, 0, lambda *_: None)
+    checkpoints = qat.distill(student, [1.0, 1.0], data, held_back, 16, 128, 0, lambda *_: None)
     errors = [checkpoint.mean_squared_error for checkpoint in checkpoints]
     assert [checkpoint.step for checkpoint in checkpoints] == list(range(0, 17, 2))
     assert {checkpoint.agreement for checkpoint in checkpoints} == {None}
     assert (min(errors[1:]) < errors[0]) == better
-    kept = qat.distill(student, data, held_back, 0, 128, 0, lambda *_: None)[0]
+    kept = qat.distill(student, [1.0, 1.0], data, held_back, 0, 128, 0, lambda *_: None)[0]
     assert kept.mean_squared_error == pytest.approx(min(errors), rel=1e-6)
     same = all((a == b).all() for a, b in zip(before, student.get_weights(), strict=True))
     assert same != better
+
+
+def test_weights_of_any_size_are_tuned_alike() -> None:
+    """Those of a model that takes pixels up to 255 are that much smaller."""
+    found = []
+    for times in (1.0, 2.0**-8):
+        source = tf_keras.Input((12,))
+        student = tf_keras.Model(source, tf_keras.layers.Dense(2)(source))
+        student.set_weights([np.ones((12, 2), np.float32) * times, np.zeros(2, np.float32)])
+        inputs = INPUTS / np.float32(times)
+        data = qat.DistillationData(inputs, INPUTS[:, :2] * 3, None, False)
+        units = [np.float32(times), np.float32(1)]
+        found.append(qat.distill(student, units, data, data, 16, 90, 0, lambda *_: None))
+    assert found[0] == found[1]
+    assert found[0][-1].mean_squared_error < found[0][0].mean_squared_error
 
 
 def test_what_others_print_is_no_result(

@@ -16,9 +16,9 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import RELU, UNCLIPPED, Concatenate, Dense, InputLayer
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.calibration import calibrate
-from tinsmith_export.quantize.fake_quantization import trained_graph
 from tinsmith_export.quantize.ranges import share_ranges
 from tinsmith_export.quantize.separate import separate
+from tinsmith_export.quantize.trained import trained_graph
 from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.tflite.convert import products
 from tinsmith_export.verify.engines import run_batches

@@ -15,7 +15,8 @@ import tensorflow as tf
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Clip, InputLayer, Node, OutputLayer, Weighted
 from tinsmith_export.ir.quantization import QuantParams
-from tinsmith_export.quantize.fake_quantization import rounded, rounded_kernels, unclipped
+from tinsmith_export.quantize.fake_quantization import rounded_kernels, unclipped
+from tinsmith_export.quantize.rounding import rounded
 from tinsmith_export.reference.rebuild import built_layer
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, parts, rows
 

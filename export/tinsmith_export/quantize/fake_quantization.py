@@ -7,6 +7,7 @@ scale`, weights symmetric (zero point 0) with a scale for each output channel.
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from tinsmith_export.ir.ops import (
     Weighted,
 )
 from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.quantize.rounding import Rounding, output_quantizer
 from tinsmith_export.reference.rebuild import rebuild
 
 # int32, less what fine-tuning and the sum of products may add.
@@ -67,7 +69,10 @@ def can_saturate(codes: NDArray[Any]) -> bool:
 
 
 def fake_quantize(
-    graph: Graph, ranges: Mapping[str, QuantParams], bits: Mapping[str, int]
+    graph: Graph,
+    ranges: Mapping[str, QuantParams],
+    bits: Mapping[str, int],
+    widths: Mapping[str, tf.Variable] = MappingProxyType({}),
 ) -> tf_keras.Model:
     """Builds the model that computes in float what the integer engines will compute.
 
@@ -75,6 +80,8 @@ def fake_quantize(
         graph: a rewritten graph.
         ranges: of every layer and the input whose output is rounded.
         bits: from `choose_weight_bits`; a layer of `FLOAT_BITS` keeps its weights as they are.
+        widths: of ranges that are learned: the logarithm to base 2 of how many times wider they
+            become, by the name of each layer that has such a range.
 
     Returns:
         A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
@@ -85,12 +92,13 @@ def fake_quantize(
     def wrap(node: Node, layer: Any) -> Any:
         if isinstance(node, InputLayer):
             return Rounding(ranges[node.name], name=f"quant_{node.name}")
+        width = widths.get(node.name)
         if isinstance(node, Clip):
-            rounding = Rounding(ranges[node.name], name=f"quant_{node.name}")
+            rounding = Rounding(ranges[node.name], width, name=f"quant_{node.name}")
             return lambda tensor: rounding(layer(tensor))
         if not node.requantizes:
             return layer
-        config = _LayerConfig(node, ranges.get(node.name), weights.get(node.name))
+        config = _LayerConfig(node, ranges.get(node.name), weights.get(node.name), width)
         return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
 
     nodes = (unclipped(node) if node.name in ranges else node for node in graph.nodes)
@@ -165,40 +173,6 @@ def _least_weights(node: Weighted, source: QuantParams) -> NDArray[np.float64]:
     return np.maximum(_LARGEST * bias / (source.scale * _MAX_BIAS_CODE), _MIN_WEIGHT)
 
 
-def trained_graph(graph: Graph, model: tf_keras.Model) -> Graph:
-    """Takes the weights of a trained fake-quantized model back into the graph."""
-    for node in graph.weighted:
-        variables = model.get_layer(f"quant_{node.name}").trainable_weights
-        found = {variable.name.split("/")[-1].split(":")[0]: variable for variable in variables}
-        kernel = found[node.kernel_name].numpy().reshape(node.kernel.shape)
-        bias = None if node.bias is None else found["bias"].numpy()
-        graph = graph.replaced(replace(node, kernel=kernel, bias=bias))
-    return graph
-
-
-def rounded(tensor: Any, params: QuantParams) -> Any:
-    """A tensor, rounded to int8 codes."""
-    return tf.quantization.fake_quant_with_min_max_args(tensor, params.low, params.high)
-
-
-class Rounding(tf_keras.layers.Layer):  # type: ignore[misc]
-    """Rounds a tensor to int8 codes."""
-
-    def __init__(self, params: QuantParams, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._params = params
-
-    def call(self, inputs: Any, training: Any = None) -> Any:
-        """The tensor, rounded."""
-        return rounded(inputs, self._params)
-
-
-def _fixed(params: QuantParams) -> Any:
-    return tfmot.quantization.keras.quantizers.FixedQuantizer(
-        8, params.low, params.high, narrow_range=False
-    )
-
-
 class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
     """Rounds weights to `bits` bits, symmetric, with a scale a channel.
 
@@ -248,8 +222,14 @@ def _straight_through(kernel: Any, largest: Any) -> Any:
 class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
     """What TensorFlow Model Optimization rounds in one layer: kernel and output, if any."""
 
-    def __init__(self, node: Node, params: QuantParams | None, weights: _Weights | None) -> None:
-        self._node, self._params, self._weights = node, params, weights
+    def __init__(
+        self,
+        node: Node,
+        params: QuantParams | None,
+        weights: _Weights | None,
+        width: tf.Variable | None,
+    ) -> None:
+        self._node, self._params, self._weights, self._width = node, params, weights, width
 
     def get_weights_and_quantizers(self, layer: Any) -> list[Any]:
         if self._weights is None or not isinstance(self._node, Weighted):
@@ -267,7 +247,7 @@ class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[mis
         pass
 
     def get_output_quantizers(self, layer: Any) -> list[Any]:
-        return [] if self._params is None else [_fixed(self._params)]
+        return [] if self._params is None else [output_quantizer(self._params, self._width)]
 
     def get_config(self) -> dict[str, Any]:
         return {}

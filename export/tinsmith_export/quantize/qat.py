@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from tinsmith_export.outputs import side_by_side, spread, squared_error
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, count, parts
 
-LEARNING_RATE = 1e-4
+# Of a step of the codes: so far a step of training moves a weight or a bias at first.
+LEARNING_RATE = 0.03
 LABEL_WEIGHT = 0.1
 _MAX_BATCH_SIZE = 128
 # Of the tensors that a step holds, and how many copies of each layer's output these are: the output
@@ -60,6 +61,7 @@ def batch_size(graph: Graph, wanted: int | None, count: int) -> int:
 
 def distill(
     model: tf_keras.Model,
+    units: Sequence[Any],
     data: DistillationData,
     held_back: DistillationData,
     steps: int,
@@ -75,6 +77,7 @@ def distill(
 
     Args:
         model: from `fake_quantize`.
+        units: from `trained_units`: what one code of each trainable variable is.
         data: what to train on.
         held_back: what to choose the checkpoint on.
         steps: of one batch each.
@@ -88,7 +91,7 @@ def distill(
     """
     checkpoints = [_measure(model, held_back, 0)]
     best, weights = checkpoints[0], model.get_weights()
-    train_step = _train_step(model, data, steps)
+    train_step = _train_step(model, units, data, steps)
     for step, batch in enumerate(_batches(data, steps, batch_size, seed), 1):
         loss = train_step(*batch)
         last = step == steps or time.monotonic() > end_s
@@ -105,17 +108,19 @@ def distill(
 
 
 def _train_step(
-    model: tf_keras.Model, data: DistillationData, steps: int
+    model: tf_keras.Model, units: Sequence[Any], data: DistillationData, steps: int
 ) -> Callable[..., tf.Tensor]:
     """What trains the model on a batch and gives the loss.
 
     The loss is the mean squared error between its outputs and the float model's, the mean over the
     outputs, each measured by its own spread; and, where there are labels, a little cross-entropy
-    with them. Adam with cosine decay.
+    with them. Adam with cosine decay moves codes: it moves everything equally far, and weights for
+    pixels up to 255 are a thousand times smaller than others.
     """
-    optimizer = tf_keras.optimizers.Adam(
-        tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, max(steps, 1))
-    )
+    rate = tf_keras.optimizers.schedules.CosineDecay(LEARNING_RATE, max(steps, 1))
+    optimizer = tf_keras.optimizers.Adam(rate, epsilon=1e-12)  # gradients of codes are small
+    variables = model.trainable_variables
+    codes = [tf.Variable(v / unit) for v, unit in zip(variables, units, strict=True)]
     spreads = [tf.constant(spread(output), tf.float32) for output in parts(data.outputs)]
     labelled = data.labels is not None
 
@@ -129,8 +134,10 @@ def _train_step(
             if labelled:
                 wrong = tf.nn.sparse_softmax_cross_entropy_with_logits(y[0], found)
                 loss += LABEL_WEIGHT * tf.reduce_mean(wrong)
-        variables = model.trainable_variables
-        optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        gradients = [g * u for g, u in zip(tape.gradient(loss, variables), units, strict=True)]
+        optimizer.apply_gradients(zip(gradients, codes, strict=True))
+        for variable, code, unit in zip(variables, codes, units, strict=True):
+            variable.assign(code * unit)
         return loss
 
     step: Callable[..., tf.Tensor] = train_step

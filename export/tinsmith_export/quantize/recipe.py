@@ -17,7 +17,6 @@ from tinsmith_export.quantize.evaluation import Layers, evaluate, with_rounded_w
 from tinsmith_export.quantize.fake_quantization import (
     choose_weight_bits,
     fake_quantize,
-    trained_graph,
 )
 from tinsmith_export.quantize.groups import Observed
 from tinsmith_export.quantize.layerwise import correct_layers
@@ -27,6 +26,12 @@ from tinsmith_export.quantize.ranges import share_ranges
 from tinsmith_export.quantize.regions import unrounded
 from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.quantize.separate import separate
+from tinsmith_export.quantize.trained import (
+    range_widths,
+    trained_graph,
+    trained_units,
+    widened,
+)
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, rows
 from tinsmith_runtime.errors import UsageError
@@ -186,6 +191,9 @@ def fine_tune(
 ) -> Quantized:
     """Fine-tunes a quantized graph (QAT); what is no better on the inputs held back is not kept.
 
+    Scales are learned with the weights. Afterwards they are chosen anew, for what was learned as
+    for what was observed, so that sums and products stay exact.
+
     Args:
         quantized: what to begin with.
         steps: of one batch each, 1 or more.
@@ -196,15 +204,17 @@ def fine_tune(
     """
     bits, calibration = quantized.weight_bits, quantized.calibration
     floats = {node.name: FLOAT_BITS for node in quantized.kept}
-    model = fake_quantize(convolution_by_dense(quantized.graph), quantized.ranges, bits)
-    checkpoints = distill(
-        model, calibration.data, calibration.held_back, steps, batch_size, seed, report, end_s
-    )
+    widths = range_widths(quantized.exact, calibration.observed, calibration.sources)
+    model = fake_quantize(convolution_by_dense(quantized.graph), quantized.ranges, bits, widths)
+    units = trained_units(quantized.graph, quantized.all_ranges, model)
+    data, held_back = calibration.data, calibration.held_back
+    checkpoints = distill(model, units, data, held_back, steps, batch_size, seed, report, end_s)
     graph = trained_graph(quantized.graph, model)
     # Weights that moved can make an 8-bit layer one that could saturate.
     now = choose_weight_bits(graph, calibration.least_bits)
     bits = {name: min(bits[name], now[name]) for name in now} | floats
-    return _quantized(graph, bits, calibration, tuple(checkpoints))
+    learned = replace(calibration, observed=widened(calibration.observed, widths))
+    return _quantized(graph, bits, learned, tuple(checkpoints))
 
 
 def _quantized(
