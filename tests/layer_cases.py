@@ -114,6 +114,13 @@ def _mean(module: Any, x: Any) -> Any:
     return module.ops.mean(x, axis=(1, 2)) if module is keras else tf.reduce_mean(x, (1, 2))
 
 
+def _matrices(module: Any, x: Any) -> Any:
+    """Products of rows by rows, and of what comes of them and the rows."""
+    layers = module.layers
+    rows = layers.Reshape((16, 16))(x)
+    return layers.Dot((2, 1))([layers.Dot((2, 2))([rows, rows]), layers.Dense(5)(rows)])
+
+
 def _attention(module: Any, x: Any) -> Any:
     x = module.layers.Reshape((16, 16))(x)
     return module.layers.MultiHeadAttention(2, 4)(x, x)
@@ -175,7 +182,13 @@ CASES = (
     Case("Average", _merged("Average")),
     Case("Maximum", _merged("Maximum")),
     Case("Minimum", _merged("Minimum"), "Minimum"),
-    Case("Dot", _in_a_row(_layer("Flatten"), lambda m, x: m.layers.Dot(1)([x, x])), "two computed"),
+    Case("Dot", _in_a_row(_layer("Flatten"), lambda m, x: m.layers.Dot(1)([x, x]))),
+    Case("Dot of matrices, `matmul`", _matrices),
+    Case(
+        "EinsumDense",
+        _sequence(("EinsumDense", "abc,cd->abd", (None, 6)), bias_axes="d"),
+        kerases=("Keras 3",),
+    ),
     Case("Concatenate of channels", _merged("Concatenate")),
     Case(
         "Concatenate, one part behind a ReLU",
@@ -229,7 +242,7 @@ CASES = (
         "ResizeBilinear",
     ),
     Case("Flatten, Reshape", _layer("Reshape", (4, 16, 4))),
-    Case("Permute", _layer("Permute", (2, 1, 3)), "Transpose"),
+    Case("Permute", _layer("Permute", (2, 1, 3))),
     Case("Dropout and noise", _in_a_row(_layer("Dropout", 0.5), _layer("GaussianNoise", 0.5))),
     Case("RandomFlip and the like", _layer("RandomFlip")),
     Case("a layer called twice", _shared),

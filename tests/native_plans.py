@@ -141,6 +141,14 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "depth_to_space": ([ops.DepthToSpace("y", ("x0",), (10, 12, 1), block=2)], {}),
         "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12))], {}),
         "reshape": ([ops.Reshape("y", ("x0",), (30, 4))], {}),
+        "transpose": ([ops.Transpose("y", ("x0",), (4, 5, 6), permutation=(2, 0, 1))], {}),
+        "matrix_product": (
+            [
+                ops.Transpose("turned", ("x1",), (5, 4, 6), permutation=(0, 2, 1)),
+                ops.MatMul("y", ("x0", "turned"), (5, 6, 6)),
+            ],
+            {},
+        ),
         "layer_norm": (
             [
                 ops.LayerNormalization(

@@ -41,6 +41,7 @@ class Step:
 KINDS = (
     *("conv", "conv", "depthwise", "separable", "grouped", "dilated", "dense", "transposed"),
     *("norm", "activation", "max", "average", "up", "crop", "pad", "scale"),
+    *("matmul", "permute"),
     *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
 )
 steps = st.builds(
@@ -105,6 +106,14 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
             return L.Concatenate()([x, mates[0] if step.flag else branch(x)])
         case "multiply":
             return L.Multiply()([x, branch(x)])
+        case "permute":
+            return L.Permute((2, 1, 3) if step.flag else (1, 3, 2))(x) if channels <= 8 else x
+        case "matmul":
+            places = rows * columns
+            left, right = (L.Reshape((places, channels))(one) for one in (x, branch(x)))
+            if step.flag:
+                return L.Reshape((rows, columns, places))(L.Dot((2, 2))([left, right]))
+            return L.Reshape((channels, channels, 1))(L.Dot((1, 1))([left, right]))
         case "excite":
             gate = L.GlobalAveragePooling2D(keepdims=True)(x)
             return x * L.Conv2D(channels, 1, activation="sigmoid")(gate)

@@ -272,3 +272,46 @@ def test_uint8_codes_and_batches() -> None:
     strided = tuple(np.repeat(array, 2, axis=2)[:, :, ::2] for array in codes)
     np.testing.assert_array_equal(backend.run(strided), wanted)
     assert np.asarray(backend.run(tuple(array[:0] for array in codes))).shape == (0, 3, 2)
+
+
+@settings(max_examples=150)
+@given(
+    st.lists(st.integers(1, 4), max_size=3),
+    st.tuples(SIZES, st.integers(1, 70), st.integers(1, 70)),
+    st.sampled_from(["both", "one", "other"]),
+    st.tuples(PARAMS, PARAMS),
+    st.floats(2.0**-12, 255.0, width=32),
+    ZERO_POINTS,
+    SEEDS,
+)
+def test_the_product_of_matrices(
+    before: list[int],
+    sizes: tuple[int, int, int],
+    broadcast: str,
+    params: tuple[QuantParams, QuantParams],
+    ratio: float,
+    zero_point: int,
+    seed: int,
+) -> None:
+    rows, inner, columns = sizes
+    ones = [1] * len(before)
+    shapes = (
+        (*(before if broadcast != "one" else ones), rows, inner),
+        (*(before if broadcast != "other" else ones), inner, columns),
+    )
+    output = params32(params[0].scale * params[1].scale / ratio, zero_point)
+    node = ops.MatMul("y", ("x0", "x1"), (*before, rows, columns))
+    names = dict(zip(("x0", "x1"), params, strict=True)) | {"y": output}
+    model = quantized(node, shapes=shapes, params=names)
+    require_exact(model, random_codes(model, seed))
+
+
+@settings(max_examples=100)
+@given(st.permutations(range(4)), st.tuples(SIZES, SIZES, SIZES, SIZES), PARAMS, SEEDS)
+def test_transposition(
+    order: list[int], shape: tuple[int, ...], params: QuantParams, seed: int
+) -> None:
+    turned = tuple(shape[axis] for axis in order)
+    node = ops.Transpose("y", ("x0",), turned, permutation=tuple(order))
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
+    require_exact(model, random_codes(model, seed))

@@ -1,6 +1,7 @@
 """Readers of the operators that compute each number by itself."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from tinsmith_export.ir.ops import (
     Maximum,
     Multiply,
     Node,
+    Reshape,
 )
 from tinsmith_export.ir.unrewritten import LeakyReLU, SquaredSum
 
@@ -33,8 +35,17 @@ _OF_TWO: dict[str, type[Add | Maximum | Multiply | SquaredSum]] = {
 
 def _affine(
     reader: Reader, operator: Operator, source: Node, factor: Any = 1.0, offset: Any = 0.0
-) -> Affine:
-    """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`."""
+) -> Node:
+    """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`.
+
+    Where they have a number for each place of several dimensions, these are made one.
+    """
+    count = max(_dimensions(source.shape, values) for values in (factor, offset))
+    if count > 1:
+        shape = (*source.shape[:-count], prod(source.shape[-count:]))
+        flat = reader.add(Reshape(*reader.place(operator, [source], shape)))
+        inner = _affine(reader, operator, flat, np.ravel(factor), np.ravel(offset))
+        return reader.add(Reshape(*reader.place(operator, [inner], source.shape)))
     found = []
     for values in (factor, offset):
         values = np.asarray(values, np.float32)
@@ -47,6 +58,14 @@ def _affine(
         found.append(values)
     place = reader.place(operator, [source])
     return reader.add(Affine(*place, factor=found[0], offset=found[1]))
+
+
+def _dimensions(shape: tuple[int, ...], values: Any) -> int:
+    """How many dimensions of a tensor, the last ones, a constant has its own numbers for."""
+    sizes = np.shape(values)
+    while sizes and sizes[0] == 1:
+        sizes = sizes[1:]
+    return len(sizes) if sizes == shape[len(shape) - len(sizes) :] else 0
 
 
 def arithmetic(reader: Reader, operator: Operator) -> Node:

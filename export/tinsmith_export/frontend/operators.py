@@ -10,10 +10,10 @@ from tinsmith_export.frontend.arithmetic import (
     leaky_relu,
     negate,
 )
+from tinsmith_export.frontend.matrices import einsum, matmul, transpose
 from tinsmith_export.frontend.products import (
     batch_to_space,
     conv,
-    matmul,
     space_to_batch,
     transposed_conv,
 )
@@ -42,6 +42,8 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "BatchToSpaceND": batch_to_space,
     "MatMul": matmul,
     "BatchMatMulV2": matmul,
+    "Einsum": einsum,
+    "Transpose": transpose,
     **dict.fromkeys(
         ("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"), arithmetic
     ),

@@ -15,6 +15,7 @@ from tinsmith_export.ir.ops import (
     Dense,
     DepthToSpace,
     InputLayer,
+    MatMul,
     Node,
     OutputLayer,
     Padding,
@@ -22,6 +23,7 @@ from tinsmith_export.ir.ops import (
     Pointwise,
     Pooling2D,
     Reshape,
+    Transpose,
     UpSampling2D,
     ZeroPadding2D,
 )
@@ -102,6 +104,12 @@ def _(node: Dense, inputs: Sequence[Shape]) -> Shape:
 
 
 @output_shape.register
+def _(node: MatMul, inputs: Sequence[Shape]) -> Shape:
+    one, other = inputs
+    return *np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]
+
+
+@output_shape.register
 def _(node: ChannelMean, inputs: Sequence[Shape]) -> Shape:
     return *inputs[0][:-1], 1
 
@@ -133,6 +141,11 @@ def _(node: UpSampling2D, inputs: Sequence[Shape]) -> Shape:
 def _(node: DepthToSpace, inputs: Sequence[Shape]) -> Shape:
     rows, columns, channels = inputs[0]
     return rows * node.block, columns * node.block, channels // node.block**2
+
+
+@output_shape.register
+def _(node: Transpose, inputs: Sequence[Shape]) -> Shape:
+    return tuple(inputs[0][axis] for axis in node.permutation)
 
 
 @output_shape.register

@@ -18,7 +18,9 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     DepthwiseConv2D,
     LayerNormalization,
+    MatMul,
     Reshape,
+    Transpose,
     Weighted,
     ZeroPadding2D,
 )
@@ -62,8 +64,13 @@ def fold_affine(graph: Graph, affine: Affine) -> Graph:
     may stand what only moves values.
     """
     layer, (factor, offset) = graph.node(affine.inputs[0]), affine_of(affine)
+    is_one = scalars_of(affine) is not None
     while layer.rearranges and graph.only_reader(layer.name) is not None:
         source = graph.node(layer.inputs[0])
+        if is_one:
+            factor, offset = (np.full(source.shape[-1], values[0]) for values in (factor, offset))
+        elif isinstance(layer, Transpose) and layer.permutation[-1] != len(layer.shape) - 1:
+            return graph
         # A block's places lie one after the other in the channels, each with all channels.
         times = source.shape[-1] // len(factor) if isinstance(layer, DepthToSpace) else 1
         factor, offset = np.tile(factor, times), np.tile(offset, times)
@@ -84,6 +91,23 @@ def fold_affine(graph: Graph, affine: Affine) -> Graph:
     else:
         return graph
     return graph.replaced(folded).without(affine.name)
+
+
+@for_each(Affine)
+def hoist_factor(graph: Graph, affine: Affine) -> Graph:
+    """Moves a factor from behind a product of two tensors before the first of them.
+
+    There it can be folded into what comes before, as that of attention into the queries.
+    """
+    product, scalars = graph.node(affine.inputs[0]), scalars_of(affine)
+    if not isinstance(product, MatMul) or graph.only_reader(product.name) is None:
+        return graph
+    if scalars is None or scalars[1] != 0:
+        return graph
+    one, other = product.inputs
+    factor = replace(affine, inputs=(one,), shape=graph.node(one).shape)
+    graph = graph.without(affine.name)
+    return graph.replaced(replace(product, inputs=(factor.name, other)), factor)
 
 
 @for_each(Affine)

@@ -10,6 +10,7 @@ from tinsmith_export.passes.affine import (
     affine_by_convolution,
     fold_affine,
     fold_affine_forward,
+    hoist_factor,
     merge_affines,
 )
 from tinsmith_export.passes.clips import fuse_clips, hoist_clips, split_clips, swap_affine
@@ -37,7 +38,7 @@ REWRITES = (
     pool_by_convolution,
     spread_dilation,
 )
-FOLDS = (merge_affines, swap_affine, hoist_clips, fold_affine)
+FOLDS = (merge_affines, swap_affine, hoist_factor, hoist_clips, fold_affine)
 LAST = (
     fold_affine_forward,
     affine_by_convolution,

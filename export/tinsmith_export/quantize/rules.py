@@ -11,6 +11,7 @@ from tinsmith_export.ir.ops import (
     InputLayer,
     Joined,
     LayerNormalization,
+    MatMul,
     MaxPooling2D,
     Multiply,
     Node,
@@ -35,11 +36,13 @@ class RangeRule:
         fixed: what they are, whatever goes in.
         branches: what it computes of two tensors: their scales and that of its output must have
             certain ratios.
+        symmetric: whether the second tensor that it reads must have zero point 0.
     """
 
     shares: bool = False
     fixed: QuantParams | None = None
     branches: Literal["none", "sum", "product"] = "none"
+    symmetric: bool = False
 
 
 @singledispatch
@@ -84,6 +87,12 @@ def _(node: Add) -> RangeRule:
 @range_rule.register
 def _(node: Multiply) -> RangeRule:
     return RangeRule(branches="product")
+
+
+@range_rule.register
+def _(node: MatMul) -> RangeRule:
+    # XNNPACK has a kernel for such alone, which rounds as ONNX Runtime's. LiteRT's own does not.
+    return RangeRule(symmetric=True)
 
 
 @range_rule.register

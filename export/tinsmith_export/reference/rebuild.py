@@ -26,11 +26,13 @@ from tinsmith_export.ir.ops import (
     DepthwiseConv2D,
     Function,
     LayerNormalization,
+    MatMul,
     Maximum,
     MaxPooling2D,
     Multiply,
     Node,
     Reshape,
+    Transpose,
     UpSampling2D,
     Weigh,
     Weighted,
@@ -161,6 +163,11 @@ def _(node: Multiply) -> Any:
 
 
 @keras_layer.register
+def _(node: MatMul) -> Any:
+    return _computed(node, lambda x: tf.matmul(x[0], x[1]))
+
+
+@keras_layer.register
 def _(node: Maximum) -> Any:
     return _computed(node, lambda x: tf.maximum(x[0], x[1]))
 
@@ -219,6 +226,12 @@ def _(node: SquaredSum) -> Any:
 @keras_layer.register
 def _(node: DepthToSpace) -> Any:
     return _computed(node, lambda x: tf.nn.depth_to_space(x, node.block))
+
+
+@keras_layer.register
+def _(node: Transpose) -> Any:
+    order = (0, *(axis + 1 for axis in node.permutation))
+    return _computed(node, lambda x: tf.transpose(x, order))
 
 
 @keras_layer.register

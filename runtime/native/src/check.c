@@ -13,7 +13,8 @@ static const struct {
     [TIN_MULTIPLY] = {2, 1, 0},  [TIN_MAXIMUM] = {2, 0, 0},       [TIN_TABLE] = {1, 0, 1},
     [TIN_MAX_POOL] = {1, 6, 0},  [TIN_PAD] = {1, 2, 0},           [TIN_CROP] = {1, 2, 0},
     [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 0, 0},
-    [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},
+    [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_TRANSPOSE] = {1, 6, 0},
+    [TIN_MATRIX_PRODUCT] = {2, 1, 0},
 };
 
 /* What a check looks at: the operator, its tensors, and the step that it fills. */
@@ -244,6 +245,61 @@ static int check_norm(const struct check *c) {
   return TIN_OK;
 }
 
+static int check_transpose(const struct check *c) {
+  struct tin_transpose *t = &c->step->as.transpose;
+  int32_t steps[TIN_RANK], step = 1;
+  uint32_t seen = 0;
+  for (int axis = TIN_RANK - 1; axis >= 0; axis--) {
+    steps[axis] = step;
+    step *= (int32_t)c->in->shape[axis]; /* the tensor has below 2^31 bytes */
+  }
+  for (int axis = 0; axis < TIN_RANK; axis++) {
+    const uint32_t from = c->op->words[axis];
+    if (from >= TIN_RANK || (seen >> from & 1)) return TIN_ERROR_OPERATOR;
+    seen |= 1u << from;
+    if (c->out->shape[axis] != c->in->shape[from]) return TIN_ERROR_SHAPE;
+    t->shape[axis] = (int32_t)c->out->shape[axis];
+    t->in_step[axis] = steps[from];
+  }
+  return TIN_OK;
+}
+
+/* How many elements it is from one matrix of an input to the next, for each of the output's. */
+static int matrix_steps(const struct tin_tensor_record *in, const struct tin_tensor_record *out,
+                        int32_t *steps) {
+  int32_t step = (int32_t)(in->shape[TIN_RANK - 2] * in->shape[TIN_RANK - 1]);
+  for (int axis = TIN_RANK - 3; axis >= 0; axis--) {
+    if (in->shape[axis] != out->shape[axis] && in->shape[axis] != 1) return TIN_ERROR_SHAPE;
+    steps[axis] = in->shape[axis] == 1 ? 0 : step;
+    step *= (int32_t)in->shape[axis];
+  }
+  return TIN_OK;
+}
+
+static int check_matrix_product(const struct check *c) {
+  const uint32_t *one = c->in->shape, *other = c->other->shape, *out = c->out->shape;
+  const int rows = TIN_RANK - 2, columns = TIN_RANK - 1;
+  struct tin_matrix_product *p = &c->step->as.matrix_product;
+  *p = (struct tin_matrix_product){
+      .rows = (int32_t)out[rows],
+      .inner = (int32_t)one[columns],
+      .columns = (int32_t)out[columns],
+      .one_zero = c->in->zero_point,
+      .other_zero = c->other->zero_point,
+      .out_zero = c->out->zero_point,
+  };
+  memcpy(&p->scale, &c->op->words[0], sizeof p->scale);
+  if (!(p->scale >= 0 && p->scale < 256)) return TIN_ERROR_OPERATOR;
+  if (one[rows] != out[rows] || one[columns] != other[rows] || other[columns] != out[columns]) {
+    return TIN_ERROR_SHAPE;
+  }
+  if (255 * 255 * (uint64_t)one[columns] > INT32_MAX) return TIN_ERROR_OPERATOR;
+  for (int axis = 0; axis < TIN_RANK - 2; axis++) p->shape[axis] = (int32_t)out[axis];
+  c->step->work = times(c->out->bytes, one[columns]);
+  const int status = matrix_steps(c->in, c->out, p->one_step);
+  return status != TIN_OK ? status : matrix_steps(c->other, c->out, p->other_step);
+}
+
 static int check_table(const struct check *c) {
   const uint8_t *table;
   if (!same_shape(c->in, c->out)) return TIN_ERROR_SHAPE;
@@ -269,6 +325,10 @@ static int check_parameters(const struct check *c) {
       return c->in->bytes == c->out->bytes ? TIN_OK : TIN_ERROR_SHAPE;
     case TIN_LAYER_NORM:
       return check_norm(c);
+    case TIN_TRANSPOSE:
+      return check_transpose(c);
+    case TIN_MATRIX_PRODUCT:
+      return check_matrix_product(c);
     default:
       return check_window(c);
   }

@@ -19,6 +19,8 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_CONCATENATE] = "concatenate",
     [TIN_RESHAPE] = "reshape",
     [TIN_LAYER_NORM] = "layer norm",
+    [TIN_TRANSPOSE] = "transpose",
+    [TIN_MATRIX_PRODUCT] = "matrix product",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {

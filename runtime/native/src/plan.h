@@ -28,6 +28,8 @@ enum tin_kind {
   TIN_CONCATENATE,
   TIN_RESHAPE,
   TIN_LAYER_NORM,
+  TIN_TRANSPOSE,
+  TIN_MATRIX_PRODUCT,
   TIN_KINDS /* one more than there are */
 };
 
@@ -94,6 +96,8 @@ struct tin_step {
     struct tin_pair pair;
     struct tin_window window;
     struct tin_norm norm;
+    struct tin_transpose transpose;
+    struct tin_matrix_product matrix_product;
     const int8_t *table;
   } as;
   struct tin_words words[2]; /* scale and bias, float weights and bias, or gamma and beta */

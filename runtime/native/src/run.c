@@ -114,6 +114,12 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
     case TIN_LAYER_NORM:
       tin_layer_norm(&step->as.norm, in, out);
       return;
+    case TIN_TRANSPOSE:
+      tin_transpose(&step->as.transpose, in, out);
+      return;
+    case TIN_MATRIX_PRODUCT:
+      tin_matrix_product(&step->as.matrix_product, in, input_of(model, step, 1), out);
+      return;
     case TIN_KINDS:
       return;
   }

@@ -6,7 +6,8 @@ scale`. Three rules make new codes; `float32` operations round one by one, from 
 
 - A product with weights: `rint(float32(sum) * (s_in * s_weight / s_out))`. The sum is `int32` and
   holds the bias; each output channel has its own `s_weight`.
-- A product of two tensors: `rint(float32(a * b) * (s_a * s_b / s_out))`.
+- A product of two tensors: `rint(float32(a * b) * (s_a * s_b / s_out))`; of their matrices
+  likewise, with the sum of the products of codes, where the second tensor's zero point is 0.
 - A sum of two tensors: the ratios `s_a / s_out` and `s_b / s_out` become integers by one shift, the
   larger one of 21 bits. What the codes times these sum to is shifted back, and rounded half up.
 

@@ -8,17 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.ir.interpret.operands import Codes, Operands, Values, compute
-from tinsmith_export.ir.interpret.rounding import quantize, requantized_product, requantized_sum
+from tinsmith_export.ir.interpret.rounding import (
+    quantize,
+    requantize,
+    requantized_product,
+    requantized_sum,
+)
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Concatenate,
     Function,
     LayerNormalization,
+    MatMul,
     Maximum,
     Multiply,
     Node,
     Reshape,
+    Transpose,
     Weigh,
     Weighted,
 )
@@ -53,6 +60,14 @@ def _(node: Add, operands: Operands) -> Codes:
 def _(node: Multiply, operands: Operands) -> Codes:
     one, other = operands.centered
     return requantized_product(one, other, operands.scales, operands.output)
+
+
+@compute.register
+def _(node: MatMul, operands: Operands) -> Codes:
+    one, other = (codes.astype(np.float64) for codes in operands.centered)  # sums stay exact
+    first, second = map(np.float32, operands.scales)
+    scale = first * second / np.float32(operands.output.scale)
+    return requantize((one @ other).astype(np.int32), scale, operands.output)
 
 
 @compute.register
@@ -104,6 +119,11 @@ def _(node: Concatenate, operands: Operands) -> Codes:
 @compute.register
 def _(node: Maximum, operands: Operands) -> Codes:
     return np.maximum(*operands.codes)
+
+
+@compute.register
+def _(node: Transpose, operands: Operands) -> Values:
+    return operands.codes[0].transpose(0, *(axis + 1 for axis in node.permutation))
 
 
 @compute.register

@@ -68,6 +68,8 @@ def _require_limits(plan: Plan) -> None:
 def _steps(plan: Plan, operator: PlanOperator) -> int:
     """How many multiplications a sample takes, or comparisons."""
     size = prod(plan.tensors[operator.output].shape)
+    if operator.kind == Kind.MATRIX_PRODUCT:
+        return size * plan.tensors[operator.inputs[0]].shape[-1]
     if operator.kind in (Kind.PRODUCT, Kind.FLOAT_PRODUCT):
         channels = plan.tensors[operator.inputs[0]].shape[-1] // operator.words[8]
         return size * channels * prod(operator.words[:2])

@@ -225,6 +225,21 @@ def _reshape(
     return inputs[0].copy()
 
 
+def _transpose(
+    operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
+) -> Codes:
+    before = len(operator.words) - len(output.shape)
+    return inputs[0].transpose(0, *(axis - before + 1 for axis in operator.words[before:]))
+
+
+def _matrix_product(
+    operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
+) -> Codes:
+    one, other = (codes.astype(np.float64) for codes in _centered(inputs, tensors))
+    scale = np.array(operator.words[0], np.uint32).view(np.float32)
+    return requantize((one @ other).astype(np.int32), scale, _params(output))
+
+
 def _layer_norm(
     operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
 ) -> Codes:
@@ -251,4 +266,6 @@ _COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], 
     Kind.CONCATENATE: _concatenate,
     Kind.RESHAPE: _reshape,
     Kind.LAYER_NORM: _layer_norm,
+    Kind.TRANSPOSE: _transpose,
+    Kind.MATRIX_PRODUCT: _matrix_product,
 }

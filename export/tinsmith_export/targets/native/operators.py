@@ -21,11 +21,13 @@ from tinsmith_export.ir.ops import (
     DepthwiseConv2D,
     Function,
     LayerNormalization,
+    MatMul,
     Maximum,
     MaxPooling2D,
     Multiply,
     Node,
     Reshape,
+    Transpose,
     UpSampling2D,
     Weigh,
     ZeroPadding2D,
@@ -179,6 +181,18 @@ def _(node: Multiply, builder: Builder) -> None:
 
 
 @add.register
+def _(node: MatMul, builder: Builder) -> None:
+    columns = builder.source(node).shape[-1]
+    if 255 * 255 * columns > _LARGEST_SUM:
+        raise TargetError(
+            f"layer `{node.name}`: a plan multiplies matrices of 33,025 columns at most, "
+            f"got {columns}"
+        )
+    scales = [builder.params(name).scale for name in node.inputs]
+    builder.add(Kind.MATRIX_PRODUCT, node, _product_scale(node, scales[0], scales[1], builder))
+
+
+@add.register
 def _(node: Weigh, builder: Builder) -> None:
     weights, source = builder.model.weights[node.name], builder.source(node)
     params = QuantParams(float(weights.scale[0]), weights.zero_point)
@@ -252,6 +266,13 @@ def _(node: UpSampling2D, builder: Builder) -> None:
 @add.register
 def _(node: DepthToSpace, builder: Builder) -> None:
     builder.add(Kind.DEPTH_TO_SPACE, node, node.block)
+
+
+@add.register
+def _(node: Transpose, builder: Builder) -> None:
+    before = RANK - len(node.shape)  # dimensions of 1, which stay where they are
+    order = (*range(before), *(before + axis for axis in node.permutation))
+    builder.add(Kind.TRANSPOSE, node, *order)
 
 
 @add.register

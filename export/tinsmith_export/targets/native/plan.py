@@ -38,6 +38,8 @@ class Kind(IntEnum):
     CONCATENATE = 12
     RESHAPE = 13
     LAYER_NORM = 14
+    TRANSPOSE = 15
+    MATRIX_PRODUCT = 16
 
 
 @dataclass(frozen=True)
@@ -229,5 +231,7 @@ _WORDS_OF = {
     Kind.UPSAMPLE: 2,
     Kind.DEPTH_TO_SPACE: 1,
     Kind.LAYER_NORM: 2,
+    Kind.TRANSPOSE: 6,
+    Kind.MATRIX_PRODUCT: 1,
 }
 """How many parameters a kind has; none if it is not here."""

@@ -14,11 +14,13 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     Function,
     LayerNormalization,
+    MatMul,
     Maximum,
     MaxPooling2D,
     Multiply,
     Node,
     Reshape,
+    Transpose,
     UpSampling2D,
     Weigh,
     ZeroPadding2D,
@@ -93,6 +95,12 @@ def _(node: Add, writer: FloatWriter) -> str:
 @write.register
 def _(node: Multiply, writer: FloatWriter) -> str:
     return writer.compute("Mul", node, [writer.reals(node, 0), writer.reals(node, 1)])
+
+
+@write.register
+def _(node: MatMul, writer: FloatWriter) -> str:
+    factors = [writer.channels_last_reals(node, index) for index in (0, 1)]
+    return writer.to_channels_first(writer.compute("MatMul", node, factors), node.shape)
 
 
 @write.register
@@ -198,6 +206,15 @@ def _(node: DepthToSpace, writer: FloatWriter) -> str:
     return writer.moved(
         "DepthToSpace", node, [writer.source(node)], blocksize=node.block, mode="DCR"
     )
+
+
+@write.register
+def _(node: Transpose, writer: FloatWriter) -> str:
+    # Three dimensions are stored with the last one first, on both sides.
+    rank = len(node.shape)
+    stored = [2, 0, 1] if rank == 3 else list(range(rank))
+    order = [0, *(1 + stored.index(node.permutation[axis]) for axis in stored)]
+    return writer.moved("Transpose", node, [writer.source(node)], perm=order)
 
 
 @write.register

@@ -40,7 +40,7 @@ def function_tables(
         if isinstance(node, Function)
     }
     tables: dict[tuple[str, QuantParams, QuantParams], NDArray[np.int8]] = {}
-    layers = layer_tensors(schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0], graph)
+    layers = layer_tensors(schema.ModelT.InitFromPackedBuf(data, 0), graph)
     for node, kind in functions.items():
         if node.name in layers and kind not in tables:
             model = schema.ModelT.InitFromPackedBuf(data, 0)  # of which the function alone is left

@@ -56,6 +56,26 @@ struct tin_norm {
 };
 void tin_layer_norm(const struct tin_norm *norm, const int8_t *in, int8_t *out);
 
+/* Other order of the dimensions; `out` is other memory than `in`. */
+struct tin_transpose {
+  int32_t shape[TIN_RANK];   /* of the output */
+  int32_t in_step[TIN_RANK]; /* elements of the input from one place of the output to the next */
+};
+void tin_transpose(const struct tin_transpose *transpose, const int8_t *in, int8_t *out);
+
+/* The product of matrices, rows x inner and inner x columns, for each place of the dimensions before
+ * these; an input that has size 1 there is taken for every place: its step is 0. `out` is other
+ * memory than both. 255 * 255 * inner < 2^31: sums fit into int32. */
+struct tin_matrix_product {
+  int32_t shape[TIN_RANK - 2];
+  int32_t one_step[TIN_RANK - 2], other_step[TIN_RANK - 2]; /* elements to the next place */
+  int32_t rows, inner, columns;
+  int32_t one_zero, other_zero, out_zero;
+  float scale; /* 0 <= scale < 256 */
+};
+void tin_matrix_product(const struct tin_matrix_product *product, const int8_t *one,
+                        const int8_t *other, int8_t *out);
+
 /* A product whose weights are float: sizes and what holds of them as in `tin_product`, whose
  * weights, bias and scale it does not use. */
 struct tin_float_product {
