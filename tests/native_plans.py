@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.ir import ops
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
 from tinsmith_export.ir.ops import Floats, Function, InputLayer, Node, OutputLayer
@@ -145,10 +146,11 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "matrix_product": (
             [
                 ops.Transpose("turned", ("x1",), (5, 4, 6), permutation=(0, 2, 1)),
-                ops.MatMul("y", ("x0", "turned"), (5, 6, 6)),
+                MatMul("y", ("x0", "turned"), (5, 6, 6)),
             ],
             {},
         ),
+        "softmax": ([Softmax("y", ("x0",), image)], {}),
         "layer_norm": (
             [
                 ops.LayerNormalization(

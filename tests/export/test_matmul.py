@@ -11,7 +11,8 @@ from compiling import Compiled, compiled, rewritten, settle
 from interpreted import require_interpreted
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.ir.ops import DepthwiseConv2D, MatMul
+from tinsmith_export.ir.attention import MatMul
+from tinsmith_export.ir.ops import DepthwiseConv2D
 from tinsmith_export.targets.registry import TARGETS
 
 L = keras.layers
@@ -25,7 +26,7 @@ def model(build: Any) -> keras.Model:
     return settle(keras.Model(source, L.Dense(5, name="answer")(L.Flatten()(build(rows, others)))))
 
 
-class Sum(L.Layer):
+class Sum(keras.layers.Layer):
     """Einstein's sum of two tensors."""
 
     def __init__(self, equation: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.ir import ops, unrewritten
+from tinsmith_export.ir import attention, ops, unrewritten
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import compute
 from tinsmith_export.ir.interpret.operands import Operands
@@ -50,7 +50,7 @@ TABLES: dict[str, tuple[Any, dict[str, str]]] = {
 
 
 def operators() -> Iterator[type[Node]]:
-    for value in (vars(ops) | vars(unrewritten)).values():
+    for value in (vars(ops) | vars(attention) | vars(unrewritten)).values():
         if isinstance(value, type) and issubclass(value, Node) and value.__name__ not in BASES:
             yield value
 

@@ -41,7 +41,7 @@ class Step:
 KINDS = (
     *("conv", "conv", "depthwise", "separable", "grouped", "dilated", "dense", "transposed"),
     *("norm", "activation", "max", "average", "up", "crop", "pad", "scale"),
-    *("matmul", "permute"),
+    *("matmul", "permute", "softmax"),
     *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
 )
 steps = st.builds(
@@ -106,6 +106,8 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
             return L.Concatenate()([x, mates[0] if step.flag else branch(x)])
         case "multiply":
             return L.Multiply()([x, branch(x)])
+        case "softmax":
+            return L.Softmax(axis=-1 if step.flag else 1)(x)
         case "permute":
             return L.Permute((2, 1, 3) if step.flag else (1, 3, 2))(x) if channels <= 8 else x
         case "matmul":

@@ -55,14 +55,6 @@ def test_attention(library: Any) -> None:
     assert "attention is not compiled" in said
 
 
-@BOTH
-def test_a_softmax_inside(library: Any) -> None:
-    layers = [library.layers.Dense(4, activation="softmax", name="gate"), library.layers.Dense(2)]
-    said = refused(library.Sequential([library.Input((3,)), *layers]))
-    assert "`gate" in said
-    assert "softmax can only come last" in said
-
-
 def test_an_embedding() -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(9, 2, name="words")])
     assert refused(model).startswith("layer `words` (Embedding) cannot be compiled: it needs ")

@@ -20,8 +20,10 @@ from native_plans import (
 from native_products import Case, product, shaped
 
 from tinsmith_export.ir import ops
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.ops import Conv2D
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
+from tinsmith_export.ir.softmax import SOFTMAX_PARAMS
 from tinsmith_export.targets.native.plan import write_plan
 from tinsmith_runtime.batch import parts
 
@@ -300,7 +302,7 @@ def test_the_product_of_matrices(
         (*(before if broadcast != "other" else ones), inner, columns),
     )
     output = params32(params[0].scale * params[1].scale / ratio, zero_point)
-    node = ops.MatMul("y", ("x0", "x1"), (*before, rows, columns))
+    node = MatMul("y", ("x0", "x1"), (*before, rows, columns))
     names = dict(zip(("x0", "x1"), params, strict=True)) | {"y": output}
     model = quantized(node, shapes=shapes, params=names)
     require_exact(model, random_codes(model, seed))
@@ -315,3 +317,21 @@ def test_transposition(
     node = ops.Transpose("y", ("x0",), turned, permutation=tuple(order))
     model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
     require_exact(model, random_codes(model, seed))
+
+
+@settings(max_examples=100)
+@given(SIZES, st.integers(1, 70), st.floats(2.0**-12, 2.0, width=32), ZERO_POINTS, SEEDS)
+def test_softmax(rows: int, channels: int, scale: float, zero_point: int, seed: int) -> None:
+    node = Softmax("y", ("x0",), (rows, channels))
+    params = {"x0": QuantParams(scale, zero_point), "y": SOFTMAX_PARAMS}
+    model = quantized(node, shapes=[(rows, channels)], params=params)
+    codes = random_codes(model, seed)
+    require_exact(model, codes)
+    found = parts(native(write_plan(plan_of(model))).run(codes))[0]
+    (given_codes,) = parts(codes)
+    steps = given_codes.astype(np.float64) * scale
+    exact = np.exp(steps - steps.max(-1, keepdims=True))
+    exact /= exact.sum(-1, keepdims=True)
+    # Half a code, and what the last code is short of 1; exponentials are right to 2^-24.
+    off = np.abs((found + 128.0) / 256 - np.minimum(exact, 255 / 256)).max()
+    assert off <= 0.5 / 256 + channels * 2.0**-24

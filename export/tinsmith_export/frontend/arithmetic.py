@@ -8,6 +8,7 @@ import numpy as np
 
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import BATCH, Operator
+from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.ops import (
     Add,
     Affine,
@@ -148,3 +149,8 @@ def leaky_relu(reader: Reader, operator: Operator) -> Node:
     """A leaky ReLU."""
     slope = operator.settings["alpha"]
     return reader.add(LeakyReLU(*reader.place(operator), negative_slope=slope))
+
+
+def softmax(reader: Reader, operator: Operator) -> Node:
+    """Softmax along the last dimension; TensorFlow turns another one there before it."""
+    return reader.add(Softmax(*reader.place(operator)))

@@ -10,7 +10,8 @@ import numpy as np
 from tinsmith_export.frontend.products import dense
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import Operator
-from tinsmith_export.ir.ops import Dense, MatMul, Node, Reshape, Transpose
+from tinsmith_export.ir.attention import MatMul
+from tinsmith_export.ir.ops import Dense, Node, Reshape, Transpose
 
 Labels = list[str]
 

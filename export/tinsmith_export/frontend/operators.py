@@ -9,6 +9,7 @@ from tinsmith_export.frontend.arithmetic import (
     function,
     leaky_relu,
     negate,
+    softmax,
 )
 from tinsmith_export.frontend.matrices import einsum, matmul, transpose
 from tinsmith_export.frontend.products import (
@@ -43,6 +44,7 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "MatMul": matmul,
     "BatchMatMulV2": matmul,
     "Einsum": einsum,
+    "Softmax": softmax,
     "Transpose": transpose,
     **dict.fromkeys(
         ("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"), arithmetic
@@ -57,7 +59,6 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
         kind: function(name)
         for kind, name in {
             "Sigmoid": "sigmoid",
-            "Softmax": "softmax",
             "Tanh": "tanh",
             "Elu": "elu",
             "Selu": "selu",

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from tinsmith_export.ir.ops import InputLayer, MatMul, Node, OutputLayer, Weighted
+from tinsmith_export.ir.attention import MatMul
+from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Weighted
 
 
 @dataclass(frozen=True)

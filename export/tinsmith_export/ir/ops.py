@@ -182,16 +182,6 @@ class Multiply(Clipped, Pointwise):
     requantizes: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, eq=False)
-class MatMul(Clipped):
-    """The product of the matrices of two tensors, `(…, T, K)` and `(…, K, M)`.
-
-    The dimensions before these are broadcast. The codes of the second have zero point 0.
-    """
-
-    requantizes: ClassVar[bool] = True
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Function(Pointwise):
     """A function of each number by itself; rewriting leaves those of `FUNCTIONS`."""

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import (
     Concatenate,
@@ -15,7 +16,6 @@ from tinsmith_export.ir.ops import (
     Dense,
     DepthToSpace,
     InputLayer,
-    MatMul,
     Node,
     OutputLayer,
     Padding,

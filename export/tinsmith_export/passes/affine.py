@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import (
     Affine,
@@ -18,7 +19,6 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     DepthwiseConv2D,
     LayerNormalization,
-    MatMul,
     Reshape,
     Transpose,
     Weighted,

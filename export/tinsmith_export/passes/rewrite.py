@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import FUNCTIONS, Clip, Function, Reshape
 from tinsmith_export.ir.shapes import require_shapes
@@ -78,7 +79,7 @@ def rewrite(graph: Graph) -> Graph:
             what = function or node.kind
             raise UnsupportedLayerError(
                 f"layer `{node.name}` cannot be compiled there: {what} has no integer form "
-                "(docs/compiling.md lists the layers that compile; softmax can only come last)"
+                "(docs/compiling.md lists the layers that compile)"
             )
     if not graph.weighted:
         raise UnsupportedLayerError("the model multiplies by no weights: nothing to quantize")
@@ -91,6 +92,7 @@ def strip_output_activations(graph: Graph) -> Graph:
     for output in graph.outputs:
         last = graph.node(output.inputs[0])
         function = last.function if isinstance(last, Function) else None
+        function = "softmax" if isinstance(last, Softmax) else function
         # A sigmoid runs on integers too; of more than a row of numbers it is left to the engine.
         if function == "softmax" or (function == "sigmoid" and len(last.shape) == 1):
             graph = graph.replaced(replace(output, inputs=last.inputs, activation=function))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Literal
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -11,7 +12,6 @@ from tinsmith_export.ir.ops import (
     InputLayer,
     Joined,
     LayerNormalization,
-    MatMul,
     MaxPooling2D,
     Multiply,
     Node,
@@ -22,6 +22,7 @@ from tinsmith_export.ir.ops import (
     ZeroPadding2D,
 )
 from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.ir.softmax import SOFTMAX_PARAMS
 
 # What TFLite's kernels give, whatever goes in.
 _FIXED = {"sigmoid": QuantParams(2.0**-8, -128), "tanh": QuantParams(2.0**-7, 0)}
@@ -93,6 +94,11 @@ def _(node: Multiply) -> RangeRule:
 def _(node: MatMul) -> RangeRule:
     # XNNPACK has a kernel for such alone, which rounds as ONNX Runtime's. LiteRT's own does not.
     return RangeRule(symmetric=True)
+
+
+@range_rule.register
+def _(node: Softmax) -> RangeRule:
+    return RangeRule(fixed=SOFTMAX_PARAMS)
 
 
 @range_rule.register

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, MatMul, Node, Reshape
+from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Node, Reshape
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.passes.convolutions import as_image, identity
 from tinsmith_export.quantize.branches import ConflictError, choose_scales

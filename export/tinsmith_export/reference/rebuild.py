@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import (
     RELU,
@@ -26,7 +27,6 @@ from tinsmith_export.ir.ops import (
     DepthwiseConv2D,
     Function,
     LayerNormalization,
-    MatMul,
     Maximum,
     MaxPooling2D,
     Multiply,
@@ -168,6 +168,11 @@ def _(node: MatMul) -> Any:
 
 
 @keras_layer.register
+def _(node: Softmax) -> Any:
+    return _computed(node, tf.nn.softmax)
+
+
+@keras_layer.register
 def _(node: Maximum) -> Any:
     return _computed(node, lambda x: tf.maximum(x[0], x[1]))
 
@@ -179,7 +184,6 @@ def _(node: Clip) -> Any:
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sigmoid": tf.sigmoid,
-    "softmax": tf.nn.softmax,
     "tanh": tf.tanh,
     "gelu": tf.nn.gelu,
     "elu": tf.nn.elu,

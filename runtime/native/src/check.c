@@ -14,7 +14,7 @@ static const struct {
     [TIN_MAX_POOL] = {1, 6, 0},  [TIN_PAD] = {1, 2, 0},           [TIN_CROP] = {1, 2, 0},
     [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 0, 0},
     [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_TRANSPOSE] = {1, 6, 0},
-    [TIN_MATRIX_PRODUCT] = {2, 1, 0},
+    [TIN_MATRIX_PRODUCT] = {2, 1, 0}, [TIN_SOFTMAX] = {1, 0, 1},
 };
 
 /* What a check looks at: the operator, its tensors, and the step that it fills. */
@@ -300,6 +300,23 @@ static int check_matrix_product(const struct check *c) {
   return status != TIN_OK ? status : matrix_steps(c->other, c->out, p->other_step);
 }
 
+static int check_softmax(const struct check *c) {
+  enum { CODES = 256, MOST_CHANNELS = 1 << 20, ONE = 1 << 23 };
+  const uint32_t channels = c->out->shape[TIN_RANK - 1];
+  struct tin_words *words = &c->step->words[0];
+  if (!same_shape(c->in, c->out)) return TIN_ERROR_SHAPE;
+  if (channels > MOST_CHANNELS) return TIN_ERROR_OPERATOR;
+  c->step->as.softmax = (struct tin_softmax){c->out->bytes / channels, channels, NULL};
+  c->step->work = times(c->out->bytes, 8);
+  words->count = CODES;
+  const int status = constant(c, 0, CODES, 4, &words->at);
+  if (status != TIN_OK) return status;
+  for (int i = 0; i < CODES; i++) {
+    if (tin_word_at(words->at + 4 * i) > ONE) return TIN_ERROR_WEIGHTS;
+  }
+  return tin_word_at(words->at) == ONE ? TIN_OK : TIN_ERROR_WEIGHTS;
+}
+
 static int check_table(const struct check *c) {
   const uint8_t *table;
   if (!same_shape(c->in, c->out)) return TIN_ERROR_SHAPE;
@@ -327,6 +344,8 @@ static int check_parameters(const struct check *c) {
       return check_norm(c);
     case TIN_TRANSPOSE:
       return check_transpose(c);
+    case TIN_SOFTMAX:
+      return check_softmax(c);
     case TIN_MATRIX_PRODUCT:
       return check_matrix_product(c);
     default:

@@ -21,6 +21,7 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_LAYER_NORM] = "layer norm",
     [TIN_TRANSPOSE] = "transpose",
     [TIN_MATRIX_PRODUCT] = "matrix product",
+    [TIN_SOFTMAX] = "softmax",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {

@@ -30,6 +30,7 @@ enum tin_kind {
   TIN_LAYER_NORM,
   TIN_TRANSPOSE,
   TIN_MATRIX_PRODUCT,
+  TIN_SOFTMAX,
   TIN_KINDS /* one more than there are */
 };
 
@@ -98,9 +99,11 @@ struct tin_step {
     struct tin_norm norm;
     struct tin_transpose transpose;
     struct tin_matrix_product matrix_product;
+    struct tin_softmax softmax;
     const int8_t *table;
   } as;
-  struct tin_words words[2]; /* scale and bias, float weights and bias, or gamma and beta */
+  struct tin_words words[2]; /* scale and bias, float weights and bias, gamma and beta,
+                               * or the exponentials of a softmax */
   const struct tin_kernel *kernel; /* of a product */
   size_t packed_bytes;
   void *packed;

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.interpret.operands import Codes, Operands, Values, compute
 from tinsmith_export.ir.interpret.rounding import (
     quantize,
@@ -20,7 +21,6 @@ from tinsmith_export.ir.ops import (
     Concatenate,
     Function,
     LayerNormalization,
-    MatMul,
     Maximum,
     Multiply,
     Node,
@@ -30,6 +30,7 @@ from tinsmith_export.ir.ops import (
     Weighted,
 )
 from tinsmith_export.ir.quantization import QuantWeights
+from tinsmith_export.ir.softmax import exponentials, softmax_codes
 
 FLOAT_FUNCTIONS = ("elu", "softplus")
 """Functions that LiteRT computes in float; of the others it has a table, the same as here."""
@@ -43,7 +44,7 @@ def tolerance_lsb(node: Node, weights: QuantWeights | None) -> int:
         weights: its int8 constants; a product without any is kept float.
     """
     in_float = (
-        isinstance(node, LayerNormalization)
+        isinstance(node, LayerNormalization | Softmax)
         or (isinstance(node, Function) and node.function in FLOAT_FUNCTIONS)
         or (isinstance(node, Weighted) and weights is None)
     )
@@ -102,6 +103,11 @@ def _(node: LayerNormalization, operands: Operands) -> Codes:
     centered = x - x.mean(-1, keepdims=True)
     deviation = np.sqrt(np.square(centered).mean(-1, keepdims=True) + node.epsilon)
     return quantize(centered / deviation * node.gamma + node.beta, operands.output)
+
+
+@compute.register
+def _(node: Softmax, operands: Operands) -> Codes:
+    return softmax_codes(operands.codes[0], exponentials(operands.scales[0]))
 
 
 @compute.register

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tinsmith_export.ir.interpret.operands import Codes
 from tinsmith_export.ir.interpret.rounding import quantize, requantize, scaled_sum
 from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.ir.softmax import softmax_codes
 from tinsmith_export.targets.native.plan import Kind, Plan, PlanOperator, PlanTensor, read_plan
 from tinsmith_runtime.backends import Backend, Operator, TensorInfo, signed
 from tinsmith_runtime.batch import Arrays, count, joined, parts
@@ -240,6 +241,12 @@ def _matrix_product(
     return requantize((one @ other).astype(np.int32), scale, _params(output))
 
 
+def _softmax(
+    operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
+) -> Codes:
+    return softmax_codes(inputs[0], np.frombuffer(operator.constants[0], "<u4"))
+
+
 def _layer_norm(
     operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
 ) -> Codes:
@@ -268,4 +275,5 @@ _COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], 
     Kind.LAYER_NORM: _layer_norm,
     Kind.TRANSPOSE: _transpose,
     Kind.MATRIX_PRODUCT: _matrix_product,
+    Kind.SOFTMAX: _softmax,
 }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.errors import TargetError
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.interpret.rounding import sum_factors
 from tinsmith_export.ir.ops import (
     Add,
@@ -21,7 +22,6 @@ from tinsmith_export.ir.ops import (
     DepthwiseConv2D,
     Function,
     LayerNormalization,
-    MatMul,
     Maximum,
     MaxPooling2D,
     Multiply,
@@ -33,9 +33,11 @@ from tinsmith_export.ir.ops import (
     ZeroPadding2D,
 )
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams
+from tinsmith_export.ir.softmax import exponentials
 from tinsmith_export.targets.native.plan import RANK, Kind, PlanOperator, PlanTensor
 
 _LARGEST_SUM = 2**31 - 1
+_LARGEST_SOFTMAX = 2**20
 
 
 @dataclass(eq=False)
@@ -218,6 +220,18 @@ def _(node: Maximum, builder: Builder) -> None:
 @add.register
 def _(node: Function, builder: Builder) -> None:
     builder.add(Kind.TABLE, node, constants=(builder.tables[node.name].tobytes(),))
+
+
+@add.register
+def _(node: Softmax, builder: Builder) -> None:
+    channels = node.shape[-1]
+    if channels > _LARGEST_SOFTMAX:
+        raise TargetError(
+            f"layer `{node.name}`: a plan has a softmax of {_LARGEST_SOFTMAX:,} numbers at most, "
+            f"got {channels:,}"
+        )
+    table = exponentials(builder.params(node.inputs[0]).scale)
+    builder.add(Kind.SOFTMAX, node, constants=(table.astype("<u4").tobytes(),))
 
 
 @add.register

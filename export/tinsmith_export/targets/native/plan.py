@@ -40,6 +40,7 @@ class Kind(IntEnum):
     LAYER_NORM = 14
     TRANSPOSE = 15
     MATRIX_PRODUCT = 16
+    SOFTMAX = 17
 
 
 @dataclass(frozen=True)

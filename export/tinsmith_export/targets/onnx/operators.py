@@ -4,6 +4,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -14,7 +15,6 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     Function,
     LayerNormalization,
-    MatMul,
     Maximum,
     MaxPooling2D,
     Multiply,
@@ -141,6 +141,12 @@ def _(node: LayerNormalization, writer: FloatWriter) -> str:
         "LayerNormalization", node, [x, *weights], axis=-1, epsilon=node.epsilon
     )
     return writer.to_channels_first(normal, node.shape)
+
+
+@write.register
+def _(node: Softmax, writer: FloatWriter) -> str:
+    parts = writer.compute("Softmax", node, [writer.channels_last_reals(node)], axis=-1)
+    return writer.to_channels_first(parts, node.shape)
 
 
 @write.register

@@ -5,8 +5,9 @@ from collections.abc import Collection, Mapping
 import onnx
 from onnx import TensorProto, helper
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import LayerNormalization, MatMul, Node, Reshape
+from tinsmith_export.ir.ops import LayerNormalization, Node, Reshape
 from tinsmith_export.targets.onnx.kernels import require_integer_kernels
 from tinsmith_export.targets.onnx.model import to_int8_onnx, to_onnx
 from tinsmith_export.targets.onnx.session import run_outputs
@@ -58,7 +59,7 @@ class OnnxTarget(Target):
 
 def _channels_last(node: Node, values: Array) -> Array:
     # These have them last inside the file too.
-    last = isinstance(node, Reshape | LayerNormalization | MatMul) or values.ndim != 4
+    last = isinstance(node, Reshape | LayerNormalization | MatMul | Softmax) or values.ndim != 4
     return values if last else values.transpose(0, 2, 3, 1)
 
 

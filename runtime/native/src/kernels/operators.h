@@ -76,6 +76,15 @@ struct tin_matrix_product {
 void tin_matrix_product(const struct tin_matrix_product *product, const int8_t *one,
                         const int8_t *other, int8_t *out);
 
+/* Exponentials over their sum, along the last dimension, on integers: `table` has what is taken for
+ * exp of a code that lies 0 to 255 below the largest, 2^23 at most, and that for 0. So a sum is
+ * never 0, and with up to 2^20 channels 512 of them fit into uint64. */
+struct tin_softmax {
+  size_t places, channels;
+  const uint32_t *table; /* 256 */
+};
+void tin_softmax(const struct tin_softmax *softmax, const int8_t *in, int8_t *out);
+
 /* A product whose weights are float: sizes and what holds of them as in `tin_product`, whose
  * weights, bias and scale it does not use. */
 struct tin_float_product {
