@@ -126,6 +126,11 @@ def _attention(module: Any, x: Any) -> Any:
     return module.layers.MultiHeadAttention(2, 4)(x, x)
 
 
+def _dot_attention(module: Any, x: Any) -> Any:
+    rows = module.layers.Reshape((16, 16))(x)
+    return module.layers.Attention()([rows, module.layers.Dense(16)(rows)])
+
+
 CASES = (
     Case("Conv2D", _layer("Conv2D", 5, 3, strides=2, padding="same")),
     Case("Conv2D, dilated", _layer("Conv2D", 5, 3, dilation_rate=2, padding="same")),
@@ -248,6 +253,7 @@ CASES = (
     Case("RandomFlip and the like", _layer("RandomFlip")),
     Case("a layer called twice", _shared),
     Case("a model inside a model", _nested),
-    Case("MultiHeadAttention", _attention, "cannot be compiled"),
+    Case("MultiHeadAttention", _attention),
+    Case("Attention", _dot_attention),
     Case("LSTM, GRU, SimpleRNN", _sequence(("LSTM", 4)), "cannot be compiled"),
 )
