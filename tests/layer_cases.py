@@ -126,6 +126,16 @@ def _attention(module: Any, x: Any) -> Any:
     return module.layers.MultiHeadAttention(2, 4)(x, x)
 
 
+def _computed(name: str) -> Callable[[Any, Any], Any]:
+    """A function of numbers above 0, from either library."""
+
+    def build(module: Any, x: Any) -> Any:
+        functions = module.ops if module is keras else tf.math
+        return getattr(functions, name)(module.layers.ReLU()(x) + 0.5)
+
+    return build
+
+
 def _dot_attention(module: Any, x: Any) -> Any:
     rows = module.layers.Reshape((16, 16))(x)
     return module.layers.Attention()([rows, module.layers.Dense(16)(rows)])
@@ -218,11 +228,16 @@ CASES = (
     Case("`gelu`", _activation("gelu")),
     Case("`elu`", _activation("elu")),
     Case("ELU, alpha other than 1", _layer("ELU", 0.5), "Greater"),
-    Case("`selu`", _activation("selu"), "selu"),
+    Case("`selu`", _activation("selu")),
     Case("`softplus`", _activation("softplus")),
     Case("`mish`", _activation("mish")),
-    Case("`softsign`", _activation("softsign"), "Softsign"),
-    Case("`exponential`", _activation("exponential"), "Exp"),
+    Case("`softsign`", _activation("softsign")),
+    Case("`exponential`", _activation("exponential")),
+    Case("`sqrt`", _computed("sqrt")),
+    Case("`rsqrt`", _computed("rsqrt")),
+    Case("`log`", _computed("log")),
+    Case("`abs`", lambda module, x: module.ops.abs(x), kerases=("Keras 3",)),
+    Case("`square`", lambda module, x: module.ops.square(x), kerases=("Keras 3",)),
     Case("Softmax within a model", _layer("Softmax")),
     Case("Softmax over rows", _layer("Softmax", axis=1)),
     Case("MaxPooling2D", _layer("MaxPooling2D", 3, strides=2, padding="same")),

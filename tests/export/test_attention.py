@@ -49,7 +49,7 @@ def test_a_block_of_a_vision_transformer(library: Any, heads: int) -> None:
 
 @KERASES
 def test_factor_and_biases_become_part_of_the_dense_layers(library: Any) -> None:
-    """Nothing is requantized on the way: queries, keys, values and the output are one layer each."""
+    """Queries, keys, values and the output are one layer each: nothing else is requantized."""
     source = library.Input((16, 8))
     x = library.layers.MultiHeadAttention(2, 4, name="attention")(source, source)
     graph = rewritten(settle(library.Model(source, library.layers.Dense(3)(x))))

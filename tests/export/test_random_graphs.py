@@ -20,7 +20,7 @@ SIDE = 8
 COUNT = os.environ.get("TINSMITH_RANDOM_GRAPHS")
 ACTIVATIONS = (
     *("linear", "relu", "relu6", "swish", "hard_swish", "hard_sigmoid"),
-    *("gelu", "leaky_relu", "sigmoid", "tanh", "elu", "softplus"),
+    *("gelu", "leaky_relu", "sigmoid", "tanh", "elu", "softplus", "selu", "softsign"),
 )
 PADDINGS = ("valid", "same")
 

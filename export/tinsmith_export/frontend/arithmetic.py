@@ -104,6 +104,19 @@ def negate(reader: Reader, operator: Operator) -> Node:
     return _affine(reader, operator, reader.source(operator), factor=-1.0)
 
 
+def absolute(reader: Reader, operator: Operator) -> Node:
+    """`|x|`, the larger of `x` and `-x`."""
+    source = reader.source(operator)
+    negative = _affine(reader, operator, source, factor=-1.0)
+    return reader.add(Maximum(*reader.place(operator, [source, negative])))
+
+
+def square(reader: Reader, operator: Operator) -> Node:
+    """`x * x`."""
+    source = reader.source(operator)
+    return reader.add(Multiply(*reader.place(operator, [source, source])))
+
+
 def batch_norm(reader: Reader, operator: Operator) -> Node:
     """Batch normalization: a factor and an offset for each channel."""
     if operator.settings["is_training"]:

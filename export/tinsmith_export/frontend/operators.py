@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tinsmith_export.frontend.arithmetic import (
+    absolute,
     arithmetic,
     batch_norm,
     clip,
@@ -10,6 +11,7 @@ from tinsmith_export.frontend.arithmetic import (
     leaky_relu,
     negate,
     softmax,
+    square,
 )
 from tinsmith_export.frontend.matrices import einsum, matmul, transpose
 from tinsmith_export.frontend.products import (
@@ -51,6 +53,8 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     ),
     "SquaredDifference": arithmetic,
     "Neg": negate,
+    "Abs": absolute,
+    "Square": square,
     "FusedBatchNormV3": batch_norm,
     "Relu": clip(0.0, None),
     "Relu6": clip(0.0, 6.0),
@@ -62,11 +66,15 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
             "Tanh": "tanh",
             "Elu": "elu",
             "Selu": "selu",
+            "Softsign": "softsign",
+            "Exp": "exp",
+            "Log": "log",
+            "Sqrt": "sqrt",
+            "Reciprocal": "reciprocal",
             "Softplus": "softplus",
             "Rsqrt": "rsqrt",
             "Erf": "erf",
             "Erfc": "erfc",
-            "Square": "square",
         }.items()
     },
     "MaxPool": pool(MaxPooling2D),

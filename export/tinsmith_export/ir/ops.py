@@ -20,7 +20,10 @@ UNCLIPPED: Clipping = (None, None)
 RELU: Clipping = (0.0, None)
 # Functions that stay an operator of their own: the engines have a kernel for them on integers, or
 # compute them in float between two roundings.
-FUNCTIONS = ("sigmoid", "tanh", "gelu", "elu", "softplus")
+FUNCTIONS = (
+    *("sigmoid", "tanh", "gelu", "elu", "softplus", "selu", "softsign"),
+    *("exp", "log", "sqrt", "rsqrt", "reciprocal"),
+)
 
 
 @dataclass(frozen=True, eq=False)

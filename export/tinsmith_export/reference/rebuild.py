@@ -182,17 +182,29 @@ def _(node: Clip) -> Any:
     return _computed(node, lambda x: x)
 
 
+def _below_zero(x: Any) -> Any:
+    """`exp(x) - 1` of what is negative, else 0."""
+    return tf.nn.elu(-tf.nn.relu(-x))
+
+
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sigmoid": tf.sigmoid,
     "tanh": tf.tanh,
     "gelu": tf.nn.gelu,
     "elu": tf.nn.elu,
-    "selu": tf.nn.selu,
+    # TFLite has no operator for these two.
+    "selu": lambda x: 1.0507009873554805 * (tf.nn.relu(x) + 1.6732632423543772 * _below_zero(x)),
+    "softsign": lambda x: x / (1.0 + tf.abs(x)),
+    "exp": tf.exp,
+    # Negative numbers are taken for 0, and 0 for the smallest float32: rounded to codes, what is
+    # just above 0 may become 0.
+    "log": lambda x: tf.math.log(tf.nn.relu(x) + 2.0**-126),
+    "sqrt": lambda x: tf.sqrt(tf.nn.relu(x)),
+    "reciprocal": lambda x: 1.0 / x,
     "softplus": tf.nn.softplus,
-    "rsqrt": tf.math.rsqrt,
+    "rsqrt": lambda x: tf.math.rsqrt(tf.nn.relu(x) + 2.0**-126),
     "erf": tf.math.erf,
     "erfc": tf.math.erfc,
-    "square": tf.square,
 }
 
 

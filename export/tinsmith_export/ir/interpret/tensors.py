@@ -32,7 +32,10 @@ from tinsmith_export.ir.ops import (
 from tinsmith_export.ir.quantization import QuantWeights
 from tinsmith_export.ir.softmax import exponentials, softmax_codes
 
-FLOAT_FUNCTIONS = ("elu", "softplus")
+FLOAT_FUNCTIONS = (
+    *("elu", "softplus", "selu", "softsign"),
+    *("exp", "log", "sqrt", "rsqrt", "reciprocal"),
+)
 """Functions that LiteRT computes in float; of the others it has a table, the same as here."""
 
 
@@ -80,12 +83,25 @@ def _(node: Weigh, operands: Operands) -> Codes:
     return requantized_product(codes, factor, scales, operands.output)
 
 
+# Klambauer et al. 2017 (arXiv:1706.02515).
+_SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+# What log and rsqrt take 0 and negative numbers for, the smallest normal float32; and the largest
+# number that fits into float32 in steps of any scale.
+_TINY, _HUGE = 2.0**-126, 1e30
+
 _FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
     "sigmoid": lambda x: (1 + np.tanh(x / 2)) / 2,
     "tanh": np.tanh,
     "gelu": lambda x: x / 2 * (1 + np.vectorize(math.erf)(x / math.sqrt(2))),
     "elu": lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
     "softplus": lambda x: np.logaddexp(x, 0),
+    "selu": lambda x: _SELU_SCALE * np.where(x < 0, _SELU_ALPHA * np.expm1(np.minimum(x, 0)), x),
+    "softsign": lambda x: x / (1 + np.abs(x)),
+    "exp": np.exp,
+    "log": lambda x: np.log(np.maximum(x, 0) + _TINY),
+    "sqrt": lambda x: np.sqrt(np.maximum(x, 0)),
+    "rsqrt": lambda x: 1 / np.sqrt(np.maximum(x, 0) + _TINY),
+    "reciprocal": lambda x: 1 / np.where(x == 0, _TINY, x),
 }
 
 
@@ -93,7 +109,8 @@ _FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
 def _(node: Function, operands: Operands) -> Codes:
     (codes,), (params,) = operands.codes, operands.params
     every = params.reals(np.arange(-128, 128).astype(np.int8)).astype(np.float64)
-    table = quantize(_FUNCTIONS[node.function](every), operands.output)
+    exact = np.clip(_FUNCTIONS[node.function](every), -_HUGE, _HUGE)
+    table = quantize(exact, operands.output)
     return table[codes.astype(np.int16) + 128]
 
 

@@ -13,7 +13,6 @@ from tinsmith_export.ir.ops import (
     Convolution,
     Cropping2D,
     DepthToSpace,
-    Function,
     LayerNormalization,
     Maximum,
     MaxPooling2D,
@@ -25,6 +24,7 @@ from tinsmith_export.ir.ops import (
     Weigh,
     ZeroPadding2D,
 )
+from tinsmith_export.targets.onnx.functions import write_function
 from tinsmith_export.targets.onnx.writer import FloatWriter
 
 
@@ -113,20 +113,7 @@ def _(node: Weigh, writer: FloatWriter) -> str:
     return writer.compute("Mul", node, [writer.reals(node), writer.factor(node)])
 
 
-@write.register
-def _(node: Function, writer: FloatWriter) -> str:
-    x = writer.reals(node)
-    if node.function != "gelu":
-        return writer.compute(node.function.capitalize(), node, [x])
-    half, one, root = (
-        writer.constant(f"{node.name}.{name}", np.float32(value))
-        for name, value in (("half", 0.5), ("one", 1), ("root", np.sqrt(2)))
-    )
-    scaled = writer.step("Div", node, "scaled", [x, root])
-    error = writer.step("Erf", node, "erf", [scaled])
-    gate = writer.step("Add", node, "gate", [error, one])
-    product = writer.step("Mul", node, "product", [x, gate])
-    return writer.compute("Mul", node, [product, half])
+write.register(write_function)
 
 
 @write.register
