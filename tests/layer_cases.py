@@ -196,7 +196,7 @@ CASES = (
     Case("`x * y`, Multiply", lambda module, x: x * module.layers.Conv2D(4, 1)(x)),
     Case("Average", _merged("Average")),
     Case("Maximum", _merged("Maximum")),
-    Case("Minimum", _merged("Minimum"), "Minimum"),
+    Case("Minimum", _merged("Minimum")),
     Case("Dot", _in_a_row(_layer("Flatten"), lambda m, x: m.layers.Dot(1)([x, x]))),
     Case("Dot of matrices, `matmul`", _matrices),
     Case(

@@ -134,6 +134,7 @@ def plans_of_every_kind() -> dict[str, Plan]:
             {"y": QuantWeights(weights(5, 6, 1).codes, np.array([0.01], np.float32), 3)},
         ),
         "maximum": ([ops.Maximum("y", ("x0", "x1"), image)], {}),
+        "minimum": ([ops.Minimum("y", ("x0", "x1"), image)], {}),
         "table": ([ops.Function("y", ("x0",), image, function="tanh")], {}),
         "max_pool": ([pool], {}),
         "pad": ([ops.ZeroPadding2D("y", ("x0",), (6, 9, 4), padding=((1, 0), (1, 2)))], {}),

@@ -124,8 +124,9 @@ def test_all_pairs_of_codes(
         (ops.Add("y", ("x0", "x1"), shape), within),
         (ops.Multiply("y", ("x0", "x1"), shape), output),
         (ops.Maximum("y", ("x0", "x1"), shape), one),
+        (ops.Minimum("y", ("x0", "x1"), shape), one),
     ):
-        second = one if isinstance(node, ops.Maximum) else other
+        second = one if isinstance(node, ops.Maximum | ops.Minimum) else other
         params = {"x0": one, "x1": second, "y": result}
         if one.scale * second.scale / result.scale < 256:
             require_exact(quantized(node, shapes=[shape, shape], params=params), codes)
@@ -145,8 +146,9 @@ def test_pairs_of_other_shapes(shape: list[int], data: st.DataObject, seed: int)
         ops.Add("y", ("x0", "x1"), tuple(shape)),
         ops.Multiply("y", ("x0", "x1"), tuple(shape)),
         ops.Maximum("y", ("x0", "x1"), tuple(shape)),
+        ops.Minimum("y", ("x0", "x1"), tuple(shape)),
     ):
-        if isinstance(node, ops.Maximum):
+        if isinstance(node, ops.Maximum | ops.Minimum):
             params = dict.fromkeys(params, ONE)
         model = quantized(node, shapes=pair, params=params)
         require_exact(model, random_codes(model, seed))
@@ -276,7 +278,7 @@ def test_uint8_codes_and_batches() -> None:
     assert np.asarray(backend.run(tuple(array[:0] for array in codes))).shape == (0, 3, 2)
 
 
-@settings(max_examples=150)
+@settings(deadline=None, max_examples=150)
 @given(
     st.lists(st.integers(1, 4), max_size=3),
     st.tuples(SIZES, st.integers(1, 70), st.integers(1, 70)),
@@ -308,7 +310,7 @@ def test_the_product_of_matrices(
     require_exact(model, random_codes(model, seed))
 
 
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100)
 @given(st.permutations(range(4)), st.tuples(SIZES, SIZES, SIZES, SIZES), PARAMS, SEEDS)
 def test_transposition(
     order: list[int], shape: tuple[int, ...], params: QuantParams, seed: int
@@ -319,7 +321,7 @@ def test_transposition(
     require_exact(model, random_codes(model, seed))
 
 
-@settings(max_examples=100)
+@settings(deadline=None, max_examples=100)
 @given(SIZES, st.integers(1, 70), st.floats(2.0**-12, 2.0, width=32), ZERO_POINTS, SEEDS)
 def test_softmax(rows: int, channels: int, scale: float, zero_point: int, seed: int) -> None:
     node = Softmax("y", ("x0",), (rows, channels))

@@ -17,6 +17,7 @@ from tinsmith_export.ir.ops import (
     Function,
     LayerNormalization,
     Maximum,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -24,12 +25,13 @@ from tinsmith_export.ir.ops import (
 from tinsmith_export.ir.unrewritten import LeakyReLU, SquaredSum
 
 # Of two computed tensors; a difference is a sum with the second negated.
-_OF_TWO: dict[str, type[Add | Maximum | Multiply | SquaredSum]] = {
+_OF_TWO: dict[str, type[Add | Maximum | Minimum | Multiply | SquaredSum]] = {
     "Add": Add,
     "AddV2": Add,
     "Sub": Add,
     "Mul": Multiply,
     "Maximum": Maximum,
+    "Minimum": Minimum,
     "SquaredDifference": SquaredSum,
 }
 

@@ -222,6 +222,11 @@ class Maximum(Joined, Pointwise):
     """The larger of two tensors, place by place."""
 
 
+@dataclass(frozen=True, eq=False)
+class Minimum(Joined, Pointwise):
+    """The smaller of two tensors, place by place."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Pooling2D(Node):
     """A window of `pool_size` that goes over an image."""

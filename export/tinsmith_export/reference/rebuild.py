@@ -29,6 +29,7 @@ from tinsmith_export.ir.ops import (
     LayerNormalization,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -175,6 +176,11 @@ def _(node: Softmax) -> Any:
 @keras_layer.register
 def _(node: Maximum) -> Any:
     return _computed(node, lambda x: tf.maximum(x[0], x[1]))
+
+
+@keras_layer.register
+def _(node: Minimum) -> Any:
+    return _computed(node, lambda x: tf.minimum(x[0], x[1]))
 
 
 @keras_layer.register

@@ -14,7 +14,7 @@ static const struct {
     [TIN_MAX_POOL] = {1, 6, 0},  [TIN_PAD] = {1, 2, 0},           [TIN_CROP] = {1, 2, 0},
     [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 0, 0},
     [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_TRANSPOSE] = {1, 6, 0},
-    [TIN_MATRIX_PRODUCT] = {2, 1, 0}, [TIN_SOFTMAX] = {1, 0, 1},
+    [TIN_MATRIX_PRODUCT] = {2, 1, 0}, [TIN_SOFTMAX] = {1, 0, 1},      [TIN_MINIMUM] = {2, 0, 0},
 };
 
 /* What a check looks at: the operator, its tensors, and the step that it fills. */
@@ -333,6 +333,7 @@ static int check_parameters(const struct check *c) {
     case TIN_ADD:
     case TIN_MULTIPLY:
     case TIN_MAXIMUM:
+    case TIN_MINIMUM:
       return check_pair(c);
     case TIN_TABLE:
       return check_table(c);

@@ -22,6 +22,7 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_TRANSPOSE] = "transpose",
     [TIN_MATRIX_PRODUCT] = "matrix product",
     [TIN_SOFTMAX] = "softmax",
+    [TIN_MINIMUM] = "minimum",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {

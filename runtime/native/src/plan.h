@@ -31,6 +31,7 @@ enum tin_kind {
   TIN_TRANSPOSE,
   TIN_MATRIX_PRODUCT,
   TIN_SOFTMAX,
+  TIN_MINIMUM,
   TIN_KINDS /* one more than there are */
 };
 

@@ -123,6 +123,9 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
     case TIN_SOFTMAX:
       tin_softmax(&step->as.softmax, in, out);
       return;
+    case TIN_MINIMUM:
+      model->operators->minimum(&step->as.pair, in, input_of(model, step, 1), out);
+      return;
     case TIN_KINDS:
       return;
   }

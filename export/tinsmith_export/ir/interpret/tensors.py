@@ -22,6 +22,7 @@ from tinsmith_export.ir.ops import (
     Function,
     LayerNormalization,
     Maximum,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -147,6 +148,11 @@ def _(node: Maximum, operands: Operands) -> Codes:
 @compute.register
 def _(node: Transpose, operands: Operands) -> Values:
     return operands.codes[0].transpose(0, *(axis + 1 for axis in node.permutation))
+
+
+@compute.register
+def _(node: Minimum, operands: Operands) -> Codes:
+    return np.minimum(*operands.codes)
 
 
 @compute.register

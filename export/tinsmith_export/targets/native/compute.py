@@ -169,6 +169,12 @@ def _maximum(
     return (np.maximum(one, other) + tensors[0].zero_point).astype(np.int8)
 
 
+def _minimum(
+    operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
+) -> Codes:
+    return np.minimum(*inputs)
+
+
 def _table(
     operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
 ) -> Codes:
@@ -276,4 +282,5 @@ _COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], 
     Kind.TRANSPOSE: _transpose,
     Kind.MATRIX_PRODUCT: _matrix_product,
     Kind.SOFTMAX: _softmax,
+    Kind.MINIMUM: _minimum,
 }

@@ -24,6 +24,7 @@ from tinsmith_export.ir.ops import (
     LayerNormalization,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -212,9 +213,10 @@ def _product_scale(node: Node, one: float, other: float, builder: Builder) -> in
     return int((np.float32(one) * np.float32(other) / output).view(np.uint32))
 
 
-@add.register
-def _(node: Maximum, builder: Builder) -> None:
-    builder.add(Kind.MAXIMUM, node)
+@add.register(Maximum)
+@add.register(Minimum)
+def _(node: Maximum | Minimum, builder: Builder) -> None:
+    builder.add(Kind[node.kind.upper()], node)
 
 
 @add.register

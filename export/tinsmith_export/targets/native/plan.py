@@ -41,6 +41,7 @@ class Kind(IntEnum):
     TRANSPOSE = 15
     MATRIX_PRODUCT = 16
     SOFTMAX = 17
+    MINIMUM = 18
 
 
 @dataclass(frozen=True)

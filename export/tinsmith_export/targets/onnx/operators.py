@@ -16,6 +16,7 @@ from tinsmith_export.ir.ops import (
     LayerNormalization,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -106,6 +107,11 @@ def _(node: MatMul, writer: FloatWriter) -> str:
 @write.register
 def _(node: Maximum, writer: FloatWriter) -> str:
     return writer.moved("Max", node, [writer.source(node, 0), writer.source(node, 1)])
+
+
+@write.register
+def _(node: Minimum, writer: FloatWriter) -> str:
+    return writer.moved("Min", node, [writer.source(node, 0), writer.source(node, 1)])
 
 
 @write.register

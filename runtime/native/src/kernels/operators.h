@@ -10,7 +10,7 @@
 
 #define TIN_RANK 6 /* Shapes have so many dimensions, the first ones 1 */
 
-/* A sum, a product or the larger of two tensors, place by place. Where one has size 1 and the
+/* A sum, a product, the larger or the smaller of two tensors, place by place. Where one has size 1 and the
  * other has not, its number is taken for every place: its step is 0. `out` may be the memory of an
  * input that has its shape. */
 struct tin_pair {
@@ -22,7 +22,7 @@ struct tin_pair {
 };
 typedef void tin_pair_function(const struct tin_pair *pair, const int8_t *one, const int8_t *other,
                                int8_t *out);
-tin_pair_function tin_add, tin_multiply, tin_maximum;
+tin_pair_function tin_add, tin_multiply, tin_maximum, tin_minimum;
 
 /* out = table[in + 128]; `out` may be `in`. */
 void tin_table(const int8_t *table, size_t count, const int8_t *in, int8_t *out);
@@ -97,7 +97,7 @@ void tin_float_product(const struct tin_float_product *product, const int8_t *in
 /* What has versions for an instruction set, which are the same C. */
 struct tin_operators {
   const char *name;
-  tin_pair_function *add, *multiply, *maximum;
+  tin_pair_function *add, *multiply, *maximum, *minimum;
   tin_window_function *max_pool;
 };
 const struct tin_operators *tin_operators_for(enum tin_isa isa);
