@@ -237,6 +237,7 @@ CASES = (
     Case("`rsqrt`", _computed("rsqrt")),
     Case("`log`", _computed("log")),
     Case("`abs`", lambda module, x: module.ops.abs(x), kerases=("Keras 3",)),
+    Case("`x / y`, `1 / x`", lambda module, x: x / (1.0 / (module.layers.ReLU()(x) + 0.5))),
     Case("`square`", lambda module, x: module.ops.square(x), kerases=("Keras 3",)),
     Case("Softmax within a model", _layer("Softmax")),
     Case("Softmax over rows", _layer("Softmax", axis=1)),

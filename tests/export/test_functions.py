@@ -36,6 +36,7 @@ FORMS = {
     "log": lambda x: ops.log(positive(x)),
     "sqrt": lambda x: ops.sqrt(positive(x)),
     "rsqrt": lambda x: ops.rsqrt(positive(x)),
+    "reciprocal": lambda x: x / positive(L.Conv2D(4, 1, name="below")(x)),
 }
 
 

@@ -79,6 +79,8 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
         sources = [reader.source(operator, index) for index in (0, 1)]
         if kind in ("Sub", "SquaredDifference"):
             sources[1] = _affine(reader, operator, sources[1], factor=-1.0)
+        if kind == "RealDiv":
+            return _quotient(reader, operator, *sources)
         if kind not in _OF_TWO:
             raise reader.unsupported(operator, f"{kind} of two computed tensors")
         return reader.add(_OF_TWO[kind](*reader.place(operator, sources)))
@@ -94,6 +96,8 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
         return _affine(reader, operator, source, factor=values)
     if kind == "RealDiv" and left is None:
         return _affine(reader, operator, source, factor=1 / np.asarray(values, np.float32))
+    if kind == "RealDiv":
+        return _affine(reader, operator, _reciprocal(reader, operator, source), factor=values)
     if kind in ("Maximum", "Minimum") and np.size(values) == 1:
         limit = float(np.reshape(values, ()))
         limits: Clipping = (limit, None) if kind == "Maximum" else (None, limit)
@@ -104,6 +108,17 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
 def negate(reader: Reader, operator: Operator) -> Node:
     """`-x`."""
     return _affine(reader, operator, reader.source(operator), factor=-1.0)
+
+
+def _quotient(reader: Reader, operator: Operator, one: Node, other: Node) -> Node:
+    """A quotient of two computed tensors, `x * (1 / y)`: the reciprocal is a function of a code."""
+    factors = [one, _reciprocal(reader, operator, other)]
+    return reader.add(Multiply(*reader.place(operator, factors)))
+
+
+def _reciprocal(reader: Reader, operator: Operator, source: Node) -> Node:
+    place = reader.place(operator, [source], source.shape)
+    return reader.add(Function(*place, function="reciprocal"))
 
 
 def absolute(reader: Reader, operator: Operator) -> Node:
