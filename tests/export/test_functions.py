@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tf_keras
 from compiling import compiled, settle
 from interpreted import require_interpreted
 
@@ -29,7 +30,7 @@ def positive(x: Any) -> Any:
     return L.ReLU()(x) + 0.5
 
 
-FORMS = {
+FORMS: dict[str, Any] = {
     "selu": L.Activation("selu"),
     "softsign": L.Activation("softsign"),
     "exp": L.Activation("exponential"),
@@ -45,6 +46,23 @@ def test_engines_are_within_one_code(name: str) -> None:
     made = compiled(model(FORMS[name]), count=60)
     (node,) = (node for node in made.quantized.graph.layers if isinstance(node, Function))
     assert node.function == name
+    assert made.parity.max_difference_lsb <= 1
+    require_interpreted(made)
+
+
+@pytest.mark.parametrize("library", [keras, tf_keras], ids=["Keras 3", "tf_keras"])
+@pytest.mark.parametrize(
+    ("layer", "setting", "function"),
+    [("ReLU", {"threshold": 0.2}, "thresholded"), ("ELU", {"alpha": 0.5}, "elu")],
+)
+def test_a_parameter(library: Any, layer: str, setting: dict[str, float], function: str) -> None:
+    layers = library.layers
+    source = library.Input((8, 8, 3))
+    x = getattr(layers, layer)(**setting)(layers.Conv2D(4, 3)(source))
+    made = compiled(settle(library.Model(source, layers.Dense(5)(layers.Flatten()(x)))), count=60)
+    (node,) = (node for node in made.quantized.graph.layers if isinstance(node, Function))
+    assert node.function == function
+    assert node.parameter == pytest.approx(*setting.values())
     assert made.parity.max_difference_lsb <= 1
     require_interpreted(made)
 

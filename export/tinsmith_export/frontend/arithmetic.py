@@ -22,7 +22,7 @@ from tinsmith_export.ir.ops import (
     Node,
     Reshape,
 )
-from tinsmith_export.ir.unrewritten import LeakyReLU, SquaredSum
+from tinsmith_export.ir.unrewritten import Above, LeakyReLU, SquaredSum
 
 # Of two computed tensors; a difference is a sum with the second negated.
 _OF_TWO: dict[str, type[Add | Maximum | Minimum | Multiply | SquaredSum]] = {
@@ -79,6 +79,8 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
         sources = [reader.source(operator, index) for index in (0, 1)]
         if kind in ("Sub", "SquaredDifference"):
             sources[1] = _affine(reader, operator, sources[1], factor=-1.0)
+        if kind == "Mul" and isinstance(sources[1], Above):
+            return _thresholded(reader, operator, sources[1], sources[0])
         if kind == "RealDiv":
             return _quotient(reader, operator, *sources)
         if kind not in _OF_TWO:
@@ -119,6 +121,50 @@ def _quotient(reader: Reader, operator: Operator, one: Node, other: Node) -> Nod
 def _reciprocal(reader: Reader, operator: Operator, source: Node) -> Node:
     place = reader.place(operator, [source], source.shape)
     return reader.add(Function(*place, function="reciprocal"))
+
+
+def above(reader: Reader, operator: Operator) -> Node:
+    """`x > threshold`, which `select` or a product reads."""
+    limit = reader.known(operator, 1)
+    if np.size(limit) != 1:
+        raise reader.unsupported(operator, "a threshold that is one number")
+    return reader.add(Above(*reader.place(operator), threshold=float(np.reshape(limit, ()))))
+
+
+def select(reader: Reader, operator: Operator) -> Node:
+    """How Keras spells a ReLU with a threshold, and an ELU with an alpha."""
+    values = [reader.constant(operator, index) for index in (0, 1, 2)]
+    if values[0] is None and values[1] is None:
+        condition, one = reader.source(operator, 0), reader.source(operator, 1)
+        if isinstance(condition, Above) and values[2] is not None and not np.any(values[2]):
+            return _thresholded(reader, operator, condition, one)
+        other = None if values[2] is not None else reader.source(operator, 2)
+        if isinstance(condition, Above) and condition.threshold == 0 and other is not None:
+            return _elu(reader, operator, condition, one, other)
+    raise reader.unsupported(operator, "a choice between tensors")
+
+
+def _thresholded(reader: Reader, operator: Operator, condition: Above, source: Node) -> Node:
+    """`x`, but 0 where it is not above a threshold."""
+    if condition.inputs != (source.name,):
+        raise reader.unsupported(operator, "a choice between tensors")
+    place = reader.place(operator, [source])
+    return reader.add(Function(*place, function="thresholded", parameter=condition.threshold))
+
+
+def _elu(reader: Reader, operator: Operator, condition: Node, one: Node, other: Node) -> Node:
+    """`elu(x)`, but `alpha * elu(x)` where `x` is negative."""
+    is_elu = isinstance(one, Function) and one.function == "elu" and one.inputs == condition.inputs
+    if (
+        not is_elu
+        or not isinstance(other, Affine)
+        or other.inputs != (one.name,)
+        or np.size(other.factor) != 1
+        or np.any(other.offset)
+    ):
+        raise reader.unsupported(operator, "a choice between tensors")
+    place, alpha = reader.place(operator, [reader.nodes[one.inputs[0]]]), float(other.factor)
+    return reader.add(Function(*place, function="elu", parameter=alpha))
 
 
 def absolute(reader: Reader, operator: Operator) -> Node:

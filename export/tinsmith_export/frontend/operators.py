@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from tinsmith_export.frontend.arithmetic import (
+    above,
     absolute,
     arithmetic,
     batch_norm,
@@ -10,6 +11,7 @@ from tinsmith_export.frontend.arithmetic import (
     function,
     leaky_relu,
     negate,
+    select,
     softmax,
     square,
 )
@@ -53,6 +55,8 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     ),
     "SquaredDifference": arithmetic,
     "Neg": negate,
+    "Greater": above,
+    "SelectV2": select,
     "Abs": absolute,
     "Square": square,
     "FusedBatchNormV3": batch_norm,

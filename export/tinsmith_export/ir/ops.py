@@ -18,12 +18,6 @@ Clipping: TypeAlias = tuple[float | None, float | None]
 
 UNCLIPPED: Clipping = (None, None)
 RELU: Clipping = (0.0, None)
-# Functions that stay an operator of their own: the engines have a kernel for them on integers, or
-# compute them in float between two roundings.
-FUNCTIONS = (
-    *("sigmoid", "tanh", "gelu", "elu", "softplus", "selu", "softsign"),
-    *("exp", "log", "sqrt", "rsqrt", "reciprocal"),
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,9 +181,13 @@ class Multiply(Clipped, Pointwise):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Function(Pointwise):
-    """A function of each number by itself; rewriting leaves those of `FUNCTIONS`."""
+    """A function of each number by itself; rewriting leaves those that it lists.
+
+    `parameter` is the alpha of an ELU; `thresholded` is 0 up to it, and `x` above.
+    """
 
     function: str
+    parameter: float = 1.0
 
     requantizes: ClassVar[bool] = True
     may_compute_in_float: ClassVar[bool] = True

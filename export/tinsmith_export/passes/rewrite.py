@@ -5,7 +5,7 @@ from dataclasses import replace
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import FUNCTIONS, Clip, Function, Reshape
+from tinsmith_export.ir.ops import Clip, Function, Reshape
 from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.passes.affine import (
     affine_by_convolution,
@@ -29,6 +29,12 @@ from tinsmith_export.passes.patterns import (
 )
 from tinsmith_export.passes.rule import for_each
 
+# Functions that stay an operator of their own: the engines have a kernel for them on integers, or
+# compute them in float between two roundings.
+FUNCTIONS = (
+    *("sigmoid", "tanh", "gelu", "elu", "softplus", "selu", "softsign"),
+    *("exp", "log", "sqrt", "rsqrt", "reciprocal", "thresholded"),
+)
 # In this order: each finds what those before have left.
 REWRITES = (
     join_upsamplings,

@@ -216,6 +216,12 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 
 @keras_layer.register
 def _(node: Function) -> Any:
+    parameter = node.parameter
+    if node.function == "thresholded":
+        # A comparison could be made one of codes, whose steps are not where the threshold is.
+        return _computed(node, lambda x: x * tf.sign(tf.nn.relu(x - parameter)))
+    if node.function == "elu" and parameter != 1:
+        return _computed(node, lambda x: tf.nn.relu(x) + parameter * _below_zero(x))
     return _computed(node, _FUNCTIONS[node.function])
 
 

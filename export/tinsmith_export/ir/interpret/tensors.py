@@ -35,7 +35,7 @@ from tinsmith_export.ir.softmax import exponentials, softmax_codes
 
 FLOAT_FUNCTIONS = (
     *("elu", "softplus", "selu", "softsign"),
-    *("exp", "log", "sqrt", "rsqrt", "reciprocal"),
+    *("exp", "log", "sqrt", "rsqrt", "reciprocal", "thresholded"),
 )
 """Functions that LiteRT computes in float; of the others it has a table, the same as here."""
 
@@ -106,11 +106,19 @@ _FUNCTIONS: dict[str, Callable[[NDArray[np.float64]], Any]] = {
 }
 
 
+def _values(node: Function, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A function of real numbers."""
+    if node.function == "thresholded":
+        return np.where(x > np.float32(node.parameter), x, 0)
+    found: NDArray[np.float64] = _FUNCTIONS[node.function](x)
+    return np.where(x < 0, node.parameter * found, found) if node.function == "elu" else found
+
+
 @compute.register
 def _(node: Function, operands: Operands) -> Codes:
     (codes,), (params,) = operands.codes, operands.params
     every = params.reals(np.arange(-128, 128).astype(np.int8)).astype(np.float64)
-    exact = np.clip(_FUNCTIONS[node.function](every), -_HUGE, _HUGE)
+    exact = np.clip(_values(node, every), -_HUGE, _HUGE)
     table = quantize(exact, operands.output)
     return table[codes.astype(np.int16) + 128]
 

@@ -26,13 +26,23 @@ def write_function(node: Function, writer: FloatWriter) -> str:
     x = writer.reals(node)
     if node.function == "gelu":
         return _gelu(node, writer, x)
+    if node.function == "thresholded":
+        return _thresholded(node, writer, x)
     *before, last = _OPERATORS[node.function]
     for kind in before:
         inputs = [x]
         if kind == "Add":
             inputs.append(writer.constant(f"{node.name}.tiny", np.float32(2.0**-126)))
         x = writer.step(kind, node, kind.lower(), inputs)
-    return writer.compute(last, node, [x])
+    attributes = {"alpha": node.parameter} if node.function == "elu" else {}
+    return writer.compute(last, node, [x], **attributes)
+
+
+def _thresholded(node: Function, writer: FloatWriter, x: str) -> str:
+    limit = writer.constant(f"{node.name}.threshold", np.float32(node.parameter))
+    beyond = writer.step("Sub", node, "beyond", [x, limit])
+    positive = writer.step("Relu", node, "positive", [beyond])
+    return writer.compute("Mul", node, [x, writer.step("Sign", node, "sign", [positive])])
 
 
 def _gelu(node: Function, writer: FloatWriter, x: str) -> str:
