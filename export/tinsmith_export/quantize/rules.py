@@ -92,7 +92,7 @@ def _(node: Multiply) -> RangeRule:
 
 @range_rule.register
 def _(node: MatMul) -> RangeRule:
-    # XNNPACK has a kernel for such alone, which rounds as ONNX Runtime's. LiteRT's own does not.
+    # XNNPACK has a kernel for such alone: docs/decisions/second-factor-is-symmetric.md.
     return RangeRule(symmetric=True)
 
 
