@@ -76,7 +76,8 @@ def einsum(reader: Reader, operator: Operator) -> Node:
     sizes |= dict(zip(one[1:], source.shape, strict=True))
     weights = reader.constant(operator, sides[1])
     sample = out[0]
-    if one[0] != sample or (sample in other) != (weights is None):
+    mixes = sample in other if weights is not None else other[0] != sample
+    if one[0] != sample or mixes:
         raise reader.unsupported(operator, "a product that does not mix images")
 
     def arranged(node: Node, term: Labels, *parts: Labels) -> Node:
