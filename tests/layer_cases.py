@@ -229,7 +229,17 @@ CASES = (
         "ResizeBilinear",
     ),
     Case("Flatten, Reshape", _layer("Reshape", (4, 16, 4))),
-    Case("Permute", _layer("Permute", (2, 1, 3)), "Transpose"),
+    Case("Permute", _layer("Permute", (2, 1, 3))),
+    Case("Permute of channels", _layer("Permute", (3, 1, 2))),
+    Case(
+        "Permute before a BatchNormalization",
+        _in_a_row(
+            _layer("Reshape", (16, 4, 4)),
+            _layer("Permute", (1, 3, 2)),
+            _layer("BatchNormalization"),
+        ),
+    ),
+    Case("Permute of a sequence", _sequence(("Conv1D", 4, 3), ("Permute", (2, 1)), ("Dense", 5))),
     Case("Dropout and noise", _in_a_row(_layer("Dropout", 0.5), _layer("GaussianNoise", 0.5))),
     Case("RandomFlip and the like", _layer("RandomFlip")),
     Case("a layer called twice", _shared),

@@ -3,6 +3,7 @@
 25 networks, the same each time. With `TINSMITH_RANDOM_GRAPHS=500` in the environment, 500 others.
 """
 
+import itertools
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ class Step:
 KINDS = (
     *("conv", "conv", "depthwise", "separable", "grouped", "dilated", "dense", "transposed"),
     *("norm", "activation", "max", "average", "up", "crop", "pad", "scale"),
+    "permute",
     *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
 )
 steps = st.builds(
@@ -95,6 +97,8 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
             return L.Cropping2D(((step.size - 1, 0), (0, 1)))(x)
         case "pad" if side <= SIDE:
             return L.ZeroPadding2D(((0, step.size), (1, 0)))(x)
+        case "permute":
+            return L.Permute(list(itertools.permutations((1, 2, 3)))[step.channels - 1])(x)
         case "scale":
             return x * (step.size - 2.5) + (step.channels - 3.0)
         case "add" if step.flag and any(mate.shape == x.shape for mate in mates):

@@ -19,7 +19,8 @@ from native_plans import (
 )
 from native_products import Case, product, shaped
 
-from tinsmith_export.ir import ops
+from tinsmith_export.errors import TargetError
+from tinsmith_export.ir import moving, ops
 from tinsmith_export.ir.ops import Conv2D
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
 from tinsmith_export.targets.native.plan import write_plan
@@ -272,3 +273,24 @@ def test_uint8_codes_and_batches() -> None:
     strided = tuple(np.repeat(array, 2, axis=2)[:, :, ::2] for array in codes)
     np.testing.assert_array_equal(backend.run(strided), wanted)
     assert np.asarray(backend.run(tuple(array[:0] for array in codes))).shape == (0, 3, 2)
+
+
+SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=5).map(tuple)
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_transpositions(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    axes = tuple(data.draw(st.permutations(range(len(shape)))))
+    node = moving.Transpose("y", ("x0",), tuple(shape[axis] for axis in axes), axes=axes)
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
+    require_exact(model, random_codes(model, seed))
+
+
+def test_a_transposition_of_more_loops_than_a_copy_has() -> None:
+    node = moving.Transpose("y", ("x0",), (2,) * 6, axes=(5, 4, 3, 2, 1, 0))
+    params = {"x0": ONE, "y": ONE}
+    with pytest.raises(TargetError, match="`y`: a plan moves codes in 5 loops at most, this takes"):
+        plan_of(quantized(node, shapes=[(2,) * 6], params=params))

@@ -10,6 +10,7 @@ from tinsmith_export.frontend.arithmetic import (
     leaky_relu,
     negate,
 )
+from tinsmith_export.frontend.moving import transpose
 from tinsmith_export.frontend.products import (
     batch_to_space,
     conv,
@@ -79,6 +80,7 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "ExpandDims": reshape,
     "ResizeNearestNeighbor": upsample,
     "Tile": tile,
+    "Transpose": transpose,
 }
 
 # Operators that only a quantized model has.

@@ -41,8 +41,6 @@ class Node:
     """It computes new values: its output has quantization parameters of its own."""
     moves_codes: ClassVar[bool] = False
     """Each code of its output is one of its inputs', or the code of zero."""
-    rearranges: ClassVar[bool] = False
-    """Each number of its output is one of its input's, whatever that is."""
     monotone: ClassVar[bool] = False
     """A clip may stand before it or behind it: the output is the same."""
     may_compute_in_float: ClassVar[bool] = False
@@ -255,8 +253,12 @@ class Rearrangement(Node):
     """Moves numbers, and makes no new ones."""
 
     moves_codes: ClassVar[bool] = True
-    rearranges: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
+
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether a number keeps its place in the last dimension, where that keeps its size."""
+        return True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import (
     Concatenate,
     Convolution,
@@ -133,6 +134,11 @@ def _(node: UpSampling2D, inputs: Sequence[Shape]) -> Shape:
 def _(node: DepthToSpace, inputs: Sequence[Shape]) -> Shape:
     rows, columns, channels = inputs[0]
     return rows * node.block, columns * node.block, channels // node.block**2
+
+
+@output_shape.register
+def _(node: Transpose, inputs: Sequence[Shape]) -> Shape:
+    return tuple(inputs[0][axis] for axis in node.axes)
 
 
 @output_shape.register

@@ -18,6 +18,7 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     DepthwiseConv2D,
     LayerNormalization,
+    Rearrangement,
     Reshape,
     Weighted,
     ZeroPadding2D,
@@ -62,12 +63,13 @@ def fold_affine(graph: Graph, affine: Affine) -> Graph:
     may stand what only moves values.
     """
     layer, (factor, offset) = graph.node(affine.inputs[0]), affine_of(affine)
-    while layer.rearranges and graph.only_reader(layer.name) is not None:
+    while isinstance(layer, Rearrangement) and graph.only_reader(layer.name) is not None:
         source = graph.node(layer.inputs[0])
         # A block's places lie one after the other in the channels, each with all channels.
         times = source.shape[-1] // len(factor) if isinstance(layer, DepthToSpace) else 1
         factor, offset = np.tile(factor, times), np.tile(offset, times)
-        layer = source if len(factor) == source.shape[-1] else affine
+        kept = layer.keeps_channels and len(factor) == source.shape[-1]
+        layer = source if kept else affine
     if graph.only_reader(layer.name) is None:
         return graph
     folded: LayerNormalization | Weighted

@@ -9,6 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import (
     RELU,
     UNCLIPPED,
@@ -219,6 +220,11 @@ def _(node: SquaredSum) -> Any:
 @keras_layer.register
 def _(node: DepthToSpace) -> Any:
     return _computed(node, lambda x: tf.nn.depth_to_space(x, node.block))
+
+
+@keras_layer.register
+def _(node: Transpose) -> Any:
+    return _computed(node, lambda x: tf.transpose(x, (0, *(axis + 1 for axis in node.axes))))
 
 
 @keras_layer.register

@@ -19,6 +19,7 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_CONCATENATE] = "concatenate",
     [TIN_RESHAPE] = "reshape",
     [TIN_LAYER_NORM] = "layer norm",
+    [TIN_COPY] = "copy",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {

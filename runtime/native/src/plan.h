@@ -28,6 +28,7 @@ enum tin_kind {
   TIN_CONCATENATE,
   TIN_RESHAPE,
   TIN_LAYER_NORM,
+  TIN_COPY,
   TIN_KINDS /* one more than there are */
 };
 
@@ -94,6 +95,7 @@ struct tin_step {
     struct tin_pair pair;
     struct tin_window window;
     struct tin_norm norm;
+    struct tin_copy copy;
     const int8_t *table;
   } as;
   struct tin_words words[2]; /* scale and bias, float weights and bias, or gamma and beta */
@@ -121,6 +123,10 @@ struct tin_model {
 /* Checks one operator and fills its step, but for what needs memory; see check.c. */
 int tin_check_operator(const struct tin_model *model, const struct tin_operator_record *op,
                        struct tin_step *step);
+
+/* The same for the operators of check_moves.c. */
+int tin_check_copy(const struct tin_operator_record *op, const struct tin_tensor_record *in,
+                   const struct tin_tensor_record *out, struct tin_copy *copy);
 
 /* Checks that every tensor is read between its writing and its end; see order.c. `live` has a
  * place for every tensor. */

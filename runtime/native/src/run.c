@@ -114,6 +114,9 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
     case TIN_LAYER_NORM:
       tin_layer_norm(&step->as.norm, in, out);
       return;
+    case TIN_COPY:
+      tin_copy(&step->as.copy, in, out);
+      return;
     case TIN_KINDS:
       return;
   }

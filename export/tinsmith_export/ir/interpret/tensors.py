@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.ir.interpret.operands import Codes, Operands, Values, compute
 from tinsmith_export.ir.interpret.rounding import quantize, requantized_product, requantized_sum
+from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -110,3 +111,8 @@ def _(node: Maximum, operands: Operands) -> Codes:
 def _(node: Reshape, operands: Operands) -> Values:
     (codes,) = operands.codes
     return codes.reshape(-1, *node.shape)
+
+
+@compute.register
+def _(node: Transpose, operands: Operands) -> Values:
+    return operands.codes[0].transpose(0, *(axis + 1 for axis in node.axes))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tinsmith_export.ir.interpret.operands import Codes
 from tinsmith_export.ir.interpret.rounding import quantize, requantize, scaled_sum
 from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.targets.native.copies import LOOPS
 from tinsmith_export.targets.native.plan import Kind, Plan, PlanOperator, PlanTensor, read_plan
 from tinsmith_runtime.backends import Backend, Operator, TensorInfo, signed
 from tinsmith_runtime.batch import Arrays, count, joined, parts
@@ -236,6 +237,16 @@ def _layer_norm(
     return quantize(centered / deviation * gamma + beta, _params(output))
 
 
+def _copy(
+    operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
+) -> Codes:
+    *words, offset = np.array(operator.words, np.uint32).astype(np.int32)
+    places = np.array(offset)
+    for times, step in zip(words[:LOOPS], words[LOOPS:], strict=True):
+        places = np.add.outer(places, np.arange(times) * step)
+    return inputs[0].reshape(len(inputs[0]), -1)[:, places]
+
+
 _COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], Codes]] = {
     Kind.PRODUCT: _product,
     Kind.FLOAT_PRODUCT: _float_product,
@@ -251,4 +262,5 @@ _COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], 
     Kind.CONCATENATE: _concatenate,
     Kind.RESHAPE: _reshape,
     Kind.LAYER_NORM: _layer_norm,
+    Kind.COPY: _copy,
 }

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.interpret.rounding import sum_factors
+from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -31,6 +32,7 @@ from tinsmith_export.ir.ops import (
     ZeroPadding2D,
 )
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams
+from tinsmith_export.targets.native.copies import copy_words, steps_of
 from tinsmith_export.targets.native.plan import RANK, Kind, PlanOperator, PlanTensor
 
 _LARGEST_SUM = 2**31 - 1
@@ -258,3 +260,10 @@ def _(node: DepthToSpace, builder: Builder) -> None:
 def _(node: Reshape, builder: Builder) -> None:
     assert prod(node.shape) == prod(builder.source(node).shape)
     builder.add(Kind.RESHAPE, node)
+
+
+@add.register
+def _(node: Transpose, builder: Builder) -> None:
+    steps = steps_of(builder.source(node).shape)
+    words = copy_words(node, node.shape, [steps[axis] for axis in node.axes])
+    builder.add(Kind.COPY, node, *words)

@@ -38,6 +38,7 @@ class Kind(IntEnum):
     CONCATENATE = 12
     RESHAPE = 13
     LAYER_NORM = 14
+    COPY = 15
 
 
 @dataclass(frozen=True)
@@ -229,5 +230,6 @@ _WORDS_OF = {
     Kind.UPSAMPLE: 2,
     Kind.DEPTH_TO_SPACE: 1,
     Kind.LAYER_NORM: 2,
+    Kind.COPY: 11,
 }
 """How many parameters a kind has; none if it is not here."""

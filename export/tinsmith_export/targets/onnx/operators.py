@@ -4,6 +4,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -205,3 +206,12 @@ def _(node: Reshape, writer: FloatWriter) -> str:
     source = writer.graph.node(node.inputs[0])
     flat = writer.to_channels_last(writer.source(node), source.shape)
     return writer.to_channels_first(writer.view(flat, source.shape, node.shape), node.shape)
+
+
+@write.register
+def _(node: Transpose, writer: FloatWriter) -> str:
+    stored = writer.stored_axes(node.shape)
+    perm = [0] * (len(stored) + 1)
+    for place, axis in zip(stored, node.axes, strict=True):
+        perm[place] = stored[axis]
+    return writer.moved("Transpose", node, [writer.source(node)], perm=perm)

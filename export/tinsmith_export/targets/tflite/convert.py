@@ -13,6 +13,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Rearrangement
 from tinsmith_export.targets.target import Product, output_layers
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
@@ -168,14 +169,16 @@ def layer_tensors(subgraph: Any, graph: Graph) -> dict[str, list[int]]:
         subgraph: of a file whose outputs have their names.
         graph: what it was made of.
     """
-    layers, owners = {node.name for node in graph.nodes}, output_layers(graph)
+    layers, owners = {node.name: node for node in graph.nodes}, output_layers(graph)
     found: dict[str, list[int]] = {}
     for operator in subgraph.operators:
         for index in operator.outputs:
             if subgraph.tensors[index].type != schema.TensorType.INT8:
                 continue
             name = subgraph.tensors[index].name.decode()
-            layer = owners.get(name) or layer_of(name)
+            first = layer_of(name.partition(";")[0])
+            moves = isinstance(layers.get(first), Rearrangement)  # what it reads may follow
+            layer = owners.get(name) or (first if moves else layer_of(name))
             while layer and layer not in layers:  # it goes on with a scope inside the layer
                 layer = layer.rpartition("/")[0]
             found.setdefault(layer, []).append(index)

@@ -46,6 +46,16 @@ void tin_depth_to_space(const struct tin_window *window, const int8_t *in, int8_
 void tin_concatenate(size_t places, size_t channels, size_t out_channels, const int8_t *in,
                      int8_t *out);
 
+/* Codes moved by loops, one in the other, the last the innermost: each goes round `counts` times, and
+ * from one time to the next by `steps` codes of the input. The output is written from its first
+ * code to its last; it is other memory than the input. Every code that is read lies in the input. */
+#define TIN_LOOPS 5
+struct tin_copy {
+  int32_t counts[TIN_LOOPS], steps[TIN_LOOPS];
+  uint32_t offset; /* of the first code in the input */
+};
+void tin_copy(const struct tin_copy *copy, const int8_t *in, int8_t *out);
+
 /* Normalization over the channels, in float; `out` may be `in`. */
 struct tin_norm {
   size_t places, channels;
