@@ -183,7 +183,16 @@ CASES = (
             [x, module.layers.Conv2D(2, 1, activation="relu")(x)]
         ),
     ),
-    Case("Concatenate of rows", _merged("Concatenate", axis=1), "along dimension 1"),
+    Case("Concatenate of rows", _merged("Concatenate", axis=1)),
+    Case(
+        "Concatenate of rows of several sizes",
+        lambda module, x: module.layers.Concatenate(axis=1)(
+            [
+                module.layers.Reshape((-1, 6))(module.layers.Conv2D(12, 3, strides)(x))
+                for strides in (1, 2)
+            ]
+        ),
+    ),
     Case("ReLU, `relu`", _layer("ReLU")),
     Case("ReLU with a maximum, `relu6`", _relu6),
     Case("ReLU with a threshold", _layer("ReLU", threshold=0.2), "Greater"),

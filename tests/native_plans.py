@@ -140,7 +140,7 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "crop": ([ops.Cropping2D("y", ("x0",), (3, 5, 4), cropping=((1, 1), (1, 0)))], {}),
         "upsample": ([ops.UpSampling2D("y", ("x0",), (10, 18, 4), size=(2, 3))], {}),
         "depth_to_space": ([ops.DepthToSpace("y", ("x0",), (10, 12, 1), block=2)], {}),
-        "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12))], {}),
+        "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12), axis=2)], {}),
         "reshape": ([ops.Reshape("y", ("x0",), (30, 4))], {}),
         "copy": ([Transpose("y", ("x0",), (4, 5, 6), axes=(2, 0, 1))], {}),
         "layer_norm": (

@@ -106,7 +106,9 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
         case "add":
             return L.Activation("relu")(L.Add()([x, branch(x)])) if step.flag else x + branch(x)
         case "concatenate":
-            return L.Concatenate()([x, mates[0] if step.flag else branch(x)])
+            if step.flag:
+                return L.Concatenate()([x, mates[0]])
+            return L.Concatenate(axis=step.size)([x, branch(x)])
         case "multiply":
             return L.Multiply()([x, branch(x)])
         case "excite":

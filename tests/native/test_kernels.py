@@ -214,7 +214,7 @@ def test_pooling_of_many_channels(channels: int, seed: int) -> None:
 def test_channels_behind_each_other(channels: list[int], params: QuantParams, seed: int) -> None:
     shapes = [(3, 2, count) for count in channels]
     names = tuple(f"x{i}" for i in range(len(channels)))
-    node = ops.Concatenate("y", names, (3, 2, sum(channels)))
+    node = ops.Concatenate("y", names, (3, 2, sum(channels)), axis=2)
     model = quantized(node, shapes=shapes, params=dict.fromkeys((*names, "y"), params))
     require_exact(model, random_codes(model, seed))
 
@@ -294,3 +294,18 @@ def test_a_transposition_of_more_loops_than_a_copy_has() -> None:
     params = {"x0": ONE, "y": ONE}
     with pytest.raises(TargetError, match="`y`: a plan moves codes in 5 loops at most, this takes"):
         plan_of(quantized(node, shapes=[(2,) * 6], params=params))
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_concatenations(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=2, max_size=3))
+    shapes = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+    names = tuple(f"x{place}" for place in range(len(sizes)))
+    joined = (*shape[:axis], sum(sizes), *shape[axis + 1 :])
+    node = ops.Concatenate("y", names, joined, axis=axis)
+    model = quantized(node, shapes=shapes, params=dict.fromkeys((*names, "y"), params))
+    require_exact(model, random_codes(model, seed))

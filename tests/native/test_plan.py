@@ -161,6 +161,8 @@ REFUSED: dict[str, tuple[Plan, str]] = {
     "a copy from behind the input": (words("copy", w10=1), SHAPE),
     "a copy from before the input": (words("copy", w9=-4), SHAPE),
     "a copy from far away": (words("copy", w9=2**31 - 1), SHAPE),
+    "a concatenation in no dimension": (words("concatenate", w0=6), OPERATOR),
+    "a concatenation in another dimension": (words("concatenate", w0=1), SHAPE),
     "a reshape to another size": (tensor(PLANS["reshape"], 1, shape=(29, 4)), SHAPE),
     "an epsilon of 0": (words("layer_norm", w0=0, w1=0), OPERATOR),
     "a gamma that is no number": (

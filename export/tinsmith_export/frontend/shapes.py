@@ -61,17 +61,17 @@ def reduce(reader: Reader, operator: Operator) -> Node:
 
 
 def concatenate(reader: Reader, operator: Operator) -> Node:
-    """A concatenation of channels."""
+    """A concatenation along any dimension but the batch."""
     *tensors, axis = operator.inputs
     if any(name in reader.constants for name in tensors):
         raise reader.unsupported(operator, "a constant joined to a computed tensor")
     sources = [reader.source(operator, index) for index in range(len(tensors))]
     over = int(np.ravel(reader.constants[axis])[0]) % (len(operator.shape))
-    if over != len(operator.shape) - 1:
-        raise reader.unsupported(operator, f"a concatenation along dimension {over}")
+    if over == 0:
+        raise reader.unsupported(operator, "a concatenation that leaves the images apart")
     if len(sources) == 1:
         return sources[0]
-    return reader.add(Concatenate(*reader.place(operator, sources)))
+    return reader.add(Concatenate(*reader.place(operator, sources), axis=over - 1))
 
 
 def pad(reader: Reader, operator: Operator) -> Node:

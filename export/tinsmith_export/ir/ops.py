@@ -207,9 +207,11 @@ class Clip(Clipped, Pointwise):
     """A clip of its own."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Concatenate(Joined):
-    """Channels behind each other."""
+    """Tensors behind each other in dimension `axis`, from 0, the batch not counted."""
+
+    axis: int
 
 
 @dataclass(frozen=True, eq=False)

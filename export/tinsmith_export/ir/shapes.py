@@ -109,7 +109,8 @@ def _(node: ChannelMean, inputs: Sequence[Shape]) -> Shape:
 
 @output_shape.register
 def _(node: Concatenate, inputs: Sequence[Shape]) -> Shape:
-    return *inputs[0][:-1], sum(shape[-1] for shape in inputs)
+    first, axis = inputs[0], node.axis
+    return *first[:axis], sum(shape[axis] for shape in inputs), *first[axis + 1 :]
 
 
 @output_shape.register

@@ -235,7 +235,7 @@ def _(node: Reshape) -> Any:
 
 @keras_layer.register
 def _(node: Concatenate) -> Any:
-    return L.Concatenate(name=node.name)
+    return L.Concatenate(1 + node.axis, name=node.name)
 
 
 @keras_layer.register(MaxPooling2D)

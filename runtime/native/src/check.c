@@ -12,7 +12,7 @@ static const struct {
     [TIN_PRODUCT] = {1, 9, 3},   [TIN_FLOAT_PRODUCT] = {1, 9, 2}, [TIN_ADD] = {2, 3, 0},
     [TIN_MULTIPLY] = {2, 1, 0},  [TIN_MAXIMUM] = {2, 0, 0},       [TIN_TABLE] = {1, 0, 1},
     [TIN_MAX_POOL] = {1, 6, 0},  [TIN_PAD] = {1, 2, 0},           [TIN_CROP] = {1, 2, 0},
-    [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 0, 0},
+    [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 1, 0},
     [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_COPY] = {1, 11, 0},
 };
 
@@ -211,19 +211,6 @@ static int check_window(const struct check *c) {
   return TIN_OK;
 }
 
-static int check_concatenate(const struct check *c) {
-  uint64_t channels = 0;
-  for (uint32_t i = 0; i < c->op->inputs; i++) {
-    const uint32_t index = c->model->indices[c->op->first_input + i];
-    const struct tin_tensor_record *in = &c->model->tensors[index];
-    for (int axis = 0; axis < TIN_RANK - 1; axis++) {
-      if (in->shape[axis] != c->out->shape[axis]) return TIN_ERROR_SHAPE;
-    }
-    channels += in->shape[TIN_RANK - 1];
-  }
-  return channels == c->out->shape[TIN_RANK - 1] ? TIN_OK : TIN_ERROR_SHAPE;
-}
-
 static int check_norm(const struct check *c) {
   if (!same_shape(c->in, c->out)) return TIN_ERROR_SHAPE;
   const uint32_t channels = c->out->shape[TIN_RANK - 1];
@@ -264,7 +251,7 @@ static int check_parameters(const struct check *c) {
     case TIN_TABLE:
       return check_table(c);
     case TIN_CONCATENATE:
-      return check_concatenate(c);
+      return tin_check_concatenate(c->model, c->op, c->out, &c->step->as.axis);
     case TIN_RESHAPE:
       return c->in->bytes == c->out->bytes ? TIN_OK : TIN_ERROR_SHAPE;
     case TIN_LAYER_NORM:

@@ -20,3 +20,18 @@ int tin_check_copy(const struct tin_operator_record *op, const struct tin_tensor
   copy->offset = op->words[2 * TIN_LOOPS];
   return codes == out->bytes && first >= 0 && last < in->bytes ? TIN_OK : TIN_ERROR_SHAPE;
 }
+
+int tin_check_concatenate(const struct tin_model *model, const struct tin_operator_record *op,
+                          const struct tin_tensor_record *out, uint32_t *axis) {
+  if (op->words[0] >= TIN_RANK) return TIN_ERROR_OPERATOR;
+  *axis = TIN_RANK - 1 - op->words[0];
+  uint64_t size = 0;
+  for (uint32_t i = 0; i < op->inputs; i++) {
+    const struct tin_tensor_record *in = &model->tensors[model->indices[op->first_input + i]];
+    for (uint32_t other = 0; other < TIN_RANK; other++) {
+      if (other != *axis && in->shape[other] != out->shape[other]) return TIN_ERROR_SHAPE;
+    }
+    size += in->shape[*axis];
+  }
+  return size == out->shape[*axis] ? TIN_OK : TIN_ERROR_SHAPE;
+}

@@ -96,6 +96,7 @@ struct tin_step {
     struct tin_window window;
     struct tin_norm norm;
     struct tin_copy copy;
+    uint32_t axis; /* of a concatenation */
     const int8_t *table;
   } as;
   struct tin_words words[2]; /* scale and bias, float weights and bias, or gamma and beta */
@@ -125,6 +126,8 @@ int tin_check_operator(const struct tin_model *model, const struct tin_operator_
                        struct tin_step *step);
 
 /* The same for the operators of check_moves.c. */
+int tin_check_concatenate(const struct tin_model *model, const struct tin_operator_record *op,
+                          const struct tin_tensor_record *out, uint32_t *axis);
 int tin_check_copy(const struct tin_operator_record *op, const struct tin_tensor_record *in,
                    const struct tin_tensor_record *out, struct tin_copy *copy);
 

@@ -99,7 +99,7 @@ def _(node: Clip, operands: Operands) -> Codes:
 
 @compute.register
 def _(node: Concatenate, operands: Operands) -> Codes:
-    return np.concatenate(operands.codes, axis=-1)
+    return np.concatenate(operands.codes, axis=1 + node.axis)
 
 
 @compute.register

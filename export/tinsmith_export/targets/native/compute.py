@@ -217,7 +217,7 @@ def _depth_to_space(
 def _concatenate(
     operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
 ) -> Codes:
-    return np.concatenate(inputs, axis=-1)
+    return np.concatenate(inputs, axis=-1 - operator.words[0])
 
 
 def _reshape(

@@ -224,7 +224,7 @@ def _(node: LayerNormalization, builder: Builder) -> None:
 
 @add.register
 def _(node: Concatenate, builder: Builder) -> None:
-    builder.add(Kind.CONCATENATE, node)
+    builder.add(Kind.CONCATENATE, node, len(node.shape) - 1 - node.axis)
 
 
 @add.register

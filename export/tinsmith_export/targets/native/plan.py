@@ -229,6 +229,7 @@ _WORDS_OF = {
     Kind.CROP: 2,
     Kind.UPSAMPLE: 2,
     Kind.DEPTH_TO_SPACE: 1,
+    Kind.CONCATENATE: 1,
     Kind.LAYER_NORM: 2,
     Kind.COPY: 11,
 }

@@ -144,7 +144,7 @@ def _(node: Clip, writer: FloatWriter) -> str:
 @write.register
 def _(node: Concatenate, writer: FloatWriter) -> str:
     tensors = [writer.source(node, index) for index in range(len(node.inputs))]
-    return writer.moved("Concat", node, tensors, axis=1 if len(node.shape) == 3 else -1)
+    return writer.moved("Concat", node, tensors, axis=writer.stored_axes(node.shape)[node.axis])
 
 
 @write.register

@@ -41,9 +41,9 @@ void tin_crop(const struct tin_window *window, const int8_t *in, int8_t *out);
 void tin_upsample(const struct tin_window *window, const int8_t *in, int8_t *out);
 void tin_depth_to_space(const struct tin_window *window, const int8_t *in, int8_t *out);
 
-/* Copies the channels of one input, `channels` at each of `places`, to where they begin in the
- * output, which has `out_channels`. */
-void tin_concatenate(size_t places, size_t channels, size_t out_channels, const int8_t *in,
+/* Copies one input, `count` codes at each of `places`, to where they begin in the output, which has
+ * `out_count` at each. */
+void tin_concatenate(size_t places, size_t count, size_t out_count, const int8_t *in,
                      int8_t *out);
 
 /* Codes moved by loops, one in the other, the last the innermost: each goes round `counts` times, and
