@@ -106,6 +106,21 @@ def _nested(module: Any, x: Any) -> Any:
     return module.Sequential([*inner, layers.ReLU()], name="inner")(x)
 
 
+def _split(module: Any, x: Any) -> Any:
+    """A part for each of two branches, which meet again."""
+    split = module.ops.split if module is keras else tf.split
+    one, other = split(x, 2, axis=-1)
+    return module.layers.Concatenate(axis=1)(
+        [module.layers.Conv2D(2, 3, padding="same")(other), one]
+    )
+
+
+def _reversed_channels(module: Any, x: Any) -> Any:
+    x = module.layers.Conv2D(4, 1)(x)[..., ::-1]
+    x = module.layers.ReLU()(module.layers.BatchNormalization()(x))
+    return module.layers.Conv2D(4, 3, padding="same")(x)
+
+
 def _relu6(module: Any, x: Any) -> Any:
     return module.ops.relu6(x) if module is keras else tf.nn.relu6(x)
 
@@ -230,7 +245,11 @@ CASES = (
     Case("ZeroPadding1D", _sequence(("ZeroPadding1D", 1), ("Conv1D", 4, 3))),
     Case("Cropping2D, CenterCrop", _layer("Cropping2D", ((1, 2), (0, 1)))),
     Case("`x[:, 1:5, 2:6]`", lambda _, x: x[:, 1:5, 2:6]),
-    Case("`x[..., :2]`", lambda _, x: x[..., :2], "slice other than rows and columns"),
+    Case("`x[..., :2]`", lambda _, x: x[..., :2]),
+    Case("`x[:, ::-2, 1, 1:]`", lambda _, x: x[:, ::-2, 1, 1:]),
+    Case("`split` of channels", _split),
+    Case("BatchNormalization behind a slice of channels", _reversed_channels),
+    Case("Cropping1D", _sequence(("Conv1D", 4, 3), ("Cropping1D", (1, 2)))),
     Case("UpSampling2D, nearest", _layer("UpSampling2D", (2, 3))),
     Case(
         "UpSampling2D, bilinear",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tinsmith_export.ir import ops
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
-from tinsmith_export.ir.moving import Transpose
+from tinsmith_export.ir.moving import Slice, Transpose
 from tinsmith_export.ir.ops import Floats, Function, InputLayer, Node, OutputLayer
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams, QuantWeights
 from tinsmith_export.ir.shapes import require_shapes
@@ -137,7 +137,7 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "table": ([ops.Function("y", ("x0",), image, function="tanh")], {}),
         "max_pool": ([pool], {}),
         "pad": ([ops.ZeroPadding2D("y", ("x0",), (6, 9, 4), padding=((1, 0), (1, 2)))], {}),
-        "crop": ([ops.Cropping2D("y", ("x0",), (3, 5, 4), cropping=((1, 1), (1, 0)))], {}),
+        "crop": ([Slice("y", ("x0",), (3, 5, 4), begin=(1, 1, 0), steps=(1, 1, 1))], {}),
         "upsample": ([ops.UpSampling2D("y", ("x0",), (10, 18, 4), size=(2, 3))], {}),
         "depth_to_space": ([ops.DepthToSpace("y", ("x0",), (10, 12, 1), block=2)], {}),
         "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12), axis=2)], {}),

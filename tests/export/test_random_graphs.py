@@ -42,7 +42,7 @@ class Step:
 KINDS = (
     *("conv", "conv", "depthwise", "separable", "grouped", "dilated", "dense", "transposed"),
     *("norm", "activation", "max", "average", "up", "crop", "pad", "scale"),
-    "permute",
+    *("permute", "slice"),
     *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
 )
 steps = st.builds(
@@ -99,6 +99,8 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
             return L.ZeroPadding2D(((0, step.size), (1, 0)))(x)
         case "permute":
             return L.Permute(list(itertools.permutations((1, 2, 3)))[step.channels - 1])(x)
+        case "slice" if side > 3:
+            return x[:, step.size - 1 :: step.stride, ::-1, channels // 2 :]
         case "scale":
             return x * (step.size - 2.5) + (step.channels - 3.0)
         case "add" if step.flag and any(mate.shape == x.shape for mate in mates):

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from native_plans import (
     ONE,
@@ -181,7 +181,7 @@ def test_what_moves_codes(
     small = st.integers(0, 3)
     pads = data.draw(st.tuples(PADS, PADS))
     top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
-    cropping = (top, 0), (left, data.draw(st.integers(0, columns - 1 - left)))
+    kept = rows - top, columns - left - data.draw(st.integers(0, columns - 1 - left)), channels
     sizes = 1 + data.draw(small), 1 + data.draw(small)
     block = data.draw(st.integers(1, 3))
     pool = data.draw(st.integers(1, rows)), data.draw(st.integers(1, columns))
@@ -189,7 +189,7 @@ def test_what_moves_codes(
     deep = rows, columns, channels * block**2
     for node, source in (
         (ops.ZeroPadding2D("y", ("x0",), (), padding=pads), image),
-        (ops.Cropping2D("y", ("x0",), (), cropping=cropping), image),
+        (moving.Slice("y", ("x0",), kept, begin=(top, left, 0), steps=(1, 1, 1)), image),
         (ops.UpSampling2D("y", ("x0",), (), size=sizes), image),
         (ops.DepthToSpace("y", ("x0",), (), block=block), deep),
         (ops.MaxPooling2D("y", ("x0",), (), pool_size=pool, strides=sizes, padding=padding), image),
@@ -308,4 +308,18 @@ def test_concatenations(
     joined = (*shape[:axis], sum(sizes), *shape[axis + 1 :])
     node = ops.Concatenate("y", names, joined, axis=axis)
     model = quantized(node, shapes=shapes, params=dict.fromkeys((*names, "y"), params))
+    require_exact(model, random_codes(model, seed))
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_slices(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    parts = [range(size)[data.draw(st.slices(size))] for size in shape]
+    sizes = tuple(map(len, parts))
+    assume(all(sizes))
+    begin, steps = (tuple(getattr(p, name) for p in parts) for name in ("start", "step"))
+    node = moving.Slice("y", ("x0",), sizes, begin=begin, steps=steps)
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
     require_exact(model, random_codes(model, seed))

@@ -10,7 +10,7 @@ from tinsmith_export.frontend.arithmetic import (
     leaky_relu,
     negate,
 )
-from tinsmith_export.frontend.moving import transpose
+from tinsmith_export.frontend.moving import plain_slice, split, strided_slice, transpose
 from tinsmith_export.frontend.products import (
     batch_to_space,
     conv,
@@ -21,7 +21,6 @@ from tinsmith_export.frontend.products import (
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.shapes import (
     concatenate,
-    crop,
     pad,
     pool,
     reduce,
@@ -74,7 +73,11 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "ConcatV2": concatenate,
     "Pad": pad,
     "PadV2": pad,
-    "StridedSlice": crop,
+    "StridedSlice": strided_slice,
+    "Slice": plain_slice,
+    "Split": split,
+    "SplitV": split,
+    "Unpack": split,
     "Reshape": reshape,
     "Squeeze": reshape,
     "ExpandDims": reshape,

@@ -9,10 +9,8 @@ from tinsmith_export.frontend.trace import BATCH, Operator
 from tinsmith_export.ir.ops import (
     AveragePooling2D,
     Concatenate,
-    Cropping2D,
     MaxPooling2D,
     Node,
-    Pair,
     Reshape,
     UpSampling2D,
     ZeroPadding2D,
@@ -95,22 +93,6 @@ def pad(reader: Reader, operator: Operator) -> Node:
     place, padding = reader.place(operator, [source], shape), ((top, bottom), (left, right))
     padded = reader.add(ZeroPadding2D(*place, padding=padding))
     return reader.add(Reshape(*reader.place(operator, [padded]))) if sequence else padded
-
-
-def crop(reader: Reader, operator: Operator) -> Node:
-    """A part of an image: rows and columns cut off."""
-    source = reader.image(operator)
-    begin, steps = (np.ravel(reader.known(operator, index)).tolist() for index in (1, 3))
-    settings = operator.settings
-    crop: list[Pair] = []
-    plain = not any(settings[f"{kind}_mask"] for kind in ("ellipsis", "new_axis", "shrink_axis"))
-    for axis, (size, rest) in enumerate(zip((BATCH, *source.shape), operator.shape, strict=plain)):
-        first = 0 if axis >= len(begin) or settings["begin_mask"] >> axis & 1 else begin[axis]
-        crop.append((first % size, size - rest - first % size))
-        plain &= axis >= len(steps) or steps[axis] == 1
-    if not plain or crop[0] != (0, 0) or crop[3] != (0, 0):
-        raise reader.unsupported(operator, "a slice other than rows and columns of an image")
-    return reader.add(Cropping2D(*reader.place(operator), cropping=(crop[1], crop[2])))
 
 
 def reshape(reader: Reader, operator: Operator) -> Node:

@@ -264,13 +264,6 @@ class Rearrangement(Node):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Cropping2D(Rearrangement):
-    """An image without rows and columns at its edges: how many before and after."""
-
-    cropping: tuple[Pair, Pair]
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class UpSampling2D(Rearrangement):
     """Each pixel repeated, `size` times in rows and columns."""
 

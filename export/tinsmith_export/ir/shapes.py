@@ -8,11 +8,10 @@ import numpy as np
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.moving import Transpose
+from tinsmith_export.ir.moving import Slice, Transpose
 from tinsmith_export.ir.ops import (
     Concatenate,
     Convolution,
-    Cropping2D,
     Dense,
     DepthToSpace,
     InputLayer,
@@ -120,12 +119,6 @@ def _(node: ZeroPadding2D, inputs: Sequence[Shape]) -> Shape:
 
 
 @output_shape.register
-def _(node: Cropping2D, inputs: Sequence[Shape]) -> Shape:
-    (rows, columns, channels), (vertical, horizontal) = inputs[0], node.cropping
-    return rows - sum(vertical), columns - sum(horizontal), channels
-
-
-@output_shape.register
 def _(node: UpSampling2D, inputs: Sequence[Shape]) -> Shape:
     rows, columns, channels = inputs[0]
     return rows * node.size[0], columns * node.size[1], channels
@@ -140,6 +133,13 @@ def _(node: DepthToSpace, inputs: Sequence[Shape]) -> Shape:
 @output_shape.register
 def _(node: Transpose, inputs: Sequence[Shape]) -> Shape:
     return tuple(inputs[0][axis] for axis in node.axes)
+
+
+@output_shape.register
+def _(node: Slice, inputs: Sequence[Shape]) -> Shape:
+    """What it says, if that lies in what it reads."""
+    parts = [range(size)[part] for size, part in zip(inputs[0], node.slices(), strict=True)]
+    return tuple(map(len, parts))
 
 
 @output_shape.register

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.moving import Transpose
+from tinsmith_export.ir.moving import Slice, Transpose
 from tinsmith_export.ir.ops import (
     RELU,
     UNCLIPPED,
@@ -21,7 +21,6 @@ from tinsmith_export.ir.ops import (
     Concatenate,
     Conv2D,
     Convolution,
-    Cropping2D,
     Dense,
     DepthToSpace,
     DepthwiseConv2D,
@@ -228,6 +227,11 @@ def _(node: Transpose) -> Any:
 
 
 @keras_layer.register
+def _(node: Slice) -> Any:
+    return _computed(node, lambda x: x[:, *node.slices()])
+
+
+@keras_layer.register
 def _(node: Reshape) -> Any:
     # Keras's own layer would ask for the batch size at run time: three operators more.
     return _computed(node, lambda x: tf.reshape(x, (-1, *node.shape)))
@@ -241,7 +245,6 @@ def _(node: Concatenate) -> Any:
 @keras_layer.register(MaxPooling2D)
 @keras_layer.register(AveragePooling2D)
 @keras_layer.register(ZeroPadding2D)
-@keras_layer.register(Cropping2D)
 @keras_layer.register(UpSampling2D)
 def _(node: Node) -> Any:
     """Those whose settings are called as Keras calls them."""

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.interpret.rounding import sum_factors
-from tinsmith_export.ir.moving import Transpose
+from tinsmith_export.ir.moving import Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Concatenate,
     Convolution,
-    Cropping2D,
     DepthToSpace,
     DepthwiseConv2D,
     Function,
@@ -241,12 +240,6 @@ def _(node: ZeroPadding2D, builder: Builder) -> None:
 
 
 @add.register
-def _(node: Cropping2D, builder: Builder) -> None:
-    (top, _), (left, _) = node.cropping
-    builder.add(Kind.CROP, node, top, left)
-
-
-@add.register
 def _(node: UpSampling2D, builder: Builder) -> None:
     builder.add(Kind.UPSAMPLE, node, *node.size)
 
@@ -267,3 +260,15 @@ def _(node: Transpose, builder: Builder) -> None:
     steps = steps_of(builder.source(node).shape)
     words = copy_words(node, node.shape, [steps[axis] for axis in node.axes])
     builder.add(Kind.COPY, node, *words)
+
+
+@add.register
+def _(node: Slice, builder: Builder) -> None:
+    whole = builder.source(node).shape
+    if len(whole) == 3 and node.shape[2] == whole[2] and set(node.steps) == {1}:
+        builder.add(Kind.CROP, node, *node.begin[:2])
+        return
+    places = steps_of(whole)
+    offset = sum(first * place for first, place in zip(node.begin, places, strict=True))
+    steps = [step * place for step, place in zip(node.steps, places, strict=True)]
+    builder.add(Kind.COPY, node, *copy_words(node, node.shape, steps, offset))

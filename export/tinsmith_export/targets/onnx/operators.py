@@ -4,14 +4,13 @@ from functools import singledispatch
 
 import numpy as np
 
-from tinsmith_export.ir.moving import Transpose
+from tinsmith_export.ir.moving import Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Concatenate,
     Conv2D,
     Convolution,
-    Cropping2D,
     DepthToSpace,
     Function,
     LayerNormalization,
@@ -171,17 +170,6 @@ def _(node: ZeroPadding2D, writer: FloatWriter) -> str:
 
 
 @write.register
-def _(node: Cropping2D, writer: FloatWriter) -> str:
-    (top, _), (left, _) = node.cropping
-    parts = {"first": (top, left), "end": (top + node.shape[0], left + node.shape[1])}
-    limits = [
-        writer.constant(f"{node.name}.{name}", np.array(values)) for name, values in parts.items()
-    ]
-    axes = writer.constant(f"{node.name}.axes", np.array([2, 3]))
-    return writer.moved("Slice", node, [writer.source(node), *limits, axes])
-
-
-@write.register
 def _(node: UpSampling2D, writer: FloatWriter) -> str:
     scales = writer.constant(f"{node.name}.scales", np.array([1, 1, *node.size], "f4"))
     return writer.moved(
@@ -215,3 +203,26 @@ def _(node: Transpose, writer: FloatWriter) -> str:
     for place, axis in zip(stored, node.axes, strict=True):
         perm[place] = stored[axis]
     return writer.moved("Transpose", node, [writer.source(node)], perm=perm)
+
+
+@write.register
+def _(node: Slice, writer: FloatWriter) -> str:
+    whole = writer.graph.node(node.inputs[0]).shape
+    parts = {
+        axis: part
+        for axis, part, size in zip(writer.stored_axes(whole), node.slices(), whole, strict=True)
+        if range(size)[part] != range(size)
+    }
+    # An end before the first place is not to be -1, which is the last.
+    before = -(2**31)
+    columns = {
+        "first": [part.start for part in parts.values()],
+        "end": [before if part.stop is None else part.stop for part in parts.values()],
+        "axes": list(parts),
+        "steps": [part.step for part in parts.values()],
+    }
+    limits = [
+        writer.constant(f"{node.name}.{name}", np.array(values, np.int64))
+        for name, values in columns.items()
+    ]
+    return writer.moved("Slice", node, [writer.source(node), *limits])
