@@ -81,6 +81,14 @@ def _in_a_row(*layers: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return build
 
 
+def _function(function: Callable[[Any], Any], shape: tuple[int, ...]) -> Callable[[Any, Any], Any]:
+    """A function of TensorFlow, whose output has that shape, and behind it a convolution."""
+    return _in_a_row(
+        lambda module, x: module.layers.Lambda(function, output_shape=shape)(x),
+        _layer("Conv2D", 4, 3, padding="same"),
+    )
+
+
 def _hard_swish(module: Any, x: Any) -> Any:
     """As Keras's own MobileNetV3 spells it."""
     gate = module.layers.ReLU(max_value=6)(x + 3.0)
@@ -257,6 +265,17 @@ CASES = (
         "ResizeBilinear",
     ),
     Case("Flatten, Reshape", _layer("Reshape", (4, 16, 4))),
+    Case(
+        "Reshape, Permute and Reshape: a channel shuffle",
+        _in_a_row(
+            _layer("Reshape", (8, 8, 2, 2)),
+            _layer("Permute", (1, 2, 4, 3)),
+            _layer("Reshape", (8, 8, 4)),
+            _layer("Conv2D", 4, 3),
+        ),
+    ),
+    Case("`depth_to_space`", _function(lambda x: tf.nn.depth_to_space(x, 2), (16, 16, 1))),
+    Case("`space_to_depth`", _function(lambda x: tf.nn.space_to_depth(x, 2), (4, 4, 16))),
     Case("Permute", _layer("Permute", (2, 1, 3))),
     Case("Permute of channels", _layer("Permute", (3, 1, 2))),
     Case(

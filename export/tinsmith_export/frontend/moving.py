@@ -8,7 +8,7 @@ import numpy as np
 from tinsmith_export.frontend.reader import Reader, Shape
 from tinsmith_export.frontend.trace import BATCH, Operator
 from tinsmith_export.ir.moving import Slice, Transpose
-from tinsmith_export.ir.ops import Node, Reshape
+from tinsmith_export.ir.ops import DepthToSpace, Node, Reshape
 
 
 def transpose(reader: Reader, operator: Operator) -> Node:
@@ -20,6 +20,29 @@ def transpose(reader: Reader, operator: Operator) -> Node:
     if axes == tuple(range(len(axes))):
         return source
     return reader.add(Transpose(*reader.place(operator), axes=axes))
+
+
+def depth_to_space(reader: Reader, operator: Operator) -> Node:
+    """Blocks of channels as pixels (pixel shuffle, Shi et al. 2016)."""
+    reader.image(operator)
+    return reader.add(
+        DepthToSpace(*reader.place(operator), block=int(operator.settings["block_size"]))
+    )
+
+
+def space_to_depth(reader: Reader, operator: Operator) -> Node:
+    """Blocks of pixels as channels, by a transposition.
+
+    ONNX Runtime took floats alone there until 2026.
+    """
+    source, block = reader.image(operator), int(operator.settings["block_size"])
+    rows, columns, channels = source.shape
+    apart = (rows // block, block, columns // block, block, channels)
+    blocks = reader.add(Reshape(*reader.place(operator, [source], apart)))
+    axes = (0, 2, 1, 3, 4)
+    place = reader.place(operator, [blocks], tuple(apart[axis] for axis in axes))
+    turned = reader.add(Transpose(*place, axes=axes))
+    return reader.add(Reshape(*reader.place(operator, [turned])))
 
 
 def strided_slice(reader: Reader, operator: Operator) -> Node:

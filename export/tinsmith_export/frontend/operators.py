@@ -10,7 +10,14 @@ from tinsmith_export.frontend.arithmetic import (
     leaky_relu,
     negate,
 )
-from tinsmith_export.frontend.moving import plain_slice, split, strided_slice, transpose
+from tinsmith_export.frontend.moving import (
+    depth_to_space,
+    plain_slice,
+    space_to_depth,
+    split,
+    strided_slice,
+    transpose,
+)
 from tinsmith_export.frontend.products import (
     batch_to_space,
     conv,
@@ -84,6 +91,8 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "ResizeNearestNeighbor": upsample,
     "Tile": tile,
     "Transpose": transpose,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
 }
 
 # Operators that only a quantized model has.
