@@ -251,6 +251,22 @@ CASES = (
     Case("GlobalAveragePooling1D", _sequence(("Conv1D", 4, 3), ("GlobalAveragePooling1D",))),
     Case("ZeroPadding2D", _in_a_row(_layer("ZeroPadding2D", 1), _layer("Conv2D", 4, 3))),
     Case("ZeroPadding1D", _sequence(("ZeroPadding1D", 1), ("Conv1D", 4, 3))),
+    Case(
+        "padding by reflection",
+        _function(lambda x: tf.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0)), "REFLECT"), (11, 11, 4)),
+    ),
+    Case(
+        "padding by a mirror image",
+        _function(lambda x: tf.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0)), "SYMMETRIC"), (11, 11, 4)),
+    ),
+    Case("`tile`", _function(lambda x: tf.tile(x, (1, 2, 1, 3)), (16, 8, 12))),
+    Case("`repeat`", _function(lambda x: tf.repeat(x, 2, axis=-1), (8, 8, 8))),
+    Case("RepeatVector", _in_a_row(_layer("GlobalMaxPooling2D"), _layer("RepeatVector", 3))),
+    Case(
+        "`gather` at known places", _function(lambda x: tf.gather(x, (3, 0, 3), axis=2), (8, 3, 4))
+    ),
+    Case("`roll`", _function(lambda x: tf.roll(x, (1, -3), (1, 2)), (8, 8, 4))),
+    Case("`reverse`", _function(lambda x: tf.reverse(x, (1, -1)), (8, 8, 4))),
     Case("Cropping2D, CenterCrop", _layer("Cropping2D", ((1, 2), (0, 1)))),
     Case("`x[:, 1:5, 2:6]`", lambda _, x: x[:, 1:5, 2:6]),
     Case("`x[..., :2]`", lambda _, x: x[..., :2]),

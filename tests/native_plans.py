@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tinsmith_export.ir import ops
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
-from tinsmith_export.ir.moving import Slice, Transpose
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import Floats, Function, InputLayer, Node, OutputLayer
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams, QuantWeights
 from tinsmith_export.ir.shapes import require_shapes
@@ -142,6 +142,7 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "depth_to_space": ([ops.DepthToSpace("y", ("x0",), (10, 12, 1), block=2)], {}),
         "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12), axis=2)], {}),
         "reshape": ([ops.Reshape("y", ("x0",), (30, 4))], {}),
+        "gather": ([Gather("y", ("x0",), (5, 3, 4), axis=1, indices=(5, 0, 5))], {}),
         "copy": ([Transpose("y", ("x0",), (4, 5, 6), axes=(2, 0, 1))], {}),
         "layer_norm": (
             [

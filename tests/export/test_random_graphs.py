@@ -42,7 +42,7 @@ class Step:
 KINDS = (
     *("conv", "conv", "depthwise", "separable", "grouped", "dilated", "dense", "transposed"),
     *("norm", "activation", "max", "average", "up", "crop", "pad", "scale"),
-    *("permute", "slice"),
+    *("permute", "slice", "gather", "reflect"),
     *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
 )
 steps = st.builds(
@@ -101,6 +101,10 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
             return L.Permute(list(itertools.permutations((1, 2, 3)))[step.channels - 1])(x)
         case "slice" if side > 3:
             return x[:, step.size - 1 :: step.stride, ::-1, channels // 2 :]
+        case "gather":
+            return keras.ops.take(x, [step.channels % side, 0, 0], axis=1 + step.flag)
+        case "reflect" if side > step.size:
+            return keras.ops.pad(x, ((0, 0), (step.size, 0), (0, 1), (0, 0)), mode="reflect")
         case "scale":
             return x * (step.size - 2.5) + (step.channels - 3.0)
         case "add" if step.flag and any(mate.shape == x.shape for mate in mates):

@@ -323,3 +323,17 @@ def test_slices(
     node = moving.Slice("y", ("x0",), sizes, begin=begin, steps=steps)
     model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
     require_exact(model, random_codes(model, seed))
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_gatherings(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    places = st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=6)
+    indices = tuple(data.draw(places))
+    found = (*shape[:axis], len(indices), *shape[axis + 1 :])
+    node = moving.Gather("y", ("x0",), found, axis=axis, indices=indices)
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
+    require_exact(model, random_codes(model, seed))

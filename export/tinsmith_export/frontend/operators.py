@@ -10,6 +10,7 @@ from tinsmith_export.frontend.arithmetic import (
     leaky_relu,
     negate,
 )
+from tinsmith_export.frontend.gathering import broadcast, gather, mirror_pad, reverse, roll
 from tinsmith_export.frontend.moving import (
     depth_to_space,
     plain_slice,
@@ -91,6 +92,11 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "ResizeNearestNeighbor": upsample,
     "Tile": tile,
     "Transpose": transpose,
+    "MirrorPad": mirror_pad,
+    "GatherV2": gather,
+    "Roll": roll,
+    "ReverseV2": reverse,
+    "BroadcastTo": broadcast,
     "DepthToSpace": depth_to_space,
     "SpaceToDepth": space_to_depth,
 }

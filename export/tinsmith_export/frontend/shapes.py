@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinsmith_export.frontend.gathering import gathered
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import BATCH, Operator
 from tinsmith_export.ir.ops import (
@@ -78,12 +79,7 @@ def pad(reader: Reader, operator: Operator) -> Node:
     sequence = len(source.shape) == 2
     if sequence:
         source, amounts = reader.row(operator, source), [amounts[0], [0, 0], *amounts[1:]]
-    if (
-        len(amounts) != 4
-        or amounts[0] != [0, 0]
-        or amounts[3] != [0, 0]
-        or operator.kind == "MirrorPad"
-    ):
+    if len(amounts) != 4 or amounts[0] != [0, 0] or amounts[3] != [0, 0]:
         raise reader.unsupported(operator, "a padding other than zeros around an image")
     if len(operator.inputs) > 2 and np.any(reader.constant(operator, 2)):
         raise reader.unsupported(operator, "a padding other than zeros")
@@ -111,8 +107,12 @@ def reshape(reader: Reader, operator: Operator) -> Node:
 
 
 def tile(reader: Reader, operator: Operator) -> Node:
-    """How Keras 3 spells nearest upsampling: a dimension of 1 put in, repeated, and joined."""
+    """A tensor several times.
+
+    Keras 3 spells nearest upsampling so: a dimension of 1 put in, repeated, and joined.
+    """
     source, times = reader.source(operator), np.ravel(reader.known(operator, 1)).tolist()
+    repeats = times
     image = reader.nodes[source.inputs[0]] if isinstance(source, Reshape) else source
     if len(image.shape) == 2:
         image, times = reader.row(operator, image), [times[0], 1, *times[1:]]
@@ -125,7 +125,11 @@ def tile(reader: Reader, operator: Operator) -> Node:
             shape = (rows * size[0], columns * size[1], channels)
             larger = reader.add(UpSampling2D(*reader.place(operator, [image], shape), size=size))
             return reader.add(Reshape(*reader.place(operator, [larger])))
-    raise reader.unsupported(operator, "a repetition other than of an image's rows and columns")
+    places = {
+        axis: np.tile(np.arange(size), count)
+        for axis, (size, count) in enumerate(zip((BATCH, *source.shape), repeats, strict=True))
+    }
+    return gathered(reader, operator, source, places)
 
 
 def upsample(reader: Reader, operator: Operator) -> Node:

@@ -44,3 +44,21 @@ class Slice(Rearrangement):
             slice(first, end if end >= 0 else None, step)
             for first, end, step in zip(self.begin, ends, self.steps, strict=True)
         )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Gather(Rearrangement):
+    """Places of one dimension, in any order and as often as one likes.
+
+    Attributes:
+        axis: the dimension, from 0, the batch not counted.
+        indices: the place of the input that each place of the output is.
+    """
+
+    axis: int
+    indices: tuple[int, ...]
+
+    @property
+    def keeps_channels(self) -> bool:
+        """See `Rearrangement.keeps_channels`."""
+        return self.axis != len(self.shape) - 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.moving import Slice, Transpose
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Concatenate,
     Convolution,
@@ -140,6 +140,11 @@ def _(node: Slice, inputs: Sequence[Shape]) -> Shape:
     """What it says, if that lies in what it reads."""
     parts = [range(size)[part] for size, part in zip(inputs[0], node.slices(), strict=True)]
     return tuple(map(len, parts))
+
+
+@output_shape.register
+def _(node: Gather, inputs: Sequence[Shape]) -> Shape:
+    return *inputs[0][: node.axis], len(node.indices), *inputs[0][node.axis + 1 :]
 
 
 @output_shape.register

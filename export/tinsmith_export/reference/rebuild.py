@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf_keras
 
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.moving import Slice, Transpose
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     RELU,
     UNCLIPPED,
@@ -229,6 +229,11 @@ def _(node: Transpose) -> Any:
 @keras_layer.register
 def _(node: Slice) -> Any:
     return _computed(node, lambda x: x[:, *node.slices()])
+
+
+@keras_layer.register
+def _(node: Gather) -> Any:
+    return _computed(node, lambda x: tf.gather(x, node.indices, axis=1 + node.axis))
 
 
 @keras_layer.register

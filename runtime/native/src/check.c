@@ -14,6 +14,7 @@ static const struct {
     [TIN_MAX_POOL] = {1, 6, 0},  [TIN_PAD] = {1, 2, 0},           [TIN_CROP] = {1, 2, 0},
     [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 1, 0},
     [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_COPY] = {1, 11, 0},
+    [TIN_GATHER] = {1, 1, 1},
 };
 
 /* What a check looks at: the operator, its tensors, and the step that it fills. */
@@ -258,6 +259,8 @@ static int check_parameters(const struct check *c) {
       return check_norm(c);
     case TIN_COPY:
       return tin_check_copy(c->op, c->in, c->out, &c->step->as.copy);
+    case TIN_GATHER:
+      return tin_check_gather(&c->model->plan, c->op, c->in, c->out, c->step);
     default:
       return check_window(c);
   }

@@ -35,3 +35,26 @@ int tin_check_concatenate(const struct tin_model *model, const struct tin_operat
   }
   return size == out->shape[*axis] ? TIN_OK : TIN_ERROR_SHAPE;
 }
+
+int tin_check_gather(const struct tin_plan *plan, const struct tin_operator_record *op,
+                     const struct tin_tensor_record *in, const struct tin_tensor_record *out,
+                     struct tin_step *step) {
+  struct tin_bytes indices;
+  if (op->words[0] >= TIN_RANK) return TIN_ERROR_OPERATOR;
+  const uint32_t axis = TIN_RANK - 1 - op->words[0], count = out->shape[axis];
+  const int status = tin_read_constant(plan, op->constants[0], &indices);
+  if (status != TIN_OK) return status;
+  if (indices.count != 4 * (uint64_t)count) return TIN_ERROR_CONSTANT;
+  for (uint32_t i = 0; i < count; i++) {
+    if (tin_word_at(indices.at + 4 * (size_t)i) >= in->shape[axis]) return TIN_ERROR_OPERATOR;
+  }
+  struct tin_gather *g = &step->as.gather;
+  *g = (struct tin_gather){1, count, in->shape[axis], 1, NULL};
+  for (uint32_t other = 0; other < TIN_RANK; other++) {
+    if (other != axis && in->shape[other] != out->shape[other]) return TIN_ERROR_SHAPE;
+    if (other < axis) g->places *= in->shape[other];
+    if (other > axis) g->width *= in->shape[other];
+  }
+  step->words[0] = (struct tin_words){indices.at, count};
+  return TIN_OK;
+}

@@ -20,6 +20,7 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_RESHAPE] = "reshape",
     [TIN_LAYER_NORM] = "layer norm",
     [TIN_COPY] = "copy",
+    [TIN_GATHER] = "gather",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {

@@ -29,6 +29,7 @@ enum tin_kind {
   TIN_RESHAPE,
   TIN_LAYER_NORM,
   TIN_COPY,
+  TIN_GATHER,
   TIN_KINDS /* one more than there are */
 };
 
@@ -96,10 +97,11 @@ struct tin_step {
     struct tin_window window;
     struct tin_norm norm;
     struct tin_copy copy;
+    struct tin_gather gather;
     uint32_t axis; /* of a concatenation */
     const int8_t *table;
   } as;
-  struct tin_words words[2]; /* scale and bias, float weights and bias, or gamma and beta */
+  struct tin_words words[2]; /* scale and bias, float weights and bias, gamma and beta, indices */
   const struct tin_kernel *kernel; /* of a product */
   size_t packed_bytes;
   void *packed;
@@ -128,6 +130,9 @@ int tin_check_operator(const struct tin_model *model, const struct tin_operator_
 /* The same for the operators of check_moves.c. */
 int tin_check_concatenate(const struct tin_model *model, const struct tin_operator_record *op,
                           const struct tin_tensor_record *out, uint32_t *axis);
+int tin_check_gather(const struct tin_plan *plan, const struct tin_operator_record *op,
+                     const struct tin_tensor_record *in, const struct tin_tensor_record *out,
+                     struct tin_step *step);
 int tin_check_copy(const struct tin_operator_record *op, const struct tin_tensor_record *in,
                    const struct tin_tensor_record *out, struct tin_copy *copy);
 

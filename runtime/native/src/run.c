@@ -118,6 +118,9 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
     case TIN_COPY:
       tin_copy(&step->as.copy, in, out);
       return;
+    case TIN_GATHER:
+      tin_gather(&step->as.gather, in, out);
+      return;
     case TIN_KINDS:
       return;
   }

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.ir.interpret.operands import Codes, Operands, Values, compute
 from tinsmith_export.ir.interpret.rounding import quantize, requantized_product, requantized_sum
-from tinsmith_export.ir.moving import Slice, Transpose
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -121,3 +121,8 @@ def _(node: Transpose, operands: Operands) -> Values:
 @compute.register
 def _(node: Slice, operands: Operands) -> Values:
     return operands.codes[0][:, *node.slices()]
+
+
+@compute.register
+def _(node: Gather, operands: Operands) -> Values:
+    return operands.codes[0].take(node.indices, axis=1 + node.axis)

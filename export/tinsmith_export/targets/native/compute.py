@@ -247,6 +247,13 @@ def _copy(
     return inputs[0].reshape(len(inputs[0]), -1)[:, places]
 
 
+def _gather(
+    operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
+) -> Codes:
+    indices = np.frombuffer(operator.constants[0], "<u4")
+    return inputs[0].take(indices, axis=-1 - operator.words[0])
+
+
 _COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], Codes]] = {
     Kind.PRODUCT: _product,
     Kind.FLOAT_PRODUCT: _float_product,
@@ -263,4 +270,5 @@ _COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], 
     Kind.RESHAPE: _reshape,
     Kind.LAYER_NORM: _layer_norm,
     Kind.COPY: _copy,
+    Kind.GATHER: _gather,
 }

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.interpret.rounding import sum_factors
-from tinsmith_export.ir.moving import Slice, Transpose
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -272,3 +272,10 @@ def _(node: Slice, builder: Builder) -> None:
     offset = sum(first * place for first, place in zip(node.begin, places, strict=True))
     steps = [step * place for step, place in zip(node.steps, places, strict=True)]
     builder.add(Kind.COPY, node, *copy_words(node, node.shape, steps, offset))
+
+
+@add.register
+def _(node: Gather, builder: Builder) -> None:
+    indices = np.array(node.indices, "<u4").tobytes()
+    behind = len(node.shape) - 1 - node.axis
+    builder.add(Kind.GATHER, node, behind, constants=(indices,))

@@ -39,6 +39,7 @@ class Kind(IntEnum):
     RESHAPE = 13
     LAYER_NORM = 14
     COPY = 15
+    GATHER = 16
 
 
 @dataclass(frozen=True)
@@ -232,5 +233,6 @@ _WORDS_OF = {
     Kind.CONCATENATE: 1,
     Kind.LAYER_NORM: 2,
     Kind.COPY: 11,
+    Kind.GATHER: 1,
 }
 """How many parameters a kind has; none if it is not here."""

@@ -4,7 +4,7 @@ from functools import singledispatch
 
 import numpy as np
 
-from tinsmith_export.ir.moving import Slice, Transpose
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -226,3 +226,10 @@ def _(node: Slice, writer: FloatWriter) -> str:
         for name, values in columns.items()
     ]
     return writer.moved("Slice", node, [writer.source(node), *limits])
+
+
+@write.register
+def _(node: Gather, writer: FloatWriter) -> str:
+    indices = writer.constant(f"{node.name}.indices", np.array(node.indices, np.int64))
+    axis = writer.stored_axes(node.shape)[node.axis]
+    return writer.moved("Gather", node, [writer.source(node), indices], axis=axis)

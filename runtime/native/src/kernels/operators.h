@@ -56,6 +56,14 @@ struct tin_copy {
 };
 void tin_copy(const struct tin_copy *copy, const int8_t *in, int8_t *out);
 
+/* At each of `places`, `count` of the `in_count` parts of the input, `width` codes each: which ones
+ * `indices` says. The output is other memory than the input. */
+struct tin_gather {
+  size_t places, count, in_count, width;
+  const uint32_t *indices; /* below in_count */
+};
+void tin_gather(const struct tin_gather *gather, const int8_t *in, int8_t *out);
+
 /* Normalization over the channels, in float; `out` may be `in`. */
 struct tin_norm {
   size_t places, channels;
