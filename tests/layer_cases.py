@@ -275,10 +275,19 @@ CASES = (
     Case("BatchNormalization behind a slice of channels", _reversed_channels),
     Case("Cropping1D", _sequence(("Conv1D", 4, 3), ("Cropping1D", (1, 2)))),
     Case("UpSampling2D, nearest", _layer("UpSampling2D", (2, 3))),
+    Case("Resizing, nearest, to any size", _layer("Resizing", 5, 11, interpolation="nearest")),
+    Case("UpSampling2D, bilinear", _layer("UpSampling2D", (2, 3), interpolation="bilinear")),
+    Case("Resizing, bilinear, to any size", _layer("Resizing", 5, 11)),
     Case(
-        "UpSampling2D, bilinear",
-        _layer("UpSampling2D", 2, interpolation="bilinear"),
-        "ResizeBilinear",
+        "`resize`, bilinear, with aligned corners",
+        _function(
+            lambda x: tf.compat.v1.image.resize_bilinear(x, (13, 15), align_corners=True),
+            (13, 15, 4),
+        ),
+    ),
+    Case(
+        "`resize`, bilinear, without half pixels",
+        _function(lambda x: tf.compat.v1.image.resize_bilinear(x, (16, 24)), (16, 24, 4)),
     ),
     Case("Flatten, Reshape", _layer("Reshape", (4, 16, 4))),
     Case(

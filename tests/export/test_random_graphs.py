@@ -42,7 +42,7 @@ class Step:
 KINDS = (
     *("conv", "conv", "depthwise", "separable", "grouped", "dilated", "dense", "transposed"),
     *("norm", "activation", "max", "average", "up", "crop", "pad", "scale"),
-    *("permute", "slice", "gather", "reflect"),
+    *("permute", "slice", "gather", "reflect", "resize"),
     *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
 )
 steps = st.builds(
@@ -105,6 +105,10 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
             return keras.ops.take(x, [step.channels % side, 0, 0], axis=1 + step.flag)
         case "reflect" if side > step.size:
             return keras.ops.pad(x, ((0, 0), (step.size, 0), (0, 1), (0, 0)), mode="reflect")
+        case "resize" if side <= SIDE:
+            if step.flag:
+                return L.UpSampling2D(step.size, interpolation="bilinear")(x)
+            return L.Resizing(rows + step.stride, columns + 3 - step.size)(x)
         case "scale":
             return x * (step.size - 2.5) + (step.channels - 3.0)
         case "add" if step.flag and any(mate.shape == x.shape for mate in mates):

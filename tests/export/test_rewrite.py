@@ -11,8 +11,10 @@ from compiling import compiled, require_same_outputs, rewritten, settle
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir import ops
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Node
+from tinsmith_export.ir.moving import Transpose
+from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Reshape
 from tinsmith_export.passes import rewrite
+from tinsmith_export.passes.rewrite import join_reshapes, join_transposes
 from tinsmith_export.quantize import recipe
 
 L = keras.layers
@@ -328,3 +330,20 @@ def test_no_new_name_clashes_with_a_layers() -> None:
     names = [node.name for node in graph.nodes]
     assert len(set(names)) == len(names)
     assert {"a", "a_relu", "a_image"} <= set(names)
+
+
+def test_transpositions_in_a_row_are_one_and_what_moves_nothing_is_a_reshape() -> None:
+    def graph(*axes: tuple[int, ...]) -> Graph:
+        nodes: list[Node] = [InputLayer("input", (), (4, 1, 3))]
+        for number, order in enumerate(axes):
+            shape = tuple(nodes[-1].shape[axis] for axis in order)
+            nodes.append(Transpose(f"t{number}", (nodes[-1].name,), shape, axes=order))
+        return Graph((*nodes, OutputLayer("output", (nodes[-1].name,), nodes[-1].shape, title="y")))
+
+    (one,) = join_transposes(graph((2, 0, 1), (2, 1, 0))).layers
+    assert isinstance(one, Reshape)
+    assert one.shape == (1, 4, 3)
+    (one,) = join_transposes(graph((2, 0, 1), (0, 2, 1))).layers
+    assert isinstance(one, Transpose)
+    assert (one.axes, one.inputs) == ((2, 1, 0), ("input",))
+    assert not join_reshapes(join_transposes(graph((2, 0, 1), (1, 2, 0)))).layers

@@ -27,6 +27,7 @@ from tinsmith_export.frontend.products import (
     transposed_conv,
 )
 from tinsmith_export.frontend.reader import Reader
+from tinsmith_export.frontend.resizing import bilinear, nearest
 from tinsmith_export.frontend.shapes import (
     concatenate,
     pad,
@@ -34,7 +35,6 @@ from tinsmith_export.frontend.shapes import (
     reduce,
     reshape,
     tile,
-    upsample,
 )
 from tinsmith_export.frontend.trace import Operator, Trace
 from tinsmith_export.ir.graph import Graph
@@ -89,7 +89,8 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "Reshape": reshape,
     "Squeeze": reshape,
     "ExpandDims": reshape,
-    "ResizeNearestNeighbor": upsample,
+    "ResizeNearestNeighbor": nearest,
+    "ResizeBilinear": bilinear,
     "Tile": tile,
     "Transpose": transpose,
     "MirrorPad": mirror_pad,

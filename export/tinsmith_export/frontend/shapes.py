@@ -130,12 +130,3 @@ def tile(reader: Reader, operator: Operator) -> Node:
         for axis, (size, count) in enumerate(zip((BATCH, *source.shape), repeats, strict=True))
     }
     return gathered(reader, operator, source, places)
-
-
-def upsample(reader: Reader, operator: Operator) -> Node:
-    """Nearest upsampling by whole factors."""
-    source = reader.image(operator)
-    size = [new / old for new, old in zip(operator.shape[1:3], source.shape[:2], strict=True)]
-    if any(factor % 1 for factor in size) or operator.settings["align_corners"]:
-        raise reader.unsupported(operator, "a resize by a factor that is not whole")
-    return reader.add(UpSampling2D(*reader.place(operator), size=(int(size[0]), int(size[1]))))
