@@ -13,8 +13,9 @@ from tinsmith_export.ir import ops
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Reshape
+from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.passes import rewrite
-from tinsmith_export.passes.rewrite import join_reshapes, join_transposes
+from tinsmith_export.passes.transpositions import move_transpositions
 from tinsmith_export.quantize import recipe
 
 L = keras.layers
@@ -332,18 +333,57 @@ def test_no_new_name_clashes_with_a_layers() -> None:
     assert {"a", "a_relu", "a_image"} <= set(names)
 
 
-def test_transpositions_in_a_row_are_one_and_what_moves_nothing_is_a_reshape() -> None:
-    def graph(*axes: tuple[int, ...]) -> Graph:
-        nodes: list[Node] = [InputLayer("input", (), (4, 1, 3))]
-        for number, order in enumerate(axes):
-            shape = tuple(nodes[-1].shape[axis] for axis in order)
-            nodes.append(Transpose(f"t{number}", (nodes[-1].name,), shape, axes=order))
-        return Graph((*nodes, OutputLayer("output", (nodes[-1].name,), nodes[-1].shape, title="y")))
+def transposed(*axes: tuple[int, ...]) -> tuple[Node, ...]:
+    """What is left of transpositions of an image `(4, 1, 3)`."""
+    nodes: list[Node] = [InputLayer("input", (), (4, 1, 3))]
+    for number, order in enumerate(axes):
+        shape = tuple(nodes[-1].shape[axis] for axis in order)
+        nodes.append(Transpose(f"t{number}", (nodes[-1].name,), shape, axes=order))
+    output = OutputLayer("output", (nodes[-1].name,), nodes[-1].shape, title="y")
+    return move_transpositions(Graph((*nodes, output))).layers
 
-    (one,) = join_transposes(graph((2, 0, 1), (2, 1, 0))).layers
+
+def test_transpositions_in_a_row_are_one_and_what_moves_nothing_is_a_reshape() -> None:
+    (one,) = transposed((2, 0, 1), (2, 1, 0))
     assert isinstance(one, Reshape)
     assert one.shape == (1, 4, 3)
-    (one,) = join_transposes(graph((2, 0, 1), (0, 2, 1))).layers
+    (one,) = transposed((2, 0, 1), (0, 2, 1))
     assert isinstance(one, Transpose)
     assert (one.axes, one.inputs) == ((2, 1, 0), ("input",))
-    assert not join_reshapes(join_transposes(graph((2, 0, 1), (1, 2, 0)))).layers
+    assert not transposed((2, 0, 1), (1, 2, 0))
+
+
+def test_transpositions_go_behind_what_computes_in_any_order() -> None:
+    first, shape = (2, 0, 1), (3, 4, 5)
+    inputs = [InputLayer(name, (), (4, 5, 3)) for name in "ab"]
+    nodes = (
+        *(Transpose(f"{one.name}/t", (one.name,), shape, axes=first) for one in inputs),
+        ops.Clip("clip", ("a/t",), shape, clip=ops.RELU),
+        ops.Concatenate("joined", ("clip", "b/t"), (6, 4, 5), axis=0),
+        Transpose("back", ("joined",), (4, 5, 6), axes=(1, 2, 0)),
+    )
+    graph = Graph((*inputs, *nodes, OutputLayer("output", ("back",), (4, 5, 6), title="y")))
+    found = move_transpositions(graph)
+    require_shapes(found)
+    clipped, joined = found.layers
+    assert isinstance(clipped, ops.Clip)
+    assert isinstance(joined, ops.Concatenate)
+    assert (joined.axis, joined.inputs) == (2, ("clip", "b"))
+
+
+def test_a_transposition_that_another_layer_reads_stays_for_it() -> None:
+    source, shape = InputLayer("input", (), (4, 5, 3)), (3, 4, 5)
+    nodes = (
+        Transpose("first", ("input",), shape, axes=(2, 0, 1)),
+        Transpose("last", ("first",), (4, 5, 3), axes=(1, 2, 0)),
+        ops.Clip("clip", ("last",), (4, 5, 3), clip=ops.RELU),
+        Reshape("rows", ("first",), (3, 20)),
+    )
+    ends = (
+        OutputLayer("y", ("clip",), (4, 5, 3), title="y"),
+        OutputLayer("z", ("rows",), (3, 20), title="z"),
+    )
+    found = move_transpositions(Graph((source, *nodes, *ends)))
+    require_shapes(found)
+    assert [node.name for node in found.layers] == ["first", "clip", "rows"]
+    assert found.node("clip").inputs == ("input",)

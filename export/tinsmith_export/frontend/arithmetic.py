@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinsmith_export.frontend.reader import Reader
+from tinsmith_export.frontend.moving import over_last
+from tinsmith_export.frontend.reader import Reader, Shape
 from tinsmith_export.frontend.trace import BATCH, Operator
 from tinsmith_export.ir.ops import (
     Add,
@@ -33,8 +35,33 @@ _OF_TWO: dict[str, type[Add | Maximum | Multiply | SquaredSum]] = {
 
 def _affine(
     reader: Reader, operator: Operator, source: Node, factor: Any = 1.0, offset: Any = 0.0
-) -> Affine:
+) -> Node:
     """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`."""
+    axis = _channel_axis(source, np.asarray(factor), np.asarray(offset))
+    if axis < len(source.shape) - 1 and source.shape == operator.shape[1:]:
+        values = (np.asarray(factor).reshape(-1), np.asarray(offset).reshape(-1))
+        return over_last(
+            reader,
+            operator,
+            source,
+            axis,
+            lambda node: _by_channel(reader, operator, node, node.shape, *values),
+        )
+    return _by_channel(reader, operator, source, operator.shape[1:], factor, offset)
+
+
+def _channel_axis(source: Node, *constants: NDArray[Any]) -> int:
+    """The dimension that has a number for each place, which is the last but for channels first."""
+    for values in constants:
+        several = [place - values.ndim for place, size in enumerate(values.shape) if size > 1]
+        if len(several) == 1 and several[0] + len(source.shape) >= 0:
+            return several[0] + len(source.shape)
+    return len(source.shape) - 1
+
+
+def _by_channel(
+    reader: Reader, operator: Operator, source: Node, shape: Shape, factor: Any, offset: Any
+) -> Affine:
     found = []
     for values in (factor, offset):
         values = np.asarray(values, np.float32)
@@ -45,7 +72,7 @@ def _affine(
         else:
             raise reader.unsupported(operator, "a constant that is not one number a channel")
         found.append(values)
-    place = reader.place(operator, [source])
+    place = reader.place(operator, [source], shape)
     return reader.add(Affine(*place, factor=found[0], offset=found[1]))
 
 

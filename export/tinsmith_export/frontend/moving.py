@@ -1,6 +1,6 @@
 """Readers of the operators that move numbers along any dimension."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,36 @@ def transpose(reader: Reader, operator: Operator) -> Node:
     if axes == tuple(range(len(axes))):
         return source
     return reader.add(Transpose(*reader.place(operator), axes=axes))
+
+
+def over_last(
+    reader: Reader,
+    operator: Operator,
+    source: Node,
+    axis: int,
+    compute: Callable[[Node], Node],
+) -> Node:
+    """Computes over another dimension than the last, between two transpositions.
+
+    Args:
+        reader: to add these to.
+        operator: whose they are.
+        source: what it reads.
+        axis: the dimension, the batch not counted; where that is the last, nothing is moved.
+        compute: from a tensor whose last dimension this is to one of the same form.
+    """
+    others = (other for other in range(len(source.shape)) if other != axis)
+    axes = (*others, axis)
+    found = compute(_transposed(reader, operator, source, axes))
+    back = tuple(axes.index(place) for place in range(len(axes)))
+    return _transposed(reader, operator, found, back)
+
+
+def _transposed(reader: Reader, operator: Operator, node: Node, axes: tuple[int, ...]) -> Node:
+    if axes == tuple(range(len(axes))):
+        return node
+    place = reader.place(operator, [node], tuple(node.shape[axis] for axis in axes))
+    return reader.add(Transpose(*place, axes=axes), inner=True)
 
 
 def depth_to_space(reader: Reader, operator: Operator) -> Node:

@@ -10,6 +10,7 @@ from tinsmith_export.frontend.arithmetic import (
     leaky_relu,
     negate,
 )
+from tinsmith_export.frontend.channels import is_channels_first, read_channels_first
 from tinsmith_export.frontend.gathering import broadcast, gather, mirror_pad, reverse, roll
 from tinsmith_export.frontend.moving import (
     depth_to_space,
@@ -130,5 +131,9 @@ def read_graph(trace: Trace) -> Graph:
         read = READERS.get(operator.kind)
         if read is None:
             raise reader.unsupported(operator, f"TensorFlow's operator {operator.kind}")
-        reader.names[operator.output] = read(reader, operator).name
+        if is_channels_first(operator):
+            node = read_channels_first(reader, operator, read)
+        else:
+            node = read(reader, operator)
+        reader.names[operator.output] = node.name
     return Graph((*reader.nodes.values(), *reader.outputs())).pruned()

@@ -11,6 +11,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tinsmith_export.frontend.gathering import gathered
+from tinsmith_export.frontend.moving import over_last
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import Operator
 from tinsmith_export.ir.moving import Transpose
@@ -51,10 +52,8 @@ def bilinear(reader: Reader, operator: Operator) -> Node:
     rows, columns = map(_taps, matrices)
     if rows is not None and columns is not None:
         return _by_convolution(reader, operator, node, rows, columns)
-    for matrix, to, back in zip(
-        matrices, ((1, 2, 0), (0, 2, 1)), ((2, 0, 1), (0, 2, 1)), strict=True
-    ):
-        node = _by_product(reader, operator, node, matrix, to, back)
+    for axis, matrix in enumerate(matrices):
+        node = _by_product(reader, operator, node, axis, matrix)
     return node
 
 
@@ -111,19 +110,14 @@ def _by_convolution(
 
 
 def _by_product(
-    reader: Reader,
-    operator: Operator,
-    node: Node,
-    matrix: Floats,
-    to: tuple[int, ...],
-    back: tuple[int, ...],
+    reader: Reader, operator: Operator, source: Node, axis: int, matrix: Floats
 ) -> Node:
-    """A matrix product over one dimension, which is last between two transpositions."""
-    if len(matrix) == matrix.shape[1] and np.array_equal(matrix, np.eye(len(matrix))):
-        return node
-    shape = tuple(node.shape[axis] for axis in to)
-    node = reader.add(Transpose(*reader.place(operator, [node], shape), axes=to))
-    shape = *shape[:-1], len(matrix)
-    node = reader.add(Dense(*reader.place(operator, [node], shape), kernel=matrix.T.copy()))
-    shape = tuple(shape[axis] for axis in back)
-    return reader.add(Transpose(*reader.place(operator, [node], shape), axes=back))
+    """A matrix product over one dimension."""
+    if np.array_equal(matrix, np.eye(len(matrix), matrix.shape[1])):
+        return source
+
+    def product(node: Node) -> Node:
+        place = reader.place(operator, [node], (*node.shape[:-1], len(matrix)))
+        return reader.add(Dense(*place, kernel=matrix.T.copy()))
+
+    return over_last(reader, operator, source, axis, product)

@@ -5,8 +5,10 @@ from collections.abc import Callable
 import numpy as np
 
 from tinsmith_export.frontend.gathering import gathered
+from tinsmith_export.frontend.moving import over_last
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import BATCH, Operator
+from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import (
     AveragePooling2D,
     Concatenate,
@@ -43,6 +45,9 @@ def reduce(reader: Reader, operator: Operator) -> Node:
     source, axes = reader.source(operator), reader.constant(operator, 1)
     rank = len(source.shape) + 1
     over = sorted(int(axis) % rank for axis in np.ravel(axes)) if axes is not None else []
+    if rank == 4 and over == [2, 3]:  # the channels first
+        place = reader.place(operator, [source], (*source.shape[1:], source.shape[0]))
+        source, over = reader.add(Transpose(*place, axes=(1, 2, 0)), inner=True), [1, 2]
     if rank == 3 and over == [1]:
         source, rank, over = reader.row(operator, source), 4, [1, 2]
     if operator.kind == "Mean" and over == [rank - 1]:
@@ -74,20 +79,26 @@ def concatenate(reader: Reader, operator: Operator) -> Node:
 
 
 def pad(reader: Reader, operator: Operator) -> Node:
-    """Zeros around an image or a sequence."""
+    """Zeros before and after two dimensions of an image, or one of a sequence."""
     source, amounts = reader.source(operator), reader.known(operator, 1).tolist()
     sequence = len(source.shape) == 2
     if sequence:
         source, amounts = reader.row(operator, source), [amounts[0], [0, 0], *amounts[1:]]
-    if len(amounts) != 4 or amounts[0] != [0, 0] or amounts[3] != [0, 0]:
-        raise reader.unsupported(operator, "a padding other than zeros around an image")
+    if len(amounts) != 4 or amounts[0] != [0, 0] or [0, 0] not in amounts[1:]:
+        raise reader.unsupported(operator, "a padding of two dimensions of an image")
     if len(operator.inputs) > 2 and np.any(reader.constant(operator, 2)):
         raise reader.unsupported(operator, "a padding other than zeros")
-    (top, bottom), (left, right) = amounts[1], amounts[2]
-    rows, columns, channels = source.shape
-    shape = (rows + top + bottom, columns + left + right, channels)
-    place, padding = reader.place(operator, [source], shape), ((top, bottom), (left, right))
-    padded = reader.add(ZeroPadding2D(*place, padding=padding))
+    around = amounts[1:]
+    whole = max(axis for axis in range(3) if around[axis] == [0, 0])
+    (top, bottom), (left, right) = (around[axis] for axis in range(3) if axis != whole)
+
+    def pad_image(image: Node) -> Node:
+        rows, columns, channels = image.shape
+        shape = (rows + top + bottom, columns + left + right, channels)
+        place, padding = reader.place(operator, [image], shape), ((top, bottom), (left, right))
+        return reader.add(ZeroPadding2D(*place, padding=padding))
+
+    padded = over_last(reader, operator, source, whole, pad_image)
     return reader.add(Reshape(*reader.place(operator, [padded]))) if sequence else padded
 
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import FUNCTIONS, Clip, Function, Reshape
 from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.passes.affine import (
@@ -27,6 +26,7 @@ from tinsmith_export.passes.patterns import (
     split_leaky_relu,
 )
 from tinsmith_export.passes.rule import for_each
+from tinsmith_export.passes.transpositions import move_transpositions
 
 # In this order: each finds what those before have left.
 REWRITES = (
@@ -59,7 +59,7 @@ def rewrite(graph: Graph) -> Graph:
         UnsupportedLayerError: a layer stands where no rewrite can deal with it.
         ConversionError: a rewrite made of a layer something else.
     """
-    graph = join_reshapes(join_transposes(graph))
+    graph = join_reshapes(move_transpositions(graph))
     graph = strip_output_activations(graph)
     for step in REWRITES:
         graph = step(graph)
@@ -70,7 +70,7 @@ def rewrite(graph: Graph) -> Graph:
             graph = step(graph)
     for step in LAST:
         graph = step(graph)
-    graph = part_outputs(join_reshapes(join_transposes(graph)))
+    graph = part_outputs(join_reshapes(move_transpositions(graph)))
     for node in graph.layers:
         has_codes = node.requantizes or node.moves_codes or isinstance(node, Clip)
         function = node.function if isinstance(node, Function) else None
@@ -120,22 +120,6 @@ def _read_in_float(graph: Graph) -> set[str]:
         if node.may_compute_in_float or (node.moves_codes and node.name in found):
             found.update(node.inputs)
     return found
-
-
-@for_each(Transpose)
-def join_transposes(graph: Graph, node: Transpose) -> Graph:
-    """Makes one of several transpositions in a row, and a reshape of one that moves nothing."""
-    source = graph.node(node.inputs[0])
-    if isinstance(source, Transpose) and graph.only_reader(source.name) is not None:
-        node = replace(
-            node, inputs=source.inputs, axes=tuple(source.axes[axis] for axis in node.axes)
-        )
-        graph = graph.without(source.name).replaced(node)
-    shape = graph.node(node.inputs[0]).shape
-    several = [axis for axis in node.axes if shape[axis] > 1]
-    if several == sorted(several):
-        graph = graph.replaced(Reshape(node.name, node.inputs, node.shape))
-    return graph
 
 
 @for_each(Reshape)
