@@ -27,6 +27,8 @@ from tinsmith_export.ir.ops import (
 
 _TAPS = 3
 """How many pixels in a row are looked at where the factor is whole."""
+_LARGEST = 1 << 22
+"""How many numbers a matrix may have, rows by rows or columns by columns."""
 
 
 def nearest(reader: Reader, operator: Operator) -> Node:
@@ -45,6 +47,8 @@ def nearest(reader: Reader, operator: Operator) -> Node:
 def bilinear(reader: Reader, operator: Operator) -> Node:
     """Each pixel of the output lies between four of the input's."""
     node = reader.image(operator)
+    if any(old * new > _LARGEST for old, new in zip(node.shape, operator.shape[1:3], strict=False)):
+        raise reader.unsupported(operator, "images of 2,048 rows and columns at most")
     matrices = [
         _resized(operator, np.eye(old, dtype=np.float32), new)
         for old, new in zip(node.shape[:2], operator.shape[1:3], strict=True)
