@@ -143,7 +143,7 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12), axis=2)], {}),
         "reshape": ([ops.Reshape("y", ("x0",), (30, 4))], {}),
         "gather": ([Gather("y", ("x0",), (5, 3, 4), axis=1, indices=(5, 0, 5))], {}),
-        "copy": ([Transpose("y", ("x0",), (4, 5, 6), axes=(2, 0, 1))], {}),
+        "copy": ([Transpose("y", ("x0",), (4, 5, 6), permutation=(2, 0, 1))], {}),
         "layer_norm": (
             [
                 ops.LayerNormalization(

@@ -338,7 +338,7 @@ def transposed(*axes: tuple[int, ...]) -> tuple[Node, ...]:
     nodes: list[Node] = [InputLayer("input", (), (4, 1, 3))]
     for number, order in enumerate(axes):
         shape = tuple(nodes[-1].shape[axis] for axis in order)
-        nodes.append(Transpose(f"t{number}", (nodes[-1].name,), shape, axes=order))
+        nodes.append(Transpose(f"t{number}", (nodes[-1].name,), shape, permutation=order))
     output = OutputLayer("output", (nodes[-1].name,), nodes[-1].shape, title="y")
     return move_transpositions(Graph((*nodes, output))).layers
 
@@ -349,7 +349,7 @@ def test_transpositions_in_a_row_are_one_and_what_moves_nothing_is_a_reshape() -
     assert one.shape == (1, 4, 3)
     (one,) = transposed((2, 0, 1), (0, 2, 1))
     assert isinstance(one, Transpose)
-    assert (one.axes, one.inputs) == ((2, 1, 0), ("input",))
+    assert (one.permutation, one.inputs) == ((2, 1, 0), ("input",))
     assert not transposed((2, 0, 1), (1, 2, 0))
 
 
@@ -357,10 +357,10 @@ def test_transpositions_go_behind_what_computes_in_any_order() -> None:
     first, shape = (2, 0, 1), (3, 4, 5)
     inputs = [InputLayer(name, (), (4, 5, 3)) for name in "ab"]
     nodes = (
-        *(Transpose(f"{one.name}/t", (one.name,), shape, axes=first) for one in inputs),
+        *(Transpose(f"{one.name}/t", (one.name,), shape, permutation=first) for one in inputs),
         ops.Clip("clip", ("a/t",), shape, clip=ops.RELU),
         ops.Concatenate("joined", ("clip", "b/t"), (6, 4, 5), axis=0),
-        Transpose("back", ("joined",), (4, 5, 6), axes=(1, 2, 0)),
+        Transpose("back", ("joined",), (4, 5, 6), permutation=(1, 2, 0)),
     )
     graph = Graph((*inputs, *nodes, OutputLayer("output", ("back",), (4, 5, 6), title="y")))
     found = move_transpositions(graph)
@@ -374,8 +374,8 @@ def test_transpositions_go_behind_what_computes_in_any_order() -> None:
 def test_a_transposition_that_another_layer_reads_stays_for_it() -> None:
     source, shape = InputLayer("input", (), (4, 5, 3)), (3, 4, 5)
     nodes = (
-        Transpose("first", ("input",), shape, axes=(2, 0, 1)),
-        Transpose("last", ("first",), (4, 5, 3), axes=(1, 2, 0)),
+        Transpose("first", ("input",), shape, permutation=(2, 0, 1)),
+        Transpose("last", ("first",), (4, 5, 3), permutation=(1, 2, 0)),
         ops.Clip("clip", ("last",), (4, 5, 3), clip=ops.RELU),
         Reshape("rows", ("first",), (3, 20)),
     )

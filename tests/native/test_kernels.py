@@ -284,13 +284,13 @@ def test_transpositions(
     shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
 ) -> None:
     axes = tuple(data.draw(st.permutations(range(len(shape)))))
-    node = moving.Transpose("y", ("x0",), tuple(shape[axis] for axis in axes), axes=axes)
+    node = moving.Transpose("y", ("x0",), tuple(shape[axis] for axis in axes), permutation=axes)
     model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
     require_exact(model, random_codes(model, seed))
 
 
 def test_a_transposition_of_more_loops_than_a_copy_has() -> None:
-    node = moving.Transpose("y", ("x0",), (2,) * 6, axes=(5, 4, 3, 2, 1, 0))
+    node = moving.Transpose("y", ("x0",), (2,) * 6, permutation=(5, 4, 3, 2, 1, 0))
     params = {"x0": ONE, "y": ONE}
     with pytest.raises(TargetError, match="`y`: a plan moves codes in 5 loops at most, this takes"):
         plan_of(quantized(node, shapes=[(2,) * 6], params=params))

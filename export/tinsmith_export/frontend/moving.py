@@ -19,7 +19,7 @@ def transpose(reader: Reader, operator: Operator) -> Node:
     axes = tuple(axis - 1 for axis in perm[1:])
     if axes == tuple(range(len(axes))):
         return source
-    return reader.add(Transpose(*reader.place(operator), axes=axes))
+    return reader.add(Transpose(*reader.place(operator), permutation=axes))
 
 
 def over_last(
@@ -49,7 +49,7 @@ def _transposed(reader: Reader, operator: Operator, node: Node, axes: tuple[int,
     if axes == tuple(range(len(axes))):
         return node
     place = reader.place(operator, [node], tuple(node.shape[axis] for axis in axes))
-    return reader.add(Transpose(*place, axes=axes), inner=True)
+    return reader.add(Transpose(*place, permutation=axes), inner=True)
 
 
 def depth_to_space(reader: Reader, operator: Operator) -> Node:
@@ -71,7 +71,7 @@ def space_to_depth(reader: Reader, operator: Operator) -> Node:
     blocks = reader.add(Reshape(*reader.place(operator, [source], apart)))
     axes = (0, 2, 1, 3, 4)
     place = reader.place(operator, [blocks], tuple(apart[axis] for axis in axes))
-    turned = reader.add(Transpose(*place, axes=axes))
+    turned = reader.add(Transpose(*place, permutation=axes))
     return reader.add(Reshape(*reader.place(operator, [turned])))
 
 

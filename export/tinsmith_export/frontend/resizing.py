@@ -109,7 +109,7 @@ def _by_convolution(
     node = reader.add(Reshape(*reader.place(operator, [node], apart)))
     axes = (0, 3, 1, 4, 2)
     place = reader.place(operator, [node], tuple(apart[axis] for axis in axes))
-    node = reader.add(Transpose(*place, axes=axes))
+    node = reader.add(Transpose(*place, permutation=axes))
     return reader.add(Reshape(*reader.place(operator, [node])))
 
 

@@ -47,7 +47,7 @@ def reduce(reader: Reader, operator: Operator) -> Node:
     over = sorted(int(axis) % rank for axis in np.ravel(axes)) if axes is not None else []
     if rank == 4 and over == [2, 3]:  # the channels first
         place = reader.place(operator, [source], (*source.shape[1:], source.shape[0]))
-        source, over = reader.add(Transpose(*place, axes=(1, 2, 0)), inner=True), [1, 2]
+        source, over = reader.add(Transpose(*place, permutation=(1, 2, 0)), inner=True), [1, 2]
     if rank == 3 and over == [1]:
         source, rank, over = reader.row(operator, source), 4, [1, 2]
     if operator.kind == "Mean" and over == [rank - 1]:

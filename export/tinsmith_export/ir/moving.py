@@ -7,14 +7,14 @@ from tinsmith_export.ir.ops import Rearrangement
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Transpose(Rearrangement):
-    """The dimensions in another order: dimension `i` of the output is `axes[i]` of the input."""
+    """Dimension `i` of the output is dimension `permutation[i]` of the input, without the batch."""
 
-    axes: tuple[int, ...]
+    permutation: tuple[int, ...]
 
     @property
     def keeps_channels(self) -> bool:
         """See `Rearrangement.keeps_channels`."""
-        return self.axes[-1] == len(self.axes) - 1
+        return self.permutation[-1] == len(self.permutation) - 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

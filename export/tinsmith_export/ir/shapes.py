@@ -132,7 +132,7 @@ def _(node: DepthToSpace, inputs: Sequence[Shape]) -> Shape:
 
 @output_shape.register
 def _(node: Transpose, inputs: Sequence[Shape]) -> Shape:
-    return tuple(inputs[0][axis] for axis in node.axes)
+    return tuple(inputs[0][axis] for axis in node.permutation)
 
 
 @output_shape.register

@@ -41,10 +41,10 @@ def join_transpositions(graph: Graph, node: Transpose) -> Graph:
     source = graph.node(node.inputs[0])
     if not isinstance(source, Transpose):
         return graph
-    axes = tuple(source.axes[axis] for axis in node.axes)
+    axes = tuple(source.permutation[axis] for axis in node.permutation)
     if axes == tuple(range(len(axes))):
         return _reading(graph, node.name, source.inputs[0])
-    return graph.replaced(replace(node, inputs=source.inputs, axes=axes))
+    return graph.replaced(replace(node, inputs=source.inputs, permutation=axes))
 
 
 def sink_transpositions(graph: Graph) -> Graph:
@@ -52,7 +52,7 @@ def sink_transpositions(graph: Graph) -> Graph:
     for name in [node.name for node in graph.nodes]:
         node = graph.node(name)
         sources = [graph.node(source) for source in node.inputs]
-        orders = {one.axes if isinstance(one, Transpose) else () for one in sources}
+        orders = {one.permutation if isinstance(one, Transpose) else () for one in sources}
         late = f"{name}/order"
         if len(orders) != 1 or () in orders or not _in_any_order(node) or late in _names(graph):
             continue
@@ -62,7 +62,7 @@ def sink_transpositions(graph: Graph) -> Graph:
         early = replace(node, inputs=inputs, shape=shape)
         if isinstance(early, Concatenate):
             early = replace(early, axis=axes[early.axis])
-        transposed = Transpose(late, (name,), node.shape, axes=axes)
+        transposed = Transpose(late, (name,), node.shape, permutation=axes)
         graph = graph.replaced(early).inserted(early, transposed)
     return graph
 
@@ -71,7 +71,7 @@ def sink_transpositions(graph: Graph) -> Graph:
 def reshape_unmoved(graph: Graph, node: Transpose) -> Graph:
     """Makes a reshape of a transposition that moves nothing but dimensions of size 1."""
     shape = graph.node(node.inputs[0]).shape
-    several = [axis for axis in node.axes if shape[axis] > 1]
+    several = [axis for axis in node.permutation if shape[axis] > 1]
     if several == sorted(several):
         graph = graph.replaced(Reshape(node.name, node.inputs, node.shape))
     return graph

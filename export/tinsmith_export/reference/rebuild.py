@@ -223,7 +223,7 @@ def _(node: DepthToSpace) -> Any:
 
 @keras_layer.register
 def _(node: Transpose) -> Any:
-    return _computed(node, lambda x: tf.transpose(x, (0, *(axis + 1 for axis in node.axes))))
+    return _computed(node, lambda x: tf.transpose(x, (0, *(axis + 1 for axis in node.permutation))))
 
 
 @keras_layer.register

@@ -115,7 +115,7 @@ def _(node: Reshape, operands: Operands) -> Values:
 
 @compute.register
 def _(node: Transpose, operands: Operands) -> Values:
-    return operands.codes[0].transpose(0, *(axis + 1 for axis in node.axes))
+    return operands.codes[0].transpose(0, *(axis + 1 for axis in node.permutation))
 
 
 @compute.register

@@ -258,7 +258,7 @@ def _(node: Reshape, builder: Builder) -> None:
 @add.register
 def _(node: Transpose, builder: Builder) -> None:
     steps = steps_of(builder.source(node).shape)
-    words = copy_words(node, node.shape, [steps[axis] for axis in node.axes])
+    words = copy_words(node, node.shape, [steps[axis] for axis in node.permutation])
     builder.add(Kind.COPY, node, *words)
 
 

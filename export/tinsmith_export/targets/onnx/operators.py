@@ -200,7 +200,7 @@ def _(node: Reshape, writer: FloatWriter) -> str:
 def _(node: Transpose, writer: FloatWriter) -> str:
     stored = writer.stored_axes(node.shape)
     perm = [0] * (len(stored) + 1)
-    for place, axis in zip(stored, node.axes, strict=True):
+    for place, axis in zip(stored, node.permutation, strict=True):
         perm[place] = stored[axis]
     return writer.moved("Transpose", node, [writer.source(node)], perm=perm)
 
