@@ -160,7 +160,7 @@ CASES = (
     Case("Conv2D, dilated, without padding", _layer("Conv2D", 5, 3, dilation_rate=2)),
     Case("Conv2D, grouped", _layer("Conv2D", 6, 3, groups=2)),
     Case("Conv2D, a group for each channel", _layer("Conv2D", 8, 3, groups=4)),
-    # TensorFlow has kernels for these on a GPU alone; Keras 3 has XLA make some.
+    # Keras 3 has XLA make kernels for these on a CPU; tf_keras does not.
     Case(
         "Conv2D, channels first",
         _layer("Conv2D", 5, 3, data_format="channels_first"),
