@@ -6,7 +6,8 @@ import numpy as np
 from compiling import Compiled
 
 from tinsmith_export.ir.interpret import interpret, tolerance_lsb
-from tinsmith_export.ir.ops import Function, Reshape, Transpose, ZeroPadding2D
+from tinsmith_export.ir.moving import Transpose
+from tinsmith_export.ir.ops import Function, Reshape, ZeroPadding2D
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.integers import quant_graph
 from tinsmith_export.targets.native.target import NativeTarget

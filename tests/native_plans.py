@@ -12,6 +12,7 @@ from tinsmith_export.ir import ops
 from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import Floats, Function, InputLayer, Node, OutputLayer
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams, QuantWeights
 from tinsmith_export.ir.shapes import require_shapes
@@ -138,15 +139,16 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "table": ([ops.Function("y", ("x0",), image, function="tanh")], {}),
         "max_pool": ([pool], {}),
         "pad": ([ops.ZeroPadding2D("y", ("x0",), (6, 9, 4), padding=((1, 0), (1, 2)))], {}),
-        "crop": ([ops.Cropping2D("y", ("x0",), (3, 5, 4), cropping=((1, 1), (1, 0)))], {}),
+        "crop": ([Slice("y", ("x0",), (3, 5, 4), begin=(1, 1, 0), steps=(1, 1, 1))], {}),
         "upsample": ([ops.UpSampling2D("y", ("x0",), (10, 18, 4), size=(2, 3))], {}),
         "depth_to_space": ([ops.DepthToSpace("y", ("x0",), (10, 12, 1), block=2)], {}),
-        "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12))], {}),
+        "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12), axis=2)], {}),
         "reshape": ([ops.Reshape("y", ("x0",), (30, 4))], {}),
-        "transpose": ([ops.Transpose("y", ("x0",), (4, 5, 6), permutation=(2, 0, 1))], {}),
+        "gather": ([Gather("y", ("x0",), (5, 3, 4), axis=1, indices=(5, 0, 5))], {}),
+        "copy": ([Transpose("y", ("x0",), (4, 5, 6), permutation=(2, 0, 1))], {}),
         "matrix_product": (
             [
-                ops.Transpose("turned", ("x1",), (5, 4, 6), permutation=(0, 2, 1)),
+                Transpose("turned", ("x1",), (5, 4, 6), permutation=(0, 2, 1)),
                 MatMul("y", ("x0", "turned"), (5, 6, 6)),
             ],
             {},

@@ -91,5 +91,5 @@ def test_what_mixes_images_is_refused() -> None:
     source = keras.Input((4,))
     x = L.Dense(4)(source)
     mixed = keras.Model(source, keras.ops.matmul(keras.ops.transpose(x), x))
-    with pytest.raises(UnsupportedLayerError, match="within each image"):
+    with pytest.raises(UnsupportedLayerError, match="leaves the images apart"):
         rewritten(mixed)

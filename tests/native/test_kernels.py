@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from native_plans import (
     ONE,
@@ -19,7 +19,8 @@ from native_plans import (
 )
 from native_products import Case, product, shaped
 
-from tinsmith_export.ir import ops
+from tinsmith_export.errors import TargetError
+from tinsmith_export.ir import moving, ops
 from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.ops import Conv2D
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
@@ -185,7 +186,7 @@ def test_what_moves_codes(
     small = st.integers(0, 3)
     pads = data.draw(st.tuples(PADS, PADS))
     top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
-    cropping = (top, 0), (left, data.draw(st.integers(0, columns - 1 - left)))
+    kept = rows - top, columns - left - data.draw(st.integers(0, columns - 1 - left)), channels
     sizes = 1 + data.draw(small), 1 + data.draw(small)
     block = data.draw(st.integers(1, 3))
     pool = data.draw(st.integers(1, rows)), data.draw(st.integers(1, columns))
@@ -193,7 +194,7 @@ def test_what_moves_codes(
     deep = rows, columns, channels * block**2
     for node, source in (
         (ops.ZeroPadding2D("y", ("x0",), (), padding=pads), image),
-        (ops.Cropping2D("y", ("x0",), (), cropping=cropping), image),
+        (moving.Slice("y", ("x0",), kept, begin=(top, left, 0), steps=(1, 1, 1)), image),
         (ops.UpSampling2D("y", ("x0",), (), size=sizes), image),
         (ops.DepthToSpace("y", ("x0",), (), block=block), deep),
         (ops.MaxPooling2D("y", ("x0",), (), pool_size=pool, strides=sizes, padding=padding), image),
@@ -218,7 +219,7 @@ def test_pooling_of_many_channels(channels: int, seed: int) -> None:
 def test_channels_behind_each_other(channels: list[int], params: QuantParams, seed: int) -> None:
     shapes = [(3, 2, count) for count in channels]
     names = tuple(f"x{i}" for i in range(len(channels)))
-    node = ops.Concatenate("y", names, (3, 2, sum(channels)))
+    node = ops.Concatenate("y", names, (3, 2, sum(channels)), axis=2)
     model = quantized(node, shapes=shapes, params=dict.fromkeys((*names, "y"), params))
     require_exact(model, random_codes(model, seed))
 
@@ -279,6 +280,70 @@ def test_uint8_codes_and_batches() -> None:
     assert np.asarray(backend.run(tuple(array[:0] for array in codes))).shape == (0, 3, 2)
 
 
+SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=5).map(tuple)
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_transpositions(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    axes = tuple(data.draw(st.permutations(range(len(shape)))))
+    node = moving.Transpose("y", ("x0",), tuple(shape[axis] for axis in axes), permutation=axes)
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
+    require_exact(model, random_codes(model, seed))
+
+
+def test_a_transposition_of_more_loops_than_a_copy_has() -> None:
+    node = moving.Transpose("y", ("x0",), (2,) * 6, permutation=(5, 4, 3, 2, 1, 0))
+    params = {"x0": ONE, "y": ONE}
+    with pytest.raises(TargetError, match="`y`: a plan moves codes in 5 loops at most, this takes"):
+        plan_of(quantized(node, shapes=[(2,) * 6], params=params))
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_concatenations(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=2, max_size=3))
+    shapes = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+    names = tuple(f"x{place}" for place in range(len(sizes)))
+    joined = (*shape[:axis], sum(sizes), *shape[axis + 1 :])
+    node = ops.Concatenate("y", names, joined, axis=axis)
+    model = quantized(node, shapes=shapes, params=dict.fromkeys((*names, "y"), params))
+    require_exact(model, random_codes(model, seed))
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_slices(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    parts = [range(size)[data.draw(st.slices(size))] for size in shape]
+    sizes = tuple(map(len, parts))
+    assume(all(sizes))
+    begin, steps = (tuple(getattr(p, name) for p in parts) for name in ("start", "step"))
+    node = moving.Slice("y", ("x0",), sizes, begin=begin, steps=steps)
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
+    require_exact(model, random_codes(model, seed))
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_gatherings(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    places = st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=6)
+    indices = tuple(data.draw(places))
+    found = (*shape[:axis], len(indices), *shape[axis + 1 :])
+    node = moving.Gather("y", ("x0",), found, axis=axis, indices=indices)
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
+    require_exact(model, random_codes(model, seed))
+
+
 @settings(deadline=None, max_examples=150)
 @given(
     st.lists(st.integers(1, 4), max_size=3),
@@ -308,17 +373,6 @@ def test_the_product_of_matrices(
     node = MatMul("y", ("x0", "x1"), (*before, rows, columns))
     names = dict(zip(("x0", "x1"), params, strict=True)) | {"y": output}
     model = quantized(node, shapes=shapes, params=names)
-    require_exact(model, random_codes(model, seed))
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.permutations(range(4)), st.tuples(SIZES, SIZES, SIZES, SIZES), PARAMS, SEEDS)
-def test_transposition(
-    order: list[int], shape: tuple[int, ...], params: QuantParams, seed: int
-) -> None:
-    turned = tuple(shape[axis] for axis in order)
-    node = ops.Transpose("y", ("x0",), turned, permutation=tuple(order))
-    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
     require_exact(model, random_codes(model, seed))
 
 

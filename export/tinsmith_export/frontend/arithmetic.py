@@ -5,8 +5,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinsmith_export.frontend.reader import Reader
+from tinsmith_export.frontend.moving import over_last
+from tinsmith_export.frontend.reader import Reader, Shape
 from tinsmith_export.frontend.trace import BATCH, Operator
 from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.ops import (
@@ -41,14 +43,41 @@ def _affine(
 ) -> Node:
     """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`.
 
-    Where they have a number for each place of several dimensions, these are made one.
+    Where they have a number for each place of several dimensions, these are made one; where it is
+    another dimension than the last, that becomes the last between two transpositions.
     """
+    factor, offset = np.asarray(factor), np.asarray(offset)
     count = max(_dimensions(source.shape, values) for values in (factor, offset))
     if count > 1:
         shape = (*source.shape[:-count], prod(source.shape[-count:]))
         flat = reader.add(Reshape(*reader.place(operator, [source], shape)))
-        inner = _affine(reader, operator, flat, np.ravel(factor), np.ravel(offset))
+        inner = _by_channel(reader, operator, flat, shape, factor.reshape(-1), offset.reshape(-1))
         return reader.add(Reshape(*reader.place(operator, [inner], source.shape)))
+    axis = _channel_axis(source, factor, offset)
+    if axis < len(source.shape) - 1 and source.shape == operator.shape[1:]:
+        values = factor.reshape(-1), offset.reshape(-1)
+        return over_last(
+            reader,
+            operator,
+            source,
+            axis,
+            lambda node: _by_channel(reader, operator, node, node.shape, *values),
+        )
+    return _by_channel(reader, operator, source, operator.shape[1:], factor, offset)
+
+
+def _channel_axis(source: Node, *constants: NDArray[Any]) -> int:
+    """The dimension that has a number for each place, which is the last but for channels first."""
+    for values in constants:
+        several = [place - values.ndim for place, size in enumerate(values.shape) if size > 1]
+        if len(several) == 1 and several[0] + len(source.shape) >= 0:
+            return several[0] + len(source.shape)
+    return len(source.shape) - 1
+
+
+def _by_channel(
+    reader: Reader, operator: Operator, source: Node, shape: Shape, factor: Any, offset: Any
+) -> Affine:
     found = []
     for values in (factor, offset):
         values = np.asarray(values, np.float32)
@@ -59,7 +88,7 @@ def _affine(
         else:
             raise reader.unsupported(operator, "a constant that is not one number a channel")
         found.append(values)
-    place = reader.place(operator, [source])
+    place = reader.place(operator, [source], shape)
     return reader.add(Affine(*place, factor=found[0], offset=found[1]))
 
 

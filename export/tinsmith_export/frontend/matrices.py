@@ -1,4 +1,4 @@
-"""Readers of products of matrices, and of what turns them."""
+"""Readers of products of matrices."""
 
 import string
 from collections.abc import Sequence
@@ -7,29 +7,14 @@ from math import prod
 
 import numpy as np
 
+from tinsmith_export.frontend.moving import transposed
 from tinsmith_export.frontend.products import dense
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import Operator
 from tinsmith_export.ir.attention import MatMul
-from tinsmith_export.ir.ops import Dense, Node, Reshape, Transpose
+from tinsmith_export.ir.ops import Dense, Node, Reshape
 
 Labels = list[str]
-
-
-def transpose(reader: Reader, operator: Operator) -> Node:
-    """The dimensions in another order."""
-    order = np.ravel(reader.known(operator, 1)).tolist()
-    if order[0] != 0:
-        raise reader.unsupported(operator, "a transposition within each image")
-    return _transposed(reader, operator, reader.source(operator), [axis - 1 for axis in order[1:]])
-
-
-def _transposed(reader: Reader, operator: Operator, source: Node, order: Sequence[int]) -> Node:
-    """A node with its dimensions in another order; none is added where the order stays."""
-    if list(order) == sorted(order):
-        return source
-    place = reader.place(operator, [source], tuple(source.shape[axis] for axis in order))
-    return reader.add(Transpose(*place, permutation=tuple(order)))
 
 
 def _reshaped(reader: Reader, operator: Operator, source: Node, shape: Sequence[int]) -> Node:
@@ -53,7 +38,7 @@ def matmul(reader: Reader, operator: Operator) -> Node:
             raise reader.unsupported(operator, "a product of computed tensors that mixes images")
         if any(operator.settings.get(name) for name in names):
             order = [*range(rank - 2), rank - 1, rank - 2]
-            source = _transposed(reader, operator, source, order)
+            source = transposed(reader, operator, source, order)
         factors.append(source)
     return reader.add(MatMul(*reader.place(operator, factors)))
 
@@ -83,7 +68,7 @@ def einsum(reader: Reader, operator: Operator) -> Node:
     def arranged(node: Node, term: Labels, *parts: Labels) -> Node:
         """A tensor with these dimensions in this order; those of the last two parts are one."""
         order = [term.index(x) - 1 for part in parts for x in part if x != sample]
-        node = _transposed(reader, operator, node, order)
+        node = transposed(reader, operator, node, order)
         *kept, rows, columns = ([sizes[x] for x in part if x != sample] for part in parts)
         return _reshaped(reader, operator, node, (*chain(*kept), prod(rows), prod(columns)))
 
@@ -101,7 +86,7 @@ def einsum(reader: Reader, operator: Operator) -> Node:
         product = reader.add(MatMul(*reader.place(operator, [left, right], shape)))
     found = [x for x in (*shared, *mine, *others) if x != sample]
     product = _reshaped(reader, operator, product, [sizes[x] for x in found])
-    return _transposed(reader, operator, product, [found.index(x) for x in out[1:]])
+    return transposed(reader, operator, product, [found.index(x) for x in out[1:]])
 
 
 def _labels(reader: Reader, operator: Operator) -> tuple[list[Labels], Labels]:

@@ -7,10 +7,10 @@ import numpy as np
 
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import Operator
+from tinsmith_export.ir.moving import Slice
 from tinsmith_export.ir.ops import (
     Conv2D,
     Convolution,
-    Cropping2D,
     Dense,
     DepthToSpace,
     DepthwiseConv2D,
@@ -94,7 +94,8 @@ def transposed_conv(reader: Reader, operator: Operator) -> Node:
         node = reader.add(Reshape(*place))
     if crops != [(0, 0), (0, 0)]:
         top, left = crops
-        node = reader.add(Cropping2D(*reader.place(operator, [node]), cropping=(top, left)))
+        begin, steps = (top[0], left[0], 0), (1, 1, 1)
+        node = reader.add(Slice(*reader.place(operator, [node]), begin=begin, steps=steps))
     return node
 
 

@@ -38,8 +38,6 @@ class Node:
     """It computes new values: its output has quantization parameters of its own."""
     moves_codes: ClassVar[bool] = False
     """Each code of its output is one of its inputs', or the code of zero."""
-    rearranges: ClassVar[bool] = False
-    """Each number of its output is one of its input's, whatever that is."""
     monotone: ClassVar[bool] = False
     """A clip may stand before it or behind it: the output is the same."""
     may_compute_in_float: ClassVar[bool] = False
@@ -210,9 +208,11 @@ class Clip(Clipped, Pointwise):
     """A clip of its own."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Concatenate(Joined):
-    """Channels behind each other."""
+    """Tensors behind each other in dimension `axis`, from 0, the batch not counted."""
+
+    axis: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,15 +261,12 @@ class Rearrangement(Node):
     """Moves numbers, and makes no new ones."""
 
     moves_codes: ClassVar[bool] = True
-    rearranges: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
 
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Cropping2D(Rearrangement):
-    """An image without rows and columns at its edges: how many before and after."""
-
-    cropping: tuple[Pair, Pair]
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether a number keeps its place in the last dimension, where that keeps its size."""
+        return True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -284,13 +281,6 @@ class DepthToSpace(Rearrangement):
     """Channels become pixels: blocks of `block` by `block`."""
 
     block: int
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Transpose(Rearrangement):
-    """Dimension `i` of the output is dimension `permutation[i]` of the input, without the batch."""
-
-    permutation: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,8 @@ def exponentials(scale: float) -> NDArray[np.uint32]:
     In steps of 2^-23: sums of them are exact, in any order.
     """
     steps = np.arange(256) * float(np.float32(scale))
-    return np.rint(np.exp(-steps) * 2.0**_EXPONENTIAL_BITS).astype(np.uint32)
+    found: NDArray[np.uint32] = np.rint(np.exp(-steps) * 2.0**_EXPONENTIAL_BITS).astype(np.uint32)
+    return found
 
 
 def softmax_codes(codes: NDArray[np.int8], table: NDArray[np.uint32]) -> NDArray[np.int8]:

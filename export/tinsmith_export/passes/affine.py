@@ -19,8 +19,8 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     DepthwiseConv2D,
     LayerNormalization,
+    Rearrangement,
     Reshape,
-    Transpose,
     Weighted,
     ZeroPadding2D,
 )
@@ -65,16 +65,15 @@ def fold_affine(graph: Graph, affine: Affine) -> Graph:
     """
     layer, (factor, offset) = graph.node(affine.inputs[0]), affine_of(affine)
     is_one = scalars_of(affine) is not None
-    while layer.rearranges and graph.only_reader(layer.name) is not None:
+    while isinstance(layer, Rearrangement) and graph.only_reader(layer.name) is not None:
         source = graph.node(layer.inputs[0])
-        if is_one:
-            factor, offset = (np.full(source.shape[-1], values[0]) for values in (factor, offset))
-        elif isinstance(layer, Transpose) and layer.permutation[-1] != len(layer.shape) - 1:
-            return graph
         # A block's places lie one after the other in the channels, each with all channels.
         times = source.shape[-1] // len(factor) if isinstance(layer, DepthToSpace) else 1
         factor, offset = np.tile(factor, times), np.tile(offset, times)
-        layer = source if len(factor) == source.shape[-1] else affine
+        if is_one:
+            factor, offset = (np.full(source.shape[-1], values[0]) for values in (factor, offset))
+        kept = is_one or (layer.keeps_channels and len(factor) == source.shape[-1])
+        layer = source if kept else affine
     if graph.only_reader(layer.name) is None:
         return graph
     folded: LayerNormalization | Weighted

@@ -28,6 +28,7 @@ from tinsmith_export.passes.patterns import (
     split_leaky_relu,
 )
 from tinsmith_export.passes.rule import for_each
+from tinsmith_export.passes.transpositions import move_transpositions
 
 # Functions that stay an operator of their own: the engines have a kernel for them on integers, or
 # compute them in float between two roundings.
@@ -66,7 +67,7 @@ def rewrite(graph: Graph) -> Graph:
         UnsupportedLayerError: a layer stands where no rewrite can deal with it.
         ConversionError: a rewrite made of a layer something else.
     """
-    graph = join_reshapes(graph)
+    graph = join_reshapes(move_transpositions(graph))
     graph = strip_output_activations(graph)
     for step in REWRITES:
         graph = step(graph)
@@ -77,7 +78,7 @@ def rewrite(graph: Graph) -> Graph:
             graph = step(graph)
     for step in LAST:
         graph = step(graph)
-    graph = part_outputs(join_reshapes(graph))
+    graph = part_outputs(join_reshapes(move_transpositions(graph)))
     for node in graph.layers:
         has_codes = node.requantizes or node.moves_codes or isinstance(node, Clip)
         function = node.function if isinstance(node, Function) else None

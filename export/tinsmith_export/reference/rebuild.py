@@ -10,6 +10,7 @@ import tf_keras
 
 from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     RELU,
     UNCLIPPED,
@@ -21,7 +22,6 @@ from tinsmith_export.ir.ops import (
     Concatenate,
     Conv2D,
     Convolution,
-    Cropping2D,
     Dense,
     DepthToSpace,
     DepthwiseConv2D,
@@ -33,7 +33,6 @@ from tinsmith_export.ir.ops import (
     Multiply,
     Node,
     Reshape,
-    Transpose,
     UpSampling2D,
     Weigh,
     Weighted,
@@ -206,7 +205,8 @@ _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     # just above 0 may become 0.
     "log": lambda x: tf.math.log(tf.nn.relu(x) + 2.0**-126),
     "sqrt": lambda x: tf.sqrt(tf.nn.relu(x)),
-    "reciprocal": lambda x: 1.0 / x,
+    # The converter makes a code of the 1 in 1 / x, and LiteRT has no division of codes.
+    "reciprocal": lambda x: tf.pow(x, -1.0),
     "softplus": tf.nn.softplus,
     "rsqrt": lambda x: tf.math.rsqrt(tf.nn.relu(x) + 2.0**-126),
     "erf": tf.math.erf,
@@ -258,8 +258,17 @@ def _(node: DepthToSpace) -> Any:
 
 @keras_layer.register
 def _(node: Transpose) -> Any:
-    order = (0, *(axis + 1 for axis in node.permutation))
-    return _computed(node, lambda x: tf.transpose(x, order))
+    return _computed(node, lambda x: tf.transpose(x, (0, *(axis + 1 for axis in node.permutation))))
+
+
+@keras_layer.register
+def _(node: Slice) -> Any:
+    return _computed(node, lambda x: x[:, *node.slices()])
+
+
+@keras_layer.register
+def _(node: Gather) -> Any:
+    return _computed(node, lambda x: tf.gather(x, node.indices, axis=1 + node.axis))
 
 
 @keras_layer.register
@@ -270,13 +279,12 @@ def _(node: Reshape) -> Any:
 
 @keras_layer.register
 def _(node: Concatenate) -> Any:
-    return L.Concatenate(name=node.name)
+    return L.Concatenate(1 + node.axis, name=node.name)
 
 
 @keras_layer.register(MaxPooling2D)
 @keras_layer.register(AveragePooling2D)
 @keras_layer.register(ZeroPadding2D)
-@keras_layer.register(Cropping2D)
 @keras_layer.register(UpSampling2D)
 def _(node: Node) -> Any:
     """Those whose settings are called as Keras calls them."""

@@ -12,9 +12,10 @@ static const struct {
     [TIN_PRODUCT] = {1, 9, 3},   [TIN_FLOAT_PRODUCT] = {1, 9, 2}, [TIN_ADD] = {2, 3, 0},
     [TIN_MULTIPLY] = {2, 1, 0},  [TIN_MAXIMUM] = {2, 0, 0},       [TIN_TABLE] = {1, 0, 1},
     [TIN_MAX_POOL] = {1, 6, 0},  [TIN_PAD] = {1, 2, 0},           [TIN_CROP] = {1, 2, 0},
-    [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 0, 0},
-    [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_TRANSPOSE] = {1, 6, 0},
-    [TIN_MATRIX_PRODUCT] = {2, 1, 0}, [TIN_SOFTMAX] = {1, 0, 1},      [TIN_MINIMUM] = {2, 0, 0},
+    [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 1, 0},
+    [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_COPY] = {1, 11, 0},
+    [TIN_GATHER] = {1, 1, 1},    [TIN_MATRIX_PRODUCT] = {2, 1, 0}, [TIN_SOFTMAX] = {1, 0, 1},
+    [TIN_MINIMUM] = {2, 0, 0},
 };
 
 /* What a check looks at: the operator, its tensors, and the step that it fills. */
@@ -212,19 +213,6 @@ static int check_window(const struct check *c) {
   return TIN_OK;
 }
 
-static int check_concatenate(const struct check *c) {
-  uint64_t channels = 0;
-  for (uint32_t i = 0; i < c->op->inputs; i++) {
-    const uint32_t index = c->model->indices[c->op->first_input + i];
-    const struct tin_tensor_record *in = &c->model->tensors[index];
-    for (int axis = 0; axis < TIN_RANK - 1; axis++) {
-      if (in->shape[axis] != c->out->shape[axis]) return TIN_ERROR_SHAPE;
-    }
-    channels += in->shape[TIN_RANK - 1];
-  }
-  return channels == c->out->shape[TIN_RANK - 1] ? TIN_OK : TIN_ERROR_SHAPE;
-}
-
 static int check_norm(const struct check *c) {
   if (!same_shape(c->in, c->out)) return TIN_ERROR_SHAPE;
   const uint32_t channels = c->out->shape[TIN_RANK - 1];
@@ -242,25 +230,6 @@ static int check_norm(const struct check *c) {
     if (!all_finite(words->at, channels)) return TIN_ERROR_WEIGHTS;
   }
   c->step->work = times(c->out->bytes, 8);
-  return TIN_OK;
-}
-
-static int check_transpose(const struct check *c) {
-  struct tin_transpose *t = &c->step->as.transpose;
-  int32_t steps[TIN_RANK], step = 1;
-  uint32_t seen = 0;
-  for (int axis = TIN_RANK - 1; axis >= 0; axis--) {
-    steps[axis] = step;
-    step *= (int32_t)c->in->shape[axis]; /* the tensor has below 2^31 bytes */
-  }
-  for (int axis = 0; axis < TIN_RANK; axis++) {
-    const uint32_t from = c->op->words[axis];
-    if (from >= TIN_RANK || (seen >> from & 1)) return TIN_ERROR_OPERATOR;
-    seen |= 1u << from;
-    if (c->out->shape[axis] != c->in->shape[from]) return TIN_ERROR_SHAPE;
-    t->shape[axis] = (int32_t)c->out->shape[axis];
-    t->in_step[axis] = steps[from];
-  }
   return TIN_OK;
 }
 
@@ -338,17 +307,19 @@ static int check_parameters(const struct check *c) {
     case TIN_TABLE:
       return check_table(c);
     case TIN_CONCATENATE:
-      return check_concatenate(c);
+      return tin_check_concatenate(c->model, c->op, c->out, &c->step->as.axis);
     case TIN_RESHAPE:
       return c->in->bytes == c->out->bytes ? TIN_OK : TIN_ERROR_SHAPE;
     case TIN_LAYER_NORM:
       return check_norm(c);
-    case TIN_TRANSPOSE:
-      return check_transpose(c);
-    case TIN_SOFTMAX:
-      return check_softmax(c);
+    case TIN_COPY:
+      return tin_check_copy(c->op, c->in, c->out, &c->step->as.copy);
+    case TIN_GATHER:
+      return tin_check_gather(&c->model->plan, c->op, c->in, c->out, c->step);
     case TIN_MATRIX_PRODUCT:
       return check_matrix_product(c);
+    case TIN_SOFTMAX:
+      return check_softmax(c);
     default:
       return check_window(c);
   }

@@ -15,6 +15,7 @@ from tinsmith_export.ir.interpret.rounding import (
     requantized_product,
     requantized_sum,
 )
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -26,7 +27,6 @@ from tinsmith_export.ir.ops import (
     Multiply,
     Node,
     Reshape,
-    Transpose,
     Weigh,
     Weighted,
 )
@@ -145,17 +145,12 @@ def _(node: Clip, operands: Operands) -> Codes:
 
 @compute.register
 def _(node: Concatenate, operands: Operands) -> Codes:
-    return np.concatenate(operands.codes, axis=-1)
+    return np.concatenate(operands.codes, axis=1 + node.axis)
 
 
 @compute.register
 def _(node: Maximum, operands: Operands) -> Codes:
     return np.maximum(*operands.codes)
-
-
-@compute.register
-def _(node: Transpose, operands: Operands) -> Values:
-    return operands.codes[0].transpose(0, *(axis + 1 for axis in node.permutation))
 
 
 @compute.register
@@ -167,3 +162,18 @@ def _(node: Minimum, operands: Operands) -> Codes:
 def _(node: Reshape, operands: Operands) -> Values:
     (codes,) = operands.codes
     return codes.reshape(-1, *node.shape)
+
+
+@compute.register
+def _(node: Transpose, operands: Operands) -> Values:
+    return operands.codes[0].transpose(0, *(axis + 1 for axis in node.permutation))
+
+
+@compute.register
+def _(node: Slice, operands: Operands) -> Values:
+    return operands.codes[0][:, *node.slices()]
+
+
+@compute.register
+def _(node: Gather, operands: Operands) -> Values:
+    return operands.codes[0].take(node.indices, axis=1 + node.axis)

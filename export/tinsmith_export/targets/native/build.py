@@ -6,10 +6,13 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+# These two fill the table of operators.
+import tinsmith_export.targets.native.moving
+import tinsmith_export.targets.native.operators  # noqa: F401
 from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.native.arena import planned
-from tinsmith_export.targets.native.operators import Builder, add
+from tinsmith_export.targets.native.builder import Builder, add
 from tinsmith_export.targets.native.plan import Kind, Plan, PlanEnd, PlanOperator
 
 

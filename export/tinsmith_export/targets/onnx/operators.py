@@ -5,13 +5,13 @@ from functools import singledispatch
 import numpy as np
 
 from tinsmith_export.ir.attention import MatMul, Softmax
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Concatenate,
     Conv2D,
     Convolution,
-    Cropping2D,
     DepthToSpace,
     LayerNormalization,
     Maximum,
@@ -20,7 +20,6 @@ from tinsmith_export.ir.ops import (
     Multiply,
     Node,
     Reshape,
-    Transpose,
     UpSampling2D,
     Weigh,
     ZeroPadding2D,
@@ -150,7 +149,7 @@ def _(node: Clip, writer: FloatWriter) -> str:
 @write.register
 def _(node: Concatenate, writer: FloatWriter) -> str:
     tensors = [writer.source(node, index) for index in range(len(node.inputs))]
-    return writer.moved("Concat", node, tensors, axis=1 if len(node.shape) == 3 else -1)
+    return writer.moved("Concat", node, tensors, axis=writer.stored_axes(node.shape)[node.axis])
 
 
 @write.register
@@ -177,17 +176,6 @@ def _(node: ZeroPadding2D, writer: FloatWriter) -> str:
 
 
 @write.register
-def _(node: Cropping2D, writer: FloatWriter) -> str:
-    (top, _), (left, _) = node.cropping
-    parts = {"first": (top, left), "end": (top + node.shape[0], left + node.shape[1])}
-    limits = [
-        writer.constant(f"{node.name}.{name}", np.array(values)) for name, values in parts.items()
-    ]
-    axes = writer.constant(f"{node.name}.axes", np.array([2, 3]))
-    return writer.moved("Slice", node, [writer.source(node), *limits, axes])
-
-
-@write.register
 def _(node: UpSampling2D, writer: FloatWriter) -> str:
     scales = writer.constant(f"{node.name}.scales", np.array([1, 1, *node.size], "f4"))
     return writer.moved(
@@ -208,16 +196,46 @@ def _(node: DepthToSpace, writer: FloatWriter) -> str:
 
 
 @write.register
-def _(node: Transpose, writer: FloatWriter) -> str:
-    # Three dimensions are stored with the last one first, on both sides.
-    rank = len(node.shape)
-    stored = [2, 0, 1] if rank == 3 else list(range(rank))
-    order = [0, *(1 + stored.index(node.permutation[axis]) for axis in stored)]
-    return writer.moved("Transpose", node, [writer.source(node)], perm=order)
-
-
-@write.register
 def _(node: Reshape, writer: FloatWriter) -> str:
     source = writer.graph.node(node.inputs[0])
     flat = writer.to_channels_last(writer.source(node), source.shape)
     return writer.to_channels_first(writer.view(flat, source.shape, node.shape), node.shape)
+
+
+@write.register
+def _(node: Transpose, writer: FloatWriter) -> str:
+    stored = writer.stored_axes(node.shape)
+    perm = [0] * (len(stored) + 1)
+    for place, axis in zip(stored, node.permutation, strict=True):
+        perm[place] = stored[axis]
+    return writer.moved("Transpose", node, [writer.source(node)], perm=perm)
+
+
+@write.register
+def _(node: Slice, writer: FloatWriter) -> str:
+    whole = writer.graph.node(node.inputs[0]).shape
+    parts = {
+        axis: part
+        for axis, part, size in zip(writer.stored_axes(whole), node.slices(), whole, strict=True)
+        if range(size)[part] != range(size)
+    }
+    # An end before the first place is not to be -1, which is the last.
+    before = -(2**31)
+    columns = {
+        "first": [part.start for part in parts.values()],
+        "end": [before if part.stop is None else part.stop for part in parts.values()],
+        "axes": list(parts),
+        "steps": [part.step for part in parts.values()],
+    }
+    limits = [
+        writer.constant(f"{node.name}.{name}", np.array(values, np.int64))
+        for name, values in columns.items()
+    ]
+    return writer.moved("Slice", node, [writer.source(node), *limits])
+
+
+@write.register
+def _(node: Gather, writer: FloatWriter) -> str:
+    indices = writer.constant(f"{node.name}.indices", np.array(node.indices, np.int64))
+    axis = writer.stored_axes(node.shape)[node.axis]
+    return writer.moved("Gather", node, [writer.source(node), indices], axis=axis)

@@ -197,6 +197,10 @@ class FloatWriter:
         """Turns `(N, C, H, W)` into `(N, H, W, C)`; other ranks stay."""
         return self._turn(tensor, shape, f"{tensor}.channels_last", _CHANNELS_LAST)
 
+    def stored_axes(self, shape: tuple[int, ...]) -> list[int]:
+        """Where each dimension of a tensor stands in the file; the batch is its dimension 0."""
+        return [2, 3, 1] if len(shape) == 3 else [*range(1, len(shape) + 1)]
+
     def _turn(
         self, tensor: str, shape: tuple[int, ...], output: str, order: tuple[int, ...]
     ) -> str:

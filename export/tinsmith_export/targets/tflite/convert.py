@@ -13,11 +13,10 @@ from tensorflow.lite.python import schema_py_generated as schema
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Reshape, Transpose
+from tinsmith_export.ir.ops import Rearrangement
 from tinsmith_export.targets.target import Product, output_layers
 
 PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "BATCH_MATMUL", "TRANSPOSE_CONV")
-_MOVED = (Reshape, Transpose)
 _FILE_IDENTIFIER = b"TFL3"
 _OPERATORS = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
@@ -194,11 +193,13 @@ def layer_tensors(model: Any, graph: Graph) -> dict[str, list[int]]:
             if subgraph.tensors[index].type != schema.TensorType.INT8:
                 continue
             name = subgraph.tensors[index].name.decode()
-            layer = owners.get(name) or layer_of(name)
+            first = layer_of(name.partition(";")[0])  # what a movement reads may follow it
+            is_movement = isinstance(layers.get(first), Rearrangement)
+            layer = owners.get(name) or (first if is_movement else layer_of(name))
             while layer and layer not in layers:  # it goes on with a scope inside the layer
                 layer = layer.rpartition("/")[0]
             moves = operator_name(model, operator) in ("RESHAPE", "TRANSPOSE")
-            if moves and name not in owners and not isinstance(layers.get(layer), _MOVED):
+            if moves and name not in owners and not isinstance(layers.get(layer), Rearrangement):
                 continue  # the converter names it after what it moves
             found.setdefault(layer, []).append(index)
     return found

@@ -10,9 +10,9 @@
 
 #define TIN_RANK 6 /* Shapes have so many dimensions, the first ones 1 */
 
-/* A sum, a product, the larger or the smaller of two tensors, place by place. Where one has size 1 and the
- * other has not, its number is taken for every place: its step is 0. `out` may be the memory of an
- * input that has its shape. */
+/* A sum, a product, the larger or the smaller of two tensors, place by place. Where one has size 1
+ * and the other has not, its number is taken for every place: its step is 0. `out` may be the memory
+ * of an input that has its shape. */
 struct tin_pair {
   int32_t shape[TIN_RANK];
   int32_t one_step[TIN_RANK], other_step[TIN_RANK]; /* elements from one place to the next */
@@ -41,10 +41,28 @@ void tin_crop(const struct tin_window *window, const int8_t *in, int8_t *out);
 void tin_upsample(const struct tin_window *window, const int8_t *in, int8_t *out);
 void tin_depth_to_space(const struct tin_window *window, const int8_t *in, int8_t *out);
 
-/* Copies the channels of one input, `channels` at each of `places`, to where they begin in the
- * output, which has `out_channels`. */
-void tin_concatenate(size_t places, size_t channels, size_t out_channels, const int8_t *in,
+/* Copies one input, `count` codes at each of `places`, to where they begin in the output, which has
+ * `out_count` at each. */
+void tin_concatenate(size_t places, size_t count, size_t out_count, const int8_t *in,
                      int8_t *out);
+
+/* Codes moved by loops, one in the other, the last the innermost: each goes round `counts` times, and
+ * from one time to the next by `steps` codes of the input. The output is written from its first
+ * code to its last; it is other memory than the input. Every code that is read lies in the input. */
+#define TIN_LOOPS 5
+struct tin_copy {
+  int32_t counts[TIN_LOOPS], steps[TIN_LOOPS];
+  uint32_t offset; /* of the first code in the input */
+};
+void tin_copy(const struct tin_copy *copy, const int8_t *in, int8_t *out);
+
+/* At each of `places`, `count` of the `in_count` parts of the input, `width` codes each: which ones
+ * `indices` says. The output is other memory than the input. */
+struct tin_gather {
+  size_t places, count, in_count, width;
+  const uint32_t *indices; /* below in_count */
+};
+void tin_gather(const struct tin_gather *gather, const int8_t *in, int8_t *out);
 
 /* Normalization over the channels, in float; `out` may be `in`. */
 struct tin_norm {
@@ -55,13 +73,6 @@ struct tin_norm {
   const float *gamma, *beta; /* finite */
 };
 void tin_layer_norm(const struct tin_norm *norm, const int8_t *in, int8_t *out);
-
-/* Other order of the dimensions; `out` is other memory than `in`. */
-struct tin_transpose {
-  int32_t shape[TIN_RANK];   /* of the output */
-  int32_t in_step[TIN_RANK]; /* elements of the input from one place of the output to the next */
-};
-void tin_transpose(const struct tin_transpose *transpose, const int8_t *in, int8_t *out);
 
 /* The product of matrices, rows x inner and inner x columns, for each place of the dimensions before
  * these; an input that has size 1 there is taken for every place: its step is 0. `out` is other
