@@ -6,7 +6,7 @@ model inside a model, a layer called twice and an operator between layers are al
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,12 +37,13 @@ class Operator:
     """One operator of TensorFlow that depends on the model's input.
 
     Attributes:
-        output: the name of the tensor that it makes.
+        output: the name of the tensor that it makes, the first if there are several.
         kind: `Conv2D` for example.
         layer: the Keras layer that it belongs to; in a model inside a model `inner.layer`.
         inputs: the names of the tensors that it reads.
         shape: of its output, batch first.
         settings: its attributes.
+        others: the other tensors that it makes, with their shapes.
     """
 
     output: str
@@ -51,6 +52,7 @@ class Operator:
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
     settings: Mapping[str, Any]
+    others: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -244,8 +246,13 @@ def _needed(
                 f"output is known only at run time, {shape}: give it a fixed size"
             )
         settings = {key: operation.get_attr(key) for key in operation.node_def.attr}
+        others = {
+            output.name: tuple(output.shape)
+            for output in operation.outputs[1:]
+            if output.shape.is_fully_defined()
+        }
         operators.append(
-            Operator(tensor, operation.type, layer, tuple(used), tuple(shape), settings)
+            Operator(tensor, operation.type, layer, tuple(used), tuple(shape), settings, others)
         )
     return tuple(reversed(operators)), sorted(constants)
 
