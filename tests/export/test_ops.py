@@ -36,7 +36,10 @@ REWRITTEN = {
     "LeakyReLU": "becomes a sum",
     "SquaredSum": "becomes part of a layer normalization",
 }
-READ = {"SpaceToBatch": "becomes part of a dilated convolution"}
+READ = {
+    "SpaceToBatch": "becomes part of a dilated convolution",
+    "Refused": "stays until all that cannot be compiled is known",
+}
 # Table to the operators that it lacks, each with the reason.
 TABLES: dict[str, tuple[Any, dict[str, str]]] = {
     "shapes": (output_shape, READ),
