@@ -50,7 +50,7 @@ class Reader:
                     "join some with a Concatenate layer, or compile a part, keras.Model(INPUTS, "
                     "OUTPUTS)"
                 )
-        names = distinct(map(_plain, (*trace.input_names, *trace.output_names)))
+        names = distinct(map(plain, (*trace.input_names, *trace.output_names)))
         count = len(trace.inputs)
         self._output_names = names[count:]
         for name, (tensor, shape) in zip(names, trace.inputs.items(), strict=False):
@@ -160,7 +160,7 @@ class Reader:
 
     def add(self, node: AnyNode) -> AnyNode:
         """Adds a node, under a name that no other has, and gives it."""
-        layer = _plain(node.name)
+        layer = plain(node.name)
         name, number = layer, 0
         while name in self.nodes:
             number += 1
@@ -182,6 +182,6 @@ class Reader:
         return self.add(Reshape(*self.place(operator, [source], (1, *source.shape))))
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name that every format takes."""
     return re.sub("[^A-Za-z0-9_.-]", "_", name).lstrip("_-") or "layer"
