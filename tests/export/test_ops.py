@@ -20,6 +20,7 @@ from tinsmith_export.reference.rebuild import keras_layer
 from tinsmith_export.targets.native.operators import Builder, add
 from tinsmith_export.targets.onnx.operators import write
 from tinsmith_export.targets.onnx.writer import FloatWriter
+from tinsmith_export.targets.tflite.estimate import FORMS, FUNCTION_FORMS
 
 NOTHING = Operands((), (), QuantParams(1.0, 0), None)
 # Classes that others share their fields by.
@@ -64,6 +65,13 @@ def test_every_operator_is_in_the_table(table: str) -> None:
     default: Callable[..., Any] = function.dispatch(object)
     holes = {kind.__name__ for kind in operators() if function.dispatch(kind) is default}
     assert holes == lacking.keys()
+
+
+def test_every_operator_has_a_form_in_tflite() -> None:
+    """What the converter makes of a function depends on the function."""
+    holes = {kind.__name__ for kind in operators() if kind not in FORMS}
+    assert holes == (ENDS | READ | REWRITTEN).keys() | {"Function"}
+    assert FUNCTION_FORMS.keys() == set(ops.FUNCTIONS)
 
 
 @pytest.mark.parametrize(

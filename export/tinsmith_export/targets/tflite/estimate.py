@@ -54,25 +54,31 @@ FUNCTION_FORMS: Mapping[str, Form] = {
     "softplus": Form(("EXP", "ADD", "LOG"), integer=False),
 }
 
-# Bytes, as measured in small files: of the file itself, and of a tensor with its name, its
-# shape and the operator that gives it. Each channel of weights and of a bias has a scale (4) and a
-# zero point (8).
-_FILE, _TENSOR, _CHANNEL = 700, 205, 2 * (4 + 8)
+# They have a constant: a shape, amounts, a factor.
+_WITH_CONSTANT = (Reshape, ZeroPadding2D, Cropping2D, UpSampling2D, Weigh)
+# Bytes, as measured in small files: of the file itself, and of a tensor with its name, its shape
+# and the operator that gives it. Names are longer in the int8 file.
+_FILE, _INT8_TENSOR, _FLOAT_TENSOR = 700, 205, 165
+# Each channel has a bias, and for that and the weights a scale and a zero point.
+_CHANNEL = 4 + 2 * (4 + 8)
 
 
 def estimate(model: QuantGraph) -> Estimate:
     """See `Target.estimate`."""
     graph = model.graph
     forms = {node.name: _form(node) for node in graph.layers}
-    tensors = len(graph.inputs) + sum(
-        len(forms[node.name].operators) + (2 if isinstance(node, Weighted) else 0)
-        for node in graph.layers
-    )
-    structure = _FILE + _TENSOR * tensors
+    tensors = len(graph.inputs) + sum(_tensors(node, forms[node.name]) for node in graph.layers)
+    rounded = sum(not form.integer for form in forms.values())
     codes = sum(found.codes.size for found in model.weights.values())
     channels = sum(node.channels for node in graph.weighted)
-    int8 = structure + codes + (4 + _CHANNEL) * channels
-    return Estimate(forms, int8, structure + 4 * (codes + channels))
+    int8 = _FILE + _INT8_TENSOR * (tensors + rounded) + codes + _CHANNEL * channels
+    return Estimate(forms, int8, _FILE + _FLOAT_TENSOR * tensors + 4 * (codes + channels))
+
+
+def _tensors(node: Node, form: Form) -> int:
+    """How many tensors an operator brings along: what it gives, and its constants."""
+    constants = 2 if isinstance(node, Weighted) else isinstance(node, _WITH_CONSTANT)
+    return len(form.operators) + constants
 
 
 def _form(node: Node) -> Form:
