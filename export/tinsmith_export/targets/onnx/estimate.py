@@ -11,8 +11,8 @@ from tinsmith_export.targets.unmeasured import unmeasured_products
 
 # What ONNX Runtime has an integer kernel for, between DequantizeLinear and QuantizeLinear.
 _INTEGER = ("Conv", "Gemm", "Add", "Mul", "Sigmoid")
-# What stands around an operator.
-_AROUND = ("DequantizeLinear", "QuantizeLinear", "Reshape", "Transpose")
+# What stands around an operator; a transposition does too where it gives an output of the model.
+_AROUND = ("DequantizeLinear", "QuantizeLinear", "Reshape")
 
 
 def estimate(model: QuantGraph) -> Estimate:
@@ -22,8 +22,9 @@ def estimate(model: QuantGraph) -> Estimate:
     data = written(IntegerWriter(graph, model.params, unmeasured_products(model)), inputs, {})
     calls: dict[str, list[str]] = {}
     for call in onnx.load_from_string(data).graph.node:
-        if call.op_type not in _AROUND:
-            name = owners.get(call.output[0]) or call.output[0].rpartition(".")[0]
+        owner = owners.get(call.output[0])
+        if call.op_type not in _AROUND and not (owner and call.op_type == "Transpose"):
+            name = owner or call.output[0].rpartition(".")[0]
             calls.setdefault(name, []).append(call.op_type)
     forms = {
         node.name: Form(tuple(calls[node.name]), _is_integer(node, calls[node.name]))
