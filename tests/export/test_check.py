@@ -1,6 +1,8 @@
 """`tinsmith check`: what it says of a model before an export is what the export then gives."""
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -222,6 +224,21 @@ def test_nothing_is_converted_and_no_engine_starts(
     monkeypatch.setattr("onnxruntime.InferenceSession.__init__", fail)
     monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter.__init__", fail)
     assert len(check(small).targets) == 3
+
+
+@pytest.mark.slow
+def test_nothing_is_imported_that_takes_long_and_is_not_needed(small: Path) -> None:
+    """Together they take three seconds, of fifteen for EfficientNetB0."""
+    code = (
+        "import gc, sys\n"
+        "from tinsmith_runtime.cli import main\n"
+        f"assert main(['check', {str(small)!r}]) == 0\n"
+        "slow = {'matplotlib', 'sklearn', 'tensorflow_model_optimization'}\n"
+        "assert slow.isdisjoint(sys.modules), slow.intersection(sys.modules)\n"
+        "assert gc.isenabled()\n"
+        "import matplotlib, sklearn\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 @pytest.fixture

@@ -189,10 +189,12 @@ def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
     closed = frozen(function)
     graph = tf.Graph()
     with graph.as_default():
-        tf.import_graph_def(closed.graph.as_graph_def(), name="")
-    sources = [graph.get_tensor_by_name(tensor.name) for tensor in closed.inputs]
-    outputs = [graph.get_tensor_by_name(tensor.name) for tensor in closed.outputs]
-    reached = _reach(graph, sources)
+        tf.import_graph_def(closed.graph, name="")
+    sources, outputs = (
+        [graph.get_tensor_by_name(name) for name in names]
+        for names in (closed.inputs, closed.outputs)
+    )
+    reached = _reach(_in_order(outputs), sources)
     names = tuple(map(reached.origin, outputs))
     operators, constants = _needed(reached, names, model.name, calls)
     require_small_constants(
@@ -210,9 +212,38 @@ def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
     )
 
 
-def _reach(graph: Any, sources: Sequence[Any]) -> _Reached:
+def _in_order(outputs: Sequence[Any]) -> list[Any]:
+    """The operations that outputs need, each behind those that it reads.
+
+    The order depends on the outputs alone, not on what TensorFlow's optimizer made of the graph.
+    """
+    readers: dict[Any, set[Any]] = {tensor.op: set() for tensor in outputs}
+    waiting, found = list(readers), list[Any]()
+    while waiting:
+        operation = waiting.pop()
+        for source in _read(operation):
+            if source not in readers:
+                waiting.append(source)
+            readers.setdefault(source, set()).add(operation)
+    done = set[Any]()
+    ready = [tensor.op for tensor in outputs if not readers[tensor.op]]
+    while ready:
+        operation = ready.pop()
+        if operation not in done:
+            done.add(operation)
+            found.append(operation)
+            ready += [source for source in _read(operation) if readers[source] <= done]
+    return found[::-1]
+
+
+def _read(operation: Any) -> list[Any]:
+    """The operations that one waits for."""
+    return [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
+
+
+def _reach(operations: Iterable[Any], sources: Sequence[Any]) -> _Reached:
     found = _Reached({source.name for source in sources}, {}, {})
-    for operation in graph.get_operations():
+    for operation in operations:
         inputs = [found.origin(tensor) for tensor in operation.inputs]
         if operation.type in PASS and all(t.dtype in _FLOATS for t in operation.outputs):
             names = (tensor.name for tensor in operation.outputs)
@@ -254,8 +285,16 @@ def _values(
     graph: Any, sources: Sequence[Any], constants: Iterable[str]
 ) -> dict[str, NDArray[Any]]:
     """Computes constants."""
-    plain = [x for x in constants if graph.get_tensor_by_name(x).dtype.is_numpy_compatible]
-    # They do not depend on the input's values, but what was a function may wait for it.
-    nothing = {source: np.zeros(source.shape, np.float32) for source in sources}
-    with tf.compat.v1.Session(graph=graph) as session:
-        return dict(zip(plain, session.run(plain, nothing), strict=True))
+    found, computed = dict[str, NDArray[Any]](), list[str]()
+    for name in constants:
+        tensor = graph.get_tensor_by_name(name)
+        if tensor.op.type == "Const":
+            found[name] = tf.make_ndarray(tensor.op.get_attr("value"))
+        elif tensor.dtype.is_numpy_compatible:
+            computed.append(name)
+    if computed:
+        # They do not depend on the input's values, but what was a function may wait for it.
+        nothing = {source: np.zeros(source.shape, np.float32) for source in sources}
+        with tf.compat.v1.Session(graph=graph) as session:
+            found.update(zip(computed, session.run(computed, nothing), strict=True))
+    return found
