@@ -177,7 +177,7 @@ def compiled(
     require_exact_pairs(quantized.graph, quantized.ranges)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, entry.sources, labels, classes)
-    count = len(quantized.graph.weighted)
+    count = len(quantized.graph.products)
     codes = entry.codes(inputs)
     files, kernels, outputs = int8_files(integers), {}, []
     for name, content in files.items():

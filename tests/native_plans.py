@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.ir import ops
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import Floats, Function, InputLayer, Node, OutputLayer
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams, QuantWeights
 from tinsmith_export.ir.shapes import require_shapes
@@ -133,14 +135,25 @@ def plans_of_every_kind() -> dict[str, Plan]:
             {"y": QuantWeights(weights(5, 6, 1).codes, np.array([0.01], np.float32), 3)},
         ),
         "maximum": ([ops.Maximum("y", ("x0", "x1"), image)], {}),
+        "minimum": ([ops.Minimum("y", ("x0", "x1"), image)], {}),
         "table": ([ops.Function("y", ("x0",), image, function="tanh")], {}),
         "max_pool": ([pool], {}),
         "pad": ([ops.ZeroPadding2D("y", ("x0",), (6, 9, 4), padding=((1, 0), (1, 2)))], {}),
-        "crop": ([ops.Cropping2D("y", ("x0",), (3, 5, 4), cropping=((1, 1), (1, 0)))], {}),
+        "crop": ([Slice("y", ("x0",), (3, 5, 4), begin=(1, 1, 0), steps=(1, 1, 1))], {}),
         "upsample": ([ops.UpSampling2D("y", ("x0",), (10, 18, 4), size=(2, 3))], {}),
         "depth_to_space": ([ops.DepthToSpace("y", ("x0",), (10, 12, 1), block=2)], {}),
-        "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12))], {}),
+        "concatenate": ([ops.Concatenate("y", ("x0", "x1", "x0"), (5, 6, 12), axis=2)], {}),
         "reshape": ([ops.Reshape("y", ("x0",), (30, 4))], {}),
+        "gather": ([Gather("y", ("x0",), (5, 3, 4), axis=1, indices=(5, 0, 5))], {}),
+        "copy": ([Transpose("y", ("x0",), (4, 5, 6), permutation=(2, 0, 1))], {}),
+        "matrix_product": (
+            [
+                Transpose("turned", ("x1",), (5, 4, 6), permutation=(0, 2, 1)),
+                MatMul("y", ("x0", "turned"), (5, 6, 6)),
+            ],
+            {},
+        ),
+        "softmax": ([Softmax("y", ("x0",), image)], {}),
         "layer_norm": (
             [
                 ops.LayerNormalization(

@@ -225,7 +225,7 @@ def times(name: str, *edges: str) -> Node:
 
 
 def joined(name: str, *edges: str) -> Node:
-    return Concatenate(name, edges, (2, 2, 4 * len(edges)))
+    return Concatenate(name, edges, (2, 2, 4 * len(edges)), axis=2)
 
 
 def sigmoid(name: str, edge: str) -> Node:

@@ -25,7 +25,7 @@ def nested(depth: int) -> Graph:
         pooled = MaxPooling2D(
             f"pool{level}", (last,), shape, pool_size=(1, 1), strides=(1, 1), padding="valid"
         )
-        joined = Concatenate(f"join{level}", (last, pooled.name, last), shape)
+        joined = Concatenate(f"join{level}", (last, pooled.name, last), shape, axis=len(shape) - 1)
         nodes += [pooled, joined]
     return Graph((*nodes, OutputLayer("out", (nodes[-1].name,), shape, title="out")))
 

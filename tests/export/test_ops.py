@@ -7,17 +7,19 @@ from typing import Any
 
 import pytest
 
+import tinsmith_export.targets.native.build  # noqa: F401 (it fills the table)
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.ir import ops, unrewritten
+from tinsmith_export.ir import attention, moving, ops, unrewritten
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import compute
 from tinsmith_export.ir.interpret.operands import Operands
 from tinsmith_export.ir.ops import Node
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams
 from tinsmith_export.ir.shapes import output_shape, require_shapes
+from tinsmith_export.passes.rewrite import FUNCTIONS
 from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.reference.rebuild import keras_layer
-from tinsmith_export.targets.native.operators import Builder, add
+from tinsmith_export.targets.native.builder import Builder, add
 from tinsmith_export.targets.onnx.operators import write
 from tinsmith_export.targets.onnx.writer import FloatWriter
 from tinsmith_export.targets.tflite.estimate import FORMS, FUNCTION_FORMS
@@ -39,6 +41,7 @@ REWRITTEN = {
 }
 READ = {
     "SpaceToBatch": "becomes part of a dilated convolution",
+    "Above": "becomes part of a function",
     "Refused": "stays until all that cannot be compiled is known",
 }
 # Table to the operators that it lacks, each with the reason.
@@ -54,7 +57,7 @@ TABLES: dict[str, tuple[Any, dict[str, str]]] = {
 
 
 def operators() -> Iterator[type[Node]]:
-    for value in (vars(ops) | vars(unrewritten)).values():
+    for value in (vars(ops) | vars(moving) | vars(attention) | vars(unrewritten)).values():
         if isinstance(value, type) and issubclass(value, Node) and value.__name__ not in BASES:
             yield value
 
@@ -71,7 +74,7 @@ def test_every_operator_has_a_form_in_tflite() -> None:
     """What the converter makes of a function depends on the function."""
     holes = {kind.__name__ for kind in operators() if kind not in FORMS}
     assert holes == (ENDS | READ | REWRITTEN).keys() | {"Function"}
-    assert FUNCTION_FORMS.keys() == set(ops.FUNCTIONS)
+    assert FUNCTION_FORMS.keys() == set(FUNCTIONS)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +97,6 @@ def test_traits() -> None:
     """Codes that are not computed are moved; whatever moves them makes no new ones."""
     for kind in operators():
         assert not (kind.requantizes and kind.moves_codes), kind
-        assert kind.moves_codes or not kind.rearranges, kind
         assert kind.moves_codes or not kind.monotone, kind
 
 

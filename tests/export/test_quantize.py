@@ -105,7 +105,7 @@ def test_a_range_covers_its_limits_and_zero_exactly(one: float, other: float) ->
     assert span.scale == np.float32(max((max(high, 0.0) - min(low, 0.0)) / 255, 2.0**-27))
 
 
-def sum_graph(kind: type[Concatenate], relu: bool) -> Graph:
+def joined_graph(relu: bool) -> Graph:
     """Two dense layers, the second with ReLU or without, that meet in a concatenation."""
     kernel = np.ones((4, 4), np.float32)
     return Graph(
@@ -113,7 +113,7 @@ def sum_graph(kind: type[Concatenate], relu: bool) -> Graph:
             InputLayer("input", (), (4,)),
             Dense("a", ("input",), (4,), kernel=kernel),
             Dense("b", ("input",), (4,), kernel=kernel, clip=RELU if relu else UNCLIPPED),
-            kind("meet", ("a", "b"), (8,)),
+            Concatenate("meet", ("a", "b"), (8,), axis=0),
         )
     )
 
@@ -122,7 +122,7 @@ SOURCE = {"input": QuantParams(1 / 255, -128)}
 
 
 def test_what_meets_in_a_concatenation_has_one_range() -> None:
-    graph, limits = sum_graph(Concatenate, relu=False), {"a": (-1.0, 3.0), "b": (-5.0, 2.0)}
+    graph, limits = joined_graph(relu=False), {"a": (-1.0, 3.0), "b": (-5.0, 2.0)}
     assert separate(graph, limits, SOURCE) == (graph, limits)
     joined = share_ranges(graph, limits, SOURCE)
     assert joined["a"] == joined["b"] == joined["meet"] == QuantParams.covering(-5.0, 3.0)
@@ -130,7 +130,7 @@ def test_what_meets_in_a_concatenation_has_one_range() -> None:
 
 def test_a_relu_that_meets_none_in_a_concatenation_is_rounded_anew() -> None:
     limits = {"a": (-1.0, 3.0), "b": (-5.0, 2.0)}
-    mixed, observed = separate(sum_graph(Concatenate, relu=True), limits, SOURCE)
+    mixed, observed = separate(joined_graph(relu=True), limits, SOURCE)
     kinds = [node.kind for node in mixed.nodes[3:] if node.kind != "Reshape"]
     assert kinds == ["DepthwiseConv2D", "Concatenate"]
     assert mixed.node("meet").inputs == ("a", "meet/input")

@@ -3,6 +3,7 @@
 25 networks, the same each time. With `TINSMITH_RANDOM_GRAPHS=500` in the environment, 500 others.
 """
 
+import itertools
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ SIDE = 8
 COUNT = os.environ.get("TINSMITH_RANDOM_GRAPHS")
 ACTIVATIONS = (
     *("linear", "relu", "relu6", "swish", "hard_swish", "hard_sigmoid"),
-    *("gelu", "leaky_relu", "sigmoid", "tanh", "elu", "softplus"),
+    *("gelu", "leaky_relu", "sigmoid", "tanh", "elu", "softplus", "selu", "softsign"),
 )
 PADDINGS = ("valid", "same")
 
@@ -41,6 +42,7 @@ class Step:
 KINDS = (
     *("conv", "conv", "depthwise", "separable", "grouped", "dilated", "dense", "transposed"),
     *("norm", "activation", "max", "average", "up", "crop", "pad", "scale"),
+    *("permute", "slice", "gather", "reflect", "resize", "matmul", "softmax"),
     *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
 )
 steps = st.builds(
@@ -95,6 +97,18 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
             return L.Cropping2D(((step.size - 1, 0), (0, 1)))(x)
         case "pad" if side <= SIDE:
             return L.ZeroPadding2D(((0, step.size), (1, 0)))(x)
+        case "permute":
+            return L.Permute(list(itertools.permutations((1, 2, 3)))[step.channels - 1])(x)
+        case "slice" if side > 3:
+            return x[:, step.size - 1 :: step.stride, ::-1, channels // 2 :]
+        case "gather":
+            return keras.ops.take(x, [step.channels % side, 0, 0], axis=1 + step.flag)
+        case "reflect" if side > step.size:
+            return keras.ops.pad(x, ((0, 0), (step.size, 0), (0, 1), (0, 0)), mode="reflect")
+        case "resize" if side <= SIDE:
+            if step.flag:
+                return L.UpSampling2D(step.size, interpolation="bilinear")(x)
+            return L.Resizing(rows + step.stride, columns + 3 - step.size)(x)
         case "scale":
             return x * (step.size - 2.5) + (step.channels - 3.0)
         case "add" if step.flag and any(mate.shape == x.shape for mate in mates):
@@ -102,9 +116,19 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
         case "add":
             return L.Activation("relu")(L.Add()([x, branch(x)])) if step.flag else x + branch(x)
         case "concatenate":
-            return L.Concatenate()([x, mates[0] if step.flag else branch(x)])
+            if step.flag:
+                return L.Concatenate()([x, mates[0]])
+            return L.Concatenate(axis=step.size)([x, branch(x)])
         case "multiply":
             return L.Multiply()([x, branch(x)])
+        case "softmax":
+            return L.Softmax(axis=-1 if step.flag else 1)(x)
+        case "matmul":
+            places = rows * columns
+            left, right = (L.Reshape((places, channels))(one) for one in (x, branch(x)))
+            if step.flag:
+                return L.Reshape((rows, columns, places))(L.Dot((2, 2))([left, right]))
+            return L.Reshape((channels, channels, 1))(L.Dot((1, 1))([left, right]))
         case "excite":
             gate = L.GlobalAveragePooling2D(keepdims=True)(x)
             return x * L.Conv2D(channels, 1, activation="sigmoid")(gate)

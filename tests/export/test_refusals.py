@@ -48,23 +48,6 @@ def test_a_recurrent_layer_read_backwards(library: Any) -> None:
     assert "recurrent layers are not compiled" in said
 
 
-@BOTH
-def test_attention(library: Any) -> None:
-    source = library.Input((4, 6))
-    x = library.layers.MultiHeadAttention(2, 3, name="heads")(source, source)
-    said = refused(library.Model(source, x))
-    assert said.startswith("layer `heads")
-    assert "attention is not compiled" in said
-
-
-@BOTH
-def test_a_softmax_inside(library: Any) -> None:
-    layers = [library.layers.Dense(4, activation="softmax", name="gate"), library.layers.Dense(2)]
-    said = refused(library.Sequential([library.Input((3,)), *layers]))
-    assert "`gate" in said
-    assert "softmax can only come last" in said
-
-
 def test_an_embedding() -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(9, 2, name="words")])
     assert refused(model).startswith("layer `words` (Embedding) cannot be compiled: it needs ")
@@ -116,7 +99,7 @@ def volumes() -> Any:
     source = keras.Input((4, 4, 4, 2))
     x = layers.Conv3D(3, 2, name="volume")(source)
     x = layers.MaxPooling3D(2, name="largest")(x)
-    x = layers.Dense(5, activation="softmax", name="gate")(layers.Flatten()(x))
+    x = layers.Dense(5, activation="log_softmax", name="gate")(layers.Flatten()(x))
     return keras.Model(source, layers.Dense(2, name="last")(x), name="volumes")
 
 
@@ -127,7 +110,7 @@ def test_all_layers_are_refused_at_once() -> None:
     assert [reason.split("`")[1] for reason in reasons] == ["volume", "largest", "gate"]
     assert reasons[0].startswith("layer `volume` (Conv3D) cannot be compiled: it needs TensorFlow")
     assert "layers of volumes are not compiled: take another layer there" in reasons[1]
-    assert "softmax has no integer form" in reasons[2]
+    assert "it needs TensorFlow's operator LogSoftmax" in reasons[2]
     assert str(caught.value) == f"3 layers cannot be compiled: {'; '.join(reasons)}"
 
 

@@ -11,8 +11,11 @@ from compiling import compiled, require_same_outputs, rewritten, settle
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir import ops
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Node
+from tinsmith_export.ir.moving import Transpose
+from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Reshape
+from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.passes import rewrite
+from tinsmith_export.passes.transpositions import move_transpositions
 from tinsmith_export.quantize import recipe
 
 L = keras.layers
@@ -62,6 +65,11 @@ def relu6_of_a_concatenation(x: Any) -> Any:
     return conv()(L.ReLU(max_value=6)(L.Concatenate()([conv()(x), conv()(x)])))
 
 
+def scores_of_attention(x: Any) -> Any:
+    rows, others = (L.Reshape((36, 4))(conv()(x)) for _ in range(2))
+    return L.Dot((2, 2))([rows, others]) * 0.5
+
+
 norm = L.BatchNormalization
 # Rewrite to a model that needs it, and the layers that it becomes.
 NEEDED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
@@ -101,6 +109,10 @@ NEEDED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
     "swap_affine": (
         lambda: functional(hard_swish),
         ["Conv2D", "DepthwiseConv2D", "Multiply", "Conv2D"],
+    ),
+    "hoist_factor": (
+        lambda: functional(scores_of_attention),
+        ["Conv2D", "Conv2D", "Transpose", "MatMul"],
     ),
     "hoist_clips": (
         lambda: model_of(conv(), L.MaxPooling2D(), L.ReLU(max_value=6)),
@@ -328,3 +340,59 @@ def test_no_new_name_clashes_with_a_layers() -> None:
     names = [node.name for node in graph.nodes]
     assert len(set(names)) == len(names)
     assert {"a", "a_relu", "a_image"} <= set(names)
+
+
+def transposed(*axes: tuple[int, ...]) -> tuple[Node, ...]:
+    """What is left of transpositions of an image `(4, 1, 3)`."""
+    nodes: list[Node] = [InputLayer("input", (), (4, 1, 3))]
+    for number, order in enumerate(axes):
+        shape = tuple(nodes[-1].shape[axis] for axis in order)
+        nodes.append(Transpose(f"t{number}", (nodes[-1].name,), shape, permutation=order))
+    output = OutputLayer("output", (nodes[-1].name,), nodes[-1].shape, title="y")
+    return move_transpositions(Graph((*nodes, output))).layers
+
+
+def test_transpositions_in_a_row_are_one_and_what_moves_nothing_is_a_reshape() -> None:
+    (one,) = transposed((2, 0, 1), (2, 1, 0))
+    assert isinstance(one, Reshape)
+    assert one.shape == (1, 4, 3)
+    (one,) = transposed((2, 0, 1), (0, 2, 1))
+    assert isinstance(one, Transpose)
+    assert (one.permutation, one.inputs) == ((2, 1, 0), ("input",))
+    assert not transposed((2, 0, 1), (1, 2, 0))
+
+
+def test_transpositions_go_behind_what_computes_in_any_order() -> None:
+    first, shape = (2, 0, 1), (3, 4, 5)
+    inputs = [InputLayer(name, (), (4, 5, 3)) for name in "ab"]
+    nodes = (
+        *(Transpose(f"{one.name}/t", (one.name,), shape, permutation=first) for one in inputs),
+        ops.Clip("clip", ("a/t",), shape, clip=ops.RELU),
+        ops.Concatenate("joined", ("clip", "b/t"), (6, 4, 5), axis=0),
+        Transpose("back", ("joined",), (4, 5, 6), permutation=(1, 2, 0)),
+    )
+    graph = Graph((*inputs, *nodes, OutputLayer("output", ("back",), (4, 5, 6), title="y")))
+    found = move_transpositions(graph)
+    require_shapes(found)
+    clipped, joined = found.layers
+    assert isinstance(clipped, ops.Clip)
+    assert isinstance(joined, ops.Concatenate)
+    assert (joined.axis, joined.inputs) == (2, ("clip", "b"))
+
+
+def test_a_transposition_that_another_layer_reads_stays_for_it() -> None:
+    source, shape = InputLayer("input", (), (4, 5, 3)), (3, 4, 5)
+    nodes = (
+        Transpose("first", ("input",), shape, permutation=(2, 0, 1)),
+        Transpose("last", ("first",), (4, 5, 3), permutation=(1, 2, 0)),
+        ops.Clip("clip", ("last",), (4, 5, 3), clip=ops.RELU),
+        Reshape("rows", ("first",), (3, 20)),
+    )
+    ends = (
+        OutputLayer("y", ("clip",), (4, 5, 3), title="y"),
+        OutputLayer("z", ("rows",), (3, 20), title="z"),
+    )
+    found = move_transpositions(Graph((source, *nodes, *ends)))
+    require_shapes(found)
+    assert [node.name for node in found.layers] == ["first", "clip", "rows"]
+    assert found.node("clip").inputs == ("input",)

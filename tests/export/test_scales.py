@@ -173,7 +173,7 @@ def test_pixel_ranges_are_converted() -> None:
             nodes.append(Conv2D(name, (f"in{number}",), (1, 1, 1), kernel=kernel))
             ranges[name] = QuantParams(0.5, 0)
         names = tuple(f"conv{number}" for number in range(len(ports)))
-        nodes.append(Concatenate("all", names, (1, 1, len(ports))))
+        nodes.append(Concatenate("all", names, (1, 1, len(ports)), axis=2))
         ranges["all"] = QuantParams(0.5, 0)
         model = quantized([*nodes, output(nodes[-1])], ranges)
         sources = [replace(port, name=f"in{n}") for n, (port, _) in enumerate(ports)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from native_plans import (
     ONE,
@@ -19,9 +19,13 @@ from native_plans import (
 )
 from native_products import Case, product, shaped
 
-from tinsmith_export.ir import ops
+from tinsmith_export.errors import TargetError
+from tinsmith_export.ir import moving, ops
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.ops import Conv2D
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
+from tinsmith_export.ir.softmax import SOFTMAX_PARAMS
+from tinsmith_export.passes.rewrite import FUNCTIONS
 from tinsmith_export.targets.native.plan import write_plan
 from tinsmith_runtime.batch import parts
 
@@ -122,8 +126,9 @@ def test_all_pairs_of_codes(
         (ops.Add("y", ("x0", "x1"), shape), within),
         (ops.Multiply("y", ("x0", "x1"), shape), output),
         (ops.Maximum("y", ("x0", "x1"), shape), one),
+        (ops.Minimum("y", ("x0", "x1"), shape), one),
     ):
-        second = one if isinstance(node, ops.Maximum) else other
+        second = one if isinstance(node, ops.Maximum | ops.Minimum) else other
         params = {"x0": one, "x1": second, "y": result}
         if one.scale * second.scale / result.scale < 256:
             require_exact(quantized(node, shapes=[shape, shape], params=params), codes)
@@ -143,8 +148,9 @@ def test_pairs_of_other_shapes(shape: list[int], data: st.DataObject, seed: int)
         ops.Add("y", ("x0", "x1"), tuple(shape)),
         ops.Multiply("y", ("x0", "x1"), tuple(shape)),
         ops.Maximum("y", ("x0", "x1"), tuple(shape)),
+        ops.Minimum("y", ("x0", "x1"), tuple(shape)),
     ):
-        if isinstance(node, ops.Maximum):
+        if isinstance(node, ops.Maximum | ops.Minimum):
             params = dict.fromkeys(params, ONE)
         model = quantized(node, shapes=pair, params=params)
         require_exact(model, random_codes(model, seed))
@@ -180,7 +186,7 @@ def test_what_moves_codes(
     small = st.integers(0, 3)
     pads = data.draw(st.tuples(PADS, PADS))
     top, left = data.draw(st.integers(0, rows - 1)), data.draw(st.integers(0, columns - 1))
-    cropping = (top, 0), (left, data.draw(st.integers(0, columns - 1 - left)))
+    kept = rows - top, columns - left - data.draw(st.integers(0, columns - 1 - left)), channels
     sizes = 1 + data.draw(small), 1 + data.draw(small)
     block = data.draw(st.integers(1, 3))
     pool = data.draw(st.integers(1, rows)), data.draw(st.integers(1, columns))
@@ -188,7 +194,7 @@ def test_what_moves_codes(
     deep = rows, columns, channels * block**2
     for node, source in (
         (ops.ZeroPadding2D("y", ("x0",), (), padding=pads), image),
-        (ops.Cropping2D("y", ("x0",), (), cropping=cropping), image),
+        (moving.Slice("y", ("x0",), kept, begin=(top, left, 0), steps=(1, 1, 1)), image),
         (ops.UpSampling2D("y", ("x0",), (), size=sizes), image),
         (ops.DepthToSpace("y", ("x0",), (), block=block), deep),
         (ops.MaxPooling2D("y", ("x0",), (), pool_size=pool, strides=sizes, padding=padding), image),
@@ -213,12 +219,12 @@ def test_pooling_of_many_channels(channels: int, seed: int) -> None:
 def test_channels_behind_each_other(channels: list[int], params: QuantParams, seed: int) -> None:
     shapes = [(3, 2, count) for count in channels]
     names = tuple(f"x{i}" for i in range(len(channels)))
-    node = ops.Concatenate("y", names, (3, 2, sum(channels)))
+    node = ops.Concatenate("y", names, (3, 2, sum(channels)), axis=2)
     model = quantized(node, shapes=shapes, params=dict.fromkeys((*names, "y"), params))
     require_exact(model, random_codes(model, seed))
 
 
-@pytest.mark.parametrize("function", ops.FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_functions(function: str) -> None:
     node = ops.Function("y", ("x0",), (256,), function=function)
     params = {"x0": params32(0.03, 10), "y": QuantParams(2.0**-8, -128)}
@@ -272,3 +278,117 @@ def test_uint8_codes_and_batches() -> None:
     strided = tuple(np.repeat(array, 2, axis=2)[:, :, ::2] for array in codes)
     np.testing.assert_array_equal(backend.run(strided), wanted)
     assert np.asarray(backend.run(tuple(array[:0] for array in codes))).shape == (0, 3, 2)
+
+
+SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=5).map(tuple)
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_transpositions(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    axes = tuple(data.draw(st.permutations(range(len(shape)))))
+    node = moving.Transpose("y", ("x0",), tuple(shape[axis] for axis in axes), permutation=axes)
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
+    require_exact(model, random_codes(model, seed))
+
+
+def test_a_transposition_of_more_loops_than_a_copy_has() -> None:
+    node = moving.Transpose("y", ("x0",), (2,) * 6, permutation=(5, 4, 3, 2, 1, 0))
+    params = {"x0": ONE, "y": ONE}
+    with pytest.raises(TargetError, match="`y`: a plan moves codes in 5 loops at most, this takes"):
+        plan_of(quantized(node, shapes=[(2,) * 6], params=params))
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_concatenations(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    sizes = data.draw(st.lists(st.integers(1, 4), min_size=2, max_size=3))
+    shapes = [(*shape[:axis], size, *shape[axis + 1 :]) for size in sizes]
+    names = tuple(f"x{place}" for place in range(len(sizes)))
+    joined = (*shape[:axis], sum(sizes), *shape[axis + 1 :])
+    node = ops.Concatenate("y", names, joined, axis=axis)
+    model = quantized(node, shapes=shapes, params=dict.fromkeys((*names, "y"), params))
+    require_exact(model, random_codes(model, seed))
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_slices(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    parts = [range(size)[data.draw(st.slices(size))] for size in shape]
+    sizes = tuple(map(len, parts))
+    assume(all(sizes))
+    begin, steps = (tuple(getattr(p, name) for p in parts) for name in ("start", "step"))
+    node = moving.Slice("y", ("x0",), sizes, begin=begin, steps=steps)
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
+    require_exact(model, random_codes(model, seed))
+
+
+@given(SHAPES, st.data(), PARAMS, SEEDS)
+@settings(deadline=None, max_examples=100)
+def test_gatherings(
+    shape: tuple[int, ...], data: st.DataObject, params: QuantParams, seed: int
+) -> None:
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    places = st.lists(st.integers(0, shape[axis] - 1), min_size=1, max_size=6)
+    indices = tuple(data.draw(places))
+    found = (*shape[:axis], len(indices), *shape[axis + 1 :])
+    node = moving.Gather("y", ("x0",), found, axis=axis, indices=indices)
+    model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
+    require_exact(model, random_codes(model, seed))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.integers(1, 4), max_size=3),
+    st.tuples(SIZES, st.integers(1, 70), st.integers(1, 70)),
+    st.sampled_from(["both", "one", "other"]),
+    st.tuples(PARAMS, PARAMS),
+    st.floats(2.0**-12, 255.0, width=32),
+    ZERO_POINTS,
+    SEEDS,
+)
+def test_the_product_of_matrices(
+    before: list[int],
+    sizes: tuple[int, int, int],
+    broadcast: str,
+    params: tuple[QuantParams, QuantParams],
+    ratio: float,
+    zero_point: int,
+    seed: int,
+) -> None:
+    rows, inner, columns = sizes
+    ones = [1] * len(before)
+    shapes = (
+        (*(before if broadcast != "one" else ones), rows, inner),
+        (*(before if broadcast != "other" else ones), inner, columns),
+    )
+    output = params32(params[0].scale * params[1].scale / ratio, zero_point)
+    node = MatMul("y", ("x0", "x1"), (*before, rows, columns))
+    names = dict(zip(("x0", "x1"), params, strict=True)) | {"y": output}
+    model = quantized(node, shapes=shapes, params=names)
+    require_exact(model, random_codes(model, seed))
+
+
+@settings(deadline=None, max_examples=100)
+@given(SIZES, st.integers(1, 70), st.floats(2.0**-12, 2.0, width=32), ZERO_POINTS, SEEDS)
+def test_softmax(rows: int, channels: int, scale: float, zero_point: int, seed: int) -> None:
+    node = Softmax("y", ("x0",), (rows, channels))
+    params = {"x0": QuantParams(scale, zero_point), "y": SOFTMAX_PARAMS}
+    model = quantized(node, shapes=[(rows, channels)], params=params)
+    codes = random_codes(model, seed)
+    require_exact(model, codes)
+    found = parts(native(write_plan(plan_of(model))).run(codes))[0]
+    (given_codes,) = parts(codes)
+    steps = given_codes.astype(np.float64) * scale
+    exact = np.exp(steps - steps.max(-1, keepdims=True))
+    exact /= exact.sum(-1, keepdims=True)
+    # Half a code, and what the last code is short of 1; exponentials are right to 2^-24.
+    off = np.abs((found + 128.0) / 256 - np.minimum(exact, 255 / 256)).max()
+    assert off <= 0.5 / 256 + channels * 2.0**-24

@@ -155,6 +155,20 @@ REFUSED: dict[str, tuple[Plan, str]] = {
         operator(PLANS["concatenate"], inputs=(0, 0)), SHAPE),
     "more channels than the output has": (
         operator(PLANS["concatenate"], inputs=(0, 0, 0, 0)), SHAPE),
+    "a copy of fewer codes": (words("copy", w4=59), SHAPE),
+    "a copy of no codes": (words("copy", w3=0), SHAPE),
+    "a copy of codes without end": (words("copy", w2=2**31), SHAPE),
+    "a copy from behind the input": (words("copy", w10=1), SHAPE),
+    "a copy from before the input": (words("copy", w9=-4), SHAPE),
+    "a copy from far away": (words("copy", w9=2**31 - 1), SHAPE),
+    "a concatenation in no dimension": (words("concatenate", w0=6), OPERATOR),
+    "a concatenation in another dimension": (words("concatenate", w0=1), SHAPE),
+    "a gathering in no dimension": (words("gather", w0=6), OPERATOR),
+    "a gathering in another dimension": (words("gather", w0=2), CONSTANT),
+    "a gathering of another shape": (tensor(PLANS["gather"], 0, shape=(6, 6, 4)), SHAPE),
+    "a gathering from behind the input": (
+        constants("gather", c0=struct.pack("<3I", 0, 6, 0)), OPERATOR),
+    "a gathering of fewer places": (constants("gather", c0=bytes(8)), CONSTANT),
     "a reshape to another size": (tensor(PLANS["reshape"], 1, shape=(29, 4)), SHAPE),
     "an epsilon of 0": (words("layer_norm", w0=0, w1=0), OPERATOR),
     "a gamma that is no number": (

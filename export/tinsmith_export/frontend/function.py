@@ -73,3 +73,32 @@ def frozen(function: Any) -> Frozen:
     constants = {captured[place].name for place in constant}
     inputs = (tensor.name for tensor in function.inputs if tensor.name not in constants)
     return Frozen(graph, tuple(inputs), tuple(tensor.name for tensor in function.outputs))
+
+
+def in_order(outputs: Sequence[Any]) -> list[Any]:
+    """The operations that outputs need, each behind those that it reads.
+
+    The order depends on the outputs alone, not on what TensorFlow's optimizer made of the graph.
+    """
+    readers: dict[Any, set[Any]] = {tensor.op: set() for tensor in outputs}
+    waiting, found = list(readers), list[Any]()
+    while waiting:
+        operation = waiting.pop()
+        for source in _read(operation):
+            if source not in readers:
+                waiting.append(source)
+            readers.setdefault(source, set()).add(operation)
+    done = set[Any]()
+    ready = [tensor.op for tensor in outputs if not readers[tensor.op]]
+    while ready:
+        operation = ready.pop()
+        if operation not in done:
+            done.add(operation)
+            found.append(operation)
+            ready += [source for source in _read(operation) if readers[source] <= done]
+    return found[::-1]
+
+
+def _read(operation: Any) -> list[Any]:
+    """The operations that one waits for."""
+    return [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]

@@ -19,7 +19,13 @@ _MAX_FILLED = 64 << 20  # bytes of constants of which one value stands for all
 _MAX_KNOWN = 1 << 16
 # Operators that make much of little, each with the input that says how much.
 _GROWING = {"Fill": 0, "Tile": 1, "BroadcastTo": 1, "Pad": 1, "PadV2": 1, "Conv2DBackpropInput": 0}
-_GROWING |= {"ResizeNearestNeighbor": 1, "BatchToSpaceND": 1, "SpaceToBatchND": 1, "Range": 1}
+_GROWING |= {
+    "ResizeNearestNeighbor": 1,
+    "ResizeBilinear": 1,
+    "BatchToSpaceND": 1,
+    "SpaceToBatchND": 1,
+    "Range": 1,
+}
 
 
 def check_graph(graph: Any) -> None:

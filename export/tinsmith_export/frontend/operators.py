@@ -4,30 +4,44 @@ from collections.abc import Callable
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.arithmetic import (
+    above,
+    absolute,
     arithmetic,
     batch_norm,
     clip,
     function,
     leaky_relu,
     negate,
+    select,
+    softmax,
+    square,
+)
+from tinsmith_export.frontend.channels import is_channels_first, read_channels_first
+from tinsmith_export.frontend.gathering import broadcast, gather, mirror_pad, reverse, roll
+from tinsmith_export.frontend.matrices import einsum, matmul
+from tinsmith_export.frontend.moving import (
+    depth_to_space,
+    plain_slice,
+    space_to_depth,
+    split,
+    strided_slice,
+    transpose,
 )
 from tinsmith_export.frontend.products import (
     batch_to_space,
     conv,
-    matmul,
     space_to_batch,
     transposed_conv,
 )
 from tinsmith_export.frontend.reader import Reader
+from tinsmith_export.frontend.resizing import bilinear, nearest
 from tinsmith_export.frontend.shapes import (
     concatenate,
-    crop,
     pad,
     pool,
     reduce,
     reshape,
     tile,
-    upsample,
 )
 from tinsmith_export.frontend.trace import Operator, Trace
 from tinsmith_export.ir.graph import Graph
@@ -43,11 +57,17 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "BatchToSpaceND": batch_to_space,
     "MatMul": matmul,
     "BatchMatMulV2": matmul,
+    "Einsum": einsum,
+    "Softmax": softmax,
     **dict.fromkeys(
         ("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"), arithmetic
     ),
     "SquaredDifference": arithmetic,
     "Neg": negate,
+    "Greater": above,
+    "SelectV2": select,
+    "Abs": absolute,
+    "Square": square,
     "FusedBatchNormV3": batch_norm,
     "Relu": clip(0.0, None),
     "Relu6": clip(0.0, 6.0),
@@ -56,15 +76,18 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
         kind: function(name)
         for kind, name in {
             "Sigmoid": "sigmoid",
-            "Softmax": "softmax",
             "Tanh": "tanh",
             "Elu": "elu",
             "Selu": "selu",
+            "Softsign": "softsign",
+            "Exp": "exp",
+            "Log": "log",
+            "Sqrt": "sqrt",
+            "Reciprocal": "reciprocal",
             "Softplus": "softplus",
             "Rsqrt": "rsqrt",
             "Erf": "erf",
             "Erfc": "erfc",
-            "Square": "square",
         }.items()
     },
     "MaxPool": pool(MaxPooling2D),
@@ -74,12 +97,25 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "ConcatV2": concatenate,
     "Pad": pad,
     "PadV2": pad,
-    "StridedSlice": crop,
+    "StridedSlice": strided_slice,
+    "Slice": plain_slice,
+    "Split": split,
+    "SplitV": split,
+    "Unpack": split,
     "Reshape": reshape,
     "Squeeze": reshape,
     "ExpandDims": reshape,
-    "ResizeNearestNeighbor": upsample,
+    "ResizeNearestNeighbor": nearest,
+    "ResizeBilinear": bilinear,
     "Tile": tile,
+    "Transpose": transpose,
+    "MirrorPad": mirror_pad,
+    "GatherV2": gather,
+    "Roll": roll,
+    "ReverseV2": reverse,
+    "BroadcastTo": broadcast,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
 }
 
 # Operators that only a quantized model has.
@@ -120,6 +156,8 @@ def _read(reader: Reader, operator: Operator) -> Node:
         read = READERS.get(operator.kind)
         if read is None:
             raise reader.unsupported(operator, f"TensorFlow's operator {operator.kind}")
+        if is_channels_first(operator):
+            return read_channels_first(reader, operator, read)
         return read(reader, operator)
     except UnsupportedLayerError as error:
         return reader.refuse(operator, str(error))

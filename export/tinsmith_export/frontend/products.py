@@ -7,10 +7,10 @@ import numpy as np
 
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import Operator
+from tinsmith_export.ir.moving import Slice
 from tinsmith_export.ir.ops import (
     Conv2D,
     Convolution,
-    Cropping2D,
     Dense,
     DepthToSpace,
     DepthwiseConv2D,
@@ -94,7 +94,8 @@ def transposed_conv(reader: Reader, operator: Operator) -> Node:
         node = reader.add(Reshape(*place))
     if crops != [(0, 0), (0, 0)]:
         top, left = crops
-        node = reader.add(Cropping2D(*reader.place(operator, [node]), cropping=(top, left)))
+        begin, steps = (top[0], left[0], 0), (1, 1, 1)
+        node = reader.add(Slice(*reader.place(operator, [node]), begin=begin, steps=steps))
     return node
 
 
@@ -155,13 +156,13 @@ def batch_to_space(reader: Reader, operator: Operator) -> Node:
     return _padded_conv(reader, operator, dilated, reader.nodes[space.inputs[0]], pads)
 
 
-def matmul(reader: Reader, operator: Operator) -> Node:
+def dense(reader: Reader, operator: Operator) -> Node:
     """A product with a matrix of weights: a dense layer."""
     kernel, settings = reader.weights(operator), operator.settings
     if settings.get("transpose_b") or settings.get("adj_y"):
         kernel = kernel.T
     if kernel.ndim != 2 or settings.get("transpose_a") or settings.get("adj_x"):
-        raise reader.unsupported(operator, "a product of two computed tensors")
+        raise reader.unsupported(operator, "weights that are one matrix, on the right side")
     source = reader.source(operator)
     shape = (*source.shape[:-1], kernel.shape[1])
     return reader.add(Dense(*reader.place(operator, shape=shape), kernel=kernel))

@@ -25,9 +25,6 @@ _FAMILIES = {
         *("Conv3D", "Conv3DTranspose", "MaxPooling3D", "AveragePooling3D", "GlobalMaxPooling3D"),
         *("GlobalAveragePooling3D", "UpSampling3D", "ZeroPadding3D", "Cropping3D"),
     ),
-    "attention is not compiled": (
-        *("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"),
-    ),
 }
 
 
@@ -158,11 +155,16 @@ class Reader:
         inputs = tuple(node.name for node in sources or (self.source(operator),))
         return operator.layer, inputs, operator.shape[1:] if shape is None else shape
 
-    def add(self, node: AnyNode) -> AnyNode:
-        """Adds a node, under a name that no other has, and gives it."""
+    def add(self, node: AnyNode, inner: bool = False) -> AnyNode:
+        """Adds a node, under a name that no other has, and gives it.
+
+        Args:
+            node: whose name is its layer's.
+            inner: whether the layer's own name is kept for another part of the layer.
+        """
         layer = plain(node.name)
         name, number = layer, 0
-        while name in self.nodes:
+        while name in self.nodes or (inner and not number):
             number += 1
             name = f"{layer}/{node.kind.lower()}" + (f"_{number}" if number > 1 else "")
         added = replace(node, name=name)

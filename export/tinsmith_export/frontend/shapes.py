@@ -4,15 +4,16 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tinsmith_export.frontend.gathering import gathered
+from tinsmith_export.frontend.moving import over_last
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import BATCH, Operator
+from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import (
     AveragePooling2D,
     Concatenate,
-    Cropping2D,
     MaxPooling2D,
     Node,
-    Pair,
     Reshape,
     UpSampling2D,
     ZeroPadding2D,
@@ -44,6 +45,9 @@ def reduce(reader: Reader, operator: Operator) -> Node:
     source, axes = reader.source(operator), reader.constant(operator, 1)
     rank = len(source.shape) + 1
     over = sorted(int(axis) % rank for axis in np.ravel(axes)) if axes is not None else []
+    if rank == 4 and over == [2, 3]:  # the channels first
+        place = reader.place(operator, [source], (*source.shape[1:], source.shape[0]))
+        source, over = reader.add(Transpose(*place, permutation=(1, 2, 0)), inner=True), [1, 2]
     if rank == 3 and over == [1]:
         source, rank, over = reader.row(operator, source), 4, [1, 2]
     if operator.kind == "Mean" and over == [rank - 1]:
@@ -61,56 +65,41 @@ def reduce(reader: Reader, operator: Operator) -> Node:
 
 
 def concatenate(reader: Reader, operator: Operator) -> Node:
-    """A concatenation of channels."""
+    """A concatenation along any dimension but the batch."""
     *tensors, axis = operator.inputs
     if any(name in reader.constants for name in tensors):
         raise reader.unsupported(operator, "a constant joined to a computed tensor")
     sources = [reader.source(operator, index) for index in range(len(tensors))]
     over = int(np.ravel(reader.constants[axis])[0]) % (len(operator.shape))
-    if over != len(operator.shape) - 1:
-        raise reader.unsupported(operator, f"a concatenation along dimension {over}")
+    if over == 0:
+        raise reader.unsupported(operator, "a concatenation that leaves the images apart")
     if len(sources) == 1:
         return sources[0]
-    return reader.add(Concatenate(*reader.place(operator, sources)))
+    return reader.add(Concatenate(*reader.place(operator, sources), axis=over - 1))
 
 
 def pad(reader: Reader, operator: Operator) -> Node:
-    """Zeros around an image or a sequence."""
+    """Zeros before and after two dimensions of an image, or one of a sequence."""
     source, amounts = reader.source(operator), reader.known(operator, 1).tolist()
     sequence = len(source.shape) == 2
     if sequence:
         source, amounts = reader.row(operator, source), [amounts[0], [0, 0], *amounts[1:]]
-    if (
-        len(amounts) != 4
-        or amounts[0] != [0, 0]
-        or amounts[3] != [0, 0]
-        or operator.kind == "MirrorPad"
-    ):
-        raise reader.unsupported(operator, "a padding other than zeros around an image")
+    if len(amounts) != 4 or amounts[0] != [0, 0] or [0, 0] not in amounts[1:]:
+        raise reader.unsupported(operator, "a padding of two dimensions of an image")
     if len(operator.inputs) > 2 and np.any(reader.constant(operator, 2)):
         raise reader.unsupported(operator, "a padding other than zeros")
-    (top, bottom), (left, right) = amounts[1], amounts[2]
-    rows, columns, channels = source.shape
-    shape = (rows + top + bottom, columns + left + right, channels)
-    place, padding = reader.place(operator, [source], shape), ((top, bottom), (left, right))
-    padded = reader.add(ZeroPadding2D(*place, padding=padding))
+    around = amounts[1:]
+    whole = max(axis for axis in range(3) if around[axis] == [0, 0])
+    (top, bottom), (left, right) = (around[axis] for axis in range(3) if axis != whole)
+
+    def pad_image(image: Node) -> Node:
+        rows, columns, channels = image.shape
+        shape = (rows + top + bottom, columns + left + right, channels)
+        place, padding = reader.place(operator, [image], shape), ((top, bottom), (left, right))
+        return reader.add(ZeroPadding2D(*place, padding=padding))
+
+    padded = over_last(reader, operator, source, whole, pad_image)
     return reader.add(Reshape(*reader.place(operator, [padded]))) if sequence else padded
-
-
-def crop(reader: Reader, operator: Operator) -> Node:
-    """A part of an image: rows and columns cut off."""
-    source = reader.image(operator)
-    begin, steps = (np.ravel(reader.known(operator, index)).tolist() for index in (1, 3))
-    settings = operator.settings
-    crop: list[Pair] = []
-    plain = not any(settings[f"{kind}_mask"] for kind in ("ellipsis", "new_axis", "shrink_axis"))
-    for axis, (size, rest) in enumerate(zip((BATCH, *source.shape), operator.shape, strict=plain)):
-        first = 0 if axis >= len(begin) or settings["begin_mask"] >> axis & 1 else begin[axis]
-        crop.append((first % size, size - rest - first % size))
-        plain &= axis >= len(steps) or steps[axis] == 1
-    if not plain or crop[0] != (0, 0) or crop[3] != (0, 0):
-        raise reader.unsupported(operator, "a slice other than rows and columns of an image")
-    return reader.add(Cropping2D(*reader.place(operator), cropping=(crop[1], crop[2])))
 
 
 def reshape(reader: Reader, operator: Operator) -> Node:
@@ -129,8 +118,12 @@ def reshape(reader: Reader, operator: Operator) -> Node:
 
 
 def tile(reader: Reader, operator: Operator) -> Node:
-    """How Keras 3 spells nearest upsampling: a dimension of 1 put in, repeated, and joined."""
+    """A tensor several times.
+
+    Keras 3 spells nearest upsampling so: a dimension of 1 put in, repeated, and joined.
+    """
     source, times = reader.source(operator), np.ravel(reader.known(operator, 1)).tolist()
+    repeats = times
     image = reader.nodes[source.inputs[0]] if isinstance(source, Reshape) else source
     if len(image.shape) == 2:
         image, times = reader.row(operator, image), [times[0], 1, *times[1:]]
@@ -143,13 +136,8 @@ def tile(reader: Reader, operator: Operator) -> Node:
             shape = (rows * size[0], columns * size[1], channels)
             larger = reader.add(UpSampling2D(*reader.place(operator, [image], shape), size=size))
             return reader.add(Reshape(*reader.place(operator, [larger])))
-    raise reader.unsupported(operator, "a repetition other than of an image's rows and columns")
-
-
-def upsample(reader: Reader, operator: Operator) -> Node:
-    """Nearest upsampling by whole factors."""
-    source = reader.image(operator)
-    size = [new / old for new, old in zip(operator.shape[1:3], source.shape[:2], strict=True)]
-    if any(factor % 1 for factor in size) or operator.settings["align_corners"]:
-        raise reader.unsupported(operator, "a resize by a factor that is not whole")
-    return reader.add(UpSampling2D(*reader.place(operator), size=(int(size[0]), int(size[1]))))
+    places = {
+        axis: np.tile(np.arange(size), count)
+        for axis, (size, count) in enumerate(zip((BATCH, *source.shape), repeats, strict=True))
+    }
+    return gathered(reader, operator, source, places)

@@ -6,7 +6,7 @@ model inside a model, a layer called twice and an operator between layers are al
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.frontend.function import as_function, frozen
+from tinsmith_export.frontend.function import as_function, frozen, in_order
 from tinsmith_export.frontend.graphdef import require_small_constants
 from tinsmith_export.frontend.savedmodel import SavedModel, scope_of
 from tinsmith_export.frontend.watch import Calls
@@ -37,12 +37,13 @@ class Operator:
     """One operator of TensorFlow that depends on the model's input.
 
     Attributes:
-        output: the name of the tensor that it makes.
+        output: the name of the tensor that it makes, the first if there are several.
         kind: `Conv2D` for example.
         layer: the Keras layer that it belongs to; in a model inside a model `inner.layer`.
         inputs: the names of the tensors that it reads.
         shape: of its output, batch first.
         settings: its attributes.
+        others: the other tensors that it makes, with their shapes.
     """
 
     output: str
@@ -51,6 +52,7 @@ class Operator:
     inputs: tuple[str, ...]
     shape: tuple[int, ...]
     settings: Mapping[str, Any]
+    others: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -194,7 +196,7 @@ def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
         [graph.get_tensor_by_name(name) for name in names]
         for names in (closed.inputs, closed.outputs)
     )
-    reached = _reach(_in_order(outputs), sources)
+    reached = _reach(in_order(outputs), sources)
     names = tuple(map(reached.origin, outputs))
     operators, constants = _needed(reached, names, model.name, calls)
     require_small_constants(
@@ -210,35 +212,6 @@ def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
         output_names(model),
         calls.classes,
     )
-
-
-def _in_order(outputs: Sequence[Any]) -> list[Any]:
-    """The operations that outputs need, each behind those that it reads.
-
-    The order depends on the outputs alone, not on what TensorFlow's optimizer made of the graph.
-    """
-    readers: dict[Any, set[Any]] = {tensor.op: set() for tensor in outputs}
-    waiting, found = list(readers), list[Any]()
-    while waiting:
-        operation = waiting.pop()
-        for source in _read(operation):
-            if source not in readers:
-                waiting.append(source)
-            readers.setdefault(source, set()).add(operation)
-    done = set[Any]()
-    ready = [tensor.op for tensor in outputs if not readers[tensor.op]]
-    while ready:
-        operation = ready.pop()
-        if operation not in done:
-            done.add(operation)
-            found.append(operation)
-            ready += [source for source in _read(operation) if readers[source] <= done]
-    return found[::-1]
-
-
-def _read(operation: Any) -> list[Any]:
-    """The operations that one waits for."""
-    return [*(tensor.op for tensor in operation.inputs), *operation.control_inputs]
 
 
 def _reach(operations: Iterable[Any], sources: Sequence[Any]) -> _Reached:
@@ -275,8 +248,13 @@ def _needed(
                 f"output is known only at run time, {shape}: give it a fixed size"
             )
         settings = {key: operation.get_attr(key) for key in operation.node_def.attr}
+        others = {
+            output.name: tuple(output.shape)
+            for output in operation.outputs[1:]
+            if output.shape.is_fully_defined()
+        }
         operators.append(
-            Operator(tensor, operation.type, layer, tuple(used), tuple(shape), settings)
+            Operator(tensor, operation.type, layer, tuple(used), tuple(shape), settings, others)
         )
     return tuple(reversed(operators)), sorted(constants)
 

@@ -18,9 +18,6 @@ Clipping: TypeAlias = tuple[float | None, float | None]
 
 UNCLIPPED: Clipping = (None, None)
 RELU: Clipping = (0.0, None)
-# Functions that stay an operator of their own: the engines have a kernel for them on integers, or
-# compute them in float between two roundings.
-FUNCTIONS = ("sigmoid", "tanh", "gelu", "elu", "softplus")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +38,6 @@ class Node:
     """It computes new values: its output has quantization parameters of its own."""
     moves_codes: ClassVar[bool] = False
     """Each code of its output is one of its inputs', or the code of zero."""
-    rearranges: ClassVar[bool] = False
-    """Each number of its output is one of its input's, whatever that is."""
     monotone: ClassVar[bool] = False
     """A clip may stand before it or behind it: the output is the same."""
     may_compute_in_float: ClassVar[bool] = False
@@ -184,9 +179,13 @@ class Multiply(Clipped, Pointwise):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Function(Pointwise):
-    """A function of each number by itself; rewriting leaves those of `FUNCTIONS`."""
+    """A function of each number by itself; rewriting leaves those that it lists.
+
+    `parameter` is the alpha of an ELU; `thresholded` is 0 up to it, and `x` above.
+    """
 
     function: str
+    parameter: float = 1.0
 
     requantizes: ClassVar[bool] = True
     may_compute_in_float: ClassVar[bool] = True
@@ -209,14 +208,21 @@ class Clip(Clipped, Pointwise):
     """A clip of its own."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Concatenate(Joined):
-    """Channels behind each other."""
+    """Tensors behind each other in dimension `axis`, from 0, the batch not counted."""
+
+    axis: int
 
 
 @dataclass(frozen=True, eq=False)
 class Maximum(Joined, Pointwise):
     """The larger of two tensors, place by place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum(Joined, Pointwise):
+    """The smaller of two tensors, place by place."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -255,15 +261,12 @@ class Rearrangement(Node):
     """Moves numbers, and makes no new ones."""
 
     moves_codes: ClassVar[bool] = True
-    rearranges: ClassVar[bool] = True
     monotone: ClassVar[bool] = True
 
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Cropping2D(Rearrangement):
-    """An image without rows and columns at its edges: how many before and after."""
-
-    cropping: tuple[Pair, Pair]
+    @property
+    def keeps_channels(self) -> bool:
+        """Whether a number keeps its place in the last dimension, where that keeps its size."""
+        return True
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

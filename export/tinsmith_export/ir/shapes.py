@@ -7,11 +7,12 @@ from typing import TypeAlias
 import numpy as np
 
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Concatenate,
     Convolution,
-    Cropping2D,
     Dense,
     DepthToSpace,
     InputLayer,
@@ -102,25 +103,26 @@ def _(node: Dense, inputs: Sequence[Shape]) -> Shape:
 
 
 @output_shape.register
+def _(node: MatMul, inputs: Sequence[Shape]) -> Shape:
+    one, other = inputs
+    return *np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]
+
+
+@output_shape.register
 def _(node: ChannelMean, inputs: Sequence[Shape]) -> Shape:
     return *inputs[0][:-1], 1
 
 
 @output_shape.register
 def _(node: Concatenate, inputs: Sequence[Shape]) -> Shape:
-    return *inputs[0][:-1], sum(shape[-1] for shape in inputs)
+    first, axis = inputs[0], node.axis
+    return *first[:axis], sum(shape[axis] for shape in inputs), *first[axis + 1 :]
 
 
 @output_shape.register
 def _(node: ZeroPadding2D, inputs: Sequence[Shape]) -> Shape:
     (rows, columns, channels), (vertical, horizontal) = inputs[0], node.padding
     return rows + sum(vertical), columns + sum(horizontal), channels
-
-
-@output_shape.register
-def _(node: Cropping2D, inputs: Sequence[Shape]) -> Shape:
-    (rows, columns, channels), (vertical, horizontal) = inputs[0], node.cropping
-    return rows - sum(vertical), columns - sum(horizontal), channels
 
 
 @output_shape.register
@@ -133,6 +135,23 @@ def _(node: UpSampling2D, inputs: Sequence[Shape]) -> Shape:
 def _(node: DepthToSpace, inputs: Sequence[Shape]) -> Shape:
     rows, columns, channels = inputs[0]
     return rows * node.block, columns * node.block, channels // node.block**2
+
+
+@output_shape.register
+def _(node: Transpose, inputs: Sequence[Shape]) -> Shape:
+    return tuple(inputs[0][axis] for axis in node.permutation)
+
+
+@output_shape.register
+def _(node: Slice, inputs: Sequence[Shape]) -> Shape:
+    """What it says, if that lies in what it reads."""
+    parts = [range(size)[part] for size, part in zip(inputs[0], node.slices(), strict=True)]
+    return tuple(map(len, parts))
+
+
+@output_shape.register
+def _(node: Gather, inputs: Sequence[Shape]) -> Shape:
+    return *inputs[0][: node.axis], len(node.indices), *inputs[0][node.axis + 1 :]
 
 
 @output_shape.register

@@ -3,14 +3,16 @@
 from dataclasses import replace
 
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import FUNCTIONS, Clip, Function, Node, Reshape
+from tinsmith_export.ir.ops import Clip, Function, Node, Reshape
 from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_export.passes.affine import (
     affine_by_convolution,
     fold_affine,
     fold_affine_forward,
+    hoist_factor,
     merge_affines,
 )
 from tinsmith_export.passes.clips import fuse_clips, hoist_clips, split_clips, swap_affine
@@ -27,7 +29,14 @@ from tinsmith_export.passes.patterns import (
     split_leaky_relu,
 )
 from tinsmith_export.passes.rule import for_each
+from tinsmith_export.passes.transpositions import move_transpositions
 
+# Functions that stay an operator of their own: the engines have a kernel for them on integers, or
+# compute them in float between two roundings.
+FUNCTIONS = (
+    *("sigmoid", "tanh", "gelu", "elu", "softplus", "selu", "softsign"),
+    *("exp", "log", "sqrt", "rsqrt", "reciprocal", "thresholded"),
+)
 # In this order: each finds what those before have left.
 REWRITES = (
     join_upsamplings,
@@ -38,7 +47,7 @@ REWRITES = (
     pool_by_convolution,
     spread_dilation,
 )
-FOLDS = (merge_affines, swap_affine, hoist_clips, fold_affine)
+FOLDS = (merge_affines, swap_affine, hoist_factor, hoist_clips, fold_affine)
 LAST = (
     fold_affine_forward,
     affine_by_convolution,
@@ -60,7 +69,7 @@ def rewrite(graph: Graph) -> Graph:
             them: all of them, each by name.
         ConversionError: a rewrite made of a layer something else.
     """
-    graph = join_reshapes(graph)
+    graph = join_reshapes(move_transpositions(graph))
     graph = strip_output_activations(graph)
     for step in REWRITES:
         graph = step(graph)
@@ -71,7 +80,7 @@ def rewrite(graph: Graph) -> Graph:
             graph = step(graph)
     for step in LAST:
         graph = step(graph)
-    graph = part_outputs(join_reshapes(graph))
+    graph = part_outputs(join_reshapes(move_transpositions(graph)))
     _require_compiled(graph)
     if not graph.weighted:
         raise UnsupportedLayerError("the model multiplies by no weights: nothing to quantize")
@@ -99,7 +108,7 @@ def _formless(node: Node, layer: str) -> str:
         return ""
     return (
         f"layer `{layer}` cannot be compiled there: {function or node.kind} has no integer form "
-        "(docs/compiling.md lists the layers that compile; softmax can only come last)"
+        "(docs/compiling.md lists the layers that compile)"
     )
 
 
@@ -108,6 +117,7 @@ def strip_output_activations(graph: Graph) -> Graph:
     for output in graph.outputs:
         last = graph.node(output.inputs[0])
         function = last.function if isinstance(last, Function) else None
+        function = "softmax" if isinstance(last, Softmax) else function
         # A sigmoid runs on integers too; of more than a row of numbers it is left to the engine.
         if function == "softmax" or (function == "sigmoid" and len(last.shape) == 1):
             graph = graph.replaced(replace(output, inputs=last.inputs, activation=function))

@@ -8,7 +8,9 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     RELU,
     UNCLIPPED,
@@ -20,7 +22,6 @@ from tinsmith_export.ir.ops import (
     Concatenate,
     Conv2D,
     Convolution,
-    Cropping2D,
     Dense,
     DepthToSpace,
     DepthwiseConv2D,
@@ -28,6 +29,7 @@ from tinsmith_export.ir.ops import (
     LayerNormalization,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -161,8 +163,23 @@ def _(node: Multiply) -> Any:
 
 
 @keras_layer.register
+def _(node: MatMul) -> Any:
+    return _computed(node, lambda x: tf.matmul(x[0], x[1]))
+
+
+@keras_layer.register
+def _(node: Softmax) -> Any:
+    return _computed(node, tf.nn.softmax)
+
+
+@keras_layer.register
 def _(node: Maximum) -> Any:
     return _computed(node, lambda x: tf.maximum(x[0], x[1]))
+
+
+@keras_layer.register
+def _(node: Minimum) -> Any:
+    return _computed(node, lambda x: tf.minimum(x[0], x[1]))
 
 
 @keras_layer.register
@@ -170,23 +187,41 @@ def _(node: Clip) -> Any:
     return _computed(node, lambda x: x)
 
 
+def _below_zero(x: Any) -> Any:
+    """`exp(x) - 1` of what is negative, else 0."""
+    return tf.nn.elu(-tf.nn.relu(-x))
+
+
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sigmoid": tf.sigmoid,
-    "softmax": tf.nn.softmax,
     "tanh": tf.tanh,
     "gelu": tf.nn.gelu,
     "elu": tf.nn.elu,
-    "selu": tf.nn.selu,
+    # TFLite has no operator for these two.
+    "selu": lambda x: 1.0507009873554805 * (tf.nn.relu(x) + 1.6732632423543772 * _below_zero(x)),
+    "softsign": lambda x: x / (1.0 + tf.abs(x)),
+    "exp": tf.exp,
+    # Negative numbers are taken for 0, and 0 for the smallest float32: rounded to codes, what is
+    # just above 0 may become 0.
+    "log": lambda x: tf.math.log(tf.nn.relu(x) + 2.0**-126),
+    "sqrt": lambda x: tf.sqrt(tf.nn.relu(x)),
+    # The converter makes a code of the 1 in 1 / x, and LiteRT has no division of codes.
+    "reciprocal": lambda x: tf.pow(x, -1.0),
     "softplus": tf.nn.softplus,
-    "rsqrt": tf.math.rsqrt,
+    "rsqrt": lambda x: tf.math.rsqrt(tf.nn.relu(x) + 2.0**-126),
     "erf": tf.math.erf,
     "erfc": tf.math.erfc,
-    "square": tf.square,
 }
 
 
 @keras_layer.register
 def _(node: Function) -> Any:
+    parameter = node.parameter
+    if node.function == "thresholded":
+        # A comparison could be made one of codes, whose steps are not where the threshold is.
+        return _computed(node, lambda x: x * tf.sign(tf.nn.relu(x - parameter)))
+    if node.function == "elu" and parameter != 1:
+        return _computed(node, lambda x: tf.nn.relu(x) + parameter * _below_zero(x))
     return _computed(node, _FUNCTIONS[node.function])
 
 
@@ -222,6 +257,21 @@ def _(node: DepthToSpace) -> Any:
 
 
 @keras_layer.register
+def _(node: Transpose) -> Any:
+    return _computed(node, lambda x: tf.transpose(x, (0, *(axis + 1 for axis in node.permutation))))
+
+
+@keras_layer.register
+def _(node: Slice) -> Any:
+    return _computed(node, lambda x: x[:, *node.slices()])
+
+
+@keras_layer.register
+def _(node: Gather) -> Any:
+    return _computed(node, lambda x: tf.gather(x, node.indices, axis=1 + node.axis))
+
+
+@keras_layer.register
 def _(node: Reshape) -> Any:
     # Keras's own layer would ask for the batch size at run time: three operators more.
     return _computed(node, lambda x: tf.reshape(x, (-1, *node.shape)))
@@ -229,13 +279,12 @@ def _(node: Reshape) -> Any:
 
 @keras_layer.register
 def _(node: Concatenate) -> Any:
-    return L.Concatenate(name=node.name)
+    return L.Concatenate(1 + node.axis, name=node.name)
 
 
 @keras_layer.register(MaxPooling2D)
 @keras_layer.register(AveragePooling2D)
 @keras_layer.register(ZeroPadding2D)
-@keras_layer.register(Cropping2D)
 @keras_layer.register(UpSampling2D)
 def _(node: Node) -> Any:
     """Those whose settings are called as Keras calls them."""

@@ -19,6 +19,11 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_CONCATENATE] = "concatenate",
     [TIN_RESHAPE] = "reshape",
     [TIN_LAYER_NORM] = "layer norm",
+    [TIN_COPY] = "copy",
+    [TIN_GATHER] = "gather",
+    [TIN_MATRIX_PRODUCT] = "matrix product",
+    [TIN_SOFTMAX] = "softmax",
+    [TIN_MINIMUM] = "minimum",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {

@@ -28,6 +28,11 @@ enum tin_kind {
   TIN_CONCATENATE,
   TIN_RESHAPE,
   TIN_LAYER_NORM,
+  TIN_COPY,
+  TIN_GATHER,
+  TIN_MATRIX_PRODUCT,
+  TIN_SOFTMAX,
+  TIN_MINIMUM,
   TIN_KINDS /* one more than there are */
 };
 
@@ -94,9 +99,15 @@ struct tin_step {
     struct tin_pair pair;
     struct tin_window window;
     struct tin_norm norm;
+    struct tin_copy copy;
+    struct tin_gather gather;
+    struct tin_matrix_product matrix_product;
+    struct tin_softmax softmax;
+    uint32_t axis; /* of a concatenation */
     const int8_t *table;
   } as;
-  struct tin_words words[2]; /* scale and bias, float weights and bias, or gamma and beta */
+  struct tin_words words[2]; /* scale and bias, float weights and bias, gamma and beta, indices,
+                              * exponentials */
   const struct tin_kernel *kernel; /* of a product */
   size_t packed_bytes;
   void *packed;
@@ -121,6 +132,15 @@ struct tin_model {
 /* Checks one operator and fills its step, but for what needs memory; see check.c. */
 int tin_check_operator(const struct tin_model *model, const struct tin_operator_record *op,
                        struct tin_step *step);
+
+/* The same for the operators of check_moves.c. */
+int tin_check_concatenate(const struct tin_model *model, const struct tin_operator_record *op,
+                          const struct tin_tensor_record *out, uint32_t *axis);
+int tin_check_gather(const struct tin_plan *plan, const struct tin_operator_record *op,
+                     const struct tin_tensor_record *in, const struct tin_tensor_record *out,
+                     struct tin_step *step);
+int tin_check_copy(const struct tin_operator_record *op, const struct tin_tensor_record *in,
+                   const struct tin_tensor_record *out, struct tin_copy *copy);
 
 /* Checks that every tensor is read between its writing and its end; see order.c. `live` has a
  * place for every tensor. */

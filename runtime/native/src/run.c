@@ -24,11 +24,12 @@ static const int8_t *input_of(const struct tin_model *model, const struct tin_st
 
 static void concatenate(const struct tin_model *model, const struct tin_step *step, int8_t *out) {
   const struct tin_tensor_record *output = &model->tensors[step->output];
-  const size_t channels = output->shape[TIN_RANK - 1], places = output->bytes / channels;
+  size_t places = 1; /* of the dimensions before the one that is joined */
+  for (uint32_t axis = 0; axis < step->as.axis; axis++) places *= output->shape[axis];
   for (uint32_t i = 0; i < step->inputs; i++) {
     const uint32_t index = model->indices[step->first_input + i];
-    const size_t count = model->tensors[index].shape[TIN_RANK - 1];
-    tin_concatenate(places, count, channels, data_of(model, index), out);
+    const size_t count = model->tensors[index].bytes / places;
+    tin_concatenate(places, count, output->bytes / places, data_of(model, index), out);
     out += count;
   }
 }
@@ -113,6 +114,21 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
       return;
     case TIN_LAYER_NORM:
       tin_layer_norm(&step->as.norm, in, out);
+      return;
+    case TIN_COPY:
+      tin_copy(&step->as.copy, in, out);
+      return;
+    case TIN_GATHER:
+      tin_gather(&step->as.gather, in, out);
+      return;
+    case TIN_MATRIX_PRODUCT:
+      tin_matrix_product(&step->as.matrix_product, in, input_of(model, step, 1), out);
+      return;
+    case TIN_SOFTMAX:
+      tin_softmax(&step->as.softmax, in, out);
+      return;
+    case TIN_MINIMUM:
+      model->operators->minimum(&step->as.pair, in, input_of(model, step, 1), out);
       return;
     case TIN_KINDS:
       return;

@@ -11,7 +11,6 @@ from tinsmith_export.ir.interpret.rounding import quantize, requantize
 from tinsmith_export.ir.ops import (
     Conv2D,
     Convolution,
-    Cropping2D,
     DepthToSpace,
     DepthwiseConv2D,
     MaxPooling2D,
@@ -104,13 +103,6 @@ def _(node: MaxPooling2D, operands: Operands) -> Values:
 def _(node: ZeroPadding2D, operands: Operands) -> Values:
     around, zero = ((0, 0), *node.padding, (0, 0)), operands.output.zero_point * operands.rounds
     return np.pad(operands.codes[0], around, constant_values=zero)
-
-
-@compute.register
-def _(node: Cropping2D, operands: Operands) -> Values:
-    (top, _), (left, _) = node.cropping
-    height, width = node.shape[:2]
-    return operands.codes[0][:, top : top + height, left : left + width]
 
 
 @compute.register

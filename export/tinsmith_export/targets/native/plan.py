@@ -38,6 +38,11 @@ class Kind(IntEnum):
     CONCATENATE = 12
     RESHAPE = 13
     LAYER_NORM = 14
+    COPY = 15
+    GATHER = 16
+    MATRIX_PRODUCT = 17
+    SOFTMAX = 18
+    MINIMUM = 19
 
 
 @dataclass(frozen=True)
@@ -228,6 +233,10 @@ _WORDS_OF = {
     Kind.CROP: 2,
     Kind.UPSAMPLE: 2,
     Kind.DEPTH_TO_SPACE: 1,
+    Kind.CONCATENATE: 1,
     Kind.LAYER_NORM: 2,
+    Kind.COPY: 11,
+    Kind.GATHER: 1,
+    Kind.MATRIX_PRODUCT: 1,
 }
 """How many parameters a kind has; none if it is not here."""

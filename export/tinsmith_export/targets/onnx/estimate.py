@@ -10,7 +10,7 @@ from tinsmith_export.targets.target import Estimate, Form, output_layers
 from tinsmith_export.targets.unmeasured import unmeasured_products
 
 # What ONNX Runtime has an integer kernel for, between DequantizeLinear and QuantizeLinear.
-_INTEGER = ("Conv", "Gemm", "Add", "Mul", "Sigmoid")
+_INTEGER = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Softmax")
 # What stands around an operator; a transposition does too where it gives an output of the model.
 _AROUND = ("DequantizeLinear", "QuantizeLinear", "Reshape")
 

@@ -4,18 +4,19 @@ from functools import singledispatch
 
 import numpy as np
 
+from tinsmith_export.ir.attention import MatMul, Softmax
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Concatenate,
     Conv2D,
     Convolution,
-    Cropping2D,
     DepthToSpace,
-    Function,
     LayerNormalization,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -23,6 +24,7 @@ from tinsmith_export.ir.ops import (
     Weigh,
     ZeroPadding2D,
 )
+from tinsmith_export.targets.onnx.functions import write_function
 from tinsmith_export.targets.onnx.writer import FloatWriter
 
 
@@ -96,8 +98,19 @@ def _(node: Multiply, writer: FloatWriter) -> str:
 
 
 @write.register
+def _(node: MatMul, writer: FloatWriter) -> str:
+    factors = [writer.channels_last_reals(node, index) for index in (0, 1)]
+    return writer.to_channels_first(writer.compute("MatMul", node, factors), node.shape)
+
+
+@write.register
 def _(node: Maximum, writer: FloatWriter) -> str:
     return writer.moved("Max", node, [writer.source(node, 0), writer.source(node, 1)])
+
+
+@write.register
+def _(node: Minimum, writer: FloatWriter) -> str:
+    return writer.moved("Min", node, [writer.source(node, 0), writer.source(node, 1)])
 
 
 @write.register
@@ -105,20 +118,7 @@ def _(node: Weigh, writer: FloatWriter) -> str:
     return writer.compute("Mul", node, [writer.reals(node), writer.factor(node)])
 
 
-@write.register
-def _(node: Function, writer: FloatWriter) -> str:
-    x = writer.reals(node)
-    if node.function != "gelu":
-        return writer.compute(node.function.capitalize(), node, [x])
-    half, one, root = (
-        writer.constant(f"{node.name}.{name}", np.float32(value))
-        for name, value in (("half", 0.5), ("one", 1), ("root", np.sqrt(2)))
-    )
-    scaled = writer.step("Div", node, "scaled", [x, root])
-    error = writer.step("Erf", node, "erf", [scaled])
-    gate = writer.step("Add", node, "gate", [error, one])
-    product = writer.step("Mul", node, "product", [x, gate])
-    return writer.compute("Mul", node, [product, half])
+write.register(write_function)
 
 
 @write.register
@@ -136,6 +136,12 @@ def _(node: LayerNormalization, writer: FloatWriter) -> str:
 
 
 @write.register
+def _(node: Softmax, writer: FloatWriter) -> str:
+    parts = writer.compute("Softmax", node, [writer.channels_last_reals(node)], axis=-1)
+    return writer.to_channels_first(parts, node.shape)
+
+
+@write.register
 def _(node: Clip, writer: FloatWriter) -> str:
     return writer.clip(node, writer.source(node))
 
@@ -143,7 +149,7 @@ def _(node: Clip, writer: FloatWriter) -> str:
 @write.register
 def _(node: Concatenate, writer: FloatWriter) -> str:
     tensors = [writer.source(node, index) for index in range(len(node.inputs))]
-    return writer.moved("Concat", node, tensors, axis=1 if len(node.shape) == 3 else -1)
+    return writer.moved("Concat", node, tensors, axis=writer.stored_axes(node.shape)[node.axis])
 
 
 @write.register
@@ -167,17 +173,6 @@ def _(node: ZeroPadding2D, writer: FloatWriter) -> str:
     )
     zero = writer.constant(f"{node.name}.zero", writer.zero(node))
     return writer.moved("Pad", node, [writer.source(node), amounts, zero])
-
-
-@write.register
-def _(node: Cropping2D, writer: FloatWriter) -> str:
-    (top, _), (left, _) = node.cropping
-    parts = {"first": (top, left), "end": (top + node.shape[0], left + node.shape[1])}
-    limits = [
-        writer.constant(f"{node.name}.{name}", np.array(values)) for name, values in parts.items()
-    ]
-    axes = writer.constant(f"{node.name}.axes", np.array([2, 3]))
-    return writer.moved("Slice", node, [writer.source(node), *limits, axes])
 
 
 @write.register
@@ -205,3 +200,42 @@ def _(node: Reshape, writer: FloatWriter) -> str:
     source = writer.graph.node(node.inputs[0])
     flat = writer.to_channels_last(writer.source(node), source.shape)
     return writer.to_channels_first(writer.view(flat, source.shape, node.shape), node.shape)
+
+
+@write.register
+def _(node: Transpose, writer: FloatWriter) -> str:
+    stored = writer.stored_axes(node.shape)
+    perm = [0] * (len(stored) + 1)
+    for place, axis in zip(stored, node.permutation, strict=True):
+        perm[place] = stored[axis]
+    return writer.moved("Transpose", node, [writer.source(node)], perm=perm)
+
+
+@write.register
+def _(node: Slice, writer: FloatWriter) -> str:
+    whole = writer.graph.node(node.inputs[0]).shape
+    parts = {
+        axis: part
+        for axis, part, size in zip(writer.stored_axes(whole), node.slices(), whole, strict=True)
+        if range(size)[part] != range(size)
+    }
+    # An end before the first place is not to be -1, which is the last.
+    before = -(2**31)
+    columns = {
+        "first": [part.start for part in parts.values()],
+        "end": [before if part.stop is None else part.stop for part in parts.values()],
+        "axes": list(parts),
+        "steps": [part.step for part in parts.values()],
+    }
+    limits = [
+        writer.constant(f"{node.name}.{name}", np.array(values, np.int64))
+        for name, values in columns.items()
+    ]
+    return writer.moved("Slice", node, [writer.source(node), *limits])
+
+
+@write.register
+def _(node: Gather, writer: FloatWriter) -> str:
+    indices = writer.constant(f"{node.name}.indices", np.array(node.indices, np.int64))
+    axis = writer.stored_axes(node.shape)[node.axis]
+    return writer.moved("Gather", node, [writer.source(node), indices], axis=axis)

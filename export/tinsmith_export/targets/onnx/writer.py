@@ -154,9 +154,10 @@ class FloatWriter:
         found = {"weight": kernel} | ({} if node.bias is None else {"bias": node.bias})
         return [self.constant(f"{node.name}.{part}", v) for part, v in found.items()]
 
-    def channels_last_reals(self, node: Node) -> str:
+    def channels_last_reals(self, node: Node, index: int = 0) -> str:
         """The tensor that a node reads, as real numbers, channels last."""
-        return self.to_channels_last(self.source(node), node.shape)
+        shape = self.graph.node(node.inputs[index]).shape
+        return self.to_channels_last(self.source(node, index), shape)
 
     def factor(self, node: Weigh) -> str:
         """The constant that a `Weigh` multiplies by, `(1, H, W)`."""
@@ -195,6 +196,10 @@ class FloatWriter:
     def to_channels_last(self, tensor: str, shape: tuple[int, ...]) -> str:
         """Turns `(N, C, H, W)` into `(N, H, W, C)`; other ranks stay."""
         return self._turn(tensor, shape, f"{tensor}.channels_last", _CHANNELS_LAST)
+
+    def stored_axes(self, shape: tuple[int, ...]) -> list[int]:
+        """Where each dimension of a tensor stands in the file; the batch is its dimension 0."""
+        return [2, 3, 1] if len(shape) == 3 else [*range(1, len(shape) + 1)]
 
     def _turn(
         self, tensor: str, shape: tuple[int, ...], output: str, order: tuple[int, ...]

@@ -2,18 +2,20 @@
 
 from collections.abc import Mapping
 
+from tinsmith_export.ir.attention import MatMul, Softmax
+from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Concatenate,
     Conv2D,
-    Cropping2D,
     DepthToSpace,
     DepthwiseConv2D,
     Function,
     LayerNormalization,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -32,11 +34,16 @@ FORMS: Mapping[type[Node], Form] = {
     Multiply: Form(("MUL",), integer=True),
     Weigh: Form(("MUL",), integer=True),
     Maximum: Form(("MAXIMUM",), integer=True),
+    Minimum: Form(("MINIMUM",), integer=True),
     Concatenate: Form(("CONCATENATION",), integer=True),
     Clip: Form(("RELU",), integer=True),
     MaxPooling2D: Form(("MAX_POOL_2D",), integer=True),
     ZeroPadding2D: Form(("PAD",), integer=True),
-    Cropping2D: Form(("STRIDED_SLICE",), integer=True),
+    Slice: Form(("STRIDED_SLICE",), integer=True),
+    Gather: Form(("GATHER",), integer=True),
+    Transpose: Form(("TRANSPOSE",), integer=True),
+    MatMul: Form(("BATCH_MATMUL",), integer=True),
+    Softmax: Form(("SOFTMAX",), integer=True),
     UpSampling2D: Form(("RESIZE_NEAREST_NEIGHBOR",), integer=True),
     DepthToSpace: Form(("DEPTH_TO_SPACE",), integer=True),
     Reshape: Form(("RESHAPE",), integer=True),
@@ -50,12 +57,22 @@ FUNCTION_FORMS: Mapping[str, Form] = {
     "sigmoid": Form(("LOGISTIC",), integer=True),
     "tanh": Form(("TANH",), integer=True),
     "gelu": Form(("GELU",), integer=True),
+    "exp": Form(("EXP",), integer=True),
     "elu": Form(("ELU",), integer=False),
+    "selu": Form(("NEG", "RELU", "NEG", "ELU", "MUL", "RELU", "ADD", "MUL"), integer=False),
     "softplus": Form(("EXP", "ADD", "LOG"), integer=False),
+    "softsign": Form(("ABS", "ADD", "DIV"), integer=False),
+    "log": Form(("RELU", "ADD", "LOG"), integer=False),
+    "sqrt": Form(("RELU", "SQRT"), integer=False),
+    "rsqrt": Form(("RELU", "ADD", "RSQRT"), integer=False),
+    "reciprocal": Form(("POW",), integer=False),
+    "thresholded": Form(("SUB", "SIGN", "MUL"), integer=False),
 }
+_SCALED_ELU = Form(("NEG", "RELU", "NEG", "ELU", "MUL", "RELU", "ADD"), integer=False)
+"""An ELU whose alpha is not 1."""
 
-# They have a constant: a shape, amounts, a factor.
-_WITH_CONSTANT = (Reshape, ZeroPadding2D, Cropping2D, UpSampling2D, Weigh)
+# They have a constant: amounts, places, a factor. Reshapes to one shape share theirs.
+_WITH_CONSTANT = (ZeroPadding2D, Slice, Gather, Transpose, UpSampling2D, Weigh)
 # Bytes, as measured in small files: of the file itself, and of a tensor with its name, its shape
 # and the operator that gives it. Names are longer in the int8 file.
 _FILE, _INT8_TENSOR, _FLOAT_TENSOR = 700, 205, 165
@@ -68,6 +85,7 @@ def estimate(model: QuantGraph) -> Estimate:
     graph = model.graph
     forms = {node.name: _form(node) for node in graph.layers}
     tensors = len(graph.inputs) + sum(_tensors(node, forms[node.name]) for node in graph.layers)
+    tensors += len({node.shape for node in graph.layers if isinstance(node, Reshape)})
     rounded = sum(not form.integer for form in forms.values())
     codes = sum(found.codes.size for found in model.weights.values())
     channels = sum(node.channels for node in graph.weighted)
@@ -83,7 +101,8 @@ def _tensors(node: Node, form: Form) -> int:
 
 def _form(node: Node) -> Form:
     if isinstance(node, Function):
-        return FUNCTION_FORMS[node.function]
+        scaled = node.function == "elu" and node.parameter != 1
+        return _SCALED_ELU if scaled else FUNCTION_FORMS[node.function]
     if type(node) not in FORMS:
         raise TypeError(f"{node.kind} has no form in TFLite")
     return FORMS[type(node)]
