@@ -1,14 +1,26 @@
 """Compiles a Keras model to int8 TFLite and int8 ONNX, and verifies that their outputs agree."""
 
-from tinsmith_export.api import compile_model, export, sensitivity
+from tinsmith_export.api import check, compile_model, export, sensitivity
 from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.samples import Samples, from_dataset
 from tinsmith_export.inputs.sources import from_calibration
 from tinsmith_export.options import Options
 from tinsmith_export.progress import Progress
-from tinsmith_export.results import Checkpoint, Exported, Outcome, Sensitivity, Verdict
+from tinsmith_export.results import (
+    Checked,
+    CheckedLayer,
+    CheckedTarget,
+    Checkpoint,
+    Exported,
+    Outcome,
+    Sensitivity,
+    Verdict,
+)
 
 __all__ = [
+    "Checked",
+    "CheckedLayer",
+    "CheckedTarget",
     "Checkpoint",
     "Exported",
     "FloatChoiceError",
@@ -19,6 +31,7 @@ __all__ = [
     "Samples",
     "Sensitivity",
     "Verdict",
+    "check",
     "compile_model",
     "export",
     "from_calibration",

@@ -10,11 +10,12 @@ from tinsmith_data import Dataset
 from tinsmith_data.isolation import isolated
 from tinsmith_data.limits import require
 from tinsmith_data.quiet import import_tensorflow
+from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.inputs.samples import Samples, from_dataset
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.options import Options
 from tinsmith_export.progress import Progress
-from tinsmith_export.results import Exported, Sensitivity
+from tinsmith_export.results import Checked, Exported, Sensitivity
 from tinsmith_export.targets.names import require_targets
 from tinsmith_runtime.files import require_writable
 
@@ -114,6 +115,33 @@ def sensitivity(
 
         model = load_keras(Path(path), options.custom_objects)
         return measure_layers(model, samples, options, progress or Progress())
+
+
+def check(path: Path, options: Options | None = None, verbose: bool = False) -> Checked:
+    """Says in seconds what an export would make of a Keras model file; it needs no data.
+
+    Args:
+        path: as `export`.
+        options: as `export`; what says how to read the model, and `targets`, count.
+        verbose: as `export`.
+
+    Returns:
+        What each layer becomes in each target, or `Checked.refused`, why layers cannot be compiled.
+
+    Raises:
+        UsageError: as `export`.
+        TinsmithError: the file is damaged, or holds a model that is quantized already.
+    """
+    options = options or Options()
+    require_targets(options.targets)
+    with _isolated(options, verbose):
+        from tinsmith_export.frontend.load import load_keras
+        from tinsmith_export.pipeline.checking import check_model
+
+        try:
+            return check_model(load_keras(Path(path), options.custom_objects), options)
+        except UnsupportedLayerError as error:
+            return Checked(refused=error.reasons)
 
 
 def _require_places(out: Path, options: Options) -> None:

@@ -3,20 +3,19 @@
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
+from tinsmith_data.named import import_named
 from tinsmith_data.options import WHAT, add_older
+from tinsmith_data.quiet import import_tensorflow
 from tinsmith_export.options import AUTO, RECIPES, Options
 from tinsmith_export.targets.names import TARGET_NAMES
+from tinsmith_runtime.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith export`."""
-    parser.add_argument(
-        "model",
-        type=Path,
-        metavar="MODEL",
-        help="a Keras file, NAME.keras (Keras 3 or tf_keras) or NAME.h5, or a SavedModel folder",
-    )
+    add_model(parser)
     data = parser.add_mutually_exclusive_group()
     data.add_argument(
         "--data",
@@ -32,13 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the bundle; default: NAME.tin beside the model"
     )
-    _add_reading(parser)
+    add_reading(parser)
     _add_quantization(parser)
     _add_limits(parser)
     _add_results(parser)
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which model."""
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="a Keras file, NAME.keras (Keras 3 or tf_keras) or NAME.h5, or a SavedModel folder",
+    )
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
     """What a model file does not say of itself."""
     parser.add_argument(
         "--input-range",
@@ -153,7 +162,7 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     """What is written and printed."""
     parser.add_argument(
         "--targets",
-        type=_names,
+        type=target_names,
         metavar="NAMES",
         help=f"what the bundle holds files for, separated by commas: {', '.join(TARGET_NAMES)}; "
         "default: all whose files can hold the model",
@@ -198,9 +207,22 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     loudness.add_argument("--verbose", action="store_true", help="let TensorFlow log")
 
 
-def _names(text: str) -> tuple[str, ...]:
+def target_names(text: str) -> tuple[str, ...]:
     """Names separated by commas."""
     return tuple(name.strip() for name in text.split(","))
+
+
+def custom_objects(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The classes and functions that the user names, by their own names."""
+    if arguments.custom_objects:
+        import_tensorflow(arguments.verbose)  # first, for the user's module imports Keras as loudly
+    found = {}
+    for spec in arguments.custom_objects:
+        value = import_named(spec)
+        if not hasattr(value, "__name__"):
+            raise UsageError(f"`{spec}`: expected a class or function, got {type(value).__name__}")
+        found[value.__name__] = value
+    return found
 
 
 def _seconds(text: str) -> float:

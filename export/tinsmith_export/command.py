@@ -4,14 +4,12 @@ import argparse
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from tinsmith_data import Dataset, load_dataset
-from tinsmith_data.named import import_named
-from tinsmith_data.quiet import import_tensorflow, results_alone
+from tinsmith_data.quiet import results_alone
 from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
-from tinsmith_export.arguments import add_arguments
+from tinsmith_export.arguments import add_arguments, custom_objects
 from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.node_data import node_data
@@ -44,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
     failure: FloatChoiceError | GateError | None = None
     with results_alone():
         samples = _find_data(arguments)
-        options = replace(options, custom_objects=_custom_objects(arguments))
+        options = replace(options, custom_objects=custom_objects(arguments))
         try:
             if table_alone:
                 rows = sensitivity(model, samples, options, progress, verbose)
@@ -127,19 +125,6 @@ def _require_places(arguments: argparse.Namespace, out: Path) -> None:
         if path.resolve() in taken:
             raise UsageError(f"{path}: expected a name of its own, got that of another file here")
         taken.add(path.resolve())
-
-
-def _custom_objects(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The classes and functions that the user names, by their own names."""
-    if arguments.custom_objects:
-        import_tensorflow(arguments.verbose)  # first, for the user's module imports Keras as loudly
-    found = {}
-    for spec in arguments.custom_objects:
-        value = import_named(spec)
-        if not hasattr(value, "__name__"):
-            raise UsageError(f"`{spec}`: expected a class or function, got {type(value).__name__}")
-        found[value.__name__] = value
-    return found
 
 
 def _page(exported: Exported) -> bytes:

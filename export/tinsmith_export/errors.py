@@ -1,7 +1,7 @@
 """The errors of the export room.
 
 TinsmithError
-├── UnsupportedLayerError  1  a layer that cannot be compiled, by name
+├── UnsupportedLayerError  1  the layers that cannot be compiled, each by name
 ├── ConversionError        1  a step whose result is not what went in
 │   └── TargetError        1  a target whose files cannot hold the model
 ├── GateError              1  int8 loses too much, or the engines disagree: no bundle is written
@@ -13,7 +13,16 @@ from tinsmith_runtime.errors import TinsmithError
 
 
 class UnsupportedLayerError(TinsmithError):
-    """A layer of the Keras model that cannot be compiled; the message names it."""
+    """Layers of the Keras model that cannot be compiled; the message names each.
+
+    Attributes:
+        reasons: a text a layer: its name, what stands in the way, what to do.
+    """
+
+    def __init__(self, *reasons: str) -> None:
+        count = f"{len(reasons)} layers cannot be compiled: " if len(reasons) > 1 else ""
+        super().__init__(count + "; ".join(reasons))
+        self.reasons = reasons
 
 
 class ConversionError(TinsmithError):

@@ -169,3 +169,71 @@ class Exported:
     def kept_checkpoint(self) -> Checkpoint:
         """The one whose outputs held back are nearest to the float model's."""
         return min(self.checkpoints, key=lambda checkpoint: checkpoint.mean_squared_error)
+
+
+@dataclass(frozen=True)
+class CheckedLayer:
+    """What becomes of a layer of the Keras model.
+
+    Attributes:
+        layer: its name; in a model inside a model `inner.layer`.
+        kind: its class, or TensorFlow's operator where that is not known.
+        becomes: the operators of each target's int8 file, by the target's name; of a layer that is
+            folded into others, or that moves nothing, there are none.
+        in_float: the targets whose engines compute it in float, between two roundings.
+        macs: multiplications by weights for one input.
+        parameters: weights and biases.
+    """
+
+    layer: str
+    kind: str
+    becomes: Mapping[str, tuple[str, ...]]
+    in_float: tuple[str, ...]
+    macs: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class CheckedTarget:
+    """What is known of a target's files before an export; sizes in bytes.
+
+    Attributes:
+        name: the target's.
+        title: for a person.
+        int8_bytes: the size of its int8 file, about; `None` if no file can hold the model.
+        float_bytes: that of its float file, about; `None` if there is none.
+        arena_bytes: how much memory its tensors share, where the file says.
+        refused: why no file can hold the model; empty if one can.
+    """
+
+    name: str
+    title: str
+    int8_bytes: int | None = None
+    float_bytes: int | None = None
+    arena_bytes: int | None = None
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What an export would make of a model, or why it would refuse it.
+
+    Attributes:
+        refused: a text for each layer that cannot be compiled; then the rest is empty.
+        layers: those that compute something, in the model's order, and what compiling adds.
+        targets: those that tell.
+    """
+
+    refused: tuple[str, ...] = ()
+    layers: tuple[CheckedLayer, ...] = ()
+    targets: tuple[CheckedTarget, ...] = ()
+
+    @property
+    def macs(self) -> int:
+        """Multiplications by weights for one input."""
+        return sum(layer.macs for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases, batch normalization folded away."""
+        return sum(layer.parameters for layer in self.layers)

@@ -36,11 +36,11 @@ def summary(exported: Exported) -> list[str]:
         lines.append(f"witness  {witness_text(exported.witness, quality)}")
     lines += [f"file     {v.file:<18} {v.size_bytes:>11,} bytes" for v in manifest.variants]
     for warning in exported.warnings:
-        lines += _wrapped("warning", warning)
+        lines += wrapped("warning", warning)
     for failure in exported.failures:
-        lines += _wrapped("failed", failure)
+        lines += wrapped("failed", failure)
     if more := advice(exported):
-        lines += _wrapped("advice", more)
+        lines += wrapped("advice", more)
     lines.append(f"memory   {exported.peak_memory_mb:,.0f} MB at most")
     if exported.bundle is None:
         lines.append("rejected, no bundle written")
@@ -155,7 +155,7 @@ def sensitivity_table(rows: Sequence[Sensitivity]) -> list[str]:
     headings = ["layer", "bits", "low", "high", "clipped", "SQNR dB"]
     headings += ["lost pp"] if agreed else []
     headings += ["alone dB"] if alone else []
-    lines = _columns(headings, cells)
+    lines = columns(headings, cells)
     if alone:
         measure, ranked = ranking(rows)
         lines += [
@@ -225,7 +225,7 @@ def stage_cells(stages: Sequence[Stage]) -> tuple[list[str], list[list[str]]]:
 
 def _stages(manifest: Manifest) -> list[str]:
     quality = manifest.quality
-    lines = _columns(*stage_cells(quality.stages))
+    lines = columns(*stage_cells(quality.stages))
     count, dataset = quality.stages[0].count, manifest.training.dataset
     lines.append(f"         on {count:,} inputs of {dataset}")
     if quality.mcnemar_p is not None:
@@ -261,12 +261,12 @@ def _parity(data: str, pair: str, parity: Parity) -> list[str]:
     return lines
 
 
-def _wrapped(name: str, text: str) -> list[str]:
+def wrapped(name: str, text: str) -> list[str]:
     """A long text as lines behind a name."""
     return wrap(text, _WIDTH, initial_indent=f"{name:<8} ", subsequent_indent=" " * 9)
 
 
-def _columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def columns(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """Aligned columns: the first to the left, the others to the right."""
     table = [headings, *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

@@ -16,11 +16,13 @@ from tinsmith_export.ir.interpret.operands import Operands
 from tinsmith_export.ir.ops import Node
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams
 from tinsmith_export.ir.shapes import output_shape, require_shapes
+from tinsmith_export.passes.rewrite import FUNCTIONS
 from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.reference.rebuild import keras_layer
 from tinsmith_export.targets.native.builder import Builder, add
 from tinsmith_export.targets.onnx.operators import write
 from tinsmith_export.targets.onnx.writer import FloatWriter
+from tinsmith_export.targets.tflite.estimate import FORMS, FUNCTION_FORMS
 
 NOTHING = Operands((), (), QuantParams(1.0, 0), None)
 # Classes that others share their fields by.
@@ -40,6 +42,7 @@ REWRITTEN = {
 READ = {
     "SpaceToBatch": "becomes part of a dilated convolution",
     "Above": "becomes part of a function",
+    "Refused": "stays until all that cannot be compiled is known",
 }
 # Table to the operators that it lacks, each with the reason.
 TABLES: dict[str, tuple[Any, dict[str, str]]] = {
@@ -65,6 +68,13 @@ def test_every_operator_is_in_the_table(table: str) -> None:
     default: Callable[..., Any] = function.dispatch(object)
     holes = {kind.__name__ for kind in operators() if function.dispatch(kind) is default}
     assert holes == lacking.keys()
+
+
+def test_every_operator_has_a_form_in_tflite() -> None:
+    """What the converter makes of a function depends on the function."""
+    holes = {kind.__name__ for kind in operators() if kind not in FORMS}
+    assert holes == (ENDS | READ | REWRITTEN).keys() | {"Function"}
+    assert FUNCTION_FORMS.keys() == set(FUNCTIONS)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """What cannot be compiled is refused in one line that names the layer and says what to do."""
 
+import re
 from typing import Any
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tf_keras
 
+from tinsmith_export.api import export
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.load import load_keras, prepared
 from tinsmith_export.frontend.operators import read_graph
@@ -18,7 +20,7 @@ BOTH = pytest.mark.parametrize("library", [keras, tf_keras])
 
 
 def refused(model: Any) -> str:
-    """What is said of a model; each is refused by its first operator that cannot be read."""
+    """What is said of a model."""
     with pytest.raises(TinsmithError) as caught:
         rewrite(read_graph(trace(prepared(model, None, None))))
     return str(caught.value)
@@ -91,7 +93,56 @@ def test_weights_that_are_no_numbers() -> None:
     assert "layer `broken` holds weights that are NaN" in refused(model)
 
 
-def test_the_error_is_of_a_layer() -> None:
-    model = keras.Sequential([keras.Input((4, 2)), keras.layers.LSTM(3)])
-    with pytest.raises(UnsupportedLayerError):
-        read_graph(trace(model))
+def volumes() -> Any:
+    """A model with three layers that cannot be compiled, two of them behind another such one."""
+    layers = keras.layers
+    source = keras.Input((4, 4, 4, 2))
+    x = layers.Conv3D(3, 2, name="volume")(source)
+    x = layers.MaxPooling3D(2, name="largest")(x)
+    x = layers.Dense(5, activation="log_softmax", name="gate")(layers.Flatten()(x))
+    return keras.Model(source, layers.Dense(2, name="last")(x), name="volumes")
+
+
+def test_all_layers_are_refused_at_once() -> None:
+    with pytest.raises(UnsupportedLayerError) as caught:
+        rewrite(read_graph(trace(volumes())))
+    reasons = caught.value.reasons
+    assert [reason.split("`")[1] for reason in reasons] == ["volume", "largest", "gate"]
+    assert reasons[0].startswith("layer `volume` (Conv3D) cannot be compiled: it needs TensorFlow")
+    assert "layers of volumes are not compiled: take another layer there" in reasons[1]
+    assert "it needs TensorFlow's operator LogSoftmax" in reasons[2]
+    assert str(caught.value) == f"3 layers cannot be compiled: {'; '.join(reasons)}"
+
+
+def test_what_a_refused_operator_gives_besides_is_known() -> None:
+    class Halves(keras.layers.Layer):
+        def call(self, x: Any) -> Any:
+            return keras.ops.svd(x)[1]
+
+    source = keras.Input((4, 4))
+    x = keras.layers.Dense(3, name="behind")(Halves(name="odd")(source))
+    assert refused(keras.Model(source, x)).startswith("layer `odd` (Halves) cannot be compiled")
+
+
+def test_all_layers_that_are_not_loaded_are_refused_at_once(tmp_path: Any) -> None:
+    layers = [keras.layers.Lambda(lambda x: x, name=name) for name in ("one", "two")]
+    keras.Sequential([keras.Input((3,)), *layers]).save(tmp_path / "model.keras")
+    with pytest.raises(UnsupportedLayerError) as caught:
+        load_keras(tmp_path / "model.keras")
+    assert [reason.split("`")[1] for reason in caught.value.reasons] == ["one", "two"]
+    assert str(caught.value).startswith("2 layers cannot be compiled: layer `one` (Lambda) carries")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # TensorFlow's own, as it saves a folder
+def test_all_layers_of_a_folder_are_refused_at_once(tmp_path: Any) -> None:
+    volumes().export(tmp_path / "folder", verbose=False)
+    with pytest.raises(UnsupportedLayerError) as caught:
+        load_keras(tmp_path / "folder")
+    said = [reason.split("`")[1] for reason in caught.value.reasons]
+    assert [re.sub(r".*\.|_\d+$", "", name) for name in said] == ["volume", "largest"]
+
+
+def test_layers_are_refused_before_data_are_read(tmp_path: Any) -> None:
+    volumes().save(tmp_path / "model.keras")
+    with pytest.raises(UnsupportedLayerError, match=r"^3 layers cannot be compiled"):
+        export(tmp_path / "model.keras", str(tmp_path / "none.npz"), tmp_path / "model.tin")

@@ -5,14 +5,16 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from tinsmith_runtime.quiet import mute_stderr
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# Keras imports them where it can, for wrappers and plots: a quarter of the time that it takes.
+_UNUSED = ("matplotlib", "sklearn")
 
 
-def import_tensorflow(verbose: bool = False) -> None:
+def import_tensorflow(verbose: bool = False, bare: bool = False) -> None:
     """Imports TensorFlow and Keras without a word of what their C++ side logs.
 
     The first call decides: one made on the way to a download does not hush what `--verbose`
@@ -22,14 +24,31 @@ def import_tensorflow(verbose: bool = False) -> None:
 
     Args:
         verbose: let it all through instead.
+        bare: without Keras's wrappers for scikit-learn and its plots, for a process that ends
+            without them.
     """
     if "tensorflow" in sys.modules:
         return
     os.environ.setdefault(_LEVEL, "0" if verbose else "3")
     # Some notices precede TensorFlow's own log level.
-    with contextlib.nullcontext() if verbose else mute_stderr():
+    with (
+        contextlib.nullcontext() if verbose else mute_stderr(),
+        _absent(_UNUSED if bare else ()),
+    ):
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
+
+
+@contextlib.contextmanager
+def _absent(names: Iterable[str]) -> Iterator[None]:
+    """Within it, packages seem not to be installed, unless they are imported already."""
+    hidden = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]  # what import looks for
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.arithmetic import (
     above,
     absolute,
@@ -127,11 +128,12 @@ ROUNDINGS = (
 def read_graph(trace: Trace) -> Graph:
     """Reads what a model computes; nothing is left out and nothing changed.
 
+    What cannot be compiled is a `Refused` node: `rewrite` refuses all of them at once.
+
     Args:
         trace: of a model whose inputs are images, `(H, W, C)`, or features.
 
     Raises:
-        UnsupportedLayerError: a layer that cannot be compiled, by name and class.
         TinsmithError: the model holds weights that are not finite, or an input or an output that
             has nothing to do with the others.
     """
@@ -142,12 +144,20 @@ def read_graph(trace: Trace) -> Graph:
                 f"layer `{operator.layer}` rounds already (TensorFlow's {operator.kind}): the "
                 "model is quantized; give the float model that it was made of"
             )
+        reader.names[operator.output] = _read(reader, operator).name
+    return Graph((*reader.nodes.values(), *reader.outputs())).pruned()
+
+
+def _read(reader: Reader, operator: Operator) -> Node:
+    """Reads an operator, or notes why it cannot be compiled."""
+    if reader.follows_refused(operator):
+        return reader.refuse(operator)
+    try:
         read = READERS.get(operator.kind)
         if read is None:
             raise reader.unsupported(operator, f"TensorFlow's operator {operator.kind}")
         if is_channels_first(operator):
-            node = read_channels_first(reader, operator, read)
-        else:
-            node = read(reader, operator)
-        reader.names[operator.output] = node.name
-    return Graph((*reader.nodes.values(), *reader.outputs())).pruned()
+            return read_channels_first(reader, operator, read)
+        return read(reader, operator)
+    except UnsupportedLayerError as error:
+        return reader.refuse(operator, str(error))

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.frontend.trace import Operator, Trace, distinct
+from tinsmith_export.frontend.trace import BATCH, Operator, Trace, distinct
 from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Reshape
+from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_runtime.bundle import MAX_TENSORS
 from tinsmith_runtime.errors import TinsmithError
 
@@ -19,6 +20,10 @@ _FAMILIES = {
     "recurrent layers are not compiled": (
         *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D"),
         *("TimeDistributed",),
+    ),
+    "layers of volumes are not compiled": (
+        *("Conv3D", "Conv3DTranspose", "MaxPooling3D", "AveragePooling3D", "GlobalMaxPooling3D"),
+        *("GlobalAveragePooling3D", "UpSampling3D", "ZeroPadding3D", "Cropping3D"),
     ),
 }
 
@@ -34,6 +39,7 @@ class Reader:
         self._trace, self.constants = trace, trace.constants
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, str] = {}  # tensor to node
+        self._refused: set[str] = set()  # layers
         for kind, found in (("inputs", trace.inputs), ("outputs", trace.outputs)):
             if len(found) > MAX_TENSORS:
                 raise TinsmithError(
@@ -41,7 +47,7 @@ class Reader:
                     "join some with a Concatenate layer, or compile a part, keras.Model(INPUTS, "
                     "OUTPUTS)"
                 )
-        names = distinct(map(_plain, (*trace.input_names, *trace.output_names)))
+        names = distinct(map(plain, (*trace.input_names, *trace.output_names)))
         count = len(trace.inputs)
         self._output_names = names[count:]
         for name, (tensor, shape) in zip(names, trace.inputs.items(), strict=False):
@@ -53,12 +59,12 @@ class Reader:
         found: list[OutputLayer] = []
         several = len(self._output_names) > 1
         for name, tensor in zip(self._output_names, self._trace.outputs, strict=True):
-            if tensor not in self.names:
+            source = self._node(tensor)
+            if source is None:
                 raise TinsmithError(
                     f"the model's output `{name}` does not depend on its inputs: leave it out, "
                     "keras.Model(INPUTS, OUTPUTS)"
                 )
-            source = self.nodes[self.names[tensor]]
             title = name if several else "logits"
             found.append(OutputLayer(f"{name}/output", (source.name,), source.shape, title=title))
         read = {name for node in (*self.nodes.values(), *found) for name in node.inputs}
@@ -79,6 +85,31 @@ class Reader:
             + (f"{family}: " if family else "")
             + "take another layer there (docs/compiling.md lists those that compile)"
         )
+
+    def refuse(self, operator: Operator, reason: str = "") -> Refused:
+        """Adds what stands for an operator that cannot be compiled, and gives it.
+
+        Args:
+            operator: the operator; what comes behind it is read, as far as its shape is known.
+            reason: why; empty if its layer is refused already, or something before it.
+        """
+        self._refused.add(operator.layer)
+        inputs = tuple(node.name for node in map(self._node, operator.inputs) if node is not None)
+        shape = operator.shape[1:] if operator.shape[:1] == (BATCH,) else ()
+        return self.add(Refused(operator.layer, inputs, shape, reason=reason))
+
+    def follows_refused(self, operator: Operator) -> bool:
+        """Whether its layer is refused, or it reads something refused of an unknown shape."""
+        sources = map(self._node, operator.inputs)
+        unknown = any(isinstance(node, Refused) and not node.shape for node in sources)
+        return unknown or operator.layer in self._refused
+
+    def _node(self, tensor: str) -> Node | None:
+        """What gives a tensor; a refused operator has one node, whichever output it is."""
+        if tensor in self.names:
+            return self.nodes[self.names[tensor]]
+        first = self.nodes.get(self.names.get(f"{tensor.rpartition(':')[0]}:0", ""))
+        return first if isinstance(first, Refused) else None
 
     def constant(self, operator: Operator, index: int) -> NDArray[Any] | None:
         """The constant that an operator reads there, if it is one."""
@@ -103,7 +134,10 @@ class Reader:
 
     def source(self, operator: Operator, index: int = 0) -> Node:
         """The node that an operator reads there."""
-        return self.nodes[self.names[operator.inputs[index]]]
+        node = self._node(operator.inputs[index])
+        if node is None:
+            raise self.unsupported(operator, "another output of an operator than its first")
+        return node
 
     def place(
         self,
@@ -128,7 +162,7 @@ class Reader:
             node: whose name is its layer's.
             inner: whether the layer's own name is kept for another part of the layer.
         """
-        layer = _plain(node.name)
+        layer = plain(node.name)
         name, number = layer, 0
         while name in self.nodes or (inner and not number):
             number += 1
@@ -150,6 +184,6 @@ class Reader:
         return self.add(Reshape(*self.place(operator, [source], (1, *source.shape))))
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name that every format takes."""
     return re.sub("[^A-Za-z0-9_.-]", "_", name).lstrip("_-") or "layer"

@@ -38,12 +38,15 @@ def check_configuration(
         slow: layers that the Keras at hand builds step by step, however many steps there are.
 
     Raises:
-        UnsupportedLayerError: it names what is not allowed; the message names the layer.
+        UnsupportedLayerError: it names what is not allowed; the message names the layers.
         TinsmithError: it is no model's configuration, quantized, or would be built for ever.
     """
     if not isinstance(config, dict) or not isinstance(config.get("class_name"), str):
         raise TinsmithError("its configuration is not that of a model: save it with model.save")
-    _Check(known, registered - known.keys(), slow).walk(config, _Place())
+    check = _Check(known, registered - known.keys(), slow)
+    check.walk(config, _Place())
+    if check.reasons:
+        raise UnsupportedLayerError(*check.reasons)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class _Check:
     registered: Set[str]
     slow: Set[str]
     shared: dict[Any, int] = field(default_factory=dict)  # calls by the number of a shared object
+    reasons: list[str] = field(default_factory=list)  # why layers are refused
 
     def walk(self, tree: Any, place: _Place) -> int:
         """Checks a value and what is in it, and counts the calls of layers that it stands for."""
@@ -83,7 +87,7 @@ class _Check:
         if isinstance(tree, str):
             self._check_text(tree, place)
         elif isinstance(tree, list):
-            return sum(self.walk(branch, place.inside()) for branch in tree)
+            return sum(self._branch(branch, place) for branch in tree)
         elif isinstance(tree, dict):
             calls = self._object(tree, place) if "class_name" in tree else self._walk(tree, place)
             if calls > MAX_CALLS:
@@ -93,6 +97,16 @@ class _Check:
                 )
             return calls
         return 0
+
+    def _branch(self, branch: Any, place: _Place) -> int:
+        """Checks what is in a list; of layers all that are refused are noted."""
+        if place.key != "layers":
+            return self.walk(branch, place.inside())
+        try:
+            return self.walk(branch, place.inside())
+        except UnsupportedLayerError as error:
+            self.reasons += error.reasons
+            return 0
 
     def _walk(self, tree: Mapping[str, Any], place: _Place) -> int:
         """Checks the settings of an object."""

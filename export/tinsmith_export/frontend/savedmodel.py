@@ -20,6 +20,7 @@ from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend.calls import CURE
 from tinsmith_export.frontend.container import MAX_BYTES
 from tinsmith_export.frontend.graphdef import check_graph
 from tinsmith_runtime.errors import TinsmithError
@@ -101,7 +102,7 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
         known: the operators that may be in it, besides weights, constants and sizes.
 
     Raises:
-        UnsupportedLayerError: another operator is in it.
+        UnsupportedLayerError: other operators are in it.
         TinsmithError: the folder is damaged, or has no signature with one float input.
     """
     document = saved_model_pb2.SavedModel()
@@ -136,13 +137,7 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
         ) from error
     variables = _read_variables(folder, graph, graphs[0].object_graph_def)
     _prune_functions(graph)
-    for node in _nodes(graph):
-        if node.op not in known and node.op not in _PLUMBING:
-            layer = scope_of(node.name) or node.name
-            raise UnsupportedLayerError(
-                f"layer `{layer}` cannot be compiled: it needs TensorFlow's operator {node.op}; "
-                "take another layer there (docs/compiling.md lists those that compile)"
-            )
+    _require_known(graph, known)
     try:
         check_graph(graph)
     except TinsmithError as error:
@@ -152,6 +147,24 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
     )
     tensors = tuple(info.name for _, info in inputs)
     return SavedModel(folder.resolve().name, graph, specs, tensors, outputs, variables)
+
+
+def _require_known(graph: Any, known: Set[str]) -> None:
+    """Refuses the layers with an operator that is not known."""
+    found: dict[str, str] = {}  # layer to its first
+    for node in _nodes(graph):
+        if node.op not in known and node.op not in _PLUMBING:
+            found.setdefault(scope_of(node.name), node.op)
+    # Inside of a function an operator has no scope: the layer that calls it is named, if any is.
+    named = {layer: kind for layer, kind in found.items() if layer} or found
+    if named:
+        raise UnsupportedLayerError(
+            *(
+                f"layer `{layer or kind}` cannot be compiled: it needs TensorFlow's operator "
+                f"{kind}; {CURE}"
+                for layer, kind in named.items()
+            )
+        )
 
 
 def scope_of(operator: str) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.frontend.function import as_function, frozen
+from tinsmith_export.frontend.function import as_function, frozen, in_order
 from tinsmith_export.frontend.graphdef import require_small_constants
 from tinsmith_export.frontend.savedmodel import SavedModel, scope_of
 from tinsmith_export.frontend.watch import Calls
@@ -191,10 +191,12 @@ def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
     closed = frozen(function)
     graph = tf.Graph()
     with graph.as_default():
-        tf.import_graph_def(closed.graph.as_graph_def(), name="")
-    sources = [graph.get_tensor_by_name(tensor.name) for tensor in closed.inputs]
-    outputs = [graph.get_tensor_by_name(tensor.name) for tensor in closed.outputs]
-    reached = _reach(graph, sources)
+        tf.import_graph_def(closed.graph, name="")
+    sources, outputs = (
+        [graph.get_tensor_by_name(name) for name in names]
+        for names in (closed.inputs, closed.outputs)
+    )
+    reached = _reach(in_order(outputs), sources)
     names = tuple(map(reached.origin, outputs))
     operators, constants = _needed(reached, names, model.name, calls)
     require_small_constants(
@@ -212,9 +214,9 @@ def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
     )
 
 
-def _reach(graph: Any, sources: Sequence[Any]) -> _Reached:
+def _reach(operations: Iterable[Any], sources: Sequence[Any]) -> _Reached:
     found = _Reached({source.name for source in sources}, {}, {})
-    for operation in graph.get_operations():
+    for operation in operations:
         inputs = [found.origin(tensor) for tensor in operation.inputs]
         if operation.type in PASS and all(t.dtype in _FLOATS for t in operation.outputs):
             names = (tensor.name for tensor in operation.outputs)
@@ -261,8 +263,16 @@ def _values(
     graph: Any, sources: Sequence[Any], constants: Iterable[str]
 ) -> dict[str, NDArray[Any]]:
     """Computes constants."""
-    plain = [x for x in constants if graph.get_tensor_by_name(x).dtype.is_numpy_compatible]
-    # They do not depend on the input's values, but what was a function may wait for it.
-    nothing = {source: np.zeros(source.shape, np.float32) for source in sources}
-    with tf.compat.v1.Session(graph=graph) as session:
-        return dict(zip(plain, session.run(plain, nothing), strict=True))
+    found, computed = dict[str, NDArray[Any]](), list[str]()
+    for name in constants:
+        tensor = graph.get_tensor_by_name(name)
+        if tensor.op.type == "Const":
+            found[name] = tf.make_ndarray(tensor.op.get_attr("value"))
+        elif tensor.dtype.is_numpy_compatible:
+            computed.append(name)
+    if computed:
+        # They do not depend on the input's values, but what was a function may wait for it.
+        nothing = {source: np.zeros(source.shape, np.float32) for source in sources}
+        with tf.compat.v1.Session(graph=graph) as session:
+            found.update(zip(computed, session.run(computed, nothing), strict=True))
+    return found

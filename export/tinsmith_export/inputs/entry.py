@@ -151,6 +151,20 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
     return Entry(tuple(ports))
 
 
+def enter_unseen(graph: Graph, pixel_range: tuple[float, float]) -> Entry:
+    """Chooses what stands for a model's inputs where there are no samples.
+
+    Args:
+        graph: of the model, as it was read; inputs `(H, W, C)` are taken for pixels.
+        pixel_range: as `enter`.
+    """
+    ports = []
+    for node in graph.inputs:
+        dtype = np.uint8 if len(node.shape) == 3 else np.float32
+        ports.append(_port(node, node.name, np.zeros((1, *node.shape), dtype), pixel_range))
+    return Entry(tuple(ports))
+
+
 def _port(
     node: Node, name: str | None, inputs: NDArray[Any], pixel_range: tuple[float, float]
 ) -> _Port:

@@ -1,4 +1,4 @@
-"""Operators that a graph has as it was read, and that rewriting takes away."""
+"""Operators that a graph has as it was read, and that rewriting takes away, or refuses."""
 
 from dataclasses import dataclass
 
@@ -43,3 +43,15 @@ class SpaceToBatch(Node):
 
     block: NDArray[np.int64]
     amounts: NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Refused(Node):
+    """What cannot be compiled. It stays until all such layers are known, which are refused at once.
+
+    Attributes:
+        reason: a layer's name, what stands in the way, what to do; empty where another operator of
+            the layer says it, or where what it reads is refused and has no shape that is known.
+    """
+
+    reason: str

@@ -5,8 +5,9 @@ from dataclasses import replace
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Clip, Function, Reshape
+from tinsmith_export.ir.ops import Clip, Function, Node, Reshape
 from tinsmith_export.ir.shapes import require_shapes
+from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_export.passes.affine import (
     affine_by_convolution,
     fold_affine,
@@ -64,7 +65,8 @@ def rewrite(graph: Graph) -> Graph:
         an answer of them: `softmax`, `sigmoid` or `none`.
 
     Raises:
-        UnsupportedLayerError: a layer stands where no rewrite can deal with it.
+        UnsupportedLayerError: layers could not be read, or stand where no rewrite can deal with
+            them: all of them, each by name.
         ConversionError: a rewrite made of a layer something else.
     """
     graph = join_reshapes(move_transpositions(graph))
@@ -79,19 +81,35 @@ def rewrite(graph: Graph) -> Graph:
     for step in LAST:
         graph = step(graph)
     graph = part_outputs(join_reshapes(move_transpositions(graph)))
-    for node in graph.layers:
-        has_codes = node.requantizes or node.moves_codes or isinstance(node, Clip)
-        function = node.function if isinstance(node, Function) else None
-        if not has_codes or function not in (None, *FUNCTIONS):
-            what = function or node.kind
-            raise UnsupportedLayerError(
-                f"layer `{node.name}` cannot be compiled there: {what} has no integer form "
-                "(docs/compiling.md lists the layers that compile)"
-            )
+    _require_compiled(graph)
     if not graph.weighted:
         raise UnsupportedLayerError("the model multiplies by no weights: nothing to quantize")
     require_shapes(graph)
     return graph
+
+
+def _require_compiled(graph: Graph) -> None:
+    """Refuses the layers that were not read, and those that are left without an integer form."""
+    reasons: dict[str, str] = {}
+    for node in graph.layers:
+        layer = node.name.partition("/")[0]
+        reason = node.reason if isinstance(node, Refused) else _formless(node, layer)
+        if reason:
+            reasons.setdefault(layer, reason)
+    if reasons:
+        raise UnsupportedLayerError(*reasons.values())
+
+
+def _formless(node: Node, layer: str) -> str:
+    """Why a node has no integer form; nothing if it has one."""
+    has_codes = node.requantizes or node.moves_codes or isinstance(node, Clip)
+    function = node.function if isinstance(node, Function) else None
+    if has_codes and function in (None, *FUNCTIONS):
+        return ""
+    return (
+        f"layer `{layer}` cannot be compiled there: {function or node.kind} has no integer form "
+        "(docs/compiling.md lists the layers that compile)"
+    )
 
 
 def strip_output_activations(graph: Graph) -> Graph:

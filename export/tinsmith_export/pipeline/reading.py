@@ -17,6 +17,7 @@ from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sources import Source, from_source
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.progress import Progress
@@ -85,6 +86,8 @@ def read_model(
     model = prepared(model, options.input_shape, options.output)
     progress.stage(f"reading {model.name}")
     read = read_graph(trace(model, options.input_shape))
+    if any(isinstance(node, Refused) for node in read.nodes):
+        rewrite(read)  # it refuses them, before any data are read
     if isinstance(samples, Source):
         shapes = {node.name: node.shape for node in read.inputs}
         shape = shapes if len(shapes) > 1 else read.inputs[0].shape

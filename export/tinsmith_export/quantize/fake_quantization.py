@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
 import tf_keras
 from numpy.typing import NDArray
 
@@ -86,6 +85,9 @@ def fake_quantize(
     Returns:
         A tf_keras model with the layers of TensorFlow Model Optimization, to train or convert.
     """
+    # 0.6 s, which nobody pays who only asks what becomes of a model.
+    from tensorflow_model_optimization.quantization.keras import QuantizeWrapperV2
+
     quantizers = _kernel_quantizers(graph, ranges, bits)
     weights = {node.name: quantizer for node, quantizer in quantizers}
 
@@ -99,7 +101,7 @@ def fake_quantize(
         if not node.requantizes:
             return layer
         config = _LayerConfig(node, ranges.get(node.name), weights.get(node.name), width)
-        return tfmot.quantization.keras.QuantizeWrapperV2(layer, config)
+        return QuantizeWrapperV2(layer, config)
 
     nodes = (unclipped(node) if node.name in ranges else node for node in graph.nodes)
     return rebuild(Graph(tuple(nodes)), wrap)
@@ -173,8 +175,10 @@ def _least_weights(node: Weighted, source: QuantParams) -> NDArray[np.float64]:
     return np.maximum(_LARGEST * bias / (source.scale * _MAX_BIAS_CODE), _MIN_WEIGHT)
 
 
-class _Weights(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
+class _Weights:
     """Rounds weights to `bits` bits, symmetric, with a scale a channel.
+
+    It has the methods of a `Quantizer` of TensorFlow Model Optimization.
 
     The converter knows 8-bit codes alone. So fewer bits are 8-bit codes over a range that is wider
     than the weights: of 7 bits none is larger than 63. Of two equal kernels over equal ranges the
@@ -219,8 +223,11 @@ def _straight_through(kernel: Any, largest: Any) -> Any:
     return _rounded(kernel, largest), lambda upstream: (upstream, None)
 
 
-class _LayerConfig(tfmot.quantization.keras.QuantizeConfig):  # type: ignore[misc]
-    """What TensorFlow Model Optimization rounds in one layer: kernel and output, if any."""
+class _LayerConfig:
+    """What TensorFlow Model Optimization rounds in one layer: kernel and output, if any.
+
+    It has the methods of a `QuantizeConfig`.
+    """
 
     def __init__(
         self,

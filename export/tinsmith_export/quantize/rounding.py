@@ -3,7 +3,6 @@
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_model_optimization as tfmot
 import tf_keras
 
 from tinsmith_export.ir.quantization import QuantParams
@@ -49,8 +48,11 @@ class Rounding(tf_keras.layers.Layer):  # type: ignore[misc]
         return rounded(inputs, self._params, self._width)
 
 
-class _Learned(tfmot.quantization.keras.quantizers.Quantizer):  # type: ignore[misc]
-    """Rounds a tensor to int8 codes whose range is learned."""
+class _Learned:
+    """Rounds a tensor to int8 codes whose range is learned.
+
+    It has the methods of a `Quantizer` of TensorFlow Model Optimization.
+    """
 
     def __init__(self, params: QuantParams, width: tf.Variable) -> None:
         self._params, self._width = params, width
@@ -70,6 +72,6 @@ def output_quantizer(params: QuantParams, width: tf.Variable | None) -> Any:
     """What rounds a layer's output in a wrapper of TensorFlow Model Optimization."""
     if width is not None:
         return _Learned(params, width)
-    return tfmot.quantization.keras.quantizers.FixedQuantizer(
-        8, params.low, params.high, narrow_range=False
-    )
+    from tensorflow_model_optimization.quantization.keras.quantizers import FixedQuantizer
+
+    return FixedQuantizer(8, params.low, params.high, narrow_range=False)

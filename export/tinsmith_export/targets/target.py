@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Reshape
+from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.quantize.recipe import Quantized
 from tinsmith_runtime.backends import Backend
 from tinsmith_runtime.batch import Array, Arrays
@@ -90,6 +91,36 @@ class IntegerModel:
         return tuple(node.name for node in self.quantized.kept)
 
 
+@dataclass(frozen=True)
+class Form:
+    """What an operator of the graph becomes in the int8 file of a target.
+
+    Attributes:
+        operators: as the file calls them, without those that quantize and dequantize.
+        integer: whether its engine computes on codes alone; else in float between two roundings.
+    """
+
+    operators: tuple[str, ...]
+    integer: bool
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What can be told of a target's files before anything is measured or converted.
+
+    Attributes:
+        forms: of each operator that is one in the int8 file, by its name; others are part of these.
+        int8_bytes: the size of the int8 file, about.
+        float_bytes: that of the float file, about; `None` if there is none.
+        arena_bytes: how much memory the tensors share, where the int8 file says.
+    """
+
+    forms: Mapping[str, Form]
+    int8_bytes: int
+    float_bytes: int | None = None
+    arena_bytes: int | None = None
+
+
 class Target(ABC):
     """A kind of model file: how it is written, which kernels run, what each layer gives.
 
@@ -143,6 +174,20 @@ class Target(ABC):
             ConversionError: a float kernel is left, named, or a product is missing, or a layer
                 that was to be kept float is not.
         """
+
+    def estimate(self, model: QuantGraph) -> Estimate | None:
+        """Tells what a model becomes, without converting it and without an engine.
+
+        Args:
+            model: as `unmeasured` gives it; its scales say nothing.
+
+        Returns:
+            The estimate; `None` if the target does not tell.
+
+        Raises:
+            TargetError: no file of this kind can hold the model.
+        """
+        return None
 
     def arena_bytes(self, data: bytes) -> int | None:
         """How much memory the tensors of an int8 file share, where the file says."""

@@ -57,11 +57,9 @@ def compare_with_witness(
 def _witnessed(model: Any, inputs: Arrays) -> Arrays:
     """What tf2onnx's file gives, `float32 (N, …)` each, in the order of the model's outputs."""
     function = frozen(as_function(model, [(None, *array.shape[1:]) for array in parts(inputs)]))
-    sources, targets = ([t.name for t in ends] for ends in (function.inputs, function.outputs))
+    sources, targets = function.inputs, function.outputs
     try:
-        backend = create_backend(
-            "onnx", _to_onnx(function.graph.as_graph_def(), sources, targets), 1
-        )
+        backend = create_backend("onnx", _to_onnx(function.graph, sources, targets), 1)
         fed = dict(zip(sources, parts(inputs), strict=True))
         found = run_batches(backend, joined([fed[source.name] for source in backend.inputs]))
         named = dict(zip((output.name for output in backend.outputs), parts(found), strict=True))

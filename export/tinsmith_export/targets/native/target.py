@@ -3,19 +3,25 @@
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Function
+from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.integers import quant_graph
 from tinsmith_export.targets.native.arena import planned
 from tinsmith_export.targets.native.build import build_plan
 from tinsmith_export.targets.native.compute import PlanBackend
 from tinsmith_export.targets.native.plan import Kind, PlanEnd, read_plan, write_plan
-from tinsmith_export.targets.target import FloatModel, IntegerModel, Target
+from tinsmith_export.targets.target import Estimate, FloatModel, Form, IntegerModel, Target
 from tinsmith_export.targets.tflite.functions import function_tables
 from tinsmith_export.targets.tflite.target import TfliteTarget
 from tinsmith_runtime.backends import Backend, backends_of
 from tinsmith_runtime.batch import Array, Arrays, parts
 
+# They turn codes into real numbers, and round what they compute.
+_IN_FLOAT = (Kind.FLOAT_PRODUCT, Kind.LAYER_NORM)
 # As many outputs as a plan may have.
 _OUTPUTS = 32
 
@@ -44,6 +50,18 @@ class NativeTarget(Target):
     def emit_float(self, model: FloatModel) -> bytes:
         """See `Target.emit_float`."""
         raise ConversionError("a plan holds integers: there is no float one")
+
+    def estimate(self, model: QuantGraph) -> Estimate:
+        """See `Target.estimate`: a plan has the same tensors and operators, whatever the codes."""
+        graph, table = model.graph, np.zeros(256, np.int8)
+        tables = {node.name: table for node in graph.layers if isinstance(node, Function)}
+        inputs, outputs = [one.name for one in graph.inputs], [one.title for one in graph.outputs]
+        plan = build_plan(model, tables, inputs, outputs)
+        forms = {
+            plan.tensors[one.output].name: Form((one.kind.name.lower(),), one.kind not in _IN_FLOAT)
+            for one in plan.operators
+        }
+        return Estimate(forms, len(write_plan(plan)), arena_bytes=plan.arena_bytes)
 
     def integer_kernels(
         self, data: bytes, products: int, kept: Collection[str] = ()

@@ -18,7 +18,7 @@ def to_onnx(graph: Graph, inputs: Sequence[str]) -> bytes:
         graph: a rewritten graph.
         inputs: the names of its inputs.
     """
-    return _written(FloatWriter(graph), inputs, {})
+    return written(FloatWriter(graph), inputs, {})
 
 
 def to_int8_onnx(model: IntegerModel) -> bytes:
@@ -35,10 +35,17 @@ def to_int8_onnx(model: IntegerModel) -> bytes:
             metadata[f"{key}_zero_point"] = str(tensor.zero_point)
     names = [source.name for source in model.inputs]
     writer = IntegerWriter(model.quantized.graph, model.quantized.ranges, model.products)
-    return _written(writer, names, metadata)
+    return written(writer, names, metadata)
 
 
-def _written(writer: FloatWriter, inputs: Sequence[str], metadata: Mapping[str, str]) -> bytes:
+def written(writer: FloatWriter, inputs: Sequence[str], metadata: Mapping[str, str]) -> bytes:
+    """Writes the graph of a writer.
+
+    Args:
+        writer: float or integer, with nothing written yet.
+        inputs: the names of the graph's inputs.
+        metadata: of the file.
+    """
     writer.begin(inputs)
     for node in writer.graph.layers:
         writer.tensors[node.name] = write(node, writer)

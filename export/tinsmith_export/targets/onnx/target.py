@@ -8,10 +8,18 @@ from onnx import TensorProto, helper
 from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import LayerNormalization, Node, Reshape
+from tinsmith_export.ir.quantization import QuantGraph
+from tinsmith_export.targets.onnx.estimate import estimate
 from tinsmith_export.targets.onnx.kernels import require_integer_kernels
 from tinsmith_export.targets.onnx.model import to_int8_onnx, to_onnx
 from tinsmith_export.targets.onnx.session import run_outputs
-from tinsmith_export.targets.target import FloatModel, IntegerModel, Target, output_layers
+from tinsmith_export.targets.target import (
+    Estimate,
+    FloatModel,
+    IntegerModel,
+    Target,
+    output_layers,
+)
 from tinsmith_runtime.backends import signed, unsigned
 from tinsmith_runtime.backends.ort import saturates
 from tinsmith_runtime.batch import Array, Arrays, each
@@ -31,6 +39,10 @@ class OnnxTarget(Target):
     def emit_float(self, model: FloatModel) -> bytes:
         """See `Target.emit_float`."""
         return to_onnx(model.graph, model.inputs)
+
+    def estimate(self, model: QuantGraph) -> Estimate:
+        """See `Target.estimate`."""
+        return estimate(model)
 
     def integer_kernels(
         self, data: bytes, products: int, kept: Collection[str] = ()

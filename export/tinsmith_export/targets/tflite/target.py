@@ -7,7 +7,8 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.targets.target import FloatModel, IntegerModel, Target
+from tinsmith_export.ir.quantization import QuantGraph
+from tinsmith_export.targets.target import Estimate, FloatModel, IntegerModel, Target
 from tinsmith_export.targets.tflite.convert import (
     PRODUCTS,
     layer_tensors,
@@ -17,6 +18,7 @@ from tinsmith_export.targets.tflite.convert import (
     to_float_tflite,
     with_names,
 )
+from tinsmith_export.targets.tflite.estimate import estimate
 from tinsmith_export.targets.tflite.outputs import run_outputs
 from tinsmith_runtime.batch import Array, Arrays
 
@@ -36,6 +38,10 @@ class TfliteTarget(Target):
     def emit_float(self, model: FloatModel) -> bytes:
         """See `Target.emit_float`."""
         return with_names(to_float_tflite(model.reference), model.inputs, model.outputs)
+
+    def estimate(self, model: QuantGraph) -> Estimate:
+        """See `Target.estimate`: the converter is not asked, so the sizes are about right."""
+        return estimate(model)
 
     def integer_kernels(
         self, data: bytes, products: int, kept: Collection[str] = ()

@@ -1,0 +1,115 @@
+"""What an export would make of a model, without data: read and rewritten, nothing converted."""
+
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from tinsmith_export.errors import TargetError
+from tinsmith_export.frontend.load import prepared
+from tinsmith_export.frontend.operators import read_graph
+from tinsmith_export.frontend.reader import plain
+from tinsmith_export.frontend.trace import Trace, trace
+from tinsmith_export.inputs.entry import enter_unseen
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Node, Weigh, Weighted
+from tinsmith_export.ir.quantization import QuantGraph
+from tinsmith_export.options import Options
+from tinsmith_export.passes.rewrite import rewrite
+from tinsmith_export.results import Checked, CheckedLayer, CheckedTarget
+from tinsmith_export.targets.registry import TARGETS
+from tinsmith_export.targets.target import Form, Target
+from tinsmith_export.targets.unmeasured import unmeasured
+
+
+def check_model(model: Any, options: Options) -> Checked:
+    """Says what becomes of a model.
+
+    Args:
+        model: of Keras 3 or tf_keras, or a `SavedModel`.
+        options: how it would be exported.
+
+    Raises:
+        UsageError: model and options do not fit each other.
+        UnsupportedLayerError: layers cannot be compiled, each by name.
+    """
+    model = prepared(model, options.input_shape, options.output)
+    found = trace(model, options.input_shape)
+    read = read_graph(found)
+    graph = rewrite(enter_unseen(read, options.input_range).prepared(read))
+    targets, forms = _targets(unmeasured(graph), options.targets)
+    return Checked((), _layers(found, graph, forms), targets)
+
+
+def _targets(
+    model: QuantGraph, names: Sequence[str] | None
+) -> tuple[tuple[CheckedTarget, ...], dict[str, Mapping[str, Form]]]:
+    """What is known of each target's files, and what each operator is in them."""
+    checked, forms = list[CheckedTarget](), dict[str, Mapping[str, Form]]()
+    for target in TARGETS:
+        if names is None or target.name in names:
+            found = _checked(target, model, forms)
+            checked += [found] if found is not None else []
+    return tuple(checked), forms
+
+
+def _checked(
+    target: Target, model: QuantGraph, forms: dict[str, Mapping[str, Form]]
+) -> CheckedTarget | None:
+    """What is known of a target's files; `forms` gets what each operator is in them."""
+    try:
+        found = target.estimate(model)
+    except TargetError as error:
+        return CheckedTarget(target.name, target.title, refused=str(error))
+    if found is None:
+        return None
+    forms[target.name] = found.forms
+    sizes = found.int8_bytes, found.float_bytes, found.arena_bytes
+    return CheckedTarget(target.name, target.title, *sizes)
+
+
+def _layers(
+    found: Trace, graph: Graph, forms: Mapping[str, Mapping[str, Form]]
+) -> tuple[CheckedLayer, ...]:
+    """The layers of the Keras model, and what compiling puts before and behind them."""
+    kinds = {one.layer: found.classes.get(one.layer, one.kind) for one in reversed(found.operators)}
+    names = {plain(one.layer): one.layer for one in found.operators}
+    parts: dict[str, list[Node]] = {layer: [] for layer in names.values()}
+    for node in graph.layers:
+        name = node.name.partition("/")[0]
+        parts.setdefault(names.get(name, name), []).append(node)
+    return tuple(
+        _layer(layer, kinds.get(layer, "added"), nodes, forms) for layer, nodes in parts.items()
+    )
+
+
+def _layer(
+    layer: str, kind: str, nodes: Sequence[Node], forms: Mapping[str, Mapping[str, Form]]
+) -> CheckedLayer:
+    become = {
+        target: [found[node.name] for node in nodes if node.name in found]
+        for target, found in forms.items()
+    }
+    return CheckedLayer(
+        layer,
+        kind,
+        {
+            target: tuple(name for form in found for name in form.operators)
+            for target, found in become.items()
+        },
+        tuple(name for name, found in become.items() if not all(form.integer for form in found)),
+        sum(map(_macs, nodes)),
+        sum(map(_parameters, nodes)),
+    )
+
+
+def _macs(node: Node) -> int:
+    """How often a node multiplies by a weight: the whole kernel at each place of its output."""
+    if isinstance(node, Weigh):
+        return prod(node.shape)
+    return node.kernel.size * prod(node.shape[:-1]) if isinstance(node, Weighted) else 0
+
+
+def _parameters(node: Node) -> int:
+    if isinstance(node, Weighted):
+        return node.kernel.size + (0 if node.bias is None else node.bias.size)
+    return 0

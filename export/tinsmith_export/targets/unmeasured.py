@@ -1,0 +1,62 @@
+"""A graph as it would be quantized, for what can be told of it without data."""
+
+import numpy as np
+
+from tinsmith_export.ir.bits import WEIGHT_BITS, largest_code
+from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Conv2D, DepthwiseConv2D, Node, Weigh, Weighted
+from tinsmith_export.ir.quantization import QuantGraph, QuantParams, QuantWeights
+from tinsmith_export.targets.target import Product
+
+# Of every tensor: nothing was observed.
+_PARAMS = QuantParams(2.0**-7, 0)
+
+
+def unmeasured(graph: Graph) -> QuantGraph:
+    """Rounds the weights of a graph; every tensor has the same quantization parameters.
+
+    Args:
+        graph: a rewritten graph.
+    """
+    weights = {node.name: _rounded(node) for node in graph.weighted}
+    for node in graph.nodes:
+        if isinstance(node, Weigh):
+            weights[node.name] = QuantWeights(
+                np.zeros(node.factor.shape, np.int8), np.ones(1, np.float32)
+            )
+    return QuantGraph(graph, dict.fromkeys((node.name for node in graph.nodes), _PARAMS), weights)
+
+
+def _rounded(node: Weighted) -> QuantWeights:
+    """The weights of a layer, rounded to the scale of each channel; its bias is 0."""
+    kernel = node.channel_kernel
+    largest = np.abs(kernel).max(axis=tuple(range(kernel.ndim - 1)))
+    scale = np.maximum(largest / largest_code(WEIGHT_BITS), np.finfo(np.float32).tiny)
+    codes = np.rint(kernel / scale).astype(np.int8)
+    return QuantWeights(codes, scale.astype(np.float32), 0, np.zeros(node.channels, np.int32))
+
+
+def unmeasured_products(model: QuantGraph) -> dict[str, Product]:
+    """The constants of such a model in the layout that targets are given, by the layer's name."""
+    return {
+        name: Product(
+            operator="",
+            layer=name,
+            integer=True,
+            exact=True,
+            weights=_file_layout(model.graph.node(name), found),
+            weight_scale=found.scale,
+            weight_zero_point=found.zero_point,
+            bias=found.bias,
+            input=(_PARAMS.scale, _PARAMS.zero_point),
+            output=(_PARAMS.scale, _PARAMS.zero_point),
+        )
+        for name, found in model.weights.items()
+    }
+
+
+def _file_layout(node: Node, weights: QuantWeights) -> np.typing.NDArray[np.int8]:
+    """See `Product.weights`."""
+    if isinstance(node, Conv2D):
+        return np.moveaxis(weights.codes, -1, 0)
+    return weights.codes[None] if isinstance(node, DepthwiseConv2D) else weights.codes
