@@ -84,10 +84,10 @@ def _cards(exported: Exported) -> Iterator[str]:
     if quality.mcnemar_p is not None:
         yield f"Float against int8: {mcnemar(quality.mcnemar_p)}."
     if len(exported.checkpoints) > 1:
-        best = max(exported.checkpoints, key=lambda checkpoint: checkpoint.rank)
+        best = exported.kept_checkpoint
         yield (
-            f"Fine-tuning: step {best.step:,} of {exported.checkpoints[-1].step:,} agreed best "
-            "with float on inputs held back."
+            f"Fine-tuning: step {best.step:,} of {exported.checkpoints[-1].step:,} was nearest "
+            "to float on inputs held back."
         )
     kept = kept_float(exported.manifest)
     where = f"every layer but {len(kept)}" if kept else "every layer"

@@ -22,11 +22,6 @@ class Checkpoint:
     agreement: float | None
     mean_squared_error: float
 
-    @property
-    def rank(self) -> tuple[float, float]:
-        """Larger is better: agreement of classes first, then the smaller error of the outputs."""
-        return self.agreement or 0.0, -self.mean_squared_error
-
 
 @dataclass(frozen=True)
 class Sensitivity:
@@ -169,3 +164,8 @@ class Exported:
     peak_memory_mb: float
     cpu_notes: Mapping[str, str] = field(default_factory=dict)
     tensors: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def kept_checkpoint(self) -> Checkpoint:
+        """The one whose outputs held back are nearest to the float model's."""
+        return min(self.checkpoints, key=lambda checkpoint: checkpoint.mean_squared_error)

@@ -236,7 +236,7 @@ def _stages(manifest: Manifest) -> list[str]:
 def _fine_tuning(exported: Exported) -> list[str]:
     if len(exported.checkpoints) == 1:
         return []
-    best = max(exported.checkpoints, key=lambda checkpoint: checkpoint.rank)
+    best = exported.kept_checkpoint
     before, after = exported.checkpoints[0].mean_squared_error, best.mean_squared_error
     return [
         f"tuned    kept step {best.step} of {exported.checkpoints[-1].step}: mean squared error "

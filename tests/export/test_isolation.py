@@ -22,6 +22,7 @@ from compiling import settle
 
 from tinsmith_export import Options, Samples, compile_model
 from tinsmith_export.quantize import qat
+from tinsmith_export.results import Checkpoint
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
@@ -181,6 +182,24 @@ def test_fine_tuning_keeps_its_best_step(
     assert kept.mean_squared_error == pytest.approx(min(errors), rel=1e-6)
     same = all((a == b).all() for a, b in zip(before, student.get_weights(), strict=True))
     assert same != better
+
+
+def test_fine_tuning_goes_by_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a few inputs held back one more that agrees is luck; the error of all outputs is none."""
+    checkpoints = [Checkpoint(0, 1.0, 3.0), Checkpoint(1, 0.9, 1.0), Checkpoint(2, 0.95, 2.0)]
+    weights = []
+
+    def measure(model: Any, _: Any, step: int) -> Checkpoint:
+        weights.append(model.get_weights())
+        return checkpoints[step]
+
+    monkeypatch.setattr(qat, "_measure", measure)
+    source = tf_keras.Input((12,))
+    student = tf_keras.Model(source, tf_keras.layers.Dense(2)(source))
+    data = qat.DistillationData(INPUTS, INPUTS[:, :2], None, True)
+    assert qat.distill(student, [1, 1], data, data, 2, 90, 0, lambda *_: None) == checkpoints
+    kept = student.get_weights()
+    assert [all(map(np.array_equal, kept, one)) for one in weights] == [False, True, False]
 
 
 def test_weights_of_any_size_are_tuned_alike() -> None:

@@ -93,6 +93,14 @@ def test_what_a_terminal_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[red]:warning:[/]" in lines
 
 
+def test_the_step_that_fine_tuning_kept_is_said(exported: Exported) -> None:
+    steps = (Checkpoint(0, 1, 0.5), Checkpoint(50, 0.9, 0.125), Checkpoint(100, 1, 0.25))
+    tuned = replace(exported, checkpoints=steps)
+    line = "kept step 50 of 100: mean squared error to float, held back, 0.125; before 0.5"
+    assert f"tuned    {line}" in summary(tuned)
+    assert "step 50 of 100 was nearest to float on inputs held back." in html(tuned)
+
+
 def test_what_ranks_layers_is_said(exported: Exported) -> None:
     """Answers that change, and the error of the output where none does, or where it is the same."""
     (row, *_) = exported.sensitivities

@@ -99,7 +99,7 @@ def distill(
             report(step, steps, float(loss))
         if step % max(1, steps // 8) == 0 or last:
             checkpoints.append(_measure(model, held_back, step))
-            if checkpoints[-1].rank > best.rank:
+            if checkpoints[-1].mean_squared_error < best.mean_squared_error:
                 best, weights = checkpoints[-1], model.get_weights()
         if last:
             break
