@@ -396,7 +396,7 @@ def test_an_output_that_joins_different_ranges(factor: float, warned: bool, tmp_
     assert bool(found) == warned
     if warned:
         assert re.match(
-            r"output `boxes` joins `sides`, whose values span .*, and `scores`", found[0]
+            r"output `logits` joins `sides`, whose values span .*, and `scores`", found[0]
         )
 
 
