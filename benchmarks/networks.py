@@ -126,27 +126,27 @@ def group_normalization() -> Any:
 
 
 def _scene_features(x: Any) -> Any:
-    for filters, strides in ((16, 2), (32, 2), (32, 1), (48, 1)):
+    for filters, strides in ((12, 2), (24, 2), (32, 1)):
         x = L.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
         x = L.ReLU()(L.BatchNormalization(momentum=0.9)(x))
     return x
 
 
 def detector_rows() -> Any:
-    """Boxes from maps of two sizes, their rows concatenated."""
+    """Boxes from maps of two sizes, their rows concatenated: two outputs, distances and scores."""
 
     def head(x: Any, count: int) -> tuple[Any, Any]:
-        x = L.Conv2D(48, 3, padding="same", activation="relu")(x)
+        x = L.Conv2D(32, 3, padding="same", activation="relu")(x)
         sides = L.Reshape((count, 4))(L.Conv2D(4, 1)(x))
         few = keras.initializers.Constant(-3.0)
         return sides, L.Reshape((count, 10))(L.Conv2D(10, 1, bias_initializer=few)(x))
 
     def body(x: Any) -> Any:
         x = _scene_features(x)
-        small = L.Conv2D(48, 3, strides=2, padding="same", activation="relu")(x)
+        small = L.Conv2D(32, 3, strides=2, padding="same", activation="relu")(x)
         pairs = zip(head(x, 144), head(small, 36), strict=True)
         sides, scores = (L.Concatenate(axis=1)(list(pair)) for pair in pairs)
-        return L.Concatenate()([sides, L.Activation("sigmoid")(scores)])
+        return [sides, L.Activation("sigmoid", name="scores")(scores)]
 
     return _model((tasks.SIDE, tasks.SIDE, 1), body)
 
@@ -155,7 +155,7 @@ def detector_split() -> Any:
     """Boxes from one map: channels split, each distance the mean of a softmax over eight bins."""
 
     def body(x: Any) -> Any:
-        x = L.Conv2D(48, 3, padding="same", activation="relu")(_scene_features(x))
+        x = L.Conv2D(32, 3, padding="same", activation="relu")(_scene_features(x))
         few = keras.initializers.Constant(-1.0)
         rows = L.Reshape((144, 42))(L.Conv2D(42, 1, bias_initializer=few)(x))
         parts, scores = rows[..., :32], rows[..., 32:]
@@ -184,11 +184,11 @@ NETWORKS: dict[str, tuple[Make, Callable[[int, int], tasks.Task], int]] = {
     "lstm": (lstm, tasks.rows, 4),
     "gru": (gru, tasks.rows, 4),
     "tcn": (tcn, tasks.rows, 4),
-    "unet": (unet, tasks.masks, 2),
+    "unet": (unet, tasks.masks, 3),
     "pixel-shuffle": (pixel_shuffle, tasks.enlarged, 2),
     "attention-pooling": (attention_pooling, tasks.classes, 4),
     "group-normalization": (group_normalization, tasks.classes, 4),
-    "detector-rows": (detector_rows, tasks.scenes, 10),
-    "detector-split": (detector_split, tasks.small_scenes, 10),
+    "detector-rows": (detector_rows, tasks.scenes, 8),
+    "detector-split": (detector_split, tasks.small_scenes, 8),
     "text": (text, tasks.lines, 4),
 }

@@ -73,7 +73,7 @@ def masks(train: int, test: int) -> Task:
     rng = np.random.default_rng(0)
     x, _, tests, _ = _digits(train, test)
     wanted, truth = x > 0.5, tests > 0.5
-    noisy = [np.float32(0.6) * one + rng.random(one.shape, np.float32) * 0.6 for one in (x, tests)]
+    noisy = [np.float32(0.6) * one + rng.random(one.shape, np.float32) * 0.5 for one in (x, tests)]
 
     def right(outputs: Array, truth: Array) -> NDArray[np.bool_]:
         found, axes = outputs > 0.5, (1, 2, 3)
@@ -94,8 +94,8 @@ def enlarged(train: int, test: int) -> Task:
     return Task(small[0], x, small[1], tests, right, "mse")
 
 
-def _scenes(images: Array, labels: Array, seed: int) -> tuple[Array, Array, Array]:
-    """Digits in scenes with parts of others: scenes, boxes (top, left, bottom, right), sides."""
+def _scenes(images: Array, seed: int) -> tuple[Array, Array]:
+    """Digits in scenes with parts of others; their boxes: top, left, bottom, right."""
     rng, count = np.random.default_rng(seed), len(images)
     scenes = np.zeros((count, SIDE, SIDE, 1), np.float32)
     boxes = np.zeros((count, 4), np.float32)
@@ -110,7 +110,7 @@ def _scenes(images: Array, labels: Array, seed: int) -> tuple[Array, Array, Arra
         scene[top : top + size, left : left + size] = digit
         ys, xs = np.nonzero(digit[..., 0] > 0.3)
         boxes[index] = (top + ys.min(), left + xs.min(), top + ys.max() + 1, left + xs.max() + 1)
-    return scenes, boxes, labels
+    return scenes, boxes
 
 
 def centres(strides: tuple[int, ...]) -> tuple[Array, Array]:
@@ -123,11 +123,11 @@ def centres(strides: tuple[int, ...]) -> tuple[Array, Array]:
     return np.concatenate(middles), np.concatenate(sizes)
 
 
-def boxes(strides: tuple[int, ...], train: int, test: int) -> Task:
+def boxes(strides: tuple[int, ...], apart: bool, train: int, test: int) -> Task:
     """Where in a scene a digit is, and which. Right: its class, and IoU of 0.5 or more.
 
-    A row a cell: four distances from the cell's middle to the box's sides in strides, ten classes.
-    The cell nearest to the middle of the box has to find it.
+    A row a cell: four distances from the cell's middle to the box's sides in strides, ten classes;
+    if `apart`, as two outputs. The cell nearest to the middle of the box has to find it.
     """
     x, y, tests, truth = _digits(train, test)
     middles, sizes = centres(strides)
@@ -147,7 +147,10 @@ def boxes(strides: tuple[int, ...], train: int, test: int) -> Task:
         target[each, best, 4 + labels] = 1
         return target
 
-    def right(outputs: Array, truth: Array) -> NDArray[np.bool_]:
+    def right(outputs: Any, truth: Array) -> NDArray[np.bool_]:
+        if not isinstance(outputs, np.ndarray):
+            parts = outputs.values() if isinstance(outputs, dict) else outputs
+            outputs = np.concatenate(list(parts), -1)
         each = np.arange(len(outputs))
         best = outputs[..., 4:].max(-1).argmax(1)
         found, target = outputs[each, best], truth[each, truth[..., 4:].max(-1).argmax(1)]
@@ -160,9 +163,13 @@ def boxes(strides: tuple[int, ...], train: int, test: int) -> Task:
             (found[:, 4:].argmax(1) == target[:, 4:].argmax(1)) & (_iou(*edges) >= 0.5)
         )
 
-    scenes, found, labels = _scenes(x, y, 0)
-    others, places, names = _scenes(tests, truth, 1)
-    return Task(scenes, wanted(found, labels), others, wanted(places, names), right, _box_loss)
+    scenes, found = _scenes(x, 0)
+    others, places = _scenes(tests, 1)
+    target: Any = wanted(found, y)
+    loss: Any = _box_loss
+    if apart:
+        target, loss = [target[..., :4], target[..., 4:]], [_side_loss, _score_loss]
+    return Task(scenes, target, others, wanted(places, truth), right, loss)
 
 
 def _iou(one: Array, other: Array) -> Array:
@@ -172,15 +179,28 @@ def _iou(one: Array, other: Array) -> Array:
     return np.asarray(shared / np.maximum(areas - shared, 1e-6))
 
 
-def _box_loss(wanted: Any, found: Any) -> Any:
-    """Cross-entropy of the classes of all cells, and the distances of the cell that has a box."""
+def _side_loss(wanted: Any, found: Any) -> Any:
+    """The distances of the cell that has a box."""
     from keras import ops
 
-    scores = ops.clip(found[..., 4:], 1e-6, 1 - 1e-6)
-    sure = wanted[..., 4:] * ops.log(scores) * 20 + (1 - wanted[..., 4:]) * ops.log(1 - scores)
-    has = ops.max(wanted[..., 4:], axis=-1, keepdims=True)
-    far = has * ops.abs(wanted[..., :4] - found[..., :4])
-    return -ops.mean(ops.sum(sure, axis=(1, 2))) + 2 * ops.mean(ops.sum(far, axis=(1, 2)))
+    has = ops.max(wanted, axis=-1, keepdims=True) > 0
+    far = ops.where(has, ops.abs(wanted - found), 0.0)
+    return 2 * ops.mean(ops.sum(far, axis=(1, 2)))
+
+
+def _score_loss(wanted: Any, found: Any) -> Any:
+    """Cross-entropy of the classes of all cells; few have one."""
+    from keras import ops
+
+    scores = ops.clip(found, 1e-6, 1 - 1e-6)
+    sure = 20 * wanted * ops.log(scores) + (1 - wanted) * ops.log(1 - scores)
+    return -ops.mean(ops.sum(sure, axis=(1, 2)))
+
+
+def _box_loss(wanted: Any, found: Any) -> Any:
+    return _side_loss(wanted[..., :4], found[..., :4]) + _score_loss(
+        wanted[..., 4:], found[..., 4:]
+    )
 
 
 def lines(train: int, test: int) -> Task:
@@ -212,5 +232,5 @@ def lines(train: int, test: int) -> Task:
     )
 
 
-scenes = partial(boxes, STRIDES)
-small_scenes = partial(boxes, STRIDES[:1])
+scenes = partial(boxes, STRIDES, True)
+small_scenes = partial(boxes, STRIDES[:1], False)

@@ -1,5 +1,6 @@
 """The first stage: a Keras model and its data become a graph that gives the same."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sources import Source, from_source
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.ops import Concatenate
 from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.passes.rewrite import rewrite
@@ -31,6 +33,8 @@ from tinsmith_runtime.errors import UsageError
 _MAX_TENSOR_BYTES = 2**25
 # Of outputs that are computed in another order: 1.2e-4 in a ResNet50 with random weights.
 _TOLERANCE = 5e-4
+# Of two branches of an output: the smaller one loses two bits of its codes.
+_RANGE_RATIO = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +106,10 @@ def read_model(
     size = fitting_count(graph, BATCH_SIZE, _MAX_TENSOR_BYTES)
     expected = run(model, model_reals, size)
     scored = samples.evaluation_labels if classes else None
-    warnings = tuple(input_warnings(model, read, model_reals, expected, scored))
+    warnings = (
+        *input_warnings(model, read, model_reals, expected, scored),
+        *_joined_outputs(read, expected),
+    )
     for warning in warnings:
         progress.warn(warning)
     reference = rebuild(graph)
@@ -112,6 +119,26 @@ def read_model(
     )
     _check_rewrite(graph, expected, activated(logits, found.activations))
     return found
+
+
+def _joined_outputs(graph: Graph, expected: Arrays) -> Iterator[str]:
+    """Warns of an output that joins tensors of very different ranges: they share one scale."""
+    for output, values in zip(graph.outputs, parts(expected), strict=True):
+        node = graph.node(output.inputs[0])
+        if not isinstance(node, Concatenate):
+            continue
+        sizes = [graph.node(name).shape[node.axis] for name in node.inputs]
+        layers = [name.partition("/")[0] for name in node.inputs]
+        found = np.split(values, np.cumsum(sizes)[:-1], axis=node.axis + 1)
+        widths = {float(np.ptp(part)): name for part, name in zip(found, layers, strict=True)}
+        least, most = min(widths), max(widths)
+        if 0 < least * _RANGE_RATIO < most:
+            yield (
+                f"output `{output.title}` joins `{widths[most]}`, whose values span {most:.3g}, "
+                f"and `{widths[least]}`, {least:.3g}: one scale serves both, so the smaller has "
+                f"{256 * least / most:.0f} codes of 256. If they are different things, like sides "
+                "and scores of boxes, give each as an output"
+            )
 
 
 def _has_classes(graph: Graph, samples: Samples) -> bool:
