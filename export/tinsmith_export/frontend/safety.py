@@ -11,7 +11,8 @@ from typing import Any
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend import allowed
-from tinsmith_export.frontend.calls import CURE, SHAPES, require_order, require_tensors, unsupported
+from tinsmith_export.frontend.calls import SHAPES, require_order, require_tensors, unsupported
+from tinsmith_export.frontend.cures import CURE, cure
 from tinsmith_runtime.errors import TinsmithError
 
 MAX_DEPTH = 128
@@ -243,7 +244,9 @@ def _foreign(place: _Place, path: str, name: str, what: str = "class") -> Unsupp
     """The error for a class or a function that is not allowed."""
     module = path.rpartition(".")[0]
     if module in allowed.MODULES and what == "class":
-        return unsupported(f"layer `{place.layer}` names {path}, which is not compiled")
+        return UnsupportedLayerError(
+            f"layer `{place.layer}` names {path}, which is not compiled: {cure(name)}"
+        )
     if place.key in ("layers", "layer", ""):
         title = f"layer `{place.layer}` ({path})"
     elif what == "function":
