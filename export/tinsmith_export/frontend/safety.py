@@ -7,6 +7,7 @@ must be one of `allowed`, or one that the user gave.
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any
 
 from tinsmith_export.errors import UnsupportedLayerError
@@ -195,8 +196,14 @@ class _Check:
                 f"yours, name its class with --custom-objects module:{plain}, else {CURE}"
             )
         found = allowed.MODULES.get(module, ()) if isinstance(module, str) else ()
-        if kind not in found or given not in (None, kind):
+        hub = str(module).startswith(allowed.HUB)
+        if kind not in found or given not in ((f"{allowed.HUB}>{kind}",) if hub else (None, kind)):
             raise _foreign(replace(place, layer=name), f"{module}.{kind}", kind)
+        if hub and find_spec(allowed.HUB) is None:
+            raise UnsupportedLayerError(
+                f"layer `{name}` ({kind}) is of keras-hub, which is not installed: "
+                "pip install keras-hub"
+            )
         if kind.startswith(("DTypePolicy", "Policy")) and isinstance(config, dict):
             self._check_text(str(config.get("name", "float32")), replace(place, key="dtype"))
         self._check_function(entry, name, place)
