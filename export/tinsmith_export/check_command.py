@@ -69,5 +69,5 @@ def _no_collector() -> Iterator[None]:
 
 
 def _as_json(checked: Checked) -> str:
-    totals = {"macs": checked.macs, "parameters": checked.parameters}
+    totals = {"macs": checked.macs, "weights": checked.weights}
     return json.dumps({**asdict(checked), **({} if checked.refused else totals)})

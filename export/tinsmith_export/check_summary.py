@@ -16,11 +16,12 @@ def check_summary(checked: Checked) -> list[str]:
     lines = [line for reason in checked.refused for line in wrapped("refused", reason)]
     if not checked.refused:
         titles = {one.name: one.title for one in checked.targets if not one.refused}
-        headings = ["layer", "class", "MACs", "parameters", *titles.values()]
+        headings = ["layer", "class", "MACs", "weights", *titles.values()]
         lines += columns(headings, [_row(layer, list(titles)) for layer in checked.layers])
         lines += [
             "",
-            f"total    {checked.macs:,} multiply-accumulates, {checked.parameters:,} parameters",
+            f"total    {checked.macs:,} multiply-accumulates, {checked.weights:,} weights and "
+            f"biases; {checked.model_parameters:,} parameters in Keras",
         ]
     for target in checked.targets:
         lines += _files(target)
@@ -34,7 +35,7 @@ def _row(layer: CheckedLayer, targets: list[str]) -> list[str]:
         shortened(layer.layer),
         shortened(layer.kind),
         f"{layer.macs:,}",
-        f"{layer.parameters:,}",
+        f"{layer.weights:,}",
         *(_becomes(layer, target) for target in targets),
     ]
 

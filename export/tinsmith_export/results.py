@@ -181,8 +181,9 @@ class CheckedLayer:
         becomes: the operators of each target's int8 file, by the target's name; of a layer that is
             folded into others, or that moves nothing, there are none.
         in_float: the targets whose engines compute it in float, between two roundings.
-        macs: multiplications by weights for one input.
-        parameters: weights and biases.
+        macs: multiply-accumulates for one input, of products by weights and of matrices.
+        weights: how many numbers it multiplies by and adds, which the files hold. An average has
+            some too: its engines' kernels are those of a convolution.
     """
 
     layer: str
@@ -190,7 +191,7 @@ class CheckedLayer:
     becomes: Mapping[str, tuple[str, ...]]
     in_float: tuple[str, ...]
     macs: int
-    parameters: int
+    weights: int
 
 
 @dataclass(frozen=True)
@@ -222,18 +223,20 @@ class Checked:
         refused: a text for each layer that cannot be compiled; then the rest is empty.
         layers: those that compute something, in the model's order, and what compiling adds.
         targets: those that tell.
+        model_parameters: of the Keras model, as Keras counts them.
     """
 
     refused: tuple[str, ...] = ()
     layers: tuple[CheckedLayer, ...] = ()
     targets: tuple[CheckedTarget, ...] = ()
+    model_parameters: int = 0
 
     @property
     def macs(self) -> int:
-        """Multiplications by weights for one input."""
+        """Multiply-accumulates for one input."""
         return sum(layer.macs for layer in self.layers)
 
     @property
-    def parameters(self) -> int:
-        """Weights and biases, batch normalization folded away."""
-        return sum(layer.parameters for layer in self.layers)
+    def weights(self) -> int:
+        """The numbers that layers multiply by and add, batch normalization folded away."""
+        return sum(layer.weights for layer in self.layers)

@@ -205,11 +205,11 @@ def test_as_json(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
         *("Conv2D", "BatchNormalization", "DepthwiseConv2D"),
     ]
     # Kernel times places; the batch normalization gives the convolution its bias.
-    assert (rows["first"]["macs"], rows["first"]["parameters"]) == (3 * 3 * 2 * 4 * 16, 72 + 4)
-    assert (rows["depth"]["macs"], rows["depth"]["parameters"]) == (3 * 3 * 4 * 4, 36 + 4)
-    assert (rows["hidden"]["macs"], rows["hidden"]["parameters"]) == (16 * 5, 80 + 5)
+    assert (rows["first"]["macs"], rows["first"]["weights"]) == (3 * 3 * 2 * 4 * 16, 72 + 4)
+    assert (rows["depth"]["macs"], rows["depth"]["weights"]) == (3 * 3 * 4 * 4, 36 + 4)
+    assert (rows["hidden"]["macs"], rows["hidden"]["weights"]) == (16 * 5, 80 + 5)
     assert found["macs"] == sum(row["macs"] for row in rows.values())
-    assert found["parameters"] == sum(row["parameters"] for row in rows.values())
+    assert found["weights"] == sum(row["weights"] for row in rows.values())
     assert rows["normal"]["becomes"] == {"tflite": [], "onnx": [], "native": []}
     assert rows["first"]["becomes"] == {
         "tflite": ["CONV_2D"],
@@ -225,10 +225,11 @@ def test_as_json(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_as_a_table(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", str(small), "--targets", "tflite,native"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["layer", "class", "MACs", "parameters", "TFLite", "native"]
+    assert lines[0].split() == ["layer", "class", "MACs", "weights", "TFLite", "native"]
     assert lines[1].split() == ["first", "Conv2D", "1,152", "76", "CONV_2D", "product"]
     assert lines[2].split() == ["normal", "BatchNormalization", "0", "0", "folded", "folded"]
-    assert "total    1,391 multiply-accumulates, 219 parameters" in lines
+    total = "total    1,391 multiply-accumulates, 219 weights and biases; 231 parameters in Keras"
+    assert total in lines
     assert lines[-1].startswith("float    computed in float between two roundings")
     assert any(line.startswith("file     native   int8 about ") for line in lines)
 

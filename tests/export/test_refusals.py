@@ -109,7 +109,7 @@ def test_all_layers_are_refused_at_once() -> None:
     reasons = caught.value.reasons
     assert [reason.split("`")[1] for reason in reasons] == ["volume", "largest", "gate"]
     assert reasons[0].startswith("layer `volume` (Conv3D) cannot be compiled: it needs TensorFlow")
-    assert "layers of volumes are not compiled: take another layer there" in reasons[1]
+    assert "no engine has integer kernels for volumes: make the depth part of" in reasons[1]
     assert "it needs TensorFlow's operator LogSoftmax" in reasons[2]
     assert str(caught.value) == f"3 layers cannot be compiled: {'; '.join(reasons)}"
 
@@ -139,10 +139,60 @@ def test_all_layers_of_a_folder_are_refused_at_once(tmp_path: Any) -> None:
     with pytest.raises(UnsupportedLayerError) as caught:
         load_keras(tmp_path / "folder")
     said = [reason.split("`")[1] for reason in caught.value.reasons]
-    assert [re.sub(r".*\.|_\d+$", "", name) for name in said] == ["volume", "largest"]
+    assert [re.sub(r".*\.|_\d+$", "", name) for name in said] == ["volume", "largest", "gate"]
 
 
 def test_layers_are_refused_before_data_are_read(tmp_path: Any) -> None:
     volumes().save(tmp_path / "model.keras")
     with pytest.raises(UnsupportedLayerError, match=r"^3 layers cannot be compiled"):
         export(tmp_path / "model.keras", str(tmp_path / "none.npz"), tmp_path / "model.tin")
+
+
+class Loop(keras.layers.Layer):
+    def call(self, x: Any) -> Any:
+        ops = keras.ops
+        return ops.while_loop(lambda x: ops.sum(x) < 9.0, lambda x: (2.0 * x,), (x,))[0]
+
+
+class Noise(keras.layers.Layer):
+    def build(self, _: Any) -> None:
+        self.seed = keras.random.SeedGenerator(1)
+
+    def call(self, x: Any) -> Any:
+        return x + keras.random.normal((4,), seed=self.seed)
+
+
+@pytest.mark.filterwarnings("ignore:Layer 'flatten.*' .of type Flatten. was passed an input with")
+@pytest.mark.parametrize(
+    ("shape", "layer", "said"),
+    [
+        ((4, 4, 4, 2), keras.layers.Conv3D(2, 2), "make the depth part of the channels"),
+        ((4, 2), keras.layers.Masking(), "leave Masking and mask_zero=True out"),
+        ((4,), Loop(), "write a loop of a fixed length in Python"),
+        ((4,), Noise(), "draw random numbers, in training alone"),
+        ((4, 4, 1), keras.layers.Resizing(5, 5, "bicubic"), "take interpolation='bilinear'"),
+        ((4, 4), keras.layers.RMSNormalization(), "a mean over the channels has no integer form"),
+    ],
+    ids=lambda value: value.name if isinstance(value, keras.layers.Layer) else "",
+)
+def test_what_to_do_is_said(shape: tuple[int, ...], layer: Any, said: str) -> None:
+    model = keras.Sequential([keras.Input(shape), layer, keras.layers.Flatten()])
+    model.add(keras.layers.Dense(2))
+    found = refused(model)
+    assert found.startswith(f"layer `{layer.name}`")
+    assert said in found
+
+
+def test_what_is_not_loaded_has_a_cure_that_works(tmp_path: Any) -> None:
+    layers = keras.layers
+    source = keras.Input((4,))
+    codes = layers.Discretization([0.0], output_mode="one_hot", name="bins")(source)
+    model = keras.Model(source, layers.Dense(2, name="last")(layers.Flatten()(codes)))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(UnsupportedLayerError) as caught:
+        load_keras(tmp_path / "model.keras")
+    cure = "compile keras.Model(LAYER.output, OUTPUTS)"
+    assert str(caught.value).startswith("layer `bins` names keras.layers.Discretization")
+    assert cure in str(caught.value)
+    keras.Model(model.get_layer("bins").output, model.output).save(tmp_path / "cured.keras")
+    assert read_graph(trace(prepared(load_keras(tmp_path / "cured.keras"), None, None))).weighted

@@ -72,6 +72,19 @@ _OPERATORS = {
     "keras.src.ops.image": frozenset(("Resize",)),
 }
 _CONVNEXT = frozenset(("LayerScale", "StochasticDepth"))
+HUB = "keras_hub"
+"""The package of Keras's backbones, and what their registered names begin with."""
+# Of these a file holds the arguments; they make layers of them and look nothing up.
+_BACKBONES = {
+    "resnet": "ResNetBackbone",
+    "vgg": "VGGBackbone",
+    "densenet": "DenseNetBackbone",
+    "xception": "XceptionBackbone",
+    "mobilenet": "MobileNetBackbone",
+    "efficientnet": "EfficientNetBackbone",
+    "cspnet": "CSPNetBackbone",
+    "vit": "ViTBackbone",
+}
 MODULES = {
     "keras": _MODELS | _POLICIES,
     "keras.models": _MODELS,
@@ -100,10 +113,16 @@ MODULES = {
     "tf_keras.src.applications.convnext": _CONVNEXT,
     "keras.src.applications.inception_resnet_v2": frozenset(("CustomScaleLayer",)),
 }
-"""Module to classes, where a file says both."""
-
 ALONE = frozenset(itertools.chain.from_iterable(MODULES.values()))
 """Classes that a file may name without a module, as old `.h5` files do."""
+
+MODULES |= {
+    f"{HUB}.src.models.{family}.{family}_backbone": frozenset((name,))
+    for family, name in _BACKBONES.items()
+}
+"""Module to classes, where a file says both."""
+REGISTERED = frozenset(f"{HUB}>{name}" for name in _BACKBONES.values())
+"""The names under which keras-hub registers its backbones."""
 
 VALUES = _names("""
     __bytes__ __ellipsis__ __keras_tensor__ __numpy__ __slice__ __tensor__ __tuple__ TensorShape

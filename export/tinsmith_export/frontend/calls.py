@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend.cures import CURE
 from tinsmith_runtime.errors import TinsmithError
 
 SHAPES = ("compat.v1.shape",)
 """Functions of TensorFlow that give the shape of a tensor."""
-CURE = "take another layer there (docs/compiling.md lists those that compile)"
 
 _OF_SHAPES = ("__operators__.getitem", "reshape")
 

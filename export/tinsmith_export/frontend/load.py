@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 import tf_keras
 
+from tinsmith_export.frontend import allowed
 from tinsmith_export.frontend.container import read_contents, require_small, weights_at_most
 from tinsmith_export.frontend.operators import READERS, ROUNDINGS
 from tinsmith_export.frontend.safety import QUANTIZED, already_quantized, check_configuration
@@ -63,6 +64,7 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
     known.setdefault(_SCALE, tf_keras.saving.get_registered_object(_SCALE))
     libraries = (keras, tf_keras)
     registered = {name for one in libraries for name in one.saving.get_custom_objects()}
+    registered -= allowed.REGISTERED
     try:
         contents = read_contents(path)
         library = keras if contents.version.startswith("3.") else tf_keras

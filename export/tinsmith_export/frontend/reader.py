@@ -9,24 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend.cures import cure
 from tinsmith_export.frontend.trace import BATCH, Operator, Trace, distinct
 from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Reshape
 from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_runtime.bundle import MAX_TENSORS
 from tinsmith_runtime.errors import TinsmithError
-
-# Layers that are more than one operator which is missing.
-_FAMILIES = {
-    "recurrent layers are not compiled": (
-        *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D"),
-        *("TimeDistributed",),
-    ),
-    "layers of volumes are not compiled": (
-        *("Conv3D", "Conv3DTranspose", "MaxPooling3D", "AveragePooling3D", "GlobalMaxPooling3D"),
-        *("GlobalAveragePooling3D", "UpSampling3D", "ZeroPadding3D", "Cropping3D"),
-    ),
-}
-
 
 Shape: TypeAlias = tuple[int, ...]
 AnyNode = TypeVar("AnyNode", bound=Node)
@@ -79,11 +67,9 @@ class Reader:
     def unsupported(self, operator: Operator, what: str) -> UnsupportedLayerError:
         """The error for an operator that cannot be compiled."""
         kind = self._trace.classes.get(operator.layer, "operator")
-        family = next((name for name, kinds in _FAMILIES.items() if kind in kinds), None)
         return UnsupportedLayerError(
             f"layer `{operator.layer}` ({kind}) cannot be compiled: it needs {what}; "
-            + (f"{family}: " if family else "")
-            + "take another layer there (docs/compiling.md lists those that compile)"
+            f"{cure(kind, operator.kind)}"
         )
 
     def refuse(self, operator: Operator, reason: str = "") -> Refused:

@@ -7,11 +7,13 @@ must be one of `allowed`, or one that the user gave.
 
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from typing import Any
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend import allowed
-from tinsmith_export.frontend.calls import CURE, SHAPES, require_order, require_tensors, unsupported
+from tinsmith_export.frontend.calls import SHAPES, require_order, require_tensors, unsupported
+from tinsmith_export.frontend.cures import CURE, cure
 from tinsmith_runtime.errors import TinsmithError
 
 MAX_DEPTH = 128
@@ -194,8 +196,14 @@ class _Check:
                 f"yours, name its class with --custom-objects module:{plain}, else {CURE}"
             )
         found = allowed.MODULES.get(module, ()) if isinstance(module, str) else ()
-        if kind not in found or given not in (None, kind):
+        hub = str(module).startswith(allowed.HUB)
+        if kind not in found or given not in ((f"{allowed.HUB}>{kind}",) if hub else (None, kind)):
             raise _foreign(replace(place, layer=name), f"{module}.{kind}", kind)
+        if hub and find_spec(allowed.HUB) is None:
+            raise UnsupportedLayerError(
+                f"layer `{name}` ({kind}) is of keras-hub, which is not installed: "
+                "pip install keras-hub"
+            )
         if kind.startswith(("DTypePolicy", "Policy")) and isinstance(config, dict):
             self._check_text(str(config.get("name", "float32")), replace(place, key="dtype"))
         self._check_function(entry, name, place)
@@ -243,7 +251,9 @@ def _foreign(place: _Place, path: str, name: str, what: str = "class") -> Unsupp
     """The error for a class or a function that is not allowed."""
     module = path.rpartition(".")[0]
     if module in allowed.MODULES and what == "class":
-        return unsupported(f"layer `{place.layer}` names {path}, which is not compiled")
+        return UnsupportedLayerError(
+            f"layer `{place.layer}` names {path}, which is not compiled: {cure(name)}"
+        )
     if place.key in ("layers", "layer", ""):
         title = f"layer `{place.layer}` ({path})"
     elif what == "function":

@@ -20,8 +20,8 @@ from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.frontend.calls import CURE
 from tinsmith_export.frontend.container import MAX_BYTES
+from tinsmith_export.frontend.cures import cure
 from tinsmith_export.frontend.graphdef import check_graph
 from tinsmith_runtime.errors import TinsmithError
 from tinsmith_runtime.files import read_regular
@@ -161,7 +161,7 @@ def _require_known(graph: Any, known: Set[str]) -> None:
         raise UnsupportedLayerError(
             *(
                 f"layer `{layer or kind}` cannot be compiled: it needs TensorFlow's operator "
-                f"{kind}; {CURE}"
+                f"{kind}; {cure('', kind)}"
                 for layer, kind in named.items()
             )
         )

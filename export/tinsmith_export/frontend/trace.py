@@ -188,6 +188,7 @@ class _Reached:
 
 def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
     """Leaves the operators that the outputs need, and computes what does not need the inputs."""
+    _require_same_every_time(function, calls)
     closed = frozen(function)
     graph = tf.Graph()
     with graph.as_default():
@@ -212,6 +213,21 @@ def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
         output_names(model),
         calls.classes,
     )
+
+
+def _require_same_every_time(function: Any, calls: Calls) -> None:
+    """Refuses layers that change a variable whenever they are called."""
+    changed = (op for op in function.graph.get_operations() if op.type.startswith("Assign"))
+    layers = dict.fromkeys(calls.layers.get(op.name, scope_of(op.name)) for op in changed)
+    if layers:
+        raise UnsupportedLayerError(
+            *(
+                f"layer `{layer}` ({calls.classes.get(layer, 'operator')}) cannot be compiled: it "
+                "changes a variable whenever it is called; count, and draw random numbers, in "
+                "training alone: `if training:` in its call"
+                for layer in layers
+            )
+        )
 
 
 def _reach(operations: Iterable[Any], sources: Sequence[Any]) -> _Reached:

@@ -7,7 +7,7 @@ from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Clip, Function, Node, Reshape
 from tinsmith_export.ir.shapes import require_shapes
-from tinsmith_export.ir.unrewritten import Refused
+from tinsmith_export.ir.unrewritten import ChannelMean, Refused
 from tinsmith_export.passes.affine import (
     affine_by_convolution,
     fold_affine,
@@ -106,8 +106,9 @@ def _formless(node: Node, layer: str) -> str:
     function = node.function if isinstance(node, Function) else None
     if has_codes and function in (None, *FUNCTIONS):
         return ""
+    what = "a mean over the channels" if isinstance(node, ChannelMean) else function or node.kind
     return (
-        f"layer `{layer}` cannot be compiled there: {function or node.kind} has no integer form "
+        f"layer `{layer}` cannot be compiled there: {what} has no integer form "
         "(docs/compiling.md lists the layers that compile)"
     )
 

@@ -8,8 +8,10 @@ from tinsmith_export.errors import TargetError
 from tinsmith_export.frontend.load import prepared
 from tinsmith_export.frontend.operators import read_graph
 from tinsmith_export.frontend.reader import plain
+from tinsmith_export.frontend.savedmodel import SavedModel
 from tinsmith_export.frontend.trace import Trace, trace
 from tinsmith_export.inputs.entry import enter_unseen
+from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Node, Weigh, Weighted
 from tinsmith_export.ir.quantization import QuantGraph
@@ -37,7 +39,13 @@ def check_model(model: Any, options: Options) -> Checked:
     read = read_graph(found)
     graph = rewrite(enter_unseen(read, options.input_range).prepared(read))
     targets, forms = _targets(unmeasured(graph), options.targets)
-    return Checked((), _layers(found, graph, forms), targets)
+    return Checked((), _layers(found, graph, forms), targets, _model_parameters(model))
+
+
+def _model_parameters(model: Any) -> int:
+    if isinstance(model, SavedModel):
+        return sum(value.size for value in model.variables.values())
+    return int(model.count_params())
 
 
 def _targets(
@@ -78,12 +86,17 @@ def _layers(
         name = node.name.partition("/")[0]
         parts.setdefault(names.get(name, name), []).append(node)
     return tuple(
-        _layer(layer, kinds.get(layer, "added"), nodes, forms) for layer, nodes in parts.items()
+        _layer(layer, kinds.get(layer, "added"), nodes, graph, forms)
+        for layer, nodes in parts.items()
     )
 
 
 def _layer(
-    layer: str, kind: str, nodes: Sequence[Node], forms: Mapping[str, Mapping[str, Form]]
+    layer: str,
+    kind: str,
+    nodes: Sequence[Node],
+    graph: Graph,
+    forms: Mapping[str, Mapping[str, Form]],
 ) -> CheckedLayer:
     become = {
         target: [found[node.name] for node in nodes if node.name in found]
@@ -97,19 +110,21 @@ def _layer(
             for target, found in become.items()
         },
         tuple(name for name, found in become.items() if not all(form.integer for form in found)),
-        sum(map(_macs, nodes)),
-        sum(map(_parameters, nodes)),
+        sum(_macs(node, graph) for node in nodes),
+        sum(map(_weights, nodes)),
     )
 
 
-def _macs(node: Node) -> int:
-    """How often a node multiplies by a weight: the whole kernel at each place of its output."""
+def _macs(node: Node, graph: Graph) -> int:
+    """How often a node multiplies and adds: the whole kernel at each place of its output."""
+    if isinstance(node, MatMul):
+        return prod(node.shape) * graph.node(node.inputs[0]).shape[-1]
     if isinstance(node, Weigh):
         return prod(node.shape)
     return node.kernel.size * prod(node.shape[:-1]) if isinstance(node, Weighted) else 0
 
 
-def _parameters(node: Node) -> int:
+def _weights(node: Node) -> int:
     if isinstance(node, Weighted):
         return node.kernel.size + (0 if node.bias is None else node.bias.size)
     return 0
