@@ -154,6 +154,32 @@ def _attention(module: Any, x: Any) -> Any:
     return module.layers.MultiHeadAttention(2, 4)(x, x)
 
 
+def _steps(module: Any, x: Any) -> Any:
+    return module.layers.Reshape((4, 64))(x)
+
+
+def _recurrent(name: str, **kwargs: Any) -> Callable[[Any, Any], Any]:
+    """A recurrent layer on the image as four steps; all that it gives is joined."""
+
+    def build(module: Any, x: Any) -> Any:
+        layers = module.layers
+        found = getattr(layers, name)(3, **kwargs)(_steps(module, x))
+        if not isinstance(found, list | tuple):
+            return found
+        flat = [layers.Flatten()(one) for one in found]
+        return layers.Concatenate()(flat)
+
+    return build
+
+
+_ALL = {"return_sequences": True, "return_state": True}
+
+
+def _bidirectional(module: Any, x: Any) -> Any:
+    inner = module.layers.GRU(3, return_sequences=True)
+    return module.layers.Bidirectional(inner)(_steps(module, x))
+
+
 CASES = (
     Case("Conv2D", _layer("Conv2D", 5, 3, strides=2, padding="same")),
     Case("Conv2D, dilated", _layer("Conv2D", 5, 3, dilation_rate=2, padding="same")),
@@ -329,5 +355,18 @@ CASES = (
     Case("a layer called twice", _shared),
     Case("a model inside a model", _nested),
     Case("MultiHeadAttention", _attention, "cannot be compiled"),
-    Case("LSTM, GRU, SimpleRNN", _sequence(("LSTM", 4)), "cannot be compiled"),
+    Case("SimpleRNN", _recurrent("SimpleRNN", return_sequences=True)),
+    Case("LSTM", _recurrent("LSTM")),
+    Case("LSTM backwards, all that it gives", _recurrent("LSTM", **_ALL, go_backwards=True)),
+    Case("GRU", _recurrent("GRU")),
+    Case("GRU, reset before the product", _recurrent("GRU", reset_after=False)),
+    Case("Bidirectional", _bidirectional),
+    Case("RNN of cells", lambda m, x: m.layers.RNN(m.layers.LSTMCell(3))(_steps(m, x))),
+    Case(
+        "a recurrent layer of more than 64 steps",
+        _sequence(("Reshape", (128, 2)), ("GRU", 3)),
+        "64",
+    ),
+    Case("a recurrent layer with a mask", _sequence(("Masking",), ("GRU", 3)), "a mask"),
+    Case("TimeDistributed", lambda m, x: m.layers.TimeDistributed(m.layers.Conv1D(2, 3))(x)),
 )

@@ -28,6 +28,7 @@ from tinsmith_runtime.files import read_regular
 FILE = "saved_model.pb"
 _SIGNATURE = "serving_default"
 _OBJECTS = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_LOOPS = ("StatelessWhile", "TensorList", "While")
 _CALLS = ("PartitionedCall", "StatefulPartitionedCall")
 # What lies between layers: weights, constants and sizes. None of it reaches out of the graph.
 _PLUMBING = (
@@ -136,13 +137,7 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
         ) from error
     variables = _read_variables(folder, graph, graphs[0].object_graph_def)
     _prune_functions(graph)
-    for node in _nodes(graph):
-        if node.op not in known and node.op not in _PLUMBING:
-            layer = scope_of(node.name) or node.name
-            raise UnsupportedLayerError(
-                f"layer `{layer}` cannot be compiled: it needs TensorFlow's operator {node.op}; "
-                "take another layer there (docs/compiling.md lists those that compile)"
-            )
+    _require_known(graph, {*known, *_PLUMBING})
     try:
         check_graph(graph)
     except TinsmithError as error:
@@ -152,6 +147,20 @@ def load_saved_model(folder: Path, known: Set[str]) -> SavedModel:
     )
     tensors = tuple(info.name for _, info in inputs)
     return SavedModel(folder.resolve().name, graph, specs, tensors, outputs, variables)
+
+
+def _require_known(graph: Any, known: Set[str]) -> None:
+    """Refuses a graph with another operator."""
+    for node in _nodes(graph):
+        if node.op not in known:
+            layer = scope_of(node.name) or node.name
+            cure = "take another layer there"
+            if node.op.startswith(_LOOPS):
+                cure = "of a recurrent layer give the .keras file, whose steps are unrolled"
+            raise UnsupportedLayerError(
+                f"layer `{layer}` cannot be compiled: it needs TensorFlow's operator {node.op}; "
+                f"{cure} (docs/compiling.md lists those that compile)"
+            )
 
 
 def scope_of(operator: str) -> str:

@@ -54,12 +54,13 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
         A functional model, `float32`.
     """
     tensors: dict[str, Any] = {}
+    shared: dict[str, dict[str, Any]] = {}
     sources = [tf_keras.Input(node.shape, name=node.name) for node in graph.inputs]
     for entry, source in zip(graph.inputs, sources, strict=True):
         tensors[entry.name] = wrap(entry, lambda tensor: tensor)(source)
     for node in graph.layers:
         inputs = [tensors[name] for name in node.inputs]
-        layer = built_layer(node, inputs[0].shape)
+        layer = built_layer(node, inputs[0].shape, shared)
         tensors[node.name] = wrap(node, layer)(inputs if len(inputs) > 1 else inputs[0])
     # Without a name of its own, how many models came before would stand in the files.
     outputs = [tensors[node.inputs[0]] for node in graph.outputs]
@@ -71,11 +72,25 @@ def tensors(inputs: Arrays) -> Any:
     return tf.nest.map_structure(tf.constant, inputs)
 
 
-def built_layer(node: Node, shape: Any) -> Any:
-    """The layer of tf_keras that computes a node, with its weights; `shape`: of its first input."""
+def built_layer(node: Node, shape: Any, shared: dict[str, dict[str, Any]] | None = None) -> Any:
+    """The layer of tf_keras that computes a node, with its weights.
+
+    Args:
+        node: what it computes.
+        shape: of its first input.
+        shared: the variables that several layers share, by what nodes call these and by their own
+            name; they are trained as one.
+    """
     layer = keras_layer(node)
     if isinstance(node, Weighted):
+        first = (shared or {}).get(node.shared)
+        if first is not None:
+            layer.add_weight = lambda name, **_: first[name]
         layer.build(shape)
+        if shared is not None and node.shared:
+            shared[node.shared] = {
+                name: getattr(layer, name) for name in (node.kernel_name, "bias")
+            }
     return layer
 
 
