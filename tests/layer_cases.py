@@ -149,9 +149,26 @@ def _mean(module: Any, x: Any) -> Any:
     return module.ops.mean(x, axis=(1, 2)) if module is keras else tf.reduce_mean(x, (1, 2))
 
 
+def _matrices(module: Any, x: Any) -> Any:
+    """Products of rows by rows, and of what comes of them and the rows."""
+    layers = module.layers
+    rows = layers.Reshape((16, 16))(x)
+    return layers.Dot((2, 1))([layers.Dot((2, 2))([rows, rows]), layers.Dense(5)(rows)])
+
+
 def _attention(module: Any, x: Any) -> Any:
     x = module.layers.Reshape((16, 16))(x)
     return module.layers.MultiHeadAttention(2, 4)(x, x)
+
+
+def _computed(name: str) -> Callable[[Any, Any], Any]:
+    """A function of numbers above 0, from either library."""
+
+    def build(module: Any, x: Any) -> Any:
+        functions = module.ops if module is keras else tf.math
+        return getattr(functions, name)(module.layers.ReLU()(x) + 0.5)
+
+    return build
 
 
 def _steps(module: Any, x: Any) -> Any:
@@ -180,6 +197,11 @@ def _bidirectional(module: Any, x: Any) -> Any:
     return module.layers.Bidirectional(inner)(_steps(module, x))
 
 
+def _dot_attention(module: Any, x: Any) -> Any:
+    rows = module.layers.Reshape((16, 16))(x)
+    return module.layers.Attention()([rows, module.layers.Dense(16)(rows)])
+
+
 CASES = (
     Case("Conv2D", _layer("Conv2D", 5, 3, strides=2, padding="same")),
     Case("Conv2D, dilated", _layer("Conv2D", 5, 3, dilation_rate=2, padding="same")),
@@ -187,8 +209,7 @@ CASES = (
     Case("Conv2D, grouped", _layer("Conv2D", 6, 3, groups=2)),
     Case("Conv2D, a group for each channel", _layer("Conv2D", 8, 3, groups=4)),
     Case("Conv2D, channels first", _layer("Conv2D", 5, 3, data_format="channels_first")),
-    # TensorFlow pools no such images on a CPU; Keras 3 transposes them.
-    Case("a network whose channels come first", _channels_first, kerases=("Keras 3",)),
+    Case("a network whose channels come first", _channels_first),
     Case("DepthwiseConv2D", _layer("DepthwiseConv2D", 3, strides=2, padding="same")),
     Case("DepthwiseConv2D, dilated", _layer("DepthwiseConv2D", 3, dilation_rate=2)),
     Case("DepthwiseConv2D, depth multiplier", _layer("DepthwiseConv2D", 3, depth_multiplier=2)),
@@ -235,8 +256,14 @@ CASES = (
     Case("`x * y`, Multiply", lambda module, x: x * module.layers.Conv2D(4, 1)(x)),
     Case("Average", _merged("Average")),
     Case("Maximum", _merged("Maximum")),
-    Case("Minimum", _merged("Minimum"), "Minimum"),
-    Case("Dot", _in_a_row(_layer("Flatten"), lambda m, x: m.layers.Dot(1)([x, x])), "two computed"),
+    Case("Minimum", _merged("Minimum")),
+    Case("Dot", _in_a_row(_layer("Flatten"), lambda m, x: m.layers.Dot(1)([x, x]))),
+    Case("Dot of matrices, `matmul`", _matrices),
+    Case(
+        "EinsumDense",
+        _sequence(("EinsumDense", "abc,cd->abd", (32, 6)), bias_axes="d"),
+        kerases=("Keras 3",),
+    ),
     Case("Concatenate of channels", _merged("Concatenate")),
     Case(
         "Concatenate, one part behind a ReLU",
@@ -256,10 +283,10 @@ CASES = (
     ),
     Case("ReLU, `relu`", _layer("ReLU")),
     Case("ReLU with a maximum, `relu6`", _relu6),
-    Case("ReLU with a threshold", _layer("ReLU", threshold=0.2), "Greater"),
+    Case("ReLU with a threshold", _layer("ReLU", threshold=0.2)),
     Case("ReLU with a slope, LeakyReLU", _layer("LeakyReLU")),
     Case("PReLU, a slope a channel", _layer("PReLU", shared_axes=[1, 2])),
-    Case("PReLU, a slope a pixel", _layer("PReLU"), "one number a channel"),
+    Case("PReLU, a slope a pixel", _layer("PReLU")),
     Case("`hard_sigmoid`", _activation("hard_sigmoid")),
     Case("`hard_swish`, spelt out", _hard_swish),
     Case("`hard_swish`", _activation("hard_swish"), kerases=("Keras 3",)),
@@ -269,13 +296,20 @@ CASES = (
     Case("`tanh`", _activation("tanh")),
     Case("`gelu`", _activation("gelu")),
     Case("`elu`", _activation("elu")),
-    Case("ELU, alpha other than 1", _layer("ELU", 0.5), "Greater"),
-    Case("`selu`", _activation("selu"), "selu"),
+    Case("ELU, alpha other than 1", _layer("ELU", 0.5)),
+    Case("`selu`", _activation("selu")),
     Case("`softplus`", _activation("softplus")),
     Case("`mish`", _activation("mish")),
-    Case("`softsign`", _activation("softsign"), "Softsign"),
-    Case("`exponential`", _activation("exponential"), "Exp"),
-    Case("Softmax within a model", _layer("Softmax"), "softmax can only come last"),
+    Case("`softsign`", _activation("softsign")),
+    Case("`exponential`", _activation("exponential")),
+    Case("`sqrt`", _computed("sqrt")),
+    Case("`rsqrt`", _computed("rsqrt")),
+    Case("`log`", _computed("log")),
+    Case("`abs`", lambda module, x: module.ops.abs(x), kerases=("Keras 3",)),
+    Case("`x / y`, `1 / x`", lambda module, x: x / (1.0 / (module.layers.ReLU()(x) + 0.5))),
+    Case("`square`", lambda module, x: module.ops.square(x), kerases=("Keras 3",)),
+    Case("Softmax within a model", _layer("Softmax")),
+    Case("Softmax over rows", _layer("Softmax", axis=1)),
     Case("MaxPooling2D", _layer("MaxPooling2D", 3, strides=2, padding="same")),
     Case("AveragePooling2D", _layer("AveragePooling2D", 2)),
     Case("AveragePooling2D, padded", _layer("AveragePooling2D", 3, strides=2, padding="same")),
@@ -354,7 +388,8 @@ CASES = (
     Case("RandomFlip and the like", _layer("RandomFlip")),
     Case("a layer called twice", _shared),
     Case("a model inside a model", _nested),
-    Case("MultiHeadAttention", _attention, "cannot be compiled"),
+    Case("MultiHeadAttention", _attention),
+    Case("Attention", _dot_attention),
     Case("SimpleRNN", _recurrent("SimpleRNN", return_sequences=True)),
     Case("LSTM", _recurrent("LSTM")),
     Case("LSTM backwards, all that it gives", _recurrent("LSTM", **_ALL, go_backwards=True)),

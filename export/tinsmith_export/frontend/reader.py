@@ -19,9 +19,6 @@ from tinsmith_runtime.errors import TinsmithError
 # Layers that are more than one operator which is missing.
 _FAMILIES = {
     "recurrent convolutions are not compiled": ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"),
-    "attention is not compiled": (
-        *("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"),
-    ),
 }
 
 

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
@@ -99,6 +100,12 @@ def _windows(
 @output_shape.register
 def _(node: Dense, inputs: Sequence[Shape]) -> Shape:
     return *inputs[0][:-1], node.channels
+
+
+@output_shape.register
+def _(node: MatMul, inputs: Sequence[Shape]) -> Shape:
+    one, other = inputs
+    return *np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]
 
 
 @output_shape.register

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
@@ -28,6 +29,7 @@ from tinsmith_export.ir.ops import (
     LayerNormalization,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -53,8 +55,7 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
     Returns:
         A functional model, `float32`.
     """
-    tensors: dict[str, Any] = {}
-    shared: dict[str, dict[str, Any]] = {}
+    tensors, shared = dict[str, Any](), dict[str, dict[str, Any]]()
     sources = [tf_keras.Input(node.shape, name=node.name) for node in graph.inputs]
     for entry, source in zip(graph.inputs, sources, strict=True):
         tensors[entry.name] = wrap(entry, lambda tensor: tensor)(source)
@@ -75,22 +76,15 @@ def tensors(inputs: Arrays) -> Any:
 def built_layer(node: Node, shape: Any, shared: dict[str, dict[str, Any]] | None = None) -> Any:
     """The layer of tf_keras that computes a node, with its weights.
 
-    Args:
-        node: what it computes.
-        shape: of its first input.
-        shared: the variables that several layers share, by what nodes call these and by their own
-            name; they are trained as one.
+    `shape` is of its first input, `shared` has the variables that several layers share.
     """
     layer = keras_layer(node)
     if isinstance(node, Weighted):
-        first = (shared or {}).get(node.shared)
-        if first is not None:
+        first = {} if shared is None or not node.shared else shared.setdefault(node.shared, {})
+        if first:
             layer.add_weight = lambda name, **_: first[name]
         layer.build(shape)
-        if shared is not None and node.shared:
-            shared[node.shared] = {
-                name: getattr(layer, name) for name in (node.kernel_name, "bias")
-            }
+        first |= {"bias": layer.bias, node.kernel_name: getattr(layer, node.kernel_name)}
     return layer
 
 
@@ -176,8 +170,23 @@ def _(node: Multiply) -> Any:
 
 
 @keras_layer.register
+def _(node: MatMul) -> Any:
+    return _computed(node, lambda x: tf.matmul(x[0], x[1]))
+
+
+@keras_layer.register
+def _(node: Softmax) -> Any:
+    return _computed(node, tf.nn.softmax)
+
+
+@keras_layer.register
 def _(node: Maximum) -> Any:
     return _computed(node, lambda x: tf.maximum(x[0], x[1]))
+
+
+@keras_layer.register
+def _(node: Minimum) -> Any:
+    return _computed(node, lambda x: tf.minimum(x[0], x[1]))
 
 
 @keras_layer.register
@@ -185,23 +194,41 @@ def _(node: Clip) -> Any:
     return _computed(node, lambda x: x)
 
 
+def _below_zero(x: Any) -> Any:
+    """`exp(x) - 1` of what is negative, else 0."""
+    return tf.nn.elu(-tf.nn.relu(-x))
+
+
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sigmoid": tf.sigmoid,
-    "softmax": tf.nn.softmax,
     "tanh": tf.tanh,
     "gelu": tf.nn.gelu,
     "elu": tf.nn.elu,
-    "selu": tf.nn.selu,
+    # TFLite has no operator for these two.
+    "selu": lambda x: 1.0507009873554805 * (tf.nn.relu(x) + 1.6732632423543772 * _below_zero(x)),
+    "softsign": lambda x: x / (1.0 + tf.abs(x)),
+    "exp": tf.exp,
+    # Negative numbers are taken for 0, and 0 for the smallest float32: rounded to codes, what is
+    # just above 0 may become 0.
+    "log": lambda x: tf.math.log(tf.nn.relu(x) + 2.0**-126),
+    "sqrt": lambda x: tf.sqrt(tf.nn.relu(x)),
+    # The converter makes a code of the 1 in 1 / x, and LiteRT has no division of codes.
+    "reciprocal": lambda x: tf.pow(x, -1.0),
     "softplus": tf.nn.softplus,
-    "rsqrt": tf.math.rsqrt,
+    "rsqrt": lambda x: tf.math.rsqrt(tf.nn.relu(x) + 2.0**-126),
     "erf": tf.math.erf,
     "erfc": tf.math.erfc,
-    "square": tf.square,
 }
 
 
 @keras_layer.register
 def _(node: Function) -> Any:
+    parameter = node.parameter
+    if node.function == "thresholded":
+        # A comparison could be made one of codes, whose steps are not where the threshold is.
+        return _computed(node, lambda x: x * tf.sign(tf.nn.relu(x - parameter)))
+    if node.function == "elu" and parameter != 1:
+        return _computed(node, lambda x: tf.nn.relu(x) + parameter * _below_zero(x))
     return _computed(node, _FUNCTIONS[node.function])
 
 

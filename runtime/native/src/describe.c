@@ -21,6 +21,9 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_LAYER_NORM] = "layer norm",
     [TIN_COPY] = "copy",
     [TIN_GATHER] = "gather",
+    [TIN_MATRIX_PRODUCT] = "matrix product",
+    [TIN_SOFTMAX] = "softmax",
+    [TIN_MINIMUM] = "minimum",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {

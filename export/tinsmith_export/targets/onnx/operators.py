@@ -4,6 +4,7 @@ from functools import singledispatch
 
 import numpy as np
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
@@ -12,10 +13,10 @@ from tinsmith_export.ir.ops import (
     Conv2D,
     Convolution,
     DepthToSpace,
-    Function,
     LayerNormalization,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -23,6 +24,7 @@ from tinsmith_export.ir.ops import (
     Weigh,
     ZeroPadding2D,
 )
+from tinsmith_export.targets.onnx.functions import write_function
 from tinsmith_export.targets.onnx.writer import FloatWriter
 
 
@@ -96,8 +98,19 @@ def _(node: Multiply, writer: FloatWriter) -> str:
 
 
 @write.register
+def _(node: MatMul, writer: FloatWriter) -> str:
+    factors = [writer.channels_last_reals(node, index) for index in (0, 1)]
+    return writer.to_channels_first(writer.compute("MatMul", node, factors), node.shape)
+
+
+@write.register
 def _(node: Maximum, writer: FloatWriter) -> str:
     return writer.moved("Max", node, [writer.source(node, 0), writer.source(node, 1)])
+
+
+@write.register
+def _(node: Minimum, writer: FloatWriter) -> str:
+    return writer.moved("Min", node, [writer.source(node, 0), writer.source(node, 1)])
 
 
 @write.register
@@ -105,20 +118,7 @@ def _(node: Weigh, writer: FloatWriter) -> str:
     return writer.compute("Mul", node, [writer.reals(node), writer.factor(node)])
 
 
-@write.register
-def _(node: Function, writer: FloatWriter) -> str:
-    x = writer.reals(node)
-    if node.function != "gelu":
-        return writer.compute(node.function.capitalize(), node, [x])
-    half, one, root = (
-        writer.constant(f"{node.name}.{name}", np.float32(value))
-        for name, value in (("half", 0.5), ("one", 1), ("root", np.sqrt(2)))
-    )
-    scaled = writer.step("Div", node, "scaled", [x, root])
-    error = writer.step("Erf", node, "erf", [scaled])
-    gate = writer.step("Add", node, "gate", [error, one])
-    product = writer.step("Mul", node, "product", [x, gate])
-    return writer.compute("Mul", node, [product, half])
+write.register(write_function)
 
 
 @write.register
@@ -133,6 +133,12 @@ def _(node: LayerNormalization, writer: FloatWriter) -> str:
         "LayerNormalization", node, [x, *weights], axis=-1, epsilon=node.epsilon
     )
     return writer.to_channels_first(normal, node.shape)
+
+
+@write.register
+def _(node: Softmax, writer: FloatWriter) -> str:
+    parts = writer.compute("Softmax", node, [writer.channels_last_reals(node)], axis=-1)
+    return writer.to_channels_first(parts, node.shape)
 
 
 @write.register

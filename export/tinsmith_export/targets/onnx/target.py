@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 import onnx
 from onnx import TensorProto, helper
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import LayerNormalization, Node, Reshape
 from tinsmith_export.targets.onnx.kernels import require_integer_kernels
@@ -57,8 +58,8 @@ class OnnxTarget(Target):
 
 
 def _channels_last(node: Node, values: Array) -> Array:
-    # These two have them last inside the file too.
-    last = isinstance(node, Reshape | LayerNormalization) or values.ndim != 4
+    # These have them last inside the file too.
+    last = isinstance(node, Reshape | LayerNormalization | MatMul | Softmax) or values.ndim != 4
     return values if last else values.transpose(0, 2, 3, 1)
 
 

@@ -160,9 +160,10 @@ class FloatWriter:
         """By whose name a product's weights of that kind are stored: the first that shares them."""
         return self._owners.setdefault((node.shared or node.name, kind), node.name)
 
-    def channels_last_reals(self, node: Node) -> str:
+    def channels_last_reals(self, node: Node, index: int = 0) -> str:
         """The tensor that a node reads, as real numbers, channels last."""
-        return self.to_channels_last(self.source(node), node.shape)
+        shape = self.graph.node(node.inputs[index]).shape
+        return self.to_channels_last(self.source(node, index), shape)
 
     def factor(self, node: Weigh) -> str:
         """The constant that a `Weigh` multiplies by, `(1, H, W)`."""
