@@ -12,6 +12,7 @@ from compiling import compiled, rewritten, settle
 from interpreted import require_interpreted
 
 from tinsmith_export.ir.ops import DepthwiseConv2D
+from tinsmith_export.verify.parity import layers_in_float
 
 KERASES = pytest.mark.parametrize("library", [keras, tf_keras], ids=["Keras 3", "tf_keras"])
 
@@ -43,6 +44,9 @@ def test_a_block_of_a_vision_transformer(library: Any, heads: int) -> None:
     require_interpreted(made)
     kinds = Counter(node.kind for node in made.quantized.graph.nodes)
     assert (kinds["MatMul"], kinds["Softmax"]) == (2, 1)
+    in_float = layers_in_float(made.integers)
+    found = {node.kind for node in made.quantized.graph.nodes if node.name in in_float}
+    assert found == {"LayerNormalization", "Softmax"}
     # Layers that float decides, one behind the other: what differs by 1 there grows.
     assert made.parity.top1_agreement is None or made.parity.top1_agreement >= 0.95
 

@@ -17,7 +17,7 @@ from tinsmith_export.verdict import judge
 from tinsmith_export.verify.engines import run_batches, start_engine
 from tinsmith_export.verify.gates import accuracy_failures, parity_failures
 from tinsmith_export.verify.golden import COUNT, choose_golden, nudged
-from tinsmith_export.verify.parity import compare, compare_on_random_codes
+from tinsmith_export.verify.parity import compare, compare_on_random_codes, layers_in_float
 from tinsmith_export.verify.stages import accuracy_by_stage
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
 from tinsmith_runtime.bundle import Quality, Stage, TargetParity
@@ -67,7 +67,7 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     verdicts = _verdicts(model, options, int8)
     titles = {file.target.name: file.target.title for file in model.int8}
     failures = accuracy_failures(verdicts, titles, options.strict)
-    failures += parity_failures(quality, model.integers.kept)
+    failures += parity_failures(quality, layers_in_float(model.integers))
     like = [*int8[1:], *_nudged_outputs(model, codes)]
     try:
         golden, golden_count = choose_golden(samples.evaluation, int8[0], like, read.logits)

@@ -30,22 +30,22 @@ def choice_failures(verdict: Verdict | None) -> list[str]:
     return [failure_text(verdict, who)]
 
 
-def parity_failures(quality: Quality, kept: Collection[str] = ()) -> list[str]:
+def parity_failures(quality: Quality, in_float: Collection[str] = ()) -> list[str]:
     """Says which targets do not compute what the reference does.
 
-    They may differ by 1 LSB: at the outputs, or in a layer that is kept float. Its sums differ in
-    their last bits, so that a code on the edge is rounded either way, and integer layers behind
-    carry that on.
+    They may differ by 1 LSB: at the outputs, or in a layer that engines compute in float. Its sums
+    differ in their last bits, so that a code on the edge is rounded either way, and integer layers
+    behind carry that on.
 
     Args:
         quality: the parity of each target.
-        kept: the layers that are kept float.
+        in_float: the layers that engines compute in float.
     """
     titles = {stage.target: stage.name for stage in quality.stages if stage.target}
     found = []
     for target in quality.parity:
         for parity in (target.evaluation, target.random):
-            lsb = parity.enters_lsb if parity.enters_at in kept else parity.max_difference_lsb
+            lsb = parity.enters_lsb if parity.enters_at in in_float else parity.max_difference_lsb
             if (lsb or 0) > 1:
                 enters = f", from layer `{parity.enters_at}` on" if parity.enters_at else ""
                 found.append(

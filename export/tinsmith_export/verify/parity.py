@@ -7,15 +7,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.interpret import tolerance_lsb
 from tinsmith_export.metrics import parity
 from tinsmith_export.outputs import side_by_side
-from tinsmith_export.targets.target import ModelFile
+from tinsmith_export.targets.integers import quant_graph
+from tinsmith_export.targets.target import IntegerModel, ModelFile
 from tinsmith_export.verify.engines import run_batches, start_engine
 from tinsmith_runtime.batch import Arrays, count, joined, rows
 from tinsmith_runtime.bundle import Parity
 
 _COUNT = 16
 _RANDOM_COUNT = 64
+
+
+def layers_in_float(model: IntegerModel) -> set[str]:
+    """The layers that an engine computes in float, in its own way: kept float, or by their kind."""
+    found = quant_graph(model)
+    nodes = found.graph.layers
+    return {node.name for node in nodes if tolerance_lsb(node, found.weights.get(node.name))}
 
 
 def compare(
