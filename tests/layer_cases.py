@@ -171,6 +171,32 @@ def _computed(name: str) -> Callable[[Any, Any], Any]:
     return build
 
 
+def _steps(module: Any, x: Any) -> Any:
+    return module.layers.Reshape((4, 64))(x)
+
+
+def _recurrent(name: str, **kwargs: Any) -> Callable[[Any, Any], Any]:
+    """A recurrent layer on the image as four steps; all that it gives is joined."""
+
+    def build(module: Any, x: Any) -> Any:
+        layers = module.layers
+        found = getattr(layers, name)(3, **kwargs)(_steps(module, x))
+        if not isinstance(found, list | tuple):
+            return found
+        flat = [layers.Flatten()(one) for one in found]
+        return layers.Concatenate()(flat)
+
+    return build
+
+
+_ALL = {"return_sequences": True, "return_state": True}
+
+
+def _bidirectional(module: Any, x: Any) -> Any:
+    inner = module.layers.GRU(3, return_sequences=True)
+    return module.layers.Bidirectional(inner)(_steps(module, x))
+
+
 def _dot_attention(module: Any, x: Any) -> Any:
     rows = module.layers.Reshape((16, 16))(x)
     return module.layers.Attention()([rows, module.layers.Dense(16)(rows)])
@@ -364,5 +390,18 @@ CASES = (
     Case("a model inside a model", _nested),
     Case("MultiHeadAttention", _attention),
     Case("Attention", _dot_attention),
-    Case("LSTM, GRU, SimpleRNN", _sequence(("LSTM", 4)), "cannot be compiled"),
+    Case("SimpleRNN", _recurrent("SimpleRNN", return_sequences=True)),
+    Case("LSTM", _recurrent("LSTM")),
+    Case("LSTM backwards, all that it gives", _recurrent("LSTM", **_ALL, go_backwards=True)),
+    Case("GRU", _recurrent("GRU")),
+    Case("GRU, reset before the product", _recurrent("GRU", reset_after=False)),
+    Case("Bidirectional", _bidirectional),
+    Case("RNN of cells", lambda m, x: m.layers.RNN(m.layers.LSTMCell(3))(_steps(m, x))),
+    Case(
+        "a recurrent layer of more than 64 steps",
+        _sequence(("Reshape", (128, 2)), ("GRU", 3)),
+        "64",
+    ),
+    Case("a recurrent layer with a mask", _sequence(("Masking",), ("GRU", 3)), "a mask"),
+    Case("TimeDistributed", lambda m, x: m.layers.TimeDistributed(m.layers.Conv1D(2, 3))(x)),
 )

@@ -217,9 +217,9 @@ def plain(*layers: keras.Layer, classes: int = 10, **kwargs: Any) -> Callable[[]
 MODELS: dict[str, tuple[Callable[[], keras.Model], int, str]] = {
     "lambda": (plain(L.Lambda(lambda x: x * 2)), 1, "carries code"),
     "lstm": (
-        lambda: sequential(L.Reshape((28, 28)), L.LSTM(4, name="memory"), L.Dense(10)),
+        lambda: sequential(L.Reshape((784, 1)), L.LSTM(4, name="memory"), L.Dense(10)),
         1,
-        "`memory` (LSTM)",
+        "layer `memory` (LSTM) cannot be compiled: it needs 784 steps",
     ),
     "softmax": (plain(L.Softmax(name="inside")), 1, "`inside`"),
     "axis": (plain(L.Softmax(axis=1, name="odd")), 1, "`odd`"),

@@ -43,6 +43,7 @@ def _form(graph: Graph) -> object:
             *(
                 value.shape if isinstance(value, np.ndarray) else value
                 for field in fields(node)[3:]
+                if field.name != "shared"
                 for value in (getattr(node, field.name),)
             ),
         )

@@ -27,25 +27,48 @@ def refused(model: Any) -> str:
 
 
 @BOTH
-@pytest.mark.parametrize("kind", ["LSTM", "GRU", "SimpleRNN"])
-@pytest.mark.parametrize("unroll", [False, True])
-def test_a_recurrent_layer(library: Any, kind: str, unroll: bool) -> None:
-    layers = library.layers
-    memory = getattr(layers, kind)(3, unroll=unroll, name="memory")
-    model = library.Sequential([library.Input((4, 2)), memory, layers.Dense(2)])
-    said = refused(model)
-    assert said.startswith(f"layer `memory` ({kind}) cannot be compiled: it needs ")
-    assert "recurrent layers are not compiled: take another layer there" in said
+def test_a_recurrent_convolution(library: Any) -> None:
+    memory = library.layers.ConvLSTM1D(3, 2, name="memory")
+    said = refused(library.Sequential([library.Input((4, 5, 2)), memory]))
+    assert said.startswith("layer `memory` (ConvLSTM1D) cannot be compiled: it needs ")
+    assert "recurrent convolutions are not compiled: take another layer there" in said
 
 
 @BOTH
-def test_a_recurrent_layer_read_backwards(library: Any) -> None:
+@pytest.mark.parametrize("both", [False, True])
+def test_more_steps_than_are_unrolled(library: Any, both: bool) -> None:
     layers = library.layers
-    both = layers.Bidirectional(layers.LSTM(3), name="both")
-    model = library.Sequential([library.Input((4, 2)), both, layers.Dense(2)])
-    said = refused(model)
-    assert said.startswith("layer `both")
-    assert "recurrent layers are not compiled" in said
+    memory = layers.LSTM(3, name="memory")
+    memory = layers.Bidirectional(memory) if both else memory
+    said = refused(library.Sequential([library.Input((65, 2)), memory, layers.Dense(2)]))
+    assert "memory` (LSTM) cannot be compiled: it needs 65 steps, more than the 64" in said
+
+
+@BOTH
+def test_a_recurrent_layer_with_a_mask(library: Any) -> None:
+    layers = [library.layers.Masking(), library.layers.GRU(3, name="memory")]
+    said = refused(library.Sequential([library.Input((4, 2)), *layers]))
+    assert said.startswith("layer `memory` (GRU) cannot be compiled: it needs a mask")
+
+
+@BOTH
+def test_a_recurrent_layer_that_keeps_its_state(library: Any) -> None:
+    source = library.Input(batch_shape=(2, 4, 2))
+    memory = library.layers.GRU(3, stateful=True, name="memory")
+    said = refused(library.Model(source, memory(source)))
+    assert "it needs the state of the call before: build it with stateful=False" in said
+
+
+def test_a_cell_of_ones_own() -> None:
+    class Sum(keras.layers.Layer):
+        units = state_size = output_size = 2
+
+        def call(self, inputs: Any, states: Any) -> Any:
+            return inputs + states[0], [inputs + states[0]]
+
+    memory = keras.layers.RNN(Sum(), name="memory")
+    said = refused(keras.Sequential([keras.Input((4, 2)), memory]))
+    assert "it needs a cell of another kind than Keras's own, Sum" in said
 
 
 def test_an_embedding() -> None:

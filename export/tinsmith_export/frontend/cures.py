@@ -13,9 +13,7 @@ _MASK = (
     "the board will see"
 )
 _BY_CLASS = {
-    f"recurrent layers are not compiled: {CURE}": """
-        LSTM GRU SimpleRNN RNN Bidirectional ConvLSTM1D ConvLSTM2D ConvLSTM3D TimeDistributed
-        """,
+    f"recurrent convolutions are not compiled: {CURE}": "ConvLSTM1D ConvLSTM2D ConvLSTM3D",
     "no engine has integer kernels for volumes: make the depth part of the channels of the data, "
     "and take the layer for images, Conv2D for Conv3D": """
         Conv3D Conv3DTranspose MaxPooling3D AveragePooling3D GlobalMaxPooling3D
@@ -39,8 +37,10 @@ _BY_CLASS = {
 }
 _BY_OPERATOR = {
     "no engine runs loops or branches that depend on data: write a loop of a fixed length in "
-    "Python, which is unrolled; of two branches compute both, and weight them": """
-        While StatelessWhile If StatelessIf Case StatelessCase
+    "Python, which is unrolled; of two branches compute both, and weight them; of a recurrent "
+    "layer give the .keras file, whose steps are unrolled": """
+        While StatelessWhile If StatelessIf Case StatelessCase TensorListReserve
+        TensorListFromTensor TensorListStack
         """,
     _BEHIND: """
         ArgMax ArgMin TopK TopKV2 Where Unique UniqueV2 NonMaxSuppressionV3 NonMaxSuppressionV4

@@ -33,8 +33,11 @@ def as_function(model: Any, shapes: Sequence[tuple[int | None, ...]]) -> Any:
                 lambda *x: model(list(x) if len(x) > 1 else x[0], training=False),
                 [tf.TensorSpec(shape, tf.float32, name="input") for shape in shapes],
             )
-    except TinsmithError:
-        raise
+    except TinsmithError as error:
+        first: BaseException = error  # Keras writes a call's arguments around what a layer says
+        while isinstance(first.__context__, TinsmithError):
+            first = first.__context__
+        raise first from None
     except Exception as error:  # a layer of the user's own may raise anything
         raise TinsmithError(
             f"{model.name}: it cannot be called on inputs of shape "

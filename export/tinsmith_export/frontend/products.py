@@ -51,6 +51,7 @@ def conv(reader: Reader, operator: Operator) -> Node:
             padding=padding,
             dilation_rate=dilation,
             groups=groups,
+            shared=reader.shared(operator),
         )
     )
 

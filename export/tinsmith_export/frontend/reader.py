@@ -1,6 +1,7 @@
 """What reads the operators of TensorFlow one by one, and the graph that grows from it."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.cures import cure
+from tinsmith_export.frontend.recurrence import RECURRENT
 from tinsmith_export.frontend.trace import BATCH, Operator, Trace, distinct
 from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Reshape
 from tinsmith_export.ir.unrewritten import Refused
@@ -25,6 +27,7 @@ class Reader:
 
     def __init__(self, trace: Trace) -> None:
         self._trace, self.constants = trace, trace.constants
+        self._readers = Counter(name for one in trace.operators for name in one.inputs)
         self.nodes: dict[str, Node] = {}
         self.names: dict[str, str] = {}  # tensor to node
         self._refused: set[str] = set()  # layers
@@ -110,6 +113,12 @@ class Reader:
         if values is None:
             raise self.unsupported(operator, "a product of two computed tensors")
         return values.astype(np.float32)
+
+    def shared(self, operator: Operator, index: int = 1) -> str:
+        """The constant that several steps of a recurrent layer read there; none if empty."""
+        name = operator.inputs[index]
+        recurrent = self._trace.classes.get(operator.layer) in RECURRENT
+        return name if recurrent and self._readers[name] > 1 else ""
 
     def known(self, operator: Operator, index: int) -> NDArray[Any]:
         """The constant that an operator must read there, a shape or a place."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from tinsmith_export.frontend.recurrence import inner_layers, step_by_step
+
 
 class Calls:
     """Notes which operators each layer makes while a model is traced."""
@@ -33,7 +35,7 @@ class Calls:
                     object.__setattr__(part, "call", call)
 
     def _listen(self, part: Any) -> Any:
-        call = part.call
+        call = step_by_step(part) or part.call
 
         @functools.wraps(call)
         def listening(*args: Any, **kwargs: Any) -> Any:
@@ -55,7 +57,8 @@ class Calls:
 def parts(model: Any) -> Iterator[Any]:
     """Gives the layers and operators of a model, once each, and those of the models in it."""
     seen: dict[int, Any] = {}
-    inside: Any = getattr(model, "operations", None) or getattr(model, "layers", ())
+    inside: Any = getattr(model, "operations", None) or getattr(model, "layers", None)
+    inside = inside or inner_layers(model)
     for part in inside:
         for inner in (part, *parts(part)):
             seen.setdefault(id(inner), inner)

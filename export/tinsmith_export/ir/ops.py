@@ -93,10 +93,13 @@ class Weighted(Clipped):
     Attributes:
         kernel: in Keras's layout.
         bias: `float32 (channels,)`, or none.
+        shared: a name that all products have whose kernel and bias are one for all, as those of a
+            recurrent layer's steps are; none if it is empty.
     """
 
     kernel: Floats
     bias: Floats | None = None
+    shared: str = ""
 
     requantizes: ClassVar[bool] = True
     kernel_name: ClassVar[str] = "kernel"

@@ -124,7 +124,13 @@ def dense_by_convolution(graph: Graph) -> Graph:
             continue
         kernel = node.kernel[None, None]
         image = Conv2D(
-            node.name, node.inputs, node.shape, kernel=kernel, bias=node.bias, clip=node.clip
+            node.name,
+            node.inputs,
+            node.shape,
+            kernel=kernel,
+            bias=node.bias,
+            clip=node.clip,
+            shared=node.shared,
         )
         if len(node.shape) == 3:
             graph = graph.replaced(image)
@@ -153,6 +159,7 @@ def convolution_by_dense(graph: Graph) -> Graph:
                 kernel=node.kernel[0, 0],
                 bias=node.bias,
                 clip=node.clip,
+                shared=node.shared,
             )
             graph = graph.replaced(dense)
     return graph

@@ -80,7 +80,7 @@ def rewrite(graph: Graph) -> Graph:
             graph = step(graph)
     for step in LAST:
         graph = step(graph)
-    graph = part_outputs(join_reshapes(move_transpositions(graph)))
+    graph = part_shared(part_outputs(join_reshapes(move_transpositions(graph))))
     _require_compiled(graph)
     if not graph.weighted:
         raise UnsupportedLayerError("the model multiplies by no weights: nothing to quantize")
@@ -138,6 +138,23 @@ def part_outputs(graph: Graph) -> Graph:
             copy = identity(replace(output, name=f"{output.title}/copy"))
             graph = graph.replaced(replace(output, inputs=(copy[-1].name,)), *copy)
         taken.add(source)
+    return graph
+
+
+def part_shared(graph: Graph) -> Graph:
+    """Takes apart products that shared weights until a fold gave some of them others.
+
+    What stands behind the gates of a recurrent layer's first step may not stand behind all.
+    """
+    known: dict[str, list[tuple[bytes, bytes]]] = {}
+    for node in graph.weighted:
+        if node.shared:
+            bias = b"" if node.bias is None else node.bias.tobytes()
+            found, weights = known.setdefault(node.shared, []), (node.kernel.tobytes(), bias)
+            if weights not in found:
+                found.append(weights)
+            shared = f"{node.shared}/{found.index(weights)}"
+            graph = graph.replaced(replace(node, shared=shared))
     return graph
 
 

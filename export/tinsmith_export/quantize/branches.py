@@ -57,6 +57,7 @@ class _Choice:
     def __init__(self, graph: Graph, groups: Groups, most_coarse: float) -> None:
         self._graph, self._groups, self._most_coarse = graph, groups, most_coarse
         self._chosen = {group: params.scale for group, params in groups.given.items()}
+        self._exact: set[Scales] = set()  # of products
 
     def wanted(self, group: Group) -> float:
         """The scale that was chosen, or the finest that covers the observed range."""
@@ -82,6 +83,8 @@ class _Choice:
         scales = self._of_sum(node) if rule == "sum" else self._of_product(node)
         for group, scale in zip(self._of(node), scales, strict=True):
             self._chosen.setdefault(group, scale)
+        if rule == "product":
+            self._exact.add(scales)
 
     def _of_sum(self, node: Node) -> Scales:
         groups = self._of(node)
@@ -105,6 +108,9 @@ class _Choice:
 
     def _of_product(self, node: Node) -> Scales:
         one, other, output = self._of(node)
+        given = self.wanted(one), self.wanted(other), self.wanted(output)
+        if {one, other, output} <= self._chosen.keys() and given in self._exact:
+            return given  # as another step of a recurrent layer has them
         # All but one of those that are free have what they want; the output waits to the end.
         free = [group for group in (one, other, output) if group not in self._chosen]
         last = next((group for group in reversed(free) if self._once(group, node)), None)

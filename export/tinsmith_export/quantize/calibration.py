@@ -1,5 +1,6 @@
 """Calibration: what a float graph gives on real inputs, and between which ends its layers stay."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -7,13 +8,15 @@ import tensorflow as tf
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Node
+from tinsmith_export.ir.ops import Node, Rearrangement
 from tinsmith_export.quantize.evaluation import Evaluation, Layers, batches
 from tinsmith_export.quantize.groups import Observed
 from tinsmith_runtime.batch import Arrays, concatenate, rows
 
 # What is observed: the ends of a range change little with more inputs.
 _COUNT = 2000
+# A sigmoid of more, or of less, has code 127, or -128; so has tanh.
+_REACH = {"sigmoid": math.log(511), "tanh": math.atanh(255 / 256)}
 
 
 def calibrate(graph: Graph, inputs: Arrays) -> tuple[Arrays, Observed]:
@@ -46,7 +49,19 @@ def calibrate(graph: Graph, inputs: Arrays) -> tuple[Arrays, Observed]:
         name: (min(low for low, _ in found), max(high for _, high in found))
         for name, found in seen.items()
     }
-    return concatenate(outputs), ends
+    return concatenate(outputs), {name: _within_reach(graph, name, *ends[name]) for name in ends}
+
+
+def _within_reach(graph: Graph, name: str, low: float, high: float) -> tuple[float, float]:
+    """The part of a range beyond which all that reads it gives its lowest or its highest code."""
+    readers, reaches = list(graph.readers(name)), list[float]()
+    for node in readers:  # it grows
+        if isinstance(node, Rearrangement):
+            readers += graph.readers(node.name)
+        else:
+            reaches.append(_REACH.get(getattr(node, "function", ""), np.inf))
+    reach = max(reaches, default=np.inf)
+    return max(low, -reach), min(high, reach)
 
 
 def _ends(node: Node, output: Any) -> tuple[float, float]:

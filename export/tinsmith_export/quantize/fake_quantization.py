@@ -161,7 +161,9 @@ def _kernel_quantizers(
             continue
         kernel = node.channel_kernel.tobytes()
         least = _least_weights(node, ranges[node.inputs[0]])
-        found.append((node, _Weights(node, bits[node.name], least, kernels[kernel])))
+        # Of a recurrent layer's steps the first has the weights of all.
+        trace = kernels[kernel] * 2.0 ** (-22 if node.shared else -16)
+        found.append((node, _Weights(node, bits[node.name], least, trace)))
         kernels[kernel] += 1
     return found
 
@@ -186,9 +188,9 @@ class _Weights:
     trace wider.
     """
 
-    def __init__(self, node: Weighted, bits: int, least: NDArray[np.float64], again: int) -> None:
+    def __init__(self, node: Weighted, bits: int, least: NDArray[np.float64], again: float) -> None:
         self._depthwise = isinstance(node, DepthwiseConv2D)
-        self._headroom = _LARGEST / largest_code(bits) * (1 + again * 2**-16)
+        self._headroom = _LARGEST / largest_code(bits) * (1 + again)
         self._least = least.astype(np.float32)
 
     def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:

@@ -45,8 +45,9 @@ class Groups:
                 continue
             lows, highs = zip(*(clamped[one] for one in group), strict=True)
             self.spans[group] = min(lows), max(highs)
-            if is_given(graph.node(name)):
-                fixed = range_rule(graph.node(name)).fixed
+            given = next((one for one in sorted(group) if is_given(graph.node(one))), None)
+            if given is not None:
+                fixed = range_rule(graph.node(given)).fixed
                 self.given[group] = fixed or QuantParams.covering(*self.spans[group])
 
     def __iter__(self) -> Iterator[Group]:

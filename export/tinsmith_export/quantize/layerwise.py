@@ -33,7 +33,7 @@ def correct_layers(
     inputs: Arrays,
     fitted: Collection[str] = (),
 ) -> Graph:
-    """Corrects the bias of every layer that multiplies by weights.
+    """Corrects the bias of every layer that multiplies by weights of its own.
 
     Args:
         graph: a rewritten graph.
@@ -55,13 +55,14 @@ def correct_layers(
     corrected: list[Node] = []
     for node, rounded_node in zip(graph.nodes, coarse.nodes, strict=True):
         wanted = exact.compute(node)
-        if isinstance(node, Weighted) and node.name in fitted:
+        if isinstance(node, Weighted) and node.name in fitted and not node.shared:
             kernel = round_weights(node, rounded.tensors[node.inputs[0]], scales[node.name])
             if kernel is not None:
                 node = replace(node, kernel=kernel)
                 rounded_node = node
         found = rounded.compute(rounded_node)
-        if isinstance(node, Weighted) and isinstance(rounded_node, Weighted):
+        alone = isinstance(node, Weighted) and not node.shared
+        if alone and isinstance(node, Weighted) and isinstance(rounded_node, Weighted):
             shift = _channel_means(wanted - found)
             bias = shift if node.bias is None else node.bias + shift
             node = replace(node, bias=bias)

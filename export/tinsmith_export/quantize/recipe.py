@@ -13,6 +13,7 @@ from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.outputs import squared_error
 from tinsmith_export.passes.convolutions import convolution_by_dense
+from tinsmith_export.quantize.balance import balance
 from tinsmith_export.quantize.evaluation import Layers, evaluate, with_rounded_weights
 from tinsmith_export.quantize.fake_quantization import (
     choose_weight_bits,
@@ -144,7 +145,8 @@ def quantize(graph: Graph, calibration: Calibration, keep: Sequence[str] = ()) -
     Raises:
         UsageError: no layer has such a name.
     """
-    exact, observed = separate(graph, calibration.observed, calibration.sources)
+    exact, observed = balance(graph, calibration.observed)
+    exact, observed = separate(exact, observed, calibration.sources)
     bits = choose_weight_bits(exact, calibration.least_bits)
     bits |= dict.fromkeys(_find(exact, keep), FLOAT_BITS)
     return _quantized(exact, bits, replace(calibration, observed=observed))

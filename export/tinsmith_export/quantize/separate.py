@@ -1,6 +1,6 @@
 """Requantizes what cannot take the quantization parameters that an operator needs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tinsmith_export.ir.attention import MatMul
@@ -15,6 +15,8 @@ from tinsmith_export.quantize.rules import range_rule
 # So much coarser than a branch whose scale is given may the rest of a sum be. Odd denominators go
 # up to 1000 or more for that: this leaves room for observed ranges that are chosen anew later.
 _MOST_COARSE = 64
+# How far an observed range may reach beyond what fixed parameters cover: by rounding alone.
+_ROOM = 1.001
 
 
 def separate(
@@ -60,10 +62,27 @@ class _Requantizing:
         node = self.graph.node(name)
         sources = {edge: self._sources(edge) for edge in node.inputs}
         clips = {clip_of(source) == RELU for found in sources.values() for source in found}
+        if self._fit_fixed([source for found in sources.values() for source in found]):
+            return
         for edge, found in sources.items():
             relu = len(clips) > 1 and any(clip_of(source) == RELU for source in found)
             if relu or any(map(is_given, found)):
                 self.add(self.graph.node(name), edge)
+
+    def _fit_fixed(self, sources: Sequence[Node]) -> bool:
+        """Whether all may have the parameters that some have whatever goes in."""
+        fixed = {range_rule(source).fixed for source in sources if is_given(source)}
+        if len(fixed) != 1 or None in fixed:
+            return False
+        (params,) = fixed
+        spans = [self._span(source) for source in sources if not is_given(source)]
+        return (
+            params is not None
+            and all(clip_of(source) == UNCLIPPED for source in sources if source.requantizes)
+            and all(
+                low >= params.low * _ROOM and high <= params.high * _ROOM for low, high in spans
+            )
+        )
 
     def make_symmetric(self, name: str) -> None:
         """Requantizes the second tensor of a node, if its zero point cannot be 0.

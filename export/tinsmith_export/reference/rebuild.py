@@ -55,13 +55,13 @@ def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model
     Returns:
         A functional model, `float32`.
     """
-    tensors: dict[str, Any] = {}
+    tensors, shared = dict[str, Any](), dict[str, dict[str, Any]]()
     sources = [tf_keras.Input(node.shape, name=node.name) for node in graph.inputs]
     for entry, source in zip(graph.inputs, sources, strict=True):
         tensors[entry.name] = wrap(entry, lambda tensor: tensor)(source)
     for node in graph.layers:
         inputs = [tensors[name] for name in node.inputs]
-        layer = built_layer(node, inputs[0].shape)
+        layer = built_layer(node, inputs[0].shape, shared)
         tensors[node.name] = wrap(node, layer)(inputs if len(inputs) > 1 else inputs[0])
     # Without a name of its own, how many models came before would stand in the files.
     outputs = [tensors[node.inputs[0]] for node in graph.outputs]
@@ -73,11 +73,18 @@ def tensors(inputs: Arrays) -> Any:
     return tf.nest.map_structure(tf.constant, inputs)
 
 
-def built_layer(node: Node, shape: Any) -> Any:
-    """The layer of tf_keras that computes a node, with its weights; `shape`: of its first input."""
+def built_layer(node: Node, shape: Any, shared: dict[str, dict[str, Any]] | None = None) -> Any:
+    """The layer of tf_keras that computes a node, with its weights.
+
+    `shape` is of its first input, `shared` has the variables that several layers share.
+    """
     layer = keras_layer(node)
     if isinstance(node, Weighted):
+        first = {} if shared is None or not node.shared else shared.setdefault(node.shared, {})
+        if first:
+            layer.add_weight = lambda name, **_: first[name]
         layer.build(shape)
+        first |= {"bias": layer.bias, node.kernel_name: getattr(layer, node.kernel_name)}
     return layer
 
 

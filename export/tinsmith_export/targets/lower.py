@@ -16,6 +16,7 @@ from tinsmith_export.targets.target import IntegerModel, Product
 from tinsmith_export.targets.tflite.convert import products, to_int8_tflite
 from tinsmith_export.targets.tflite.float_layers import keep_float
 from tinsmith_export.targets.tflite.scales import with_chosen_scales
+from tinsmith_export.targets.tflite.sharing import share_weights
 from tinsmith_runtime.bundle import Input, Output
 
 
@@ -36,6 +37,7 @@ def lower(
     everything = fake_quantize(quantized.graph, quantized.all_ranges, quantized.weight_bits)
     converted = with_chosen_scales(to_int8_tflite(everything), quantized)
     converted = keep_float(converted, quantized.kept, quantized.unrounded)
+    converted = share_weights(converted, quantized.graph)
     found = _require_same_params(quantized, products(converted))
     outputs = tuple(
         _output(node, quantized.ranges[node.name], tuple(labels), classes)

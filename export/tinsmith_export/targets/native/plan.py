@@ -117,13 +117,16 @@ class _Constants:
 
     def __init__(self) -> None:
         self._found: list[bytes] = []
+        self._places: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return len(self._found)
 
     def place(self, data: bytes) -> int:
-        self._found.append(data)
-        return len(self._found) - 1
+        if data not in self._places:  # the steps of a recurrent layer have the same weights
+            self._places[data] = len(self._found)
+            self._found.append(data)
+        return self._places[data]
 
     def written(self, start: int) -> tuple[bytes, bytes]:
         """The table, and what it points to, which begins at `start` of the file."""

@@ -78,18 +78,27 @@ class IntegerWriter(FloatWriter):
             codes = codes.transpose(0, 3, 1, 2)
         elif isinstance(node, DepthwiseConv2D):
             codes = codes[0].transpose(2, 0, 1)[:, None]
+        zero_point = 0
+        if node.shared:
+            # On some x86 ONNX Runtime makes uint8 weights of int8 ones itself, and fails on the
+            # second product that reads them.
+            codes, zero_point = (codes.astype(np.int16) + 128).astype(np.uint8), 128
         bias_scale = np.float32(self._ranges[node.inputs[0]].scale) * product.weight_scale
-        parts = {"weight": (codes, product.weight_scale)}
+        parts = {"weight": (codes, product.weight_scale, zero_point)}
         if product.bias is not None:
-            parts["bias"] = (product.bias, bias_scale)
-        found = []
-        for part, (values, scale) in parts.items():
-            name = f"{node.name}.{part}"
+            parts["bias"] = (product.bias, bias_scale, 0)
+        found, owner = [], self.owner(node, "int8")
+        for part, (values, scale, zero) in parts.items():
+            name = f"{owner}.{part}"
             scale = scale if scale.size > 1 else scale.reshape(())
-            inputs = [self.constant(name, values), self.constant(f"{name}_scale", scale)]
-            zeros = np.zeros(scale.shape, values.dtype)
-            inputs.append(self.constant(f"{name}_zero_point", zeros))
-            found.append(self.call("DequantizeLinear", inputs, f"{name}.dequantized", axis=0))
+            zeros = np.full(scale.shape, zero, values.dtype)
+            inputs = [
+                self.constant(name, values),
+                self.constant(f"{name}_scale", scale),
+                self.constant(f"{name}_zero_point", zeros),
+            ]
+            output = f"{node.name}.{part}.dequantized"
+            found.append(self.call("DequantizeLinear", inputs, output, axis=0))
         return found
 
     def factor(self, node: Weigh) -> str:

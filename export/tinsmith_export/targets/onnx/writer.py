@@ -44,6 +44,7 @@ class FloatWriter:
         self._made: set[str] = set()
         self._views: dict[str, tuple[str, tuple[int, ...]]] = {}  # a view to what it shows
         self._constants: dict[str, NDArray[Any]] = {}
+        self._owners: dict[tuple[str, str], str] = {}
         self.tensors: dict[str, str] = {}
 
     def begin(self, inputs: Sequence[str]) -> None:
@@ -151,8 +152,13 @@ class FloatWriter:
             kernel = kernel.transpose(3, 2, 0, 1)
         else:
             kernel = kernel.transpose(2, 0, 1)[:, None]
-        found = {"weight": kernel} | ({} if node.bias is None else {"bias": node.bias})
-        return [self.constant(f"{node.name}.{part}", v) for part, v in found.items()]
+        found, owner = {"weight": kernel}, self.owner(node, "float")
+        found |= {} if node.bias is None else {"bias": node.bias}
+        return [self.constant(f"{owner}.{part}", v) for part, v in found.items()]
+
+    def owner(self, node: Weighted, kind: str) -> str:
+        """By whose name a product's weights of that kind are stored: the first that shares them."""
+        return self._owners.setdefault((node.shared or node.name, kind), node.name)
 
     def channels_last_reals(self, node: Node, index: int = 0) -> str:
         """The tensor that a node reads, as real numbers, channels last."""
