@@ -53,8 +53,10 @@ class NativeTarget(Target):
 
     def estimate(self, model: QuantGraph) -> Estimate:
         """See `Target.estimate`: a plan has the same tensors and operators, whatever the codes."""
-        graph, table = model.graph, np.zeros(256, np.int8)
-        tables = {node.name: table for node in graph.layers if isinstance(node, Function)}
+        graph, codes = model.graph, np.random.default_rng(0)
+        functions = [node.name for node in graph.layers if isinstance(node, Function)]
+        # Equal ones would be written once.
+        tables = {name: codes.integers(-128, 128, 256).astype(np.int8) for name in functions}
         inputs, outputs = [one.name for one in graph.inputs], [one.title for one in graph.outputs]
         plan = build_plan(model, tables, inputs, outputs)
         forms = {
