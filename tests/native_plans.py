@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.ir import ops
+from tinsmith_export.ir import normalization, ops
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
@@ -146,8 +146,16 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "copy": ([Transpose("y", ("x0",), (4, 5, 6), permutation=(2, 0, 1))], {}),
         "layer_norm": (
             [
-                ops.LayerNormalization(
+                normalization.LayerNormalization(
                     "y", ("x0",), image, gamma=floats(4), beta=floats(4), epsilon=0.1
+                )
+            ],
+            {},
+        ),
+        "normalize": (
+            [
+                normalization.GroupNormalization(
+                    "y", ("x0",), image, gamma=floats(4), beta=floats(4), epsilon=0.1, groups=2
                 )
             ],
             {},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.ir import moving, ops, unrewritten
+from tinsmith_export.ir import moving, normalization, ops, unrewritten
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import compute
 from tinsmith_export.ir.interpret.operands import Operands
@@ -25,16 +25,14 @@ NOTHING = Operands((), (), QuantParams(1.0, 0), None)
 # Classes that others share their fields by.
 BASES = (
     *("Node", "Clipped", "Pointwise", "Joined", "Weighted", "Convolution", "Pooling2D"),
-    "Rearrangement",
+    *("Rearrangement", "Normalization"),
 )
 ENDS = {"InputLayer": "an end of the graph", "OutputLayer": "an end of the graph"}
 REWRITTEN = {
     "Affine": "becomes part of a product",
     "AveragePooling2D": "becomes a depthwise convolution",
-    "ChannelMean": "becomes part of a layer normalization",
     "Dense": "becomes a convolution",
     "LeakyReLU": "becomes a sum",
-    "SquaredSum": "becomes part of a layer normalization",
 }
 READ = {"SpaceToBatch": "becomes part of a dilated convolution"}
 # Table to the operators that it lacks, each with the reason.
@@ -50,7 +48,7 @@ TABLES: dict[str, tuple[Any, dict[str, str]]] = {
 
 
 def operators() -> Iterator[type[Node]]:
-    for value in (vars(ops) | vars(moving) | vars(unrewritten)).values():
+    for value in (vars(ops) | vars(moving) | vars(normalization) | vars(unrewritten)).values():
         if isinstance(value, type) and issubclass(value, Node) and value.__name__ not in BASES:
             yield value
 

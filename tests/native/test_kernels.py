@@ -20,7 +20,7 @@ from native_plans import (
 from native_products import Case, product, shaped
 
 from tinsmith_export.errors import TargetError
-from tinsmith_export.ir import moving, ops
+from tinsmith_export.ir import moving, normalization, ops
 from tinsmith_export.ir.ops import Conv2D
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
 from tinsmith_export.targets.native.plan import write_plan
@@ -233,11 +233,35 @@ def test_layer_normalization(places: int, channels: int, source: QuantParams, se
     """Its sums of doubles may fall to either side of an edge, once in 10^8 or so."""
     rng = np.random.default_rng(seed)
     gamma, beta = rng.normal(size=(2, channels)).astype(np.float32)
-    node = ops.LayerNormalization(
+    node = normalization.LayerNormalization(
         "y", ("x0",), (places, channels), gamma=gamma, beta=beta, epsilon=1e-3
     )
     params = {"x0": source, "y": params32(0.02, 5)}
     model = quantized(node, shapes=[node.shape], params=params)
+    require_exact(model, random_codes(model, seed), tolerance=1)
+
+
+@given(SIZES, st.integers(1, 5), st.integers(1, 20), st.booleans(), PARAMS, SEEDS)
+@settings(deadline=None)
+def test_normalization_of_groups(
+    places: int, groups: int, size: int, by_place: bool, source: QuantParams, seed: int
+) -> None:
+    """As of layers; by place without a mean, or of groups of channels over all places."""
+    rng = np.random.default_rng(seed)
+    shape = (places, 2, groups * size)
+    gamma, beta = rng.normal(size=(2, groups * size)).astype(np.float32)
+    start: tuple[str, tuple[str], tuple[int, ...]] = ("y", ("x0",), shape)
+    node: normalization.Normalization
+    if by_place:
+        node = normalization.LayerNormalization(
+            *start, gamma=gamma, beta=beta, epsilon=1e-3, centered=False
+        )
+    else:
+        node = normalization.GroupNormalization(
+            *start, gamma=gamma, beta=beta, epsilon=1e-3, groups=groups
+        )
+    params = {"x0": source, "y": params32(0.02, 5)}
+    model = quantized(node, shapes=[shape], params=params)
     require_exact(model, random_codes(model, seed), tolerance=1)
 
 

@@ -11,6 +11,7 @@ from tinsmith_export.frontend.arithmetic import (
     negate,
 )
 from tinsmith_export.frontend.channels import is_channels_first, read_channels_first
+from tinsmith_export.frontend.deviations import NORMALIZATION, find_normalizations
 from tinsmith_export.frontend.gathering import broadcast, gather, mirror_pad, reverse, roll
 from tinsmith_export.frontend.moving import (
     depth_to_space,
@@ -20,6 +21,7 @@ from tinsmith_export.frontend.moving import (
     strided_slice,
     transpose,
 )
+from tinsmith_export.frontend.normalization import normalization
 from tinsmith_export.frontend.products import (
     batch_to_space,
     conv,
@@ -56,6 +58,7 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     ),
     "SquaredDifference": arithmetic,
     "Neg": negate,
+    NORMALIZATION: normalization,
     "FusedBatchNormV3": batch_norm,
     "Relu": clip(0.0, None),
     "Relu6": clip(0.0, 6.0),
@@ -79,6 +82,7 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "AvgPool": pool(AveragePooling2D),
     "Mean": reduce,
     "Max": reduce,
+    "Sum": reduce,
     "ConcatV2": concatenate,
     "Pad": pad,
     "PadV2": pad,
@@ -121,6 +125,7 @@ def read_graph(trace: Trace) -> Graph:
         TinsmithError: the model holds weights that are not finite, or an input or an output that
             has nothing to do with the others.
     """
+    trace = find_normalizations(trace)
     reader = Reader(trace)
     for operator in trace.operators:
         if operator.kind in ROUNDINGS:

@@ -191,18 +191,6 @@ class Function(Pointwise):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LayerNormalization(Clipped, Pointwise):
-    """Normalization over the channels (Ba et al. 2016); `gamma` and `beta` are `float32 (C,)`."""
-
-    gamma: Floats
-    beta: Floats
-    epsilon: float
-
-    requantizes: ClassVar[bool] = True
-    may_compute_in_float: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
 class Clip(Clipped, Pointwise):
     """A clip of its own."""
 

@@ -25,7 +25,6 @@ from tinsmith_export.ir.ops import (
     UpSampling2D,
     ZeroPadding2D,
 )
-from tinsmith_export.ir.unrewritten import ChannelMean
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -99,11 +98,6 @@ def _windows(
 @output_shape.register
 def _(node: Dense, inputs: Sequence[Shape]) -> Shape:
     return *inputs[0][:-1], node.channels
-
-
-@output_shape.register
-def _(node: ChannelMean, inputs: Sequence[Shape]) -> Shape:
-    return *inputs[0][:-1], 1
 
 
 @output_shape.register

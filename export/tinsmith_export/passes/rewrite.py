@@ -21,7 +21,6 @@ from tinsmith_export.passes.convolutions import (
 )
 from tinsmith_export.passes.patterns import (
     find_gelu,
-    find_layer_norm,
     join_upsamplings,
     split_leaky_relu,
 )
@@ -32,7 +31,6 @@ from tinsmith_export.passes.transpositions import move_transpositions
 REWRITES = (
     join_upsamplings,
     merge_affines,
-    find_layer_norm,
     find_gelu,
     split_leaky_relu,
     pool_by_convolution,

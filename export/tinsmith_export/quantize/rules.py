@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Literal
 
+from tinsmith_export.ir.normalization import Normalization
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Function,
     InputLayer,
     Joined,
-    LayerNormalization,
     MaxPooling2D,
     Multiply,
     Node,
@@ -52,7 +52,7 @@ def range_rule(node: Node) -> RangeRule:
     raise TypeError(f"{node.kind} has no rule for its range")
 
 
-@range_rule.register(LayerNormalization)
+@range_rule.register(Normalization)
 @range_rule.register(Weigh)
 @range_rule.register(Weighted)
 def _(node: Node) -> RangeRule:

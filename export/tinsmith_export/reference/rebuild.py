@@ -1,5 +1,6 @@
 """From the graph to tf_keras, the Keras that TensorFlow Model Optimization works on."""
 
+import math
 from collections.abc import Callable
 from dataclasses import fields
 from functools import singledispatch
@@ -10,6 +11,7 @@ import tf_keras
 
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
+from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization, Normalization
 from tinsmith_export.ir.ops import (
     RELU,
     UNCLIPPED,
@@ -25,7 +27,6 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     DepthwiseConv2D,
     Function,
-    LayerNormalization,
     Maximum,
     MaxPooling2D,
     Multiply,
@@ -36,7 +37,7 @@ from tinsmith_export.ir.ops import (
     Weighted,
     ZeroPadding2D,
 )
-from tinsmith_export.ir.unrewritten import ChannelMean, LeakyReLU, SquaredSum
+from tinsmith_export.ir.unrewritten import LeakyReLU
 from tinsmith_runtime.batch import Arrays
 
 L = tf_keras.layers
@@ -192,28 +193,37 @@ def _(node: Function) -> Any:
 
 @keras_layer.register
 def _(node: LayerNormalization) -> Any:
-    def normalize(x: Any) -> Any:
-        mean = tf.reduce_mean(x, -1, keepdims=True)
-        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), -1, keepdims=True)
-        scale = tf.math.rsqrt(variance + node.epsilon)
-        return (x - mean) * scale * node.gamma + node.beta
+    shape = (-1, *node.shape)
+    return _computed(node, lambda x: _normalized(node, x, shape, [-1], node.centered))
 
-    return _computed(node, normalize)
+
+@keras_layer.register
+def _(node: GroupNormalization) -> Any:
+    *places, channels = node.shape
+    shape = (-1, math.prod(places), node.groups, channels // node.groups)
+    return _computed(node, lambda x: _normalized(node, x, shape, [1, 3], True))
+
+
+def _normalized(
+    node: Normalization, x: Any, shape: tuple[int, ...], axes: list[int], centered: bool
+) -> Any:
+    """Normalizes a tensor of that shape over some dimensions of it."""
+    whole, channels = (-1, *node.shape), shape[2:] if shape != (-1, *node.shape) else (-1,)
+    gamma, beta = (values.reshape(channels) for values in (node.gamma, node.beta))
+    x = x if shape == whole else tf.reshape(x, shape)
+    if centered:
+        mean = tf.reduce_mean(x, axes, keepdims=True)
+        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axes, keepdims=True)
+        x = x - mean
+    else:
+        variance = tf.reduce_mean(x * x, axes, keepdims=True)
+    found = x * tf.math.rsqrt(variance + node.epsilon) * gamma + beta
+    return found if shape == whole else tf.reshape(found, whole)
 
 
 @keras_layer.register
 def _(node: LeakyReLU) -> Any:
     return _computed(node, lambda x: tf.nn.leaky_relu(x, node.negative_slope))
-
-
-@keras_layer.register
-def _(node: ChannelMean) -> Any:
-    return _computed(node, lambda x: tf.reduce_mean(x, -1, keepdims=True))
-
-
-@keras_layer.register
-def _(node: SquaredSum) -> Any:
-    return _computed(node, lambda x: tf.square(x[0] + x[1]))
 
 
 @keras_layer.register

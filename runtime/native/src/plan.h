@@ -30,6 +30,7 @@ enum tin_kind {
   TIN_LAYER_NORM,
   TIN_COPY,
   TIN_GATHER,
+  TIN_NORMALIZE = 24,
   TIN_KINDS /* one more than there are */
 };
 

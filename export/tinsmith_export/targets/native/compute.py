@@ -226,15 +226,18 @@ def _reshape(
     return inputs[0].copy()
 
 
-def _layer_norm(
+def _normalize(
     operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
 ) -> Codes:
     gamma, beta = (np.frombuffer(data, "<f4") for data in operator.constants)
-    (epsilon,) = struct.unpack("<d", struct.pack("<2I", *operator.words))
+    (epsilon,) = struct.unpack("<d", struct.pack("<2I", *operator.words[:2]))
+    rows, groups, centered = operator.words[2:] or (1, 1, 1)
     x = _params(tensors[0]).reals(inputs[0]).astype(np.float64)
-    centered = x - x.mean(-1, keepdims=True)
-    deviation = np.sqrt(np.square(centered).mean(-1, keepdims=True) + epsilon)
-    return quantize(centered / deviation * gamma + beta, _params(output))
+    x = x.reshape(-1, rows, groups, len(gamma) // groups)
+    if centered:
+        x = x - x.mean((1, 3), keepdims=True)
+    x = x / np.sqrt(np.square(x).mean((1, 3), keepdims=True) + epsilon)
+    return quantize(x.reshape(-1, len(gamma)) * gamma + beta, _params(output))
 
 
 def _copy(
@@ -268,7 +271,8 @@ _COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], 
     Kind.DEPTH_TO_SPACE: _depth_to_space,
     Kind.CONCATENATE: _concatenate,
     Kind.RESHAPE: _reshape,
-    Kind.LAYER_NORM: _layer_norm,
+    Kind.LAYER_NORM: _normalize,
+    Kind.NORMALIZE: _normalize,
     Kind.COPY: _copy,
     Kind.GATHER: _gather,
 }

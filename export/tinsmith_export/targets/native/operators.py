@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.interpret.rounding import sum_factors
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
+from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization, Normalization
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -20,7 +21,6 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     DepthwiseConv2D,
     Function,
-    LayerNormalization,
     Maximum,
     MaxPooling2D,
     Multiply,
@@ -216,9 +216,21 @@ def _(node: Clip, builder: Builder) -> None:
 
 @add.register
 def _(node: LayerNormalization, builder: Builder) -> None:
+    if node.centered:
+        _normalize(node, builder, Kind.LAYER_NORM)
+    else:
+        _normalize(node, builder, Kind.NORMALIZE, 1, 1, 0)
+
+
+@add.register
+def _(node: GroupNormalization, builder: Builder) -> None:
+    _normalize(node, builder, Kind.NORMALIZE, prod(node.shape[:-1]), node.groups, 1)
+
+
+def _normalize(node: Normalization, builder: Builder, kind: Kind, *words: int) -> None:
     epsilon = struct.unpack("<2I", struct.pack("<d", node.epsilon))
     constants = tuple(values.astype("<f4").tobytes() for values in (node.gamma, node.beta))
-    builder.add(Kind.LAYER_NORM, node, *epsilon, constants=constants)
+    builder.add(kind, node, *epsilon, *words, constants=constants)
 
 
 @add.register

@@ -40,6 +40,7 @@ class Kind(IntEnum):
     LAYER_NORM = 14
     COPY = 15
     GATHER = 16
+    NORMALIZE = 24
 
 
 @dataclass(frozen=True)
@@ -234,5 +235,6 @@ _WORDS_OF = {
     Kind.LAYER_NORM: 2,
     Kind.COPY: 11,
     Kind.GATHER: 1,
+    Kind.NORMALIZE: 5,
 }
 """How many parameters a kind has; none if it is not here."""

@@ -6,7 +6,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import LayerNormalization, Node, Reshape
+from tinsmith_export.ir.normalization import LayerNormalization
+from tinsmith_export.ir.ops import Node, Reshape
 from tinsmith_export.targets.onnx.kernels import require_integer_kernels
 from tinsmith_export.targets.onnx.model import to_int8_onnx, to_onnx
 from tinsmith_export.targets.onnx.session import run_outputs

@@ -64,15 +64,18 @@ struct tin_gather {
 };
 void tin_gather(const struct tin_gather *gather, const int8_t *in, int8_t *out);
 
-/* Normalization over the channels, in float; `out` may be `in`. */
+/* Normalization in float: of each of `times` parts of the input, `rows` places each, over the
+ * `channels` of each of its `groups` at all these places. Without `centered` the mean is taken for
+ * 0. `out` may be `in`. */
 struct tin_norm {
-  size_t places, channels;
+  size_t times, rows, groups, channels; /* of a group; above 0 */
+  int centered;
   int32_t in_zero, out_zero;
   float in_scale, out_scale; /* finite, above 0 */
   double epsilon;            /* finite, above 0 */
-  const float *gamma, *beta; /* finite */
+  const float *gamma, *beta; /* of each channel of all groups; finite */
 };
-void tin_layer_norm(const struct tin_norm *norm, const int8_t *in, int8_t *out);
+void tin_normalize(const struct tin_norm *norm, const int8_t *in, int8_t *out);
 
 /* A product whose weights are float: sizes and what holds of them as in `tin_product`, whose
  * weights, bias and scale it does not use. */
