@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.ir import normalization, ops
+from tinsmith_export.ir import embedding, normalization, ops
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
@@ -152,6 +152,10 @@ def plans_of_every_kind() -> dict[str, Plan]:
             ],
             {},
         ),
+        "embedding": (
+            [embedding.Embedding("y", ("x0",), (5, 6, 3), table=floats(7, 3))],
+            {},
+        ),
         "normalize": (
             [
                 normalization.GroupNormalization(
@@ -165,6 +169,7 @@ def plans_of_every_kind() -> dict[str, Plan]:
     for kind, (layers, constants) in nodes.items():
         names = {f"x{i}" for node in layers for i in range(2) if f"x{i}" in node.inputs}
         params = dict.fromkeys(names | {node.name for node in layers}, half)
-        model = quantized(*layers, shapes=[image] * len(names), params=params, weights=constants)
+        shape = (5, 6, 2) if kind == "embedding" else image  # two bytes for each number
+        model = quantized(*layers, shapes=[shape] * len(names), params=params, weights=constants)
         found[kind] = plan_of(model)
     return found

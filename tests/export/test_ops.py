@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.ir import moving, normalization, ops, unrewritten
+from tinsmith_export.ir import embedding, moving, normalization, ops, unrewritten
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import compute
 from tinsmith_export.ir.interpret.operands import Operands
@@ -27,7 +27,11 @@ BASES = (
     *("Node", "Clipped", "Pointwise", "Joined", "Weighted", "Convolution", "Pooling2D"),
     *("Rearrangement", "Normalization"),
 )
-ENDS = {"InputLayer": "an end of the graph", "OutputLayer": "an end of the graph"}
+ENDS = {
+    "InputLayer": "an end of the graph",
+    "Ids": "an end of the graph",
+    "OutputLayer": "an end of the graph",
+}
 REWRITTEN = {
     "Affine": "becomes part of a product",
     "AveragePooling2D": "becomes a depthwise convolution",
@@ -48,7 +52,9 @@ TABLES: dict[str, tuple[Any, dict[str, str]]] = {
 
 
 def operators() -> Iterator[type[Node]]:
-    for value in (vars(ops) | vars(moving) | vars(normalization) | vars(unrewritten)).values():
+    for value in (
+        vars(ops) | vars(embedding) | vars(moving) | vars(normalization) | vars(unrewritten)
+    ).values():
         if isinstance(value, type) and issubclass(value, Node) and value.__name__ not in BASES:
             yield value
 

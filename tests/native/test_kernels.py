@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from narrow import array
 from native_plans import (
     ONE,
     native,
@@ -20,7 +21,7 @@ from native_plans import (
 from native_products import Case, product, shaped
 
 from tinsmith_export.errors import TargetError
-from tinsmith_export.ir import moving, normalization, ops
+from tinsmith_export.ir import embedding, moving, normalization, ops
 from tinsmith_export.ir.ops import Conv2D
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
 from tinsmith_export.targets.native.plan import write_plan
@@ -263,6 +264,18 @@ def test_normalization_of_groups(
     params = {"x0": source, "y": params32(0.02, 5)}
     model = quantized(node, shapes=[shape], params=params)
     require_exact(model, random_codes(model, seed), tolerance=1)
+
+
+@given(st.integers(1, 700), st.integers(1, 9), PARAMS, SEEDS)
+@settings(deadline=None)
+def test_rows_of_a_table(rows: int, width: int, params: QuantParams, seed: int) -> None:
+    """The last one for all numbers beyond."""
+    table = np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
+    node = embedding.Embedding("y", ("x0",), (7, width), table=table)
+    model = quantized(node, shapes=[(7, 2)], params={"x0": QuantParams(1.0, -128), "y": params})
+    codes = array(random_codes(model, seed))
+    codes[2, :, 1] = -128  # of numbers below 256
+    require_exact(model, codes)
 
 
 def test_a_branch_lives_until_it_is_read() -> None:

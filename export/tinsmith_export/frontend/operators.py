@@ -12,6 +12,7 @@ from tinsmith_export.frontend.arithmetic import (
 )
 from tinsmith_export.frontend.channels import is_channels_first, read_channels_first
 from tinsmith_export.frontend.deviations import NORMALIZATION, find_normalizations
+from tinsmith_export.frontend.embedding import EMBEDDING, embedding, find_embeddings
 from tinsmith_export.frontend.gathering import broadcast, gather, mirror_pad, reverse, roll
 from tinsmith_export.frontend.moving import (
     depth_to_space,
@@ -59,6 +60,7 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "SquaredDifference": arithmetic,
     "Neg": negate,
     NORMALIZATION: normalization,
+    EMBEDDING: embedding,
     "FusedBatchNormV3": batch_norm,
     "Relu": clip(0.0, None),
     "Relu6": clip(0.0, 6.0),
@@ -125,7 +127,7 @@ def read_graph(trace: Trace) -> Graph:
         TinsmithError: the model holds weights that are not finite, or an input or an output that
             has nothing to do with the others.
     """
-    trace = find_normalizations(trace)
+    trace = find_normalizations(find_embeddings(trace))
     reader = Reader(trace)
     for operator in trace.operators:
         if operator.kind in ROUNDINGS:

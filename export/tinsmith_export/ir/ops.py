@@ -56,6 +56,11 @@ class Node:
 class InputLayer(Node):
     """An input of the model."""
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """What a user gives, without the batch."""
+        return self.shape
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OutputLayer(Node):

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
@@ -98,6 +99,11 @@ def _windows(
 @output_shape.register
 def _(node: Dense, inputs: Sequence[Shape]) -> Shape:
     return *inputs[0][:-1], node.channels
+
+
+@output_shape.register
+def _(node: Embedding, inputs: Sequence[Shape]) -> Shape:
+    return *inputs[0][:-1], node.table.shape[1]
 
 
 @output_shape.register

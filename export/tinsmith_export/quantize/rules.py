@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Literal
 
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.normalization import Normalization
 from tinsmith_export.ir.ops import (
     Add,
@@ -84,6 +85,13 @@ def _(node: Add) -> RangeRule:
 @range_rule.register
 def _(node: Multiply) -> RangeRule:
     return RangeRule(branches="product")
+
+
+@range_rule.register
+def _(node: Embedding) -> RangeRule:
+    """That of the whole table: calibration data may not name each of its rows."""
+    low, high = float(node.table.min()), float(node.table.max())
+    return RangeRule(fixed=QuantParams.covering(min(low, 0.0), max(high, 0.0)))
 
 
 @range_rule.register

@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization, Normalization
@@ -219,6 +220,15 @@ def _normalized(
         variance = tf.reduce_mean(x * x, axes, keepdims=True)
     found = x * tf.math.rsqrt(variance + node.epsilon) * gamma + beta
     return found if shape == whole else tf.reshape(found, whole)
+
+
+@keras_layer.register
+def _(node: Embedding) -> Any:
+    def read(x: Any) -> Any:
+        ids = tf.cast(tf.reduce_sum(x * [1.0, 256.0], -1), tf.int32)
+        return tf.gather(node.table, tf.minimum(ids, len(node.table) - 1))
+
+    return _computed(node, read)
 
 
 @keras_layer.register

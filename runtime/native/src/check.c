@@ -15,6 +15,7 @@ static const struct {
     [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 1, 0},
     [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_COPY] = {1, 11, 0},
     [TIN_GATHER] = {1, 1, 1},    [TIN_NORMALIZE] = {1, 5, 2},
+    [TIN_EMBEDDING] = {1, 0, 1},
 };
 
 /* What a check looks at: the operator, its tensors, and the step that it fills. */
@@ -267,6 +268,8 @@ static int check_parameters(const struct check *c) {
       return check_norm(c);
     case TIN_COPY:
       return tin_check_copy(c->op, c->in, c->out, &c->step->as.copy);
+    case TIN_EMBEDDING:
+      return tin_check_embedding(&c->model->plan, c->op, c->in, c->out, &c->step->as.embedding);
     case TIN_GATHER:
       return tin_check_gather(&c->model->plan, c->op, c->in, c->out, c->step);
     default:

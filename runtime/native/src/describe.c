@@ -22,6 +22,7 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_COPY] = "copy",
     [TIN_GATHER] = "gather",
     [TIN_NORMALIZE] = "normalize",
+    [TIN_EMBEDDING] = "embedding",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {

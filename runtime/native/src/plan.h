@@ -31,6 +31,7 @@ enum tin_kind {
   TIN_COPY,
   TIN_GATHER,
   TIN_NORMALIZE = 24,
+  TIN_EMBEDDING,
   TIN_KINDS /* one more than there are */
 };
 
@@ -99,6 +100,7 @@ struct tin_step {
     struct tin_norm norm;
     struct tin_copy copy;
     struct tin_gather gather;
+    struct tin_embedding embedding;
     uint32_t axis; /* of a concatenation */
     const int8_t *table;
   } as;
@@ -134,6 +136,9 @@ int tin_check_concatenate(const struct tin_model *model, const struct tin_operat
 int tin_check_gather(const struct tin_plan *plan, const struct tin_operator_record *op,
                      const struct tin_tensor_record *in, const struct tin_tensor_record *out,
                      struct tin_step *step);
+int tin_check_embedding(const struct tin_plan *plan, const struct tin_operator_record *op,
+                        const struct tin_tensor_record *in, const struct tin_tensor_record *out,
+                        struct tin_embedding *embedding);
 int tin_check_copy(const struct tin_operator_record *op, const struct tin_tensor_record *in,
                    const struct tin_tensor_record *out, struct tin_copy *copy);
 

@@ -122,6 +122,9 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
     case TIN_GATHER:
       tin_gather(&step->as.gather, in, out);
       return;
+    case TIN_EMBEDDING:
+      tin_embedding(&step->as.embedding, in, out);
+      return;
     case TIN_KINDS:
       return;
   }

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.interpret.operands import Codes, Operands, Values, compute
 from tinsmith_export.ir.interpret.rounding import quantize, requantized_product, requantized_sum
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
@@ -108,6 +109,14 @@ def _normalized(
         x = x - x.mean(axes, keepdims=True)
     x = x / np.sqrt(np.square(x).mean(axes, keepdims=True) + node.epsilon)
     return quantize(x.reshape(-1, *node.shape) * node.gamma + node.beta, operands.output)
+
+
+@compute.register
+def _(node: Embedding, operands: Operands) -> Codes:
+    rows = quantize(node.table, operands.output)
+    low, high = np.moveaxis(operands.codes[0].astype(np.int32) + 128, -1, 0)
+    found: Codes = rows[np.minimum(low + 256 * high, len(rows) - 1)]
+    return found
 
 
 @compute.register

@@ -240,6 +240,15 @@ def _normalize(
     return quantize(x.reshape(-1, len(gamma)) * gamma + beta, _params(output))
 
 
+def _embedding(
+    operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
+) -> Codes:
+    rows = np.frombuffer(operator.constants[0], np.int8).reshape(-1, output.shape[-1])
+    low, high = np.moveaxis(inputs[0].astype(np.int32) + 128, -1, 0)
+    found: Codes = rows[np.minimum(low + 256 * high, len(rows) - 1)]
+    return found
+
+
 def _copy(
     operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
 ) -> Codes:
@@ -273,6 +282,7 @@ _COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], 
     Kind.RESHAPE: _reshape,
     Kind.LAYER_NORM: _normalize,
     Kind.NORMALIZE: _normalize,
+    Kind.EMBEDDING: _embedding,
     Kind.COPY: _copy,
     Kind.GATHER: _gather,
 }

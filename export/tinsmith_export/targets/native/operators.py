@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.errors import TargetError
-from tinsmith_export.ir.interpret.rounding import sum_factors
+from tinsmith_export.ir.embedding import Embedding
+from tinsmith_export.ir.interpret.rounding import quantize, sum_factors
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization, Normalization
 from tinsmith_export.ir.ops import (
@@ -231,6 +232,12 @@ def _normalize(node: Normalization, builder: Builder, kind: Kind, *words: int) -
     epsilon = struct.unpack("<2I", struct.pack("<d", node.epsilon))
     constants = tuple(values.astype("<f4").tobytes() for values in (node.gamma, node.beta))
     builder.add(kind, node, *epsilon, *words, constants=constants)
+
+
+@add.register
+def _(node: Embedding, builder: Builder) -> None:
+    rows = quantize(node.table, builder.params(node.name))
+    builder.add(Kind.EMBEDDING, node, constants=(rows.tobytes(),))
 
 
 @add.register

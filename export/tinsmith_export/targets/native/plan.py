@@ -41,6 +41,7 @@ class Kind(IntEnum):
     COPY = 15
     GATHER = 16
     NORMALIZE = 24
+    EMBEDDING = 25
 
 
 @dataclass(frozen=True)

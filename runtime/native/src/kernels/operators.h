@@ -64,6 +64,15 @@ struct tin_gather {
 };
 void tin_gather(const struct tin_gather *gather, const int8_t *in, int8_t *out);
 
+/* For each of `places` numbers of two bytes, which lie in the input as pixels do, the lower first: a
+ * row of the table, `width` codes; the last one for numbers beyond it. The output is other memory
+ * than the input. */
+struct tin_embedding {
+  size_t places, width, rows; /* above 0 */
+  const int8_t *table;
+};
+void tin_embedding(const struct tin_embedding *embedding, const int8_t *in, int8_t *out);
+
 /* Normalization in float: of each of `times` parts of the input, `rows` places each, over the
  * `channels` of each of its `groups` at all these places. Without `centered` the mean is taken for
  * 0. `out` may be `in`. */
