@@ -14,6 +14,7 @@ from tinsmith_data.quiet import import_tensorflow
 import_tensorflow()
 
 import keras  # noqa: E402
+import tensorflow as tf  # noqa: E402
 from narrow import array  # noqa: E402
 
 from tinsmith_export.frontend.operators import read_graph  # noqa: E402
@@ -147,7 +148,10 @@ def require_same_outputs(
 
 def called(model: Any, inputs: Arrays) -> Arrays:
     """What a Keras model gives for all inputs at once."""
-    found = model(list(inputs) if isinstance(inputs, tuple) else inputs, training=False)
+    try:
+        found = model(list(inputs) if isinstance(inputs, tuple) else inputs, training=False)
+    except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError):
+        return run(model, inputs)  # images whose channels come first
     return joined([*map(np.asarray, found)] if isinstance(found, list | tuple) else [found.numpy()])
 
 
@@ -182,7 +186,7 @@ def compiled(
     require_exact_pairs(quantized.graph, quantized.ranges)
     labels = samples.class_names(graph.outputs[0].shape[-1]) if classes else ()
     integers = lower(quantized, entry.sources, labels, classes)
-    count = len(quantized.graph.weighted)
+    count = len(quantized.graph.products)
     codes = entry.codes(inputs)
     files, kernels, outputs = int8_files(integers), {}, []
     for name, content in files.items():

@@ -6,6 +6,7 @@ import numpy as np
 from compiling import Compiled
 
 from tinsmith_export.ir.interpret import interpret, tolerance_lsb
+from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import Function, Reshape, ZeroPadding2D
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.integers import quant_graph
@@ -61,8 +62,12 @@ def _compare(
     for node in model.graph.layers:
         if node.name not in there or node.name not in found:
             # The converter names a reshape after its neighbours, and makes a padding part of the
-            # convolution behind it. What is not rounded has no codes.
-            known = isinstance(node, Reshape | ZeroPadding2D) or node.name in model.unrounded
+            # convolution behind it, and a transposition of a matrix part of the product behind it.
+            # What is not rounded has no codes.
+            known = (
+                isinstance(node, Reshape | Transpose | ZeroPadding2D)
+                or node.name in model.unrounded
+            )
             assert known, node.name
             continue
         wanted = there[node.name].reshape(found[node.name].shape).astype(np.int16)

@@ -162,17 +162,40 @@ def _mean(module: Any, x: Any) -> Any:
 
 def _reduced(name: str, **kwargs: Any) -> Callable[[Any, Any], Any]:
     """A mean and the like, and behind it a dense layer."""
+    theirs: Any = {"var": tf.math.reduce_variance}.get(name, getattr(tf, f"reduce_{name}", None))
 
     def build(module: Any, x: Any) -> Any:
-        function = getattr(keras.ops, name) if module is keras else getattr(tf, f"reduce_{name}")
+        function = getattr(keras.ops, name) if module is keras else theirs
         return module.layers.Dense(4)(module.layers.Flatten()(function(x, **kwargs)))
 
     return build
 
 
+def _matrices(module: Any, x: Any) -> Any:
+    """Products of rows by rows, and of what comes of them and the rows."""
+    layers = module.layers
+    rows = layers.Reshape((16, 16))(x)
+    return layers.Dot((2, 1))([layers.Dot((2, 2))([rows, rows]), layers.Dense(5)(rows)])
+
+
 def _attention(module: Any, x: Any) -> Any:
     x = module.layers.Reshape((16, 16))(x)
     return module.layers.MultiHeadAttention(2, 4)(x, x)
+
+
+def _computed(name: str) -> Callable[[Any, Any], Any]:
+    """A function of numbers above 0, from either library."""
+
+    def build(module: Any, x: Any) -> Any:
+        functions = module.ops if module is keras else tf.math
+        return getattr(functions, name)(module.layers.ReLU()(x) + 0.5)
+
+    return build
+
+
+def _dot_attention(module: Any, x: Any) -> Any:
+    rows = module.layers.Reshape((16, 16))(x)
+    return module.layers.Attention()([rows, module.layers.Dense(16)(rows)])
 
 
 CASES = (
@@ -182,8 +205,7 @@ CASES = (
     Case("Conv2D, grouped", _layer("Conv2D", 6, 3, groups=2)),
     Case("Conv2D, a group for each channel", _layer("Conv2D", 8, 3, groups=4)),
     Case("Conv2D, channels first", _layer("Conv2D", 5, 3, data_format="channels_first")),
-    # TensorFlow pools no such images on a CPU; Keras 3 transposes them.
-    Case("a network whose channels come first", _channels_first, kerases=("Keras 3",)),
+    Case("a network whose channels come first", _channels_first),
     Case("DepthwiseConv2D", _layer("DepthwiseConv2D", 3, strides=2, padding="same")),
     Case("DepthwiseConv2D, dilated", _layer("DepthwiseConv2D", 3, dilation_rate=2)),
     Case("DepthwiseConv2D, depth multiplier", _layer("DepthwiseConv2D", 3, depth_multiplier=2)),
@@ -264,8 +286,14 @@ CASES = (
     Case("`x * y`, Multiply", lambda module, x: x * module.layers.Conv2D(4, 1)(x)),
     Case("Average", _merged("Average")),
     Case("Maximum", _merged("Maximum")),
-    Case("Minimum", _merged("Minimum"), "Minimum"),
-    Case("Dot", _in_a_row(_layer("Flatten"), lambda m, x: m.layers.Dot(1)([x, x])), "two computed"),
+    Case("Minimum", _merged("Minimum")),
+    Case("Dot", _in_a_row(_layer("Flatten"), lambda m, x: m.layers.Dot(1)([x, x]))),
+    Case("Dot of matrices, `matmul`", _matrices),
+    Case(
+        "EinsumDense",
+        _sequence(("EinsumDense", "abc,cd->abd", (32, 6)), bias_axes="d"),
+        kerases=("Keras 3",),
+    ),
     Case("Concatenate of channels", _merged("Concatenate")),
     Case(
         "Concatenate, one part behind a ReLU",
@@ -285,10 +313,10 @@ CASES = (
     ),
     Case("ReLU, `relu`", _layer("ReLU")),
     Case("ReLU with a maximum, `relu6`", _relu6),
-    Case("ReLU with a threshold", _layer("ReLU", threshold=0.2), "Greater"),
+    Case("ReLU with a threshold", _layer("ReLU", threshold=0.2)),
     Case("ReLU with a slope, LeakyReLU", _layer("LeakyReLU")),
     Case("PReLU, a slope a channel", _layer("PReLU", shared_axes=[1, 2])),
-    Case("PReLU, a slope a pixel", _layer("PReLU"), "one number a channel"),
+    Case("PReLU, a slope a pixel", _layer("PReLU")),
     Case("`hard_sigmoid`", _activation("hard_sigmoid")),
     Case("`hard_swish`, spelt out", _hard_swish),
     Case("`hard_swish`", _activation("hard_swish"), kerases=("Keras 3",)),
@@ -298,13 +326,20 @@ CASES = (
     Case("`tanh`", _activation("tanh")),
     Case("`gelu`", _activation("gelu")),
     Case("`elu`", _activation("elu")),
-    Case("ELU, alpha other than 1", _layer("ELU", 0.5), "Greater"),
-    Case("`selu`", _activation("selu"), "selu"),
+    Case("ELU, alpha other than 1", _layer("ELU", 0.5)),
+    Case("`selu`", _activation("selu")),
     Case("`softplus`", _activation("softplus")),
     Case("`mish`", _activation("mish")),
-    Case("`softsign`", _activation("softsign"), "Softsign"),
-    Case("`exponential`", _activation("exponential"), "Exp"),
-    Case("Softmax within a model", _layer("Softmax"), "softmax can only come last"),
+    Case("`softsign`", _activation("softsign")),
+    Case("`exponential`", _activation("exponential")),
+    Case("`sqrt`", _computed("sqrt")),
+    Case("`rsqrt`", _computed("rsqrt")),
+    Case("`log`", _computed("log")),
+    Case("`abs`", lambda module, x: module.ops.abs(x), kerases=("Keras 3",)),
+    Case("`x / y`, `1 / x`", lambda module, x: x / (1.0 / (module.layers.ReLU()(x) + 0.5))),
+    Case("`square`", lambda module, x: module.ops.square(x), kerases=("Keras 3",)),
+    Case("Softmax within a model", _layer("Softmax")),
+    Case("Softmax over rows", _layer("Softmax", axis=1)),
     Case("MaxPooling2D", _layer("MaxPooling2D", 3, strides=2, padding="same")),
     Case("AveragePooling2D", _layer("AveragePooling2D", 2)),
     Case("AveragePooling2D, padded", _layer("AveragePooling2D", 3, strides=2, padding="same")),
@@ -318,6 +353,7 @@ CASES = (
     Case("`mean` over channels", _reduced("mean", axis=-1, keepdims=True)),
     Case("`sum` over columns and channels", _reduced("sum", axis=(2, 3))),
     Case("`max` over channels", _reduced("max", axis=-1)),
+    Case("`var` over the image", _reduced("var", axis=(1, 2))),
     Case("GlobalMaxPooling2D", _layer("GlobalMaxPooling2D")),
     Case("MaxPooling1D", _sequence(("Conv1D", 4, 3), ("MaxPooling1D", 2))),
     Case("AveragePooling1D", _sequence(("Conv1D", 4, 3), ("AveragePooling1D", 2))),
@@ -393,6 +429,7 @@ CASES = (
     Case("RandomFlip and the like", _layer("RandomFlip")),
     Case("a layer called twice", _shared),
     Case("a model inside a model", _nested),
-    Case("MultiHeadAttention", _attention, "cannot be compiled"),
+    Case("MultiHeadAttention", _attention),
+    Case("Attention", _dot_attention),
     Case("LSTM, GRU, SimpleRNN", _sequence(("LSTM", 4)), "cannot be compiled"),
 )

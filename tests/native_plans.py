@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.ir import embedding, normalization, ops
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
@@ -134,6 +135,7 @@ def plans_of_every_kind() -> dict[str, Plan]:
             {"y": QuantWeights(weights(5, 6, 1).codes, np.array([0.01], np.float32), 3)},
         ),
         "maximum": ([ops.Maximum("y", ("x0", "x1"), image)], {}),
+        "minimum": ([ops.Minimum("y", ("x0", "x1"), image)], {}),
         "table": ([ops.Function("y", ("x0",), image, function="tanh")], {}),
         "max_pool": ([pool], {}),
         "pad": ([ops.ZeroPadding2D("y", ("x0",), (6, 9, 4), padding=((1, 0), (1, 2)))], {}),
@@ -144,6 +146,14 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "reshape": ([ops.Reshape("y", ("x0",), (30, 4))], {}),
         "gather": ([Gather("y", ("x0",), (5, 3, 4), axis=1, indices=(5, 0, 5))], {}),
         "copy": ([Transpose("y", ("x0",), (4, 5, 6), permutation=(2, 0, 1))], {}),
+        "matrix_product": (
+            [
+                Transpose("turned", ("x1",), (5, 4, 6), permutation=(0, 2, 1)),
+                MatMul("y", ("x0", "turned"), (5, 6, 6)),
+            ],
+            {},
+        ),
+        "softmax": ([Softmax("y", ("x0",), image)], {}),
         "layer_norm": (
             [
                 normalization.LayerNormalization(

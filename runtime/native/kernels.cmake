@@ -4,7 +4,8 @@ include(CheckCCompilerFlag)
 set(kernels ${CMAKE_CURRENT_LIST_DIR}/src/kernels)
 set(kernel_sources ${kernels}/kernels.c ${kernels}/product.c ${kernels}/steps.c ${kernels}/image.c
   ${kernels}/convolution.c ${kernels}/depthwise.c ${kernels}/operators.c ${kernels}/add.c
-  ${kernels}/max_pool.c ${kernels}/maximum.c ${kernels}/multiply.c ${CMAKE_CURRENT_LIST_DIR}/src/cpu.c)
+  ${kernels}/max_pool.c ${kernels}/maximum.c ${kernels}/minimum.c ${kernels}/multiply.c
+  ${CMAKE_CURRENT_LIST_DIR}/src/cpu.c)
 set(kernel_definitions)
 
 # Adds src/kernels/<isa>/ with the first of the sets of flags that the compiler takes, if there is one.

@@ -28,8 +28,9 @@ from tinsmith_export.ir.interpret.rounding import (
     requantized_product,
     requantized_sum,
 )
-from tinsmith_export.ir.ops import FUNCTIONS, Conv2D, Function
+from tinsmith_export.ir.ops import Conv2D, Function
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
+from tinsmith_export.passes.rewrite import FUNCTIONS
 from tinsmith_export.targets.integers import quant_graph
 from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.tflite.outputs import run_outputs

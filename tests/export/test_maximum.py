@@ -1,4 +1,4 @@
-"""The larger of two tensors: the engines compare codes, which mean the same on both sides."""
+"""The larger and the smaller of two tensors: codes are compared, which mean the same in both."""
 
 from __future__ import annotations
 
@@ -48,6 +48,18 @@ def test_the_larger_code_in_every_target(form: str) -> None:
                 np.testing.assert_array_equal(found[node.name], np.maximum(left, right))
     assert made.parity.max_difference_lsb <= 1
     assert made.parity.equal >= 0.999 * made.parity.compared
+
+
+def test_the_smaller_code_in_every_target() -> None:
+    made = compiled(model(lambda x, y: L.Minimum(name="smaller")([x, L.ReLU()(y)])), count=200)
+    graph = made.quantized.graph
+    for target in TARGETS:
+        data = made.files[f"model.int8.{target.ending}"]
+        found = target.layer_outputs(data, graph, made.codes)
+        (node,) = (node for node in graph.layers if node.kind == "Minimum")
+        left, right = (found[name] for name in node.inputs)
+        np.testing.assert_array_equal(found[node.name], np.minimum(left, right))
+    assert made.parity.max_difference_lsb == 0
 
 
 def test_the_kernels_are_integer() -> None:

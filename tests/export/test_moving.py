@@ -58,7 +58,7 @@ def test_the_same_codes_in_every_target(form: str) -> None:
     names = [node.name for node in graph.layers if node.kind == kind]
     assert names
     for target in TARGETS:
-        found = target.layer_outputs(made.files[f"model.int8.{target.name}"], graph, made.codes)
+        found = target.layer_outputs(made.files[f"model.int8.{target.ending}"], graph, made.codes)
         for name in names:
             codes = found[name].reshape(wanted[name].shape)
             np.testing.assert_array_equal(codes, wanted[name], err_msg=target.name)

@@ -15,7 +15,6 @@ from interpreted import require_same_plan
 
 from tinsmith_export import Exported, Options, Progress, Samples, compile_model
 from tinsmith_export.errors import TargetError
-from tinsmith_export.ir.ops import FUNCTIONS
 from tinsmith_export.summary import summary
 from tinsmith_export.targets.native.target import NativeTarget
 from tinsmith_export.targets.target import IntegerModel
@@ -170,7 +169,10 @@ def test_a_bundle_for_the_native_engine_alone(
             assert model.predict(random_inputs(SHAPE, 3)).shape == (3, 10)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+ACTIVATIONS = ("sigmoid", "tanh", "gelu", "elu", "softplus", "selu", "softsign", "exponential")
+
+
+@pytest.mark.parametrize("function", ACTIVATIONS)
 def test_functions_are_tables_of_what_litert_gives(function: str) -> None:
     source = keras.Input((6, 6, 2))
     x = L.Activation(function)(L.Conv2D(4, 3)(source))

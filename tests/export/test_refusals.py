@@ -46,25 +46,15 @@ def test_a_recurrent_layer_read_backwards(library: Any) -> None:
     assert "recurrent layers are not compiled" in said
 
 
-@BOTH
-def test_attention(library: Any) -> None:
-    source = library.Input((4, 6))
-    x = library.layers.MultiHeadAttention(2, 3, name="heads")(source, source)
-    said = refused(library.Model(source, x))
-    assert said.startswith("layer `heads")
-    assert "attention is not compiled" in said
-
-
-@BOTH
-def test_a_softmax_inside(library: Any) -> None:
-    layers = [library.layers.Dense(4, activation="softmax", name="gate"), library.layers.Dense(2)]
-    said = refused(library.Sequential([library.Input((3,)), *layers]))
-    assert "`gate" in said
-    assert "softmax can only come last" in said
-
-
-def test_an_embedding() -> None:
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(9, 2, name="words")])
+def test_an_embedding_at_computed_places() -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            layers.Dense(4, activation="relu"),
+            layers.Embedding(9, 2, name="words"),
+        ]
+    )
     assert refused(model).startswith("layer `words` (Embedding) cannot be compiled: it needs ")
 
 

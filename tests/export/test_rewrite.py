@@ -65,6 +65,11 @@ def relu6_of_a_concatenation(x: Any) -> Any:
     return conv()(L.ReLU(max_value=6)(L.Concatenate()([conv()(x), conv()(x)])))
 
 
+def scores_of_attention(x: Any) -> Any:
+    rows, others = (L.Reshape((36, 4))(conv()(x)) for _ in range(2))
+    return L.Dot((2, 2))([rows, others]) * 0.5
+
+
 norm = L.BatchNormalization
 # Rewrite to a model that needs it, and the layers that it becomes.
 NEEDED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
@@ -100,6 +105,10 @@ NEEDED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
     "swap_affine": (
         lambda: functional(hard_swish),
         ["Conv2D", "DepthwiseConv2D", "Multiply", "Conv2D"],
+    ),
+    "hoist_factor": (
+        lambda: functional(scores_of_attention),
+        ["Conv2D", "Conv2D", "Transpose", "MatMul"],
     ),
     "hoist_clips": (
         lambda: model_of(conv(), L.MaxPooling2D(), L.ReLU(max_value=6)),

@@ -22,8 +22,11 @@ from native_products import Case, product, shaped
 
 from tinsmith_export.errors import TargetError
 from tinsmith_export.ir import embedding, moving, normalization, ops
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.ops import Conv2D
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
+from tinsmith_export.ir.softmax import SOFTMAX_PARAMS
+from tinsmith_export.passes.rewrite import FUNCTIONS
 from tinsmith_export.targets.native.plan import write_plan
 from tinsmith_runtime.batch import parts
 
@@ -124,8 +127,9 @@ def test_all_pairs_of_codes(
         (ops.Add("y", ("x0", "x1"), shape), within),
         (ops.Multiply("y", ("x0", "x1"), shape), output),
         (ops.Maximum("y", ("x0", "x1"), shape), one),
+        (ops.Minimum("y", ("x0", "x1"), shape), one),
     ):
-        second = one if isinstance(node, ops.Maximum) else other
+        second = one if isinstance(node, ops.Maximum | ops.Minimum) else other
         params = {"x0": one, "x1": second, "y": result}
         if one.scale * second.scale / result.scale < 256:
             require_exact(quantized(node, shapes=[shape, shape], params=params), codes)
@@ -145,8 +149,9 @@ def test_pairs_of_other_shapes(shape: list[int], data: st.DataObject, seed: int)
         ops.Add("y", ("x0", "x1"), tuple(shape)),
         ops.Multiply("y", ("x0", "x1"), tuple(shape)),
         ops.Maximum("y", ("x0", "x1"), tuple(shape)),
+        ops.Minimum("y", ("x0", "x1"), tuple(shape)),
     ):
-        if isinstance(node, ops.Maximum):
+        if isinstance(node, ops.Maximum | ops.Minimum):
             params = dict.fromkeys(params, ONE)
         model = quantized(node, shapes=pair, params=params)
         require_exact(model, random_codes(model, seed))
@@ -220,7 +225,7 @@ def test_channels_behind_each_other(channels: list[int], params: QuantParams, se
     require_exact(model, random_codes(model, seed))
 
 
-@pytest.mark.parametrize("function", ops.FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTIONS)
 def test_functions(function: str) -> None:
     node = ops.Function("y", ("x0",), (256,), function=function)
     params = {"x0": params32(0.03, 10), "y": QuantParams(2.0**-8, -128)}
@@ -374,3 +379,53 @@ def test_gatherings(
     node = moving.Gather("y", ("x0",), found, axis=axis, indices=indices)
     model = quantized(node, shapes=[shape], params={"x0": params, "y": params})
     require_exact(model, random_codes(model, seed))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.integers(1, 4), max_size=3),
+    st.tuples(SIZES, st.integers(1, 70), st.integers(1, 70)),
+    st.sampled_from(["both", "one", "other"]),
+    st.tuples(PARAMS, PARAMS),
+    st.floats(2.0**-12, 255.0, width=32),
+    ZERO_POINTS,
+    SEEDS,
+)
+def test_the_product_of_matrices(
+    before: list[int],
+    sizes: tuple[int, int, int],
+    broadcast: str,
+    params: tuple[QuantParams, QuantParams],
+    ratio: float,
+    zero_point: int,
+    seed: int,
+) -> None:
+    rows, inner, columns = sizes
+    ones = [1] * len(before)
+    shapes = (
+        (*(before if broadcast != "one" else ones), rows, inner),
+        (*(before if broadcast != "other" else ones), inner, columns),
+    )
+    output = params32(params[0].scale * params[1].scale / ratio, zero_point)
+    node = MatMul("y", ("x0", "x1"), (*before, rows, columns))
+    names = dict(zip(("x0", "x1"), params, strict=True)) | {"y": output}
+    model = quantized(node, shapes=shapes, params=names)
+    require_exact(model, random_codes(model, seed))
+
+
+@settings(deadline=None, max_examples=100)
+@given(SIZES, st.integers(1, 70), st.floats(2.0**-12, 2.0, width=32), ZERO_POINTS, SEEDS)
+def test_softmax(rows: int, channels: int, scale: float, zero_point: int, seed: int) -> None:
+    node = Softmax("y", ("x0",), (rows, channels))
+    params = {"x0": QuantParams(scale, zero_point), "y": SOFTMAX_PARAMS}
+    model = quantized(node, shapes=[(rows, channels)], params=params)
+    codes = random_codes(model, seed)
+    require_exact(model, codes)
+    found = parts(native(write_plan(plan_of(model))).run(codes))[0]
+    (given_codes,) = parts(codes)
+    steps = given_codes.astype(np.float64) * scale
+    exact = np.exp(steps - steps.max(-1, keepdims=True))
+    exact /= exact.sum(-1, keepdims=True)
+    # Half a code, and what the last code is short of 1; exponentials are right to 2^-24.
+    off = np.abs((found + 128.0) / 256 - np.minimum(exact, 255 / 256)).max()
+    assert off <= 0.5 / 256 + channels * 2.0**-24

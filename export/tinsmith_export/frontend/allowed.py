@@ -143,9 +143,9 @@ TYPES = _names("""
 # Functions of TensorFlow that a `TFOpLambda` of tf_keras may call: what comes of each are
 # operators that the compiler reads, or that it refuses by name.
 TF_FUNCTIONS = _names("""
-    __operators__.add __operators__.getitem cast clip_by_value concat expand_dims
-    identity linalg.matmul linalg.l2_normalize math.abs math.add math.divide math.erf math.erfc
-    math.exp math.l2_normalize math.maximum math.minimum math.multiply math.negative math.pow
+    __operators__.add __operators__.getitem cast clip_by_value concat einsum expand_dims identity
+    linalg.matmul linalg.l2_normalize math.abs math.add math.divide math.erf math.erfc math.exp
+    math.l2_normalize math.log math.maximum math.minimum math.multiply math.negative math.pow
     math.reciprocal math.reduce_max math.reduce_mean math.reduce_min math.reduce_sum
     math.reduce_variance math.rsqrt math.sigmoid math.softplus math.sqrt math.square
     math.squared_difference math.subtract math.tanh math.truediv nn.avg_pool nn.avg_pool2d
@@ -157,6 +157,6 @@ TF_FUNCTIONS = _names("""
     compat.v1.math.reduce_max compat.v1.math.reduce_mean compat.v1.math.reduce_sum
     compat.v1.nn.avg_pool compat.v1.nn.conv2d compat.v1.nn.depth_to_space
     compat.v1.nn.depthwise_conv2d compat.v1.nn.depthwise_conv2d_native compat.v1.nn.max_pool
-    compat.v1.nn.softmax compat.v1.nn.space_to_depth compat.v1.pad compat.v1.shape
-    compat.v1.squeeze compat.v1.transpose
+    compat.v1.nn.softmax compat.v1.nn.space_to_depth compat.v1.pad compat.v1.shape compat.v1.squeeze
+    compat.v1.transpose
     """)

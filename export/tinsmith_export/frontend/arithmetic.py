@@ -1,6 +1,7 @@
 """Readers of the operators that compute each number by itself."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from tinsmith_export.frontend.moving import over_last
 from tinsmith_export.frontend.reader import Reader, Shape
 from tinsmith_export.frontend.trace import BATCH, Operator
+from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.normalization import LayerNormalization
 from tinsmith_export.ir.ops import (
     Add,
@@ -17,18 +19,21 @@ from tinsmith_export.ir.ops import (
     Clipping,
     Function,
     Maximum,
+    Minimum,
     Multiply,
     Node,
+    Reshape,
 )
-from tinsmith_export.ir.unrewritten import LeakyReLU
+from tinsmith_export.ir.unrewritten import Above, LeakyReLU
 
 # Of two computed tensors; a difference is a sum with the second negated.
-_OF_TWO: dict[str, type[Add | Maximum | Multiply]] = {
+_OF_TWO: dict[str, type[Add | Maximum | Minimum | Multiply]] = {
     "Add": Add,
     "AddV2": Add,
     "Sub": Add,
     "Mul": Multiply,
     "Maximum": Maximum,
+    "Minimum": Minimum,
     "SquaredDifference": Add,
 }
 
@@ -36,10 +41,21 @@ _OF_TWO: dict[str, type[Add | Maximum | Multiply]] = {
 def _affine(
     reader: Reader, operator: Operator, source: Node, factor: Any = 1.0, offset: Any = 0.0
 ) -> Node:
-    """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`."""
-    axis = _channel_axis(source, np.asarray(factor), np.asarray(offset))
+    """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`.
+
+    Where they have a number for each place of several dimensions, these are made one; where it is
+    another dimension than the last, that becomes the last between two transpositions.
+    """
+    factor, offset = np.asarray(factor), np.asarray(offset)
+    count = max(_dimensions(source.shape, values) for values in (factor, offset))
+    if count > 1:
+        shape = (*source.shape[:-count], prod(source.shape[-count:]))
+        flat = reader.add(Reshape(*reader.place(operator, [source], shape)))
+        inner = _by_channel(reader, operator, flat, shape, factor.reshape(-1), offset.reshape(-1))
+        return reader.add(Reshape(*reader.place(operator, [inner], source.shape)))
+    axis = _channel_axis(source, factor, offset)
     if axis < len(source.shape) - 1 and source.shape == operator.shape[1:]:
-        values = (np.asarray(factor).reshape(-1), np.asarray(offset).reshape(-1))
+        values = factor.reshape(-1), offset.reshape(-1)
         return over_last(
             reader,
             operator,
@@ -76,6 +92,14 @@ def _by_channel(
     return reader.add(Affine(*place, factor=found[0], offset=found[1]))
 
 
+def _dimensions(shape: tuple[int, ...], values: Any) -> int:
+    """How many dimensions of a tensor, the last ones, a constant has its own numbers for."""
+    sizes = np.shape(values)
+    while sizes and sizes[0] == 1:
+        sizes = sizes[1:]
+    return len(sizes) if sizes == shape[len(shape) - len(sizes) :] else 0
+
+
 def arithmetic(reader: Reader, operator: Operator) -> Node:
     """An operator of two tensors, or of a tensor and a constant."""
     left, right = (reader.constant(operator, index) for index in (0, 1))
@@ -84,6 +108,10 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
         sources = [reader.source(operator, index) for index in (0, 1)]
         if kind in ("Sub", "SquaredDifference"):
             sources[1] = _affine(reader, operator, sources[1], factor=-1.0)
+        if kind == "Mul" and isinstance(sources[1], Above):
+            return _thresholded(reader, operator, sources[1], sources[0])
+        if kind == "RealDiv":
+            return _quotient(reader, operator, *sources)
         if kind not in _OF_TWO:
             raise reader.unsupported(operator, f"{kind} of two computed tensors")
         node = reader.add(_OF_TWO[kind](*reader.place(operator, sources)))
@@ -102,6 +130,8 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
         return _affine(reader, operator, source, factor=values)
     if kind == "RealDiv" and left is None:
         return _affine(reader, operator, source, factor=1 / np.asarray(values, np.float32))
+    if kind == "RealDiv":
+        return _affine(reader, operator, _reciprocal(reader, operator, source), factor=values)
     if kind in ("Maximum", "Minimum") and np.size(values) == 1:
         limit = float(np.reshape(values, ()))
         limits: Clipping = (limit, None) if kind == "Maximum" else (None, limit)
@@ -112,6 +142,74 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
 def negate(reader: Reader, operator: Operator) -> Node:
     """`-x`."""
     return _affine(reader, operator, reader.source(operator), factor=-1.0)
+
+
+def _quotient(reader: Reader, operator: Operator, one: Node, other: Node) -> Node:
+    """A quotient of two computed tensors, `x * (1 / y)`: the reciprocal is a function of a code."""
+    factors = [one, _reciprocal(reader, operator, other)]
+    return reader.add(Multiply(*reader.place(operator, factors)))
+
+
+def _reciprocal(reader: Reader, operator: Operator, source: Node) -> Node:
+    place = reader.place(operator, [source], source.shape)
+    return reader.add(Function(*place, function="reciprocal"))
+
+
+def above(reader: Reader, operator: Operator) -> Node:
+    """`x > threshold`, which `select` or a product reads."""
+    limit = reader.known(operator, 1)
+    if np.size(limit) != 1:
+        raise reader.unsupported(operator, "a threshold that is one number")
+    return reader.add(Above(*reader.place(operator), threshold=float(np.reshape(limit, ()))))
+
+
+def select(reader: Reader, operator: Operator) -> Node:
+    """How Keras spells a ReLU with a threshold, and an ELU with an alpha."""
+    values = [reader.constant(operator, index) for index in (0, 1, 2)]
+    if values[0] is None and values[1] is None:
+        condition, one = reader.source(operator, 0), reader.source(operator, 1)
+        if isinstance(condition, Above) and values[2] is not None and not np.any(values[2]):
+            return _thresholded(reader, operator, condition, one)
+        other = None if values[2] is not None else reader.source(operator, 2)
+        if isinstance(condition, Above) and condition.threshold == 0 and other is not None:
+            return _elu(reader, operator, condition, one, other)
+    raise reader.unsupported(operator, "a choice between tensors")
+
+
+def _thresholded(reader: Reader, operator: Operator, condition: Above, source: Node) -> Node:
+    """`x`, but 0 where it is not above a threshold."""
+    if condition.inputs != (source.name,):
+        raise reader.unsupported(operator, "a choice between tensors")
+    place = reader.place(operator, [source])
+    return reader.add(Function(*place, function="thresholded", parameter=condition.threshold))
+
+
+def _elu(reader: Reader, operator: Operator, condition: Node, one: Node, other: Node) -> Node:
+    """`elu(x)`, but `alpha * elu(x)` where `x` is negative."""
+    is_elu = isinstance(one, Function) and one.function == "elu" and one.inputs == condition.inputs
+    if (
+        not is_elu
+        or not isinstance(other, Affine)
+        or other.inputs != (one.name,)
+        or np.size(other.factor) != 1
+        or np.any(other.offset)
+    ):
+        raise reader.unsupported(operator, "a choice between tensors")
+    place, alpha = reader.place(operator, [reader.nodes[one.inputs[0]]]), float(other.factor)
+    return reader.add(Function(*place, function="elu", parameter=alpha))
+
+
+def absolute(reader: Reader, operator: Operator) -> Node:
+    """`|x|`, the larger of `x` and `-x`."""
+    source = reader.source(operator)
+    negative = _affine(reader, operator, source, factor=-1.0)
+    return reader.add(Maximum(*reader.place(operator, [source, negative])))
+
+
+def square(reader: Reader, operator: Operator) -> Node:
+    """`x * x`."""
+    source = reader.source(operator)
+    return reader.add(Multiply(*reader.place(operator, [source, source])))
 
 
 def batch_norm(reader: Reader, operator: Operator) -> Node:
@@ -159,3 +257,8 @@ def leaky_relu(reader: Reader, operator: Operator) -> Node:
     """A leaky ReLU."""
     slope = operator.settings["alpha"]
     return reader.add(LeakyReLU(*reader.place(operator), negative_slope=slope))
+
+
+def softmax(reader: Reader, operator: Operator) -> Node:
+    """Softmax along the last dimension; TensorFlow turns another one there before it."""
+    return reader.add(Softmax(*reader.place(operator)))

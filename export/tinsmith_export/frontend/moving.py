@@ -40,16 +40,17 @@ def over_last(
     """
     others = (other for other in range(len(source.shape)) if other != axis)
     axes = (*others, axis)
-    found = compute(_transposed(reader, operator, source, axes))
+    found = compute(transposed(reader, operator, source, axes))
     back = tuple(axes.index(place) for place in range(len(axes)))
-    return _transposed(reader, operator, found, back)
+    return transposed(reader, operator, found, back)
 
 
-def _transposed(reader: Reader, operator: Operator, node: Node, axes: tuple[int, ...]) -> Node:
-    if axes == tuple(range(len(axes))):
+def transposed(reader: Reader, operator: Operator, node: Node, axes: Sequence[int]) -> Node:
+    """A node with its dimensions in another order; none is added where the order stays."""
+    if list(axes) == sorted(axes):
         return node
     place = reader.place(operator, [node], tuple(node.shape[axis] for axis in axes))
-    return reader.add(Transpose(*place, permutation=axes), inner=True)
+    return reader.add(Transpose(*place, permutation=tuple(axes)), inner=True)
 
 
 def depth_to_space(reader: Reader, operator: Operator) -> Node:

@@ -3,17 +3,23 @@
 from collections.abc import Callable
 
 from tinsmith_export.frontend.arithmetic import (
+    above,
+    absolute,
     arithmetic,
     batch_norm,
     clip,
     function,
     leaky_relu,
     negate,
+    select,
+    softmax,
+    square,
 )
 from tinsmith_export.frontend.channels import is_channels_first, read_channels_first
 from tinsmith_export.frontend.deviations import NORMALIZATION, find_normalizations
 from tinsmith_export.frontend.embedding import EMBEDDING, embedding, find_embeddings
 from tinsmith_export.frontend.gathering import broadcast, gather, mirror_pad, reverse, roll
+from tinsmith_export.frontend.matrices import einsum, matmul
 from tinsmith_export.frontend.moving import (
     depth_to_space,
     plain_slice,
@@ -26,7 +32,6 @@ from tinsmith_export.frontend.normalization import normalization
 from tinsmith_export.frontend.products import (
     batch_to_space,
     conv,
-    matmul,
     space_to_batch,
     transposed_conv,
 )
@@ -54,6 +59,8 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "BatchToSpaceND": batch_to_space,
     "MatMul": matmul,
     "BatchMatMulV2": matmul,
+    "Einsum": einsum,
+    "Softmax": softmax,
     **dict.fromkeys(
         ("BiasAdd", "Add", "AddV2", "Sub", "Mul", "RealDiv", "Maximum", "Minimum"), arithmetic
     ),
@@ -61,6 +68,10 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "Neg": negate,
     NORMALIZATION: normalization,
     EMBEDDING: embedding,
+    "Greater": above,
+    "SelectV2": select,
+    "Abs": absolute,
+    "Square": square,
     "FusedBatchNormV3": batch_norm,
     "Relu": clip(0.0, None),
     "Relu6": clip(0.0, 6.0),
@@ -69,15 +80,18 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
         kind: function(name)
         for kind, name in {
             "Sigmoid": "sigmoid",
-            "Softmax": "softmax",
             "Tanh": "tanh",
             "Elu": "elu",
             "Selu": "selu",
+            "Softsign": "softsign",
+            "Exp": "exp",
+            "Log": "log",
+            "Sqrt": "sqrt",
+            "Reciprocal": "reciprocal",
             "Softplus": "softplus",
             "Rsqrt": "rsqrt",
             "Erf": "erf",
             "Erfc": "erfc",
-            "Square": "square",
         }.items()
     },
     "MaxPool": pool(MaxPooling2D),

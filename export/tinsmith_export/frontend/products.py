@@ -199,13 +199,13 @@ def batch_to_space(reader: Reader, operator: Operator) -> Node:
     return reader.add(Reshape(*reader.place(operator, [found])))
 
 
-def matmul(reader: Reader, operator: Operator) -> Node:
+def dense(reader: Reader, operator: Operator) -> Node:
     """A product with a matrix of weights: a dense layer."""
     kernel, settings = reader.weights(operator), operator.settings
     if settings.get("transpose_b") or settings.get("adj_y"):
         kernel = kernel.T
     if kernel.ndim != 2 or settings.get("transpose_a") or settings.get("adj_x"):
-        raise reader.unsupported(operator, "a product of two computed tensors")
+        raise reader.unsupported(operator, "weights that are one matrix, on the right side")
     source = reader.source(operator)
     shape = (*source.shape[:-1], kernel.shape[1])
     return reader.add(Dense(*reader.place(operator, shape=shape), kernel=kernel))

@@ -21,9 +21,6 @@ _FAMILIES = {
         *("LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional", "ConvLSTM1D", "ConvLSTM2D"),
         *("TimeDistributed",),
     ),
-    "attention is not compiled": (
-        *("Attention", "AdditiveAttention", "MultiHeadAttention", "GroupQueryAttention"),
-    ),
 }
 
 

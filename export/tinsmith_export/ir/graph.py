@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Weighted
 
 
@@ -36,6 +37,11 @@ class Graph:
     def weighted(self) -> tuple[Weighted, ...]:
         """The nodes that multiply by weights."""
         return tuple(node for node in self.nodes if isinstance(node, Weighted))
+
+    @property
+    def products(self) -> tuple[Node, ...]:
+        """The nodes that multiply matrices: by weights, or of two tensors."""
+        return tuple(node for node in self.nodes if isinstance(node, Weighted | MatMul))
 
     @property
     def requantized(self) -> tuple[Node, ...]:

@@ -18,9 +18,6 @@ Clipping: TypeAlias = tuple[float | None, float | None]
 
 UNCLIPPED: Clipping = (None, None)
 RELU: Clipping = (0.0, None)
-# Functions that stay an operator of their own: the engines have a kernel for them on integers, or
-# compute them in float between two roundings.
-FUNCTIONS = ("sigmoid", "tanh", "gelu", "elu", "softplus")
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,9 +184,13 @@ class Multiply(Clipped, Pointwise):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Function(Pointwise):
-    """A function of each number by itself; rewriting leaves those of `FUNCTIONS`."""
+    """A function of each number by itself; rewriting leaves those that it lists.
+
+    `parameter` is the alpha of an ELU; `thresholded` is 0 up to it, and `x` above.
+    """
 
     function: str
+    parameter: float = 1.0
 
     requantizes: ClassVar[bool] = True
     may_compute_in_float: ClassVar[bool] = True
@@ -210,6 +211,11 @@ class Concatenate(Joined):
 @dataclass(frozen=True, eq=False)
 class Maximum(Joined, Pointwise):
     """The larger of two tensors, place by place."""
+
+
+@dataclass(frozen=True, eq=False)
+class Minimum(Joined, Pointwise):
+    """The smaller of two tensors, place by place."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

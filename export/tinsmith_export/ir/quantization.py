@@ -35,6 +35,13 @@ class QuantParams:
             scale = float(np.float32(max((high - low) / 255, _MIN_SCALE)))
         return cls(scale, min(127, max(-128, round(-128 - low / scale))))
 
+    @classmethod
+    def symmetric(cls, low: float, high: float, scale: float | None = None) -> "QuantParams":
+        """As `covering`, with zero point 0."""
+        if scale is None:
+            scale = float(np.float32(max(-low / 128, high / 127, _MIN_SCALE)))
+        return cls(scale, 0)
+
     @property
     def low(self) -> float:
         """The real value of code -128."""

@@ -16,6 +16,13 @@ class LeakyReLU(Pointwise):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Above(Node):
+    """Whether a number is above a threshold; see `frontend.arithmetic.select`."""
+
+    threshold: float
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SpaceToBatch(Node):
     """Where TensorFlow begins a dilated convolution; see `frontend.products`.
 

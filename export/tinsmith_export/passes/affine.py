@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.normalization import Normalization
 from tinsmith_export.ir.ops import (
@@ -63,12 +64,15 @@ def fold_affine(graph: Graph, affine: Affine) -> Graph:
     may stand what only moves values.
     """
     layer, (factor, offset) = graph.node(affine.inputs[0]), affine_of(affine)
+    is_one = scalars_of(affine) is not None
     while isinstance(layer, Rearrangement) and graph.only_reader(layer.name) is not None:
         source = graph.node(layer.inputs[0])
         # A block's places lie one after the other in the channels, each with all channels.
         times = source.shape[-1] // len(factor) if isinstance(layer, DepthToSpace) else 1
         factor, offset = np.tile(factor, times), np.tile(offset, times)
-        kept = layer.keeps_channels and len(factor) == source.shape[-1]
+        if is_one:
+            factor, offset = (np.full(source.shape[-1], values[0]) for values in (factor, offset))
+        kept = is_one or (layer.keeps_channels and len(factor) == source.shape[-1])
         layer = source if kept else affine
     if graph.only_reader(layer.name) is None:
         return graph
@@ -86,6 +90,23 @@ def fold_affine(graph: Graph, affine: Affine) -> Graph:
     else:
         return graph
     return graph.replaced(folded).without(affine.name)
+
+
+@for_each(Affine)
+def hoist_factor(graph: Graph, affine: Affine) -> Graph:
+    """Moves a factor from behind a product of two tensors before the first of them.
+
+    There it can be folded into what comes before, as that of attention into the queries.
+    """
+    product, scalars = graph.node(affine.inputs[0]), scalars_of(affine)
+    if not isinstance(product, MatMul) or graph.only_reader(product.name) is None:
+        return graph
+    if scalars is None or scalars[1] != 0:
+        return graph
+    one, other = product.inputs
+    factor = replace(affine, inputs=(one,), shape=graph.node(one).shape)
+    graph = graph.without(affine.name)
+    return graph.replaced(replace(product, inputs=(factor.name, other)), factor)
 
 
 @for_each(Affine)

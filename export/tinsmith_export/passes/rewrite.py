@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import FUNCTIONS, Clip, Function, Reshape
+from tinsmith_export.ir.ops import Clip, Function, Reshape
 from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.passes.affine import (
     affine_by_convolution,
     fold_affine,
     fold_affine_forward,
+    hoist_factor,
     merge_affines,
 )
 from tinsmith_export.passes.clips import fuse_clips, hoist_clips, split_clips, swap_affine
@@ -27,6 +29,12 @@ from tinsmith_export.passes.patterns import (
 from tinsmith_export.passes.rule import for_each
 from tinsmith_export.passes.transpositions import move_transpositions
 
+# Functions that stay an operator of their own: the engines have a kernel for them on integers, or
+# compute them in float between two roundings.
+FUNCTIONS = (
+    *("sigmoid", "tanh", "gelu", "elu", "softplus", "selu", "softsign"),
+    *("exp", "log", "sqrt", "rsqrt", "reciprocal", "thresholded"),
+)
 # In this order: each finds what those before have left.
 REWRITES = (
     join_upsamplings,
@@ -36,7 +44,7 @@ REWRITES = (
     pool_by_convolution,
     spread_dilation,
 )
-FOLDS = (merge_affines, swap_affine, hoist_clips, fold_affine)
+FOLDS = (merge_affines, swap_affine, hoist_factor, hoist_clips, fold_affine)
 LAST = (
     fold_affine_forward,
     affine_by_convolution,
@@ -76,7 +84,7 @@ def rewrite(graph: Graph) -> Graph:
             what = function or node.kind
             raise UnsupportedLayerError(
                 f"layer `{node.name}` cannot be compiled there: {what} has no integer form "
-                "(docs/compiling.md lists the layers that compile; softmax can only come last)"
+                "(docs/compiling.md lists the layers that compile)"
             )
     if not graph.weighted:
         raise UnsupportedLayerError("the model multiplies by no weights: nothing to quantize")
@@ -89,6 +97,7 @@ def strip_output_activations(graph: Graph) -> Graph:
     for output in graph.outputs:
         last = graph.node(output.inputs[0])
         function = last.function if isinstance(last, Function) else None
+        function = "softmax" if isinstance(last, Softmax) else function
         # A sigmoid runs on integers too; of more than a row of numbers it is left to the engine.
         if function == "softmax" or (function == "sigmoid" and len(last.shape) == 1):
             graph = graph.replaced(replace(output, inputs=last.inputs, activation=function))

@@ -15,6 +15,7 @@ from tinsmith_export.ir.ops import (
     Concatenate,
     Function,
     Maximum,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -23,7 +24,7 @@ from tinsmith_export.ir.unrewritten import LeakyReLU
 from tinsmith_export.passes.affine import scalars_of
 from tinsmith_export.passes.rule import for_each
 
-_ANY_ORDER = (Add, Clip, Concatenate, LeakyReLU, Maximum, Multiply)
+_ANY_ORDER = (*(Add, Clip, Concatenate, Function, LeakyReLU, Maximum, Minimum, Multiply),)
 
 
 def move_transpositions(graph: Graph) -> Graph:
@@ -79,8 +80,6 @@ def reshape_unmoved(graph: Graph, node: Transpose) -> Graph:
 
 def _in_any_order(node: Node) -> bool:
     """Whether a node may compute with the dimensions of all its inputs in another order."""
-    if isinstance(node, Function):
-        return node.function != "softmax"
     if isinstance(node, Affine):
         return scalars_of(node) is not None
     return isinstance(node, _ANY_ORDER)

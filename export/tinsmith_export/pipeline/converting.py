@@ -82,7 +82,7 @@ def convert_model(
     kernels = {}
     for file in int8:
         require_same_tensors(file, integers.inputs, integers.outputs)
-        products = len(quantized.graph.weighted)
+        products = len(quantized.graph.products)
         kernels[file.target.name] = file.target.integer_kernels(file.data, products, integers.kept)
     return ConvertedModel(model, integers, int8, floats, kernels, left_out)
 

@@ -11,7 +11,6 @@ from math import prod
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Node
-from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.quantize.fractions import Scales, product_scales, sum_scales
 from tinsmith_export.quantize.groups import Group, Groups
 from tinsmith_export.quantize.rules import range_rule
@@ -63,7 +62,7 @@ class _Choice:
         """The scale that was chosen, or the finest that covers the observed range."""
         if group in self._chosen:
             return self._chosen[group]
-        return QuantParams.covering(*self._groups.spans[group]).scale
+        return self._groups.covering(group).scale
 
     def urgency(self, node: Node) -> int:
         """What is chosen first has the lowest: whatever one other scale is left to."""

@@ -32,6 +32,10 @@ class Groups:
         clamped = {name: _clamped(graph.node(name), *span) for name, span in observed.items()}
         self.spans: dict[Group, Span] = {}
         """The observed range of each group that has no inputs."""
+        self.symmetric: set[Group] = {
+            self.of(node.inputs[1]) for node in graph.nodes if range_rule(node).symmetric
+        }
+        """Groups whose zero point must be 0."""
         self.given: dict[Group, QuantParams] = {}
         """What something else than the observed range says."""
         for group in dict.fromkeys(self._of.values()):
@@ -52,6 +56,11 @@ class Groups:
     def of(self, name: str) -> Group:
         """The group whose parameters a node's output has."""
         return self._of[min(self._graph.sources(name))]
+
+    def covering(self, group: Group, scale: float | None = None) -> QuantParams:
+        """What covers a group's observed range, with the finest scale that does, or with that."""
+        params = QuantParams.symmetric if group in self.symmetric else QuantParams.covering
+        return params(*self.spans[group], scale)
 
     def _join(self, names: Group) -> None:
         """Makes one group of the groups of these names."""

@@ -31,7 +31,6 @@ def share_ranges(
     except ConflictError as conflict:
         raise ConversionError(str(conflict)) from None
     params = {
-        group: groups.given.get(group) or QuantParams.covering(*groups.spans[group], scales[group])
-        for group in groups
+        group: groups.given.get(group) or groups.covering(group, scales[group]) for group in groups
     }
     return {node.name: params[groups.of(node.name)] for node in graph.nodes}

@@ -261,7 +261,11 @@ def require_layers(graph: Graph, names: Sequence[str]) -> None:
         UsageError: no layer can have such a name.
     """
     rules = [(node.name, range_rule(node)) for node in graph.nodes]
-    added = [f"{name}/input" for name, rule in rules if rule.shares or rule.branches != "none"]
+    added = [
+        f"{name}/input"
+        for name, rule in rules
+        if rule.shares or rule.symmetric or rule.branches != "none"
+    ]
     for name in names:
         if not any(f"{one}/".startswith(f"{name}/") or name.startswith(one) for one in added):
             _find(graph, [name])

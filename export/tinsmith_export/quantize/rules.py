@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Literal
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.normalization import Normalization
 from tinsmith_export.ir.ops import (
@@ -22,6 +23,7 @@ from tinsmith_export.ir.ops import (
     ZeroPadding2D,
 )
 from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.ir.softmax import SOFTMAX_PARAMS
 
 # What TFLite's kernels give, whatever goes in.
 _FIXED = {"sigmoid": QuantParams(2.0**-8, -128), "tanh": QuantParams(2.0**-7, 0)}
@@ -36,11 +38,13 @@ class RangeRule:
         fixed: what they are, whatever goes in.
         branches: what it computes of two tensors: their scales and that of its output must have
             certain ratios.
+        symmetric: whether the second tensor that it reads must have zero point 0.
     """
 
     shares: bool = False
     fixed: QuantParams | None = None
     branches: Literal["none", "sum", "product"] = "none"
+    symmetric: bool = False
 
 
 @singledispatch
@@ -85,6 +89,17 @@ def _(node: Add) -> RangeRule:
 @range_rule.register
 def _(node: Multiply) -> RangeRule:
     return RangeRule(branches="product")
+
+
+@range_rule.register
+def _(node: MatMul) -> RangeRule:
+    # XNNPACK has a kernel for such alone: docs/decisions/second-factor-is-symmetric.md.
+    return RangeRule(symmetric=True)
+
+
+@range_rule.register
+def _(node: Softmax) -> RangeRule:
+    return RangeRule(fixed=SOFTMAX_PARAMS)
 
 
 @range_rule.register

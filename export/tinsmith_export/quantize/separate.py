@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import RELU, Add, Node, Reshape
+from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Node, Reshape
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.passes.convolutions import as_image, identity
 from tinsmith_export.quantize.branches import ConflictError, choose_scales
@@ -21,8 +22,8 @@ def separate(
 ) -> tuple[Graph, dict[str, Span]]:
     """Requantizes, by a convolution that changes nothing, what has parameters that do not fit.
 
-    All parts of a concatenation have the same. Of the scales of a sum one may be given, of those
-    of a product two.
+    All parts of a concatenation have the same. The second factor of a `MatMul` has zero point 0. Of
+    the scales of a sum one may be given, of those of a product two.
 
     Args:
         graph: a rewritten graph.
@@ -35,6 +36,8 @@ def separate(
     requantizing = _Requantizing(graph, observed, inputs)
     for name in [node.name for node in graph.nodes if range_rule(node).shares]:
         requantizing.join(name)
+    for name in [node.name for node in graph.nodes if range_rule(node).symmetric]:
+        requantizing.make_symmetric(name)
     while True:
         groups = Groups(requantizing.graph, requantizing.observed, inputs)
         try:
@@ -62,6 +65,16 @@ class _Requantizing:
             if relu or any(map(is_given, found)):
                 self.add(self.graph.node(name), edge)
 
+    def make_symmetric(self, name: str) -> None:
+        """Requantizes the second tensor of a node, if its zero point cannot be 0.
+
+        A ReLU is the clamp to the lowest code, which so stands for 0.
+        """
+        edge = self.graph.node(name).inputs[1]
+        sources = self._sources(edge)
+        if any(is_given(source) or clip_of(source) != UNCLIPPED for source in sources):
+            self.add(self.graph.node(name), edge)
+
     def add(self, node: Node, edge: str) -> None:
         """Requantizes what a node reads."""
         if isinstance(node, Add) and len(node.shape) != 3:
@@ -75,7 +88,7 @@ class _Requantizing:
         name = f"{node.name}/input{number or ''}"
         before = identity(Node(name, (edge,), self.graph.node(edge).shape))
         # An edge may stand in a node twice: x + x, where both have one scale; x * x, where one has.
-        again = isinstance(node, Add) or range_rule(node).shares
+        again = isinstance(node, Add | MatMul) or range_rule(node).shares
         inputs = list(node.inputs)
         for index in [i for i, one in enumerate(inputs) if one == edge][: None if again else 1]:
             inputs[index] = name

@@ -1,6 +1,5 @@
 """From the graph to tf_keras, the Keras that TensorFlow Model Optimization works on."""
 
-import math
 from collections.abc import Callable
 from dataclasses import fields
 from functools import singledispatch
@@ -9,10 +8,11 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
-from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization, Normalization
+from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization
 from tinsmith_export.ir.ops import (
     RELU,
     UNCLIPPED,
@@ -30,6 +30,7 @@ from tinsmith_export.ir.ops import (
     Function,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -39,6 +40,7 @@ from tinsmith_export.ir.ops import (
     ZeroPadding2D,
 )
 from tinsmith_export.ir.unrewritten import LeakyReLU
+from tinsmith_export.reference.normalization import normalized
 from tinsmith_runtime.batch import Arrays
 
 L = tf_keras.layers
@@ -163,8 +165,23 @@ def _(node: Multiply) -> Any:
 
 
 @keras_layer.register
+def _(node: MatMul) -> Any:
+    return _computed(node, lambda x: tf.matmul(x[0], x[1]))
+
+
+@keras_layer.register
+def _(node: Softmax) -> Any:
+    return _computed(node, tf.nn.softmax)
+
+
+@keras_layer.register
 def _(node: Maximum) -> Any:
     return _computed(node, lambda x: tf.maximum(x[0], x[1]))
+
+
+@keras_layer.register
+def _(node: Minimum) -> Any:
+    return _computed(node, lambda x: tf.minimum(x[0], x[1]))
 
 
 @keras_layer.register
@@ -172,54 +189,48 @@ def _(node: Clip) -> Any:
     return _computed(node, lambda x: x)
 
 
+def _below_zero(x: Any) -> Any:
+    """`exp(x) - 1` of what is negative, else 0."""
+    return tf.nn.elu(-tf.nn.relu(-x))
+
+
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "sigmoid": tf.sigmoid,
-    "softmax": tf.nn.softmax,
     "tanh": tf.tanh,
     "gelu": tf.nn.gelu,
     "elu": tf.nn.elu,
-    "selu": tf.nn.selu,
+    # TFLite has no operator for these two.
+    "selu": lambda x: 1.0507009873554805 * (tf.nn.relu(x) + 1.6732632423543772 * _below_zero(x)),
+    "softsign": lambda x: x / (1.0 + tf.abs(x)),
+    "exp": tf.exp,
+    # Negative numbers are taken for 0, and 0 for the smallest float32: rounded to codes, what is
+    # just above 0 may become 0.
+    "log": lambda x: tf.math.log(tf.nn.relu(x) + 2.0**-126),
+    "sqrt": lambda x: tf.sqrt(tf.nn.relu(x)),
+    # The converter makes a code of the 1 in 1 / x, and LiteRT has no division of codes.
+    "reciprocal": lambda x: tf.pow(x, -1.0),
     "softplus": tf.nn.softplus,
-    "rsqrt": tf.math.rsqrt,
+    "rsqrt": lambda x: tf.math.rsqrt(tf.nn.relu(x) + 2.0**-126),
     "erf": tf.math.erf,
     "erfc": tf.math.erfc,
-    "square": tf.square,
 }
 
 
 @keras_layer.register
 def _(node: Function) -> Any:
+    parameter = node.parameter
+    if node.function == "thresholded":
+        # A comparison could be made one of codes, whose steps are not where the threshold is.
+        return _computed(node, lambda x: x * tf.sign(tf.nn.relu(x - parameter)))
+    if node.function == "elu" and parameter != 1:
+        return _computed(node, lambda x: tf.nn.relu(x) + parameter * _below_zero(x))
     return _computed(node, _FUNCTIONS[node.function])
 
 
-@keras_layer.register
-def _(node: LayerNormalization) -> Any:
-    shape = (-1, *node.shape)
-    return _computed(node, lambda x: _normalized(node, x, shape, [-1], node.centered))
-
-
-@keras_layer.register
-def _(node: GroupNormalization) -> Any:
-    *places, channels = node.shape
-    shape = (-1, math.prod(places), node.groups, channels // node.groups)
-    return _computed(node, lambda x: _normalized(node, x, shape, [1, 3], True))
-
-
-def _normalized(
-    node: Normalization, x: Any, shape: tuple[int, ...], axes: list[int], centered: bool
-) -> Any:
-    """Normalizes a tensor of that shape over some dimensions of it."""
-    whole, channels = (-1, *node.shape), shape[2:] if shape != (-1, *node.shape) else (-1,)
-    gamma, beta = (values.reshape(channels) for values in (node.gamma, node.beta))
-    x = x if shape == whole else tf.reshape(x, shape)
-    if centered:
-        mean = tf.reduce_mean(x, axes, keepdims=True)
-        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), axes, keepdims=True)
-        x = x - mean
-    else:
-        variance = tf.reduce_mean(x * x, axes, keepdims=True)
-    found = x * tf.math.rsqrt(variance + node.epsilon) * gamma + beta
-    return found if shape == whole else tf.reshape(found, whole)
+@keras_layer.register(LayerNormalization)
+@keras_layer.register(GroupNormalization)
+def _(node: LayerNormalization | GroupNormalization) -> Any:
+    return _computed(node, lambda x: normalized(node, x))
 
 
 @keras_layer.register

@@ -16,6 +16,8 @@ static const struct {
     [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_COPY] = {1, 11, 0},
     [TIN_GATHER] = {1, 1, 1},    [TIN_NORMALIZE] = {1, 5, 2},
     [TIN_EMBEDDING] = {1, 0, 1},
+    [TIN_GATHER] = {1, 1, 1},    [TIN_MATRIX_PRODUCT] = {2, 1, 0}, [TIN_SOFTMAX] = {1, 0, 1},
+    [TIN_MINIMUM] = {2, 0, 0},
 };
 
 /* What a check looks at: the operator, its tensors, and the step that it fills. */
@@ -240,6 +242,59 @@ static int check_norm(const struct check *c) {
   return TIN_OK;
 }
 
+/* How many elements it is from one matrix of an input to the next, for each of the output's. */
+static int matrix_steps(const struct tin_tensor_record *in, const struct tin_tensor_record *out,
+                        int32_t *steps) {
+  int32_t step = (int32_t)(in->shape[TIN_RANK - 2] * in->shape[TIN_RANK - 1]);
+  for (int axis = TIN_RANK - 3; axis >= 0; axis--) {
+    if (in->shape[axis] != out->shape[axis] && in->shape[axis] != 1) return TIN_ERROR_SHAPE;
+    steps[axis] = in->shape[axis] == 1 ? 0 : step;
+    step *= (int32_t)in->shape[axis];
+  }
+  return TIN_OK;
+}
+
+static int check_matrix_product(const struct check *c) {
+  const uint32_t *one = c->in->shape, *other = c->other->shape, *out = c->out->shape;
+  const int rows = TIN_RANK - 2, columns = TIN_RANK - 1;
+  struct tin_matrix_product *p = &c->step->as.matrix_product;
+  *p = (struct tin_matrix_product){
+      .rows = (int32_t)out[rows],
+      .inner = (int32_t)one[columns],
+      .columns = (int32_t)out[columns],
+      .one_zero = c->in->zero_point,
+      .other_zero = c->other->zero_point,
+      .out_zero = c->out->zero_point,
+  };
+  memcpy(&p->scale, &c->op->words[0], sizeof p->scale);
+  if (!(p->scale >= 0 && p->scale < 256)) return TIN_ERROR_OPERATOR;
+  if (one[rows] != out[rows] || one[columns] != other[rows] || other[columns] != out[columns]) {
+    return TIN_ERROR_SHAPE;
+  }
+  if (255 * 255 * (uint64_t)one[columns] > INT32_MAX) return TIN_ERROR_OPERATOR;
+  for (int axis = 0; axis < TIN_RANK - 2; axis++) p->shape[axis] = (int32_t)out[axis];
+  c->step->work = times(c->out->bytes, one[columns]);
+  const int status = matrix_steps(c->in, c->out, p->one_step);
+  return status != TIN_OK ? status : matrix_steps(c->other, c->out, p->other_step);
+}
+
+static int check_softmax(const struct check *c) {
+  enum { CODES = 256, MOST_CHANNELS = 1 << 20, ONE = 1 << 23 };
+  const uint32_t channels = c->out->shape[TIN_RANK - 1];
+  struct tin_words *words = &c->step->words[0];
+  if (!same_shape(c->in, c->out)) return TIN_ERROR_SHAPE;
+  if (channels > MOST_CHANNELS) return TIN_ERROR_OPERATOR;
+  c->step->as.softmax = (struct tin_softmax){c->out->bytes / channels, channels, NULL};
+  c->step->work = times(c->out->bytes, 8);
+  words->count = CODES;
+  const int status = constant(c, 0, CODES, 4, &words->at);
+  if (status != TIN_OK) return status;
+  for (int i = 0; i < CODES; i++) {
+    if (tin_word_at(words->at + 4 * i) > ONE) return TIN_ERROR_WEIGHTS;
+  }
+  return tin_word_at(words->at) == ONE ? TIN_OK : TIN_ERROR_WEIGHTS;
+}
+
 static int check_table(const struct check *c) {
   const uint8_t *table;
   if (!same_shape(c->in, c->out)) return TIN_ERROR_SHAPE;
@@ -256,6 +311,7 @@ static int check_parameters(const struct check *c) {
     case TIN_ADD:
     case TIN_MULTIPLY:
     case TIN_MAXIMUM:
+    case TIN_MINIMUM:
       return check_pair(c);
     case TIN_TABLE:
       return check_table(c);
@@ -272,6 +328,10 @@ static int check_parameters(const struct check *c) {
       return tin_check_embedding(&c->model->plan, c->op, c->in, c->out, &c->step->as.embedding);
     case TIN_GATHER:
       return tin_check_gather(&c->model->plan, c->op, c->in, c->out, c->step);
+    case TIN_MATRIX_PRODUCT:
+      return check_matrix_product(c);
+    case TIN_SOFTMAX:
+      return check_softmax(c);
     default:
       return check_window(c);
   }

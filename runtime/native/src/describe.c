@@ -23,6 +23,9 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_GATHER] = "gather",
     [TIN_NORMALIZE] = "normalize",
     [TIN_EMBEDDING] = "embedding",
+    [TIN_MATRIX_PRODUCT] = "matrix product",
+    [TIN_SOFTMAX] = "softmax",
+    [TIN_MINIMUM] = "minimum",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {

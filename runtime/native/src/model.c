@@ -60,6 +60,8 @@ static void place_data(struct tin_model *model, struct memory *memory) {
     } else if (step->kind == TIN_FLOAT_PRODUCT) {
       step->as.float_product.weights = first;
       step->as.float_product.bias = second;
+    } else if (step->kind == TIN_SOFTMAX) {
+      step->as.softmax.table = first;
     } else if (step->kind == TIN_LAYER_NORM || step->kind == TIN_NORMALIZE) {
       step->as.norm.gamma = first;
       step->as.norm.beta = second;

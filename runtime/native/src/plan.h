@@ -30,6 +30,9 @@ enum tin_kind {
   TIN_LAYER_NORM,
   TIN_COPY,
   TIN_GATHER,
+  TIN_MATRIX_PRODUCT,
+  TIN_SOFTMAX,
+  TIN_MINIMUM,
   TIN_NORMALIZE = 24,
   TIN_EMBEDDING,
   TIN_KINDS /* one more than there are */
@@ -100,11 +103,14 @@ struct tin_step {
     struct tin_norm norm;
     struct tin_copy copy;
     struct tin_gather gather;
+    struct tin_matrix_product matrix_product;
+    struct tin_softmax softmax;
     struct tin_embedding embedding;
     uint32_t axis; /* of a concatenation */
     const int8_t *table;
   } as;
-  struct tin_words words[2]; /* scale and bias, float weights and bias, gamma and beta, indices */
+  struct tin_words words[2]; /* scale and bias, float weights and bias, gamma and beta, indices,
+                              * exponentials */
   const struct tin_kernel *kernel; /* of a product */
   size_t packed_bytes;
   void *packed;

@@ -122,6 +122,15 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
     case TIN_GATHER:
       tin_gather(&step->as.gather, in, out);
       return;
+    case TIN_MATRIX_PRODUCT:
+      tin_matrix_product(&step->as.matrix_product, in, input_of(model, step, 1), out);
+      return;
+    case TIN_SOFTMAX:
+      tin_softmax(&step->as.softmax, in, out);
+      return;
+    case TIN_MINIMUM:
+      model->operators->minimum(&step->as.pair, in, input_of(model, step, 1), out);
+      return;
     case TIN_EMBEDDING:
       tin_embedding(&step->as.embedding, in, out);
       return;

@@ -6,7 +6,7 @@ from math import prod
 
 from tinsmith_export.targets.native.plan import ALIGNMENT, Kind, Plan, PlanOperator, PlanTensor
 
-IN_PLACE = (Kind.ADD, Kind.MULTIPLY, Kind.MAXIMUM, Kind.TABLE, Kind.LAYER_NORM)
+IN_PLACE = (Kind.ADD, Kind.MULTIPLY, Kind.MAXIMUM, Kind.MINIMUM, Kind.TABLE, Kind.LAYER_NORM)
 """Operators that read each place before they write it, and nothing of it later."""
 
 

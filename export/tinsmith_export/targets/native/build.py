@@ -6,10 +6,13 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+# These two fill the table of operators.
+import tinsmith_export.targets.native.moving
+import tinsmith_export.targets.native.operators  # noqa: F401
 from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.native.arena import planned
-from tinsmith_export.targets.native.operators import Builder, add
+from tinsmith_export.targets.native.builder import Builder, add
 from tinsmith_export.targets.native.plan import Kind, Plan, PlanEnd, PlanOperator
 
 
@@ -68,6 +71,8 @@ def _require_limits(plan: Plan) -> None:
 def _steps(plan: Plan, operator: PlanOperator) -> int:
     """How many multiplications a sample takes, or comparisons."""
     size = prod(plan.tensors[operator.output].shape)
+    if operator.kind == Kind.MATRIX_PRODUCT:
+        return size * plan.tensors[operator.inputs[0]].shape[-1]
     if operator.kind in (Kind.PRODUCT, Kind.FLOAT_PRODUCT):
         channels = plan.tensors[operator.inputs[0]].shape[-1] // operator.words[8]
         return size * channels * prod(operator.words[:2])

@@ -1,107 +1,37 @@
-"""How each operator of the graph becomes one of a plan."""
+"""How the operators that compute new codes, or choose among some, become those of a plan."""
 
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from functools import singledispatch
 from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.errors import TargetError
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.interpret.rounding import quantize, sum_factors
-from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization, Normalization
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
-    Concatenate,
     Convolution,
-    DepthToSpace,
     DepthwiseConv2D,
     Function,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
-    Reshape,
-    UpSampling2D,
     Weigh,
     ZeroPadding2D,
 )
-from tinsmith_export.ir.quantization import QuantGraph, QuantParams
-from tinsmith_export.targets.native.copies import copy_words, steps_of
-from tinsmith_export.targets.native.plan import RANK, Kind, PlanOperator, PlanTensor
+from tinsmith_export.ir.quantization import QuantParams
+from tinsmith_export.ir.softmax import exponentials
+from tinsmith_export.targets.native.builder import Builder, add
+from tinsmith_export.targets.native.plan import Kind, PlanOperator
 
 _LARGEST_SUM = 2**31 - 1
-
-
-@dataclass(eq=False)
-class Builder:
-    """A plan in the making.
-
-    Attributes:
-        model: what it is made of.
-        tables: of each function, the codes that it gives for -128 to 127, by the node's name.
-        tensors: so far; none has a place yet.
-        operators: so far.
-    """
-
-    model: QuantGraph
-    tables: Mapping[str, NDArray[np.int8]]
-    tensors: list[PlanTensor] = field(default_factory=list)
-    operators: list[PlanOperator] = field(default_factory=list)
-    _indices: dict[str, int] = field(default_factory=dict)
-
-    def tensor(self, node: Node) -> int:
-        """The index of a node's output, which is new if nobody asked for it before."""
-        if node.name not in self._indices:
-            self._indices[node.name] = self.place(node.name, node.shape, self.params(node.name))
-        return self._indices[node.name]
-
-    def place(
-        self, name: str, shape: tuple[int, ...], params: QuantParams, data: bytes | None = None
-    ) -> int:
-        """Adds a tensor."""
-        if len(shape) > RANK:
-            raise TargetError(
-                f"layer `{name}`: a plan has tensors of {RANK} dimensions at most, got {shape}"
-            )
-        self.tensors.append(PlanTensor(name, shape, params.scale, params.zero_point, 0, data))
-        return len(self.tensors) - 1
-
-    def source(self, node: Node, index: int = 0) -> Node:
-        """The node whose output a node reads."""
-        return self.model.graph.node(node.inputs[index])
-
-    def params(self, name: str) -> QuantParams:
-        """What the codes of a node's output stand for."""
-        return self.model.params[name]
-
-    def is_absorbed(self, node: Node) -> bool:
-        """Whether a node is a padding that convolutions alone read: they pad by themselves."""
-        readers = self.model.graph.readers(node.name)
-        return isinstance(node, ZeroPadding2D) and all(
-            isinstance(one, Convolution) and one.padding == "valid" for one in readers
-        )
-
-    def add(self, kind: Kind, node: Node, *words: int, constants: tuple[bytes, ...] = ()) -> None:
-        """Adds an operator that reads what a node reads."""
-        inputs = tuple(self.tensor(self.source(node, i)) for i in range(len(node.inputs)))
-        self.operators.append(PlanOperator(kind, inputs, self.tensor(node), words, constants))
-
-
-@singledispatch
-def add(node: Node, builder: Builder) -> None:
-    """Adds a node to a plan.
-
-    Raises:
-        TypeError: it has no form in a plan; rewriting takes it away.
-        TargetError: it has parameters that no plan may have.
-    """
-    raise TypeError(f"{node.kind} has no form in a plan")
+_LARGEST_SOFTMAX = 2**20
 
 
 @add.register
@@ -181,6 +111,18 @@ def _(node: Multiply, builder: Builder) -> None:
 
 
 @add.register
+def _(node: MatMul, builder: Builder) -> None:
+    columns = builder.source(node).shape[-1]
+    if 255 * 255 * columns > _LARGEST_SUM:
+        raise TargetError(
+            f"layer `{node.name}`: a plan multiplies matrices of 33,025 columns at most, "
+            f"got {columns}"
+        )
+    scales = [builder.params(name).scale for name in node.inputs]
+    builder.add(Kind.MATRIX_PRODUCT, node, _product_scale(node, scales[0], scales[1], builder))
+
+
+@add.register
 def _(node: Weigh, builder: Builder) -> None:
     weights, source = builder.model.weights[node.name], builder.source(node)
     params = QuantParams(float(weights.scale[0]), weights.zero_point)
@@ -198,14 +140,27 @@ def _product_scale(node: Node, one: float, other: float, builder: Builder) -> in
     return int((np.float32(one) * np.float32(other) / output).view(np.uint32))
 
 
-@add.register
-def _(node: Maximum, builder: Builder) -> None:
-    builder.add(Kind.MAXIMUM, node)
+@add.register(Maximum)
+@add.register(Minimum)
+def _(node: Maximum | Minimum, builder: Builder) -> None:
+    builder.add(Kind[node.kind.upper()], node)
 
 
 @add.register
 def _(node: Function, builder: Builder) -> None:
     builder.add(Kind.TABLE, node, constants=(builder.tables[node.name].tobytes(),))
+
+
+@add.register
+def _(node: Softmax, builder: Builder) -> None:
+    channels = node.shape[-1]
+    if channels > _LARGEST_SOFTMAX:
+        raise TargetError(
+            f"layer `{node.name}`: a plan has a softmax of {_LARGEST_SOFTMAX:,} numbers at most, "
+            f"got {channels:,}"
+        )
+    table = exponentials(builder.params(node.inputs[0]).scale)
+    builder.add(Kind.SOFTMAX, node, constants=(table.astype("<u4").tobytes(),))
 
 
 @add.register
@@ -241,60 +196,6 @@ def _(node: Embedding, builder: Builder) -> None:
 
 
 @add.register
-def _(node: Concatenate, builder: Builder) -> None:
-    builder.add(Kind.CONCATENATE, node, len(node.shape) - 1 - node.axis)
-
-
-@add.register
 def _(node: MaxPooling2D, builder: Builder) -> None:
     pads = _pads_before(node, builder.source(node).shape)
     builder.add(Kind.MAX_POOL, node, *node.pool_size, *node.strides, *pads)
-
-
-@add.register
-def _(node: ZeroPadding2D, builder: Builder) -> None:
-    if not builder.is_absorbed(node):
-        (top, _), (left, _) = node.padding
-        builder.add(Kind.PAD, node, top, left)
-
-
-@add.register
-def _(node: UpSampling2D, builder: Builder) -> None:
-    builder.add(Kind.UPSAMPLE, node, *node.size)
-
-
-@add.register
-def _(node: DepthToSpace, builder: Builder) -> None:
-    builder.add(Kind.DEPTH_TO_SPACE, node, node.block)
-
-
-@add.register
-def _(node: Reshape, builder: Builder) -> None:
-    assert prod(node.shape) == prod(builder.source(node).shape)
-    builder.add(Kind.RESHAPE, node)
-
-
-@add.register
-def _(node: Transpose, builder: Builder) -> None:
-    steps = steps_of(builder.source(node).shape)
-    words = copy_words(node, node.shape, [steps[axis] for axis in node.permutation])
-    builder.add(Kind.COPY, node, *words)
-
-
-@add.register
-def _(node: Slice, builder: Builder) -> None:
-    whole = builder.source(node).shape
-    if len(whole) == 3 and node.shape[2] == whole[2] and set(node.steps) == {1}:
-        builder.add(Kind.CROP, node, *node.begin[:2])
-        return
-    places = steps_of(whole)
-    offset = sum(first * place for first, place in zip(node.begin, places, strict=True))
-    steps = [step * place for step, place in zip(node.steps, places, strict=True)]
-    builder.add(Kind.COPY, node, *copy_words(node, node.shape, steps, offset))
-
-
-@add.register
-def _(node: Gather, builder: Builder) -> None:
-    indices = np.array(node.indices, "<u4").tobytes()
-    behind = len(node.shape) - 1 - node.axis
-    builder.add(Kind.GATHER, node, behind, constants=(indices,))

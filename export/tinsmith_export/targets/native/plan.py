@@ -40,6 +40,9 @@ class Kind(IntEnum):
     LAYER_NORM = 14
     COPY = 15
     GATHER = 16
+    MATRIX_PRODUCT = 17
+    SOFTMAX = 18
+    MINIMUM = 19
     NORMALIZE = 24
     EMBEDDING = 25
 
@@ -236,6 +239,7 @@ _WORDS_OF = {
     Kind.LAYER_NORM: 2,
     Kind.COPY: 11,
     Kind.GATHER: 1,
+    Kind.MATRIX_PRODUCT: 1,
     Kind.NORMALIZE: 5,
 }
 """How many parameters a kind has; none if it is not here."""

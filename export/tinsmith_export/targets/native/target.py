@@ -56,7 +56,7 @@ class NativeTarget(Target):
             raise ConversionError(f"a plan still multiplies in float: {', '.join(sorted(left))}")
         if rounded := set(kept) - floats:
             raise ConversionError(f"a plan rounds layers kept float: {', '.join(sorted(rounded))}")
-        integer = sum(kind == Kind.PRODUCT for kind in kinds.values())
+        integer = sum(kind in (Kind.PRODUCT, Kind.MATRIX_PRODUCT) for kind in kinds.values())
         if integer != products - len(kept):
             raise ConversionError(
                 f"a plan: expected {products - len(kept)} integer products, found {integer}"

@@ -65,9 +65,9 @@ class IntegerWriter(FloatWriter):
         """See `FloatWriter.flat`."""
         return self._reals(super().flat(node), node.inputs[0])
 
-    def channels_last_reals(self, node: Node) -> str:
+    def channels_last_reals(self, node: Node, index: int = 0) -> str:
         """See `FloatWriter.channels_last_reals`."""
-        return self._reals(super().channels_last_reals(node), node.inputs[0])
+        return self._reals(super().channels_last_reals(node, index), node.inputs[index])
 
     def weights(self, node: Weighted, matrix: bool = False) -> list[str]:
         """See `FloatWriter.weights`."""

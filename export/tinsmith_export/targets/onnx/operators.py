@@ -6,6 +6,7 @@ from functools import singledispatch
 import numpy as np
 from onnx import TensorProto
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
@@ -15,9 +16,9 @@ from tinsmith_export.ir.ops import (
     Conv2D,
     Convolution,
     DepthToSpace,
-    Function,
     Maximum,
     MaxPooling2D,
+    Minimum,
     Multiply,
     Node,
     Reshape,
@@ -25,6 +26,7 @@ from tinsmith_export.ir.ops import (
     Weigh,
     ZeroPadding2D,
 )
+from tinsmith_export.targets.onnx.functions import write_function
 from tinsmith_export.targets.onnx.normalization import (
     write_group_normalization,
     write_layer_normalization,
@@ -102,8 +104,19 @@ def _(node: Multiply, writer: FloatWriter) -> str:
 
 
 @write.register
+def _(node: MatMul, writer: FloatWriter) -> str:
+    factors = [writer.channels_last_reals(node, index) for index in (0, 1)]
+    return writer.to_channels_first(writer.compute("MatMul", node, factors), node.shape)
+
+
+@write.register
 def _(node: Maximum, writer: FloatWriter) -> str:
     return writer.moved("Max", node, [writer.source(node, 0), writer.source(node, 1)])
+
+
+@write.register
+def _(node: Minimum, writer: FloatWriter) -> str:
+    return writer.moved("Min", node, [writer.source(node, 0), writer.source(node, 1)])
 
 
 @write.register
@@ -111,20 +124,7 @@ def _(node: Weigh, writer: FloatWriter) -> str:
     return writer.compute("Mul", node, [writer.reals(node), writer.factor(node)])
 
 
-@write.register
-def _(node: Function, writer: FloatWriter) -> str:
-    x = writer.reals(node)
-    if node.function != "gelu":
-        return writer.compute(node.function.capitalize(), node, [x])
-    half, one, root = (
-        writer.constant(f"{node.name}.{name}", np.float32(value))
-        for name, value in (("half", 0.5), ("one", 1), ("root", np.sqrt(2)))
-    )
-    scaled = writer.step("Div", node, "scaled", [x, root])
-    error = writer.step("Erf", node, "erf", [scaled])
-    gate = writer.step("Add", node, "gate", [error, one])
-    product = writer.step("Mul", node, "product", [x, gate])
-    return writer.compute("Mul", node, [product, half])
+write.register(write_function)
 
 
 write.register(write_layer_normalization)
@@ -149,6 +149,12 @@ def _(node: Embedding, writer: FloatWriter) -> str:
     rows = writer.step("Min", node, "rows", [ids, last])
     found = writer.moved("Gather", node, [writer.table(node), rows], axis=0)
     return writer.to_channels_first(found, node.shape)
+
+
+@write.register
+def _(node: Softmax, writer: FloatWriter) -> str:
+    parts = writer.compute("Softmax", node, [writer.channels_last_reals(node)], axis=-1)
+    return writer.to_channels_first(parts, node.shape)
 
 
 @write.register

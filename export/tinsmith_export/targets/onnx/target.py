@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 import onnx
 from onnx import TensorProto, helper
 
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.normalization import LayerNormalization
@@ -59,8 +60,9 @@ class OnnxTarget(Target):
 
 
 def _channels_last(node: Node, values: Array) -> Array:
-    # These two have them last inside the file too.
-    last = isinstance(node, Embedding | Reshape | LayerNormalization) or values.ndim != 4
+    # These have them last inside the file too.
+    kinds = Embedding | LayerNormalization | MatMul | Reshape | Softmax
+    last = isinstance(node, kinds) or values.ndim != 4
     return values if last else values.transpose(0, 2, 3, 1)
 
 

@@ -155,9 +155,10 @@ class FloatWriter:
         found = {"weight": kernel} | ({} if node.bias is None else {"bias": node.bias})
         return [self.constant(f"{node.name}.{part}", v) for part, v in found.items()]
 
-    def channels_last_reals(self, node: Node) -> str:
+    def channels_last_reals(self, node: Node, index: int = 0) -> str:
         """The tensor that a node reads, as real numbers, channels last."""
-        return self.to_channels_last(self.source(node), node.shape)
+        shape = self.graph.node(node.inputs[index]).shape
+        return self.to_channels_last(self.source(node, index), shape)
 
     def factor(self, node: Weigh) -> str:
         """The constant that a `Weigh` multiplies by, `(1, H, W)`."""

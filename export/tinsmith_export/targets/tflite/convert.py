@@ -36,6 +36,7 @@ def to_int8_tflite(model: tf_keras.Model) -> bytes:
     data = _convert(converter)
     _require_whole(data)
     floats = [product.layer for product in products(data) if not product.integer]
+    floats += [layer for layer, integer in matrix_products(data).items() if not integer]
     if floats:
         raise ConversionError(f"TFLite still multiplies in float: {', '.join(floats)}")
     return data
@@ -123,7 +124,7 @@ def products(data: bytes) -> list[Product]:
         if name not in (*PRODUCTS, "MUL"):
             continue
         source, weights, *rest = (subgraph.tensors[i] for i in operator.inputs if i >= 0)
-        if name == "MUL" and model.buffers[weights.buffer].data is None:
+        if model.buffers[weights.buffer].data is None:
             continue  # of two computed tensors
         result = subgraph.tensors[operator.outputs[0]]
         integer = all(t.type == schema.TensorType.INT8 for t in (source, weights, result))
@@ -147,6 +148,21 @@ def products(data: bytes) -> list[Product]:
     return found
 
 
+def matrix_products(data: bytes) -> dict[str, bool]:
+    """The layers of a TFLite file that multiply two computed tensors: whether on integers."""
+    model = schema.ModelT.InitFromPackedBuf(data, 0)
+    subgraph, found = model.subgraphs[0], {}
+    for operator in subgraph.operators:
+        if operator_name(model, operator) not in PRODUCTS:
+            continue
+        one, other, *_ = (subgraph.tensors[index] for index in operator.inputs)
+        if model.buffers[other.buffer].data is None:
+            result = subgraph.tensors[operator.outputs[0]]
+            types = {tensor.type for tensor in (one, other, result)}
+            found[layer_of(result.name.decode())] = types == {schema.TensorType.INT8}
+    return found
+
+
 def operator_name(model: Any, operator: Any) -> str:
     """What TFLite calls an operator of a model, `CONV_2D` for example."""
     code = model.operatorCodes[operator.opcodeIndex]
@@ -162,25 +178,29 @@ def layer_of(name: str) -> str:
     return name.split(";")[0].partition("/")[2].rpartition("/")[0]
 
 
-def layer_tensors(subgraph: Any, graph: Graph) -> dict[str, list[int]]:
+def layer_tensors(model: Any, graph: Graph) -> dict[str, list[int]]:
     """The int8 tensors that each layer computes, in order; what belongs to none is named "".
 
     Args:
-        subgraph: of a file whose outputs have their names.
+        model: of a file whose outputs have their names.
         graph: what it was made of.
     """
     layers, owners = {node.name: node for node in graph.nodes}, output_layers(graph)
     found: dict[str, list[int]] = {}
+    (subgraph,) = model.subgraphs
     for operator in subgraph.operators:
         for index in operator.outputs:
             if subgraph.tensors[index].type != schema.TensorType.INT8:
                 continue
             name = subgraph.tensors[index].name.decode()
-            first = layer_of(name.partition(";")[0])
-            moves = isinstance(layers.get(first), Rearrangement)  # what it reads may follow
-            layer = owners.get(name) or (first if moves else layer_of(name))
+            first = layer_of(name.partition(";")[0])  # what a movement reads may follow it
+            is_movement = isinstance(layers.get(first), Rearrangement)
+            layer = owners.get(name) or (first if is_movement else layer_of(name))
             while layer and layer not in layers:  # it goes on with a scope inside the layer
                 layer = layer.rpartition("/")[0]
+            moves = operator_name(model, operator) in ("RESHAPE", "TRANSPOSE")
+            if moves and name not in owners and not isinstance(layers.get(layer), Rearrangement):
+                continue  # the converter names it after what it moves
             found.setdefault(layer, []).append(index)
     return found
 

@@ -35,12 +35,12 @@ def function_tables(
     """
     # Two of the same input may be one in the file. A function and its codes decide the table.
     functions = {
-        node: (node.function, params[node.inputs[0]], params[node.name])
+        node: (node.function, node.parameter, params[node.inputs[0]], params[node.name])
         for node in graph.layers
         if isinstance(node, Function)
     }
-    tables: dict[tuple[str, QuantParams, QuantParams], NDArray[np.int8]] = {}
-    layers = layer_tensors(schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0], graph)
+    tables: dict[tuple[str, float, QuantParams, QuantParams], NDArray[np.int8]] = {}
+    layers = layer_tensors(schema.ModelT.InitFromPackedBuf(data, 0), graph)
     for node, kind in functions.items():
         if node.name in layers and kind not in tables:
             model = schema.ModelT.InitFromPackedBuf(data, 0)  # of which the function alone is left

@@ -23,7 +23,7 @@ from tinsmith_export.targets.tflite.convert import PRODUCTS, layer_of, operator_
 # How far the converter's scale may be off: two ends are rounded, and their quotient.
 _MAX_ULP = 2
 # The operators that compute new codes. All others move codes, which keep scale and zero point.
-_COMPUTING = (*PRODUCTS, "ADD", "MUL", "LOGISTIC", "TANH", "GELU", "QUANTIZE")
+_COMPUTING = (*PRODUCTS, "ADD", "MUL", "LOGISTIC", "TANH", "GELU", "SOFTMAX", "EXP", "QUANTIZE")
 
 
 def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:

@@ -11,6 +11,7 @@ from tinsmith_export.targets.target import FloatModel, IntegerModel, Target
 from tinsmith_export.targets.tflite.convert import (
     PRODUCTS,
     layer_tensors,
+    matrix_products,
     packed,
     products,
     to_float_tflite,
@@ -44,10 +45,11 @@ class TfliteTarget(Target):
 
     def layer_tensors(self, data: bytes, graph: Graph) -> Mapping[str, str]:
         """See `Target.layer_tensors`: those of codes."""
-        (subgraph,) = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs
+        model = schema.ModelT.InitFromPackedBuf(data, 0)
+        (subgraph,) = model.subgraphs
         return {
             subgraph.tensors[index].name.decode(): layer
-            for layer, indices in layer_tensors(subgraph, graph).items()
+            for layer, indices in layer_tensors(model, graph).items()
             for index in indices
             if layer
         }
@@ -66,18 +68,19 @@ def _integer_kernels(data: bytes, expected: int, kept: Collection[str]) -> dict[
     if rounded := set(kept) - floats:
         raise ConversionError(f"TFLite rounds layers kept float: {', '.join(sorted(rounded))}")
     kernels = Counter(product.operator for product in found if product.integer)
+    kernels["BATCH_MATMUL"] += sum(matrix_products(data).values())
     if kernels.total() != expected - len(kept):
         raise ConversionError(
             f"TFLite: expected {expected - len(kept)} integer products, found {dict(kernels)}"
         )
-    return dict(kernels)
+    return dict(+kernels)
 
 
 def _with_all_outputs(data: bytes, graph: Graph) -> bytes:
     """Makes all codes that an operator gives an output."""
     model = schema.ModelT.InitFromPackedBuf(data, 0)
     (subgraph,) = model.subgraphs
-    layers = layer_tensors(subgraph, graph)
+    layers = layer_tensors(model, graph)
     outputs = {index for indices in layers.values() for index in indices}
     subgraph.outputs, model.signatureDefs = sorted(outputs), []
     return packed(model, len(data))

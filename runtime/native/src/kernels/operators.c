@@ -2,7 +2,7 @@
 #include "operators.h"
 
 static const struct tin_operators PORTABLE = {
-    "portable", tin_add, tin_multiply, tin_maximum, tin_max_pool,
+    "portable", tin_add, tin_multiply, tin_maximum, tin_minimum, tin_max_pool,
 };
 
 #ifdef TIN_WITH_AVX2

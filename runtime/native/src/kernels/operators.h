@@ -10,9 +10,9 @@
 
 #define TIN_RANK 6 /* Shapes have so many dimensions, the first ones 1 */
 
-/* A sum, a product or the larger of two tensors, place by place. Where one has size 1 and the
- * other has not, its number is taken for every place: its step is 0. `out` may be the memory of an
- * input that has its shape. */
+/* A sum, a product, the larger or the smaller of two tensors, place by place. Where one has size 1
+ * and the other has not, its number is taken for every place: its step is 0. `out` may be the memory
+ * of an input that has its shape. */
 struct tin_pair {
   int32_t shape[TIN_RANK];
   int32_t one_step[TIN_RANK], other_step[TIN_RANK]; /* elements from one place to the next */
@@ -22,7 +22,7 @@ struct tin_pair {
 };
 typedef void tin_pair_function(const struct tin_pair *pair, const int8_t *one, const int8_t *other,
                                int8_t *out);
-tin_pair_function tin_add, tin_multiply, tin_maximum;
+tin_pair_function tin_add, tin_multiply, tin_maximum, tin_minimum;
 
 /* out = table[in + 128]; `out` may be `in`. */
 void tin_table(const int8_t *table, size_t count, const int8_t *in, int8_t *out);
@@ -86,6 +86,28 @@ struct tin_norm {
 };
 void tin_normalize(const struct tin_norm *norm, const int8_t *in, int8_t *out);
 
+/* The product of matrices, rows x inner and inner x columns, for each place of the dimensions before
+ * these; an input that has size 1 there is taken for every place: its step is 0. `out` is other
+ * memory than both. 255 * 255 * inner < 2^31: sums fit into int32. */
+struct tin_matrix_product {
+  int32_t shape[TIN_RANK - 2];
+  int32_t one_step[TIN_RANK - 2], other_step[TIN_RANK - 2]; /* elements to the next place */
+  int32_t rows, inner, columns;
+  int32_t one_zero, other_zero, out_zero;
+  float scale; /* 0 <= scale < 256 */
+};
+void tin_matrix_product(const struct tin_matrix_product *product, const int8_t *one,
+                        const int8_t *other, int8_t *out);
+
+/* Exponentials over their sum, along the last dimension, on integers: `table` has what is taken for
+ * exp of a code that lies 0 to 255 below the largest, 2^23 at most, and that for 0. So a sum is
+ * never 0, and with up to 2^20 channels 512 of them fit into uint64. */
+struct tin_softmax {
+  size_t places, channels;
+  const uint32_t *table; /* 256 */
+};
+void tin_softmax(const struct tin_softmax *softmax, const int8_t *in, int8_t *out);
+
 /* A product whose weights are float: sizes and what holds of them as in `tin_product`, whose
  * weights, bias and scale it does not use. */
 struct tin_float_product {
@@ -98,7 +120,7 @@ void tin_float_product(const struct tin_float_product *product, const int8_t *in
 /* What has versions for an instruction set, which are the same C. */
 struct tin_operators {
   const char *name;
-  tin_pair_function *add, *multiply, *maximum;
+  tin_pair_function *add, *multiply, *maximum, *minimum;
   tin_window_function *max_pool;
 };
 const struct tin_operators *tin_operators_for(enum tin_isa isa);

@@ -3,9 +3,11 @@
 #ifdef __AVX2__
 #define tin_multiply tin_avx2_multiply
 #define tin_maximum tin_avx2_maximum
+#define tin_minimum tin_avx2_minimum
 #define tin_max_pool tin_avx2_max_pool
 #include "../max_pool.c"
 #include "../maximum.c"
+#include "../minimum.c"
 #include "../multiply.c"
 #include "vectors.h"
 
@@ -55,7 +57,7 @@ static void tin_avx2_add(const struct tin_pair *pair, const int8_t *one, const i
 }
 
 const struct tin_operators tin_avx2_operators = {
-    "avx2", tin_avx2_add, tin_multiply, tin_maximum, tin_max_pool,
+    "avx2", tin_avx2_add, tin_multiply, tin_maximum, tin_minimum, tin_max_pool,
 };
 
 #else
