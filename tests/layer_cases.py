@@ -141,12 +141,34 @@ def _channels_first(module: Any, x: Any) -> Any:
     return layers.GlobalAveragePooling2D(**first)(x)
 
 
+def _standardized(module: Any, x: Any) -> Any:
+    """Spelt out by hand."""
+    axes = {"axis": (1, 2), "keepdims": True}
+    if module is keras:
+        mean, root = module.ops.mean, module.ops.sqrt
+    else:
+        mean, root = tf.reduce_mean, tf.sqrt
+    centered = x - mean(x, **axes)
+    return centered / root(mean(centered * centered, **axes) + 0.1)
+
+
 def _relu6(module: Any, x: Any) -> Any:
     return module.ops.relu6(x) if module is keras else tf.nn.relu6(x)
 
 
 def _mean(module: Any, x: Any) -> Any:
     return module.ops.mean(x, axis=(1, 2)) if module is keras else tf.reduce_mean(x, (1, 2))
+
+
+def _reduced(name: str, **kwargs: Any) -> Callable[[Any, Any], Any]:
+    """A mean and the like, and behind it a dense layer."""
+    theirs: Any = {"var": tf.math.reduce_variance}.get(name, getattr(tf, f"reduce_{name}", None))
+
+    def build(module: Any, x: Any) -> Any:
+        function = getattr(keras.ops, name) if module is keras else theirs
+        return module.layers.Dense(4)(module.layers.Flatten()(function(x, **kwargs)))
+
+    return build
 
 
 def _matrices(module: Any, x: Any) -> Any:
@@ -216,16 +238,42 @@ CASES = (
     Case("SeparableConv2D", _layer("SeparableConv2D", 5, 3, padding="same")),
     Case("Conv2DTranspose, stride 1", _layer("Conv2DTranspose", 5, 3)),
     Case("Conv2DTranspose", _layer("Conv2DTranspose", 5, 3, strides=2, padding="same")),
+    Case("Conv2DTranspose, two strides", _layer("Conv2DTranspose", 5, 4, strides=(3, 2))),
+    # TensorFlow dilates none on a CPU; tf_keras takes images apart for it.
     Case(
-        "Conv2DTranspose, two strides",
-        _layer("Conv2DTranspose", 5, 3, strides=(2, 1)),
-        "one stride",
+        "Conv2DTranspose, dilated",
+        _layer("Conv2DTranspose", 5, 3, dilation_rate=2),
+        kerases=("tf_keras",),
     ),
+    Case(
+        "Conv2DTranspose, dilated and padded",
+        _layer("Conv2DTranspose", 5, 3, dilation_rate=3, padding="same"),
+        kerases=("tf_keras",),
+    ),
+    Case("Conv1DTranspose", _sequence(("Conv1DTranspose", 4, 3), strides=2, padding="same")),
     Case("Conv3D", _in_a_row(_layer("Reshape", (8, 8, 4, 1)), _layer("Conv3D", 2, 3)), "Conv3D"),
     Case("Conv1D", _sequence(("Conv1D", 4, 3), padding="same")),
     Case("Conv1D, causal", _sequence(("Conv1D", 4, 3), padding="causal")),
-    Case("Conv1D, dilated", _sequence(("Conv1D", 4, 3), dilation_rate=2), "H, W, C"),
+    Case("Conv1D, dilated", _sequence(("Conv1D", 4, 3), dilation_rate=2)),
+    Case(
+        "Conv1D, dilated and padded",
+        _sequence(("Conv1D", 4, 3), dilation_rate=2, padding="same"),
+    ),
+    Case(
+        "Conv1D, dilated and causal",
+        _sequence(("Conv1D", 4, 3), dilation_rate=4, padding="causal"),
+    ),
     Case("DepthwiseConv1D", _sequence(("DepthwiseConv1D", 3))),
+    Case("DepthwiseConv1D, dilated", _sequence(("DepthwiseConv1D", 3), dilation_rate=2)),
+    Case(
+        "SeparableConv1D, dilated",
+        _sequence(("SeparableConv1D", 4, 3), dilation_rate=2, padding="same"),
+    ),
+    Case(
+        "SeparableConv1D, dilated and causal",
+        _sequence(("SeparableConv1D", 4, 3), dilation_rate=2, padding="causal"),
+        kerases=("tf_keras",),
+    ),
     Case("SeparableConv1D", _sequence(("SeparableConv1D", 4, 3))),
     Case("Dense", _in_a_row(_layer("Flatten"), _layer("Dense", 6, activation="relu"))),
     Case("Dense on an image", _layer("Dense", 5)),
@@ -243,8 +291,16 @@ CASES = (
         "LayerNormalization without scale and offset",
         _layer("LayerNormalization", scale=False, center=False),
     ),
-    Case("GroupNormalization", _layer("GroupNormalization", 2), "cannot be compiled"),
-    Case("UnitNormalization", _layer("UnitNormalization"), "cannot be compiled"),
+    Case("LayerNormalization over rows", _layer("LayerNormalization", axis=1)),
+    Case("LayerNormalization over the image", _layer("LayerNormalization", axis=[1, 2])),
+    Case("GroupNormalization", _layer("GroupNormalization", 2)),
+    Case("GroupNormalization, a group a channel", _layer("GroupNormalization", -1)),
+    Case("GroupNormalization, channels first", _layer("GroupNormalization", 2, axis=1)),
+    Case("GroupNormalization of a sequence", _sequence(("GroupNormalization", 4))),
+    Case("UnitNormalization", _layer("UnitNormalization")),
+    Case("UnitNormalization over rows", _layer("UnitNormalization", axis=1)),
+    Case("RMSNormalization", _layer("RMSNormalization"), kerases=("Keras 3",)),
+    Case("`(x - mean) / sqrt(variance + 0.1)` over the image", _standardized),
     Case("Rescaling", _layer("Rescaling", 2.0, -1.0)),
     Case(
         "Normalization",
@@ -313,13 +369,24 @@ CASES = (
     Case("MaxPooling2D", _layer("MaxPooling2D", 3, strides=2, padding="same")),
     Case("AveragePooling2D", _layer("AveragePooling2D", 2)),
     Case("AveragePooling2D, padded", _layer("AveragePooling2D", 3, strides=2, padding="same")),
+    Case("AveragePooling2D, two strides", _layer("AveragePooling2D", 2, (2, 1))),
     Case(
-        "AveragePooling2D, two strides", _layer("AveragePooling2D", 2, (2, 1)), "AveragePooling2D"
+        "AveragePooling2D, two strides, padded",
+        _layer("AveragePooling2D", (3, 2), (1, 3), padding="same"),
     ),
     Case("GlobalAveragePooling2D, `mean`", _mean),
+    Case("`mean` over rows", _reduced("mean", axis=1)),
+    Case("`mean` over channels", _reduced("mean", axis=-1, keepdims=True)),
+    Case("`sum` over columns and channels", _reduced("sum", axis=(2, 3))),
+    Case("`max` over channels", _reduced("max", axis=-1)),
+    Case("`var` over the image", _reduced("var", axis=(1, 2))),
     Case("GlobalMaxPooling2D", _layer("GlobalMaxPooling2D")),
     Case("MaxPooling1D", _sequence(("Conv1D", 4, 3), ("MaxPooling1D", 2))),
     Case("AveragePooling1D", _sequence(("Conv1D", 4, 3), ("AveragePooling1D", 2))),
+    Case(
+        "AveragePooling1D, padded, strides that are not its size",
+        _sequence(("AveragePooling1D", 3, 2), padding="same"),
+    ),
     Case("GlobalAveragePooling1D", _sequence(("Conv1D", 4, 3), ("GlobalAveragePooling1D",))),
     Case("ZeroPadding2D", _in_a_row(_layer("ZeroPadding2D", 1), _layer("Conv2D", 4, 3))),
     Case("ZeroPadding1D", _sequence(("ZeroPadding1D", 1), ("Conv1D", 4, 3))),

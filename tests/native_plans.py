@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_export.ir import ops
+from tinsmith_export.ir import embedding, normalization, ops
 from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import Operands, compute, interpret
@@ -156,8 +156,20 @@ def plans_of_every_kind() -> dict[str, Plan]:
         "softmax": ([Softmax("y", ("x0",), image)], {}),
         "layer_norm": (
             [
-                ops.LayerNormalization(
+                normalization.LayerNormalization(
                     "y", ("x0",), image, gamma=floats(4), beta=floats(4), epsilon=0.1
+                )
+            ],
+            {},
+        ),
+        "embedding": (
+            [embedding.Embedding("y", ("x0",), (5, 6, 3), table=floats(7, 3))],
+            {},
+        ),
+        "normalize": (
+            [
+                normalization.GroupNormalization(
+                    "y", ("x0",), image, gamma=floats(4), beta=floats(4), epsilon=0.1, groups=2
                 )
             ],
             {},
@@ -167,6 +179,7 @@ def plans_of_every_kind() -> dict[str, Plan]:
     for kind, (layers, constants) in nodes.items():
         names = {f"x{i}" for node in layers for i in range(2) if f"x{i}" in node.inputs}
         params = dict.fromkeys(names | {node.name for node in layers}, half)
-        model = quantized(*layers, shapes=[image] * len(names), params=params, weights=constants)
+        shape = (5, 6, 2) if kind == "embedding" else image  # two bytes for each number
+        model = quantized(*layers, shapes=[shape] * len(names), params=params, weights=constants)
         found[kind] = plan_of(model)
     return found

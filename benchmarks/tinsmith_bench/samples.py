@@ -238,8 +238,10 @@ def _check_input(name: str, inputs: Array, entry: Input, several: bool) -> Array
         inputs = inputs[..., np.newaxis]
     if inputs.dtype == np.float64 and entry.dtype == "float32":
         inputs = inputs.astype(np.float32)
+    if inputs.dtype.kind in "iu" and entry.dtype == "int32":
+        inputs = inputs.astype(np.int32)
     if inputs.dtype != entry.dtype or inputs.shape[1:] != expected:
-        kind = "images" if entry.dtype == "uint8" else "features"
+        kind = "images" if entry.dtype == "uint8" else entry.kind
         where = f"{name}: {entry.name}" if several else name
         raise InputError(
             f"{where}: the bundle takes {kind} {entry.dtype} {expected}, "

@@ -9,7 +9,7 @@ import pytest
 
 import tinsmith_export.targets.native.build  # noqa: F401 (it fills the table)
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.ir import attention, moving, ops, unrewritten
+from tinsmith_export.ir import attention, embedding, moving, normalization, ops, unrewritten
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import compute
 from tinsmith_export.ir.interpret.operands import Operands
@@ -28,16 +28,18 @@ NOTHING = Operands((), (), QuantParams(1.0, 0), None)
 # Classes that others share their fields by.
 BASES = (
     *("Node", "Clipped", "Pointwise", "Joined", "Weighted", "Convolution", "Pooling2D"),
-    "Rearrangement",
+    *("Rearrangement", "Normalization"),
 )
-ENDS = {"InputLayer": "an end of the graph", "OutputLayer": "an end of the graph"}
+ENDS = {
+    "InputLayer": "an end of the graph",
+    "Ids": "an end of the graph",
+    "OutputLayer": "an end of the graph",
+}
 REWRITTEN = {
     "Affine": "becomes part of a product",
     "AveragePooling2D": "becomes a depthwise convolution",
-    "ChannelMean": "becomes part of a layer normalization",
     "Dense": "becomes a convolution",
     "LeakyReLU": "becomes a sum",
-    "SquaredSum": "becomes part of a layer normalization",
 }
 READ = {
     "SpaceToBatch": "becomes part of a dilated convolution",
@@ -57,9 +59,10 @@ TABLES: dict[str, tuple[Any, dict[str, str]]] = {
 
 
 def operators() -> Iterator[type[Node]]:
-    for value in (vars(ops) | vars(moving) | vars(attention) | vars(unrewritten)).values():
-        if isinstance(value, type) and issubclass(value, Node) and value.__name__ not in BASES:
-            yield value
+    for module in (ops, attention, embedding, moving, normalization, unrewritten):
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, Node) and value.__name__ not in BASES:
+                yield value
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -59,6 +59,7 @@ KINDS = (
     *("permute", "slice", "gather", "tile", "reflect", "resize"),
     *("function", "function", "extreme", "matmul", "softmax", "attention"),
     *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
+    *("group_norm", "average_2"),
 )
 steps = st.builds(
     Step,
@@ -95,11 +96,17 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
         case "dense":
             return L.Dense(step.channels, activation=step.activation)(x)
         case "transposed" if side <= SIDE:
-            return L.Conv2DTranspose(step.channels, step.size, **stride)(x)
+            strides = (step.stride, step.size) if step.flag else step.stride
+            return L.Conv2DTranspose(step.channels, step.size, strides, padding=step.padding)(x)
         case "norm":
             return L.BatchNormalization()(x)
         case "layer_norm":
             return L.LayerNormalization(scale=step.flag, center=step.flag)(x)
+        case "group_norm":
+            groups = channels if step.flag else next(n for n in (3, 2, 1) if channels % n == 0)
+            return L.GroupNormalization(groups, epsilon=0.1)(x)
+        case "average_2":
+            return L.AveragePooling2D(size, (step.stride, step.size), padding=step.padding)(x)
         case "activation":
             return L.Activation(step.activation)(x)
         case "max":

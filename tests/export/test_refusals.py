@@ -71,8 +71,15 @@ def test_a_cell_of_ones_own() -> None:
     assert "it needs a cell of another kind than Keras's own, Sum" in said
 
 
-def test_an_embedding() -> None:
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(9, 2, name="words")])
+def test_an_embedding_at_computed_places() -> None:
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            layers.Dense(4, activation="relu"),
+            layers.Embedding(9, 2, name="words"),
+        ]
+    )
     assert refused(model).startswith("layer `words` (Embedding) cannot be compiled: it needs ")
 
 

@@ -89,10 +89,6 @@ NEEDED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
         lambda: model_of(norm(), L.Rescaling(3.0, 1.0), conv(padding="same")),
         ["DepthwiseConv2D", "Conv2D"],
     ),
-    "find_layer_norm": (
-        lambda: model_of(conv(), L.LayerNormalization()),
-        ["Conv2D", "LayerNormalization"],
-    ),
     "find_gelu": (gelu_model, ["Conv2D", "Function"]),
     "split_leaky_relu": (
         lambda: model_of(conv(), L.LeakyReLU(0.2)),

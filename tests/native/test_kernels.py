@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from narrow import array
 from native_plans import (
     ONE,
     native,
@@ -20,7 +21,7 @@ from native_plans import (
 from native_products import Case, product, shaped
 
 from tinsmith_export.errors import TargetError
-from tinsmith_export.ir import moving, ops
+from tinsmith_export.ir import embedding, moving, normalization, ops
 from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.ops import Conv2D
 from tinsmith_export.ir.quantization import QuantParams, QuantWeights
@@ -238,12 +239,48 @@ def test_layer_normalization(places: int, channels: int, source: QuantParams, se
     """Its sums of doubles may fall to either side of an edge, once in 10^8 or so."""
     rng = np.random.default_rng(seed)
     gamma, beta = rng.normal(size=(2, channels)).astype(np.float32)
-    node = ops.LayerNormalization(
+    node = normalization.LayerNormalization(
         "y", ("x0",), (places, channels), gamma=gamma, beta=beta, epsilon=1e-3
     )
     params = {"x0": source, "y": params32(0.02, 5)}
     model = quantized(node, shapes=[node.shape], params=params)
     require_exact(model, random_codes(model, seed), tolerance=1)
+
+
+@given(SIZES, st.integers(1, 5), st.integers(1, 20), st.booleans(), PARAMS, SEEDS)
+@settings(deadline=None)
+def test_normalization_of_groups(
+    places: int, groups: int, size: int, by_place: bool, source: QuantParams, seed: int
+) -> None:
+    """As of layers; by place without a mean, or of groups of channels over all places."""
+    rng = np.random.default_rng(seed)
+    shape = (places, 2, groups * size)
+    gamma, beta = rng.normal(size=(2, groups * size)).astype(np.float32)
+    start: tuple[str, tuple[str], tuple[int, ...]] = ("y", ("x0",), shape)
+    node: normalization.Normalization
+    if by_place:
+        node = normalization.LayerNormalization(
+            *start, gamma=gamma, beta=beta, epsilon=1e-3, centered=False
+        )
+    else:
+        node = normalization.GroupNormalization(
+            *start, gamma=gamma, beta=beta, epsilon=1e-3, groups=groups
+        )
+    params = {"x0": source, "y": params32(0.02, 5)}
+    model = quantized(node, shapes=[shape], params=params)
+    require_exact(model, random_codes(model, seed), tolerance=1)
+
+
+@given(st.integers(1, 700), st.integers(1, 9), PARAMS, SEEDS)
+@settings(deadline=None)
+def test_rows_of_a_table(rows: int, width: int, params: QuantParams, seed: int) -> None:
+    """The last one for all numbers beyond."""
+    table = np.random.default_rng(seed).normal(size=(rows, width)).astype(np.float32)
+    node = embedding.Embedding("y", ("x0",), (7, width), table=table)
+    model = quantized(node, shapes=[(7, 2)], params={"x0": QuantParams(1.0, -128), "y": params})
+    codes = array(random_codes(model, seed))
+    codes[2, :, 1] = -128  # of numbers below 256
+    require_exact(model, codes)
 
 
 def test_a_branch_lives_until_it_is_read() -> None:

@@ -173,6 +173,16 @@ REFUSED: dict[str, tuple[Plan, str]] = {
     "an epsilon of 0": (words("layer_norm", w0=0, w1=0), OPERATOR),
     "a gamma that is no number": (
         constants("layer_norm", c0=floats("layer_norm", 0, float("nan"))), WEIGHTS),
+    "a table of half a row": (constants("embedding", c0=bytes(20)), CONSTANT),
+    "a table of no rows": (constants("embedding", c0=b""), CONSTANT),
+    "a row for each byte": (tensor(PLANS["embedding"], 0, shape=(5, 3, 4)), SHAPE),
+    "more rows than numbers": (tensor(PLANS["embedding"], 1, shape=(5, 3, 6)), SHAPE),
+    "a normalization over no places": (words("normalize", w2=0), OPERATOR),
+    "a normalization over places that do not divide": (words("normalize", w2=7), SHAPE),
+    "a normalization of no groups": (words("normalize", w3=0), OPERATOR),
+    "a normalization of groups that do not divide": (words("normalize", w3=3), SHAPE),
+    "a normalization that is centered twice": (words("normalize", w4=2), OPERATOR),
+    "an epsilon that is no number": (words("normalize", w1=0x7FF80000), OPERATOR),
     "a sum of shapes that do not fit": (tensor(PLANS["add"], 0, shape=(5, 3, 4)), SHAPE),
     "a window over four dimensions": (
         tensor(PLANS["max_pool"], 0, shape=(5, 1, 6, 4)), SHAPE),

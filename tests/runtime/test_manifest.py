@@ -226,16 +226,25 @@ def test_any_field_with_any_value(
             "inputs[0].shape: expected [null, ...], sizes from 1 after it, got",
         ),
         ("inputs.0.shape", [None] + [1] * 8, "inputs[0].shape: expected [null, ...], sizes from 1"),
-        ("inputs.0.dtype", "int8", "inputs[0].dtype: expected uint8 or float32, got 'int8'"),
+        (
+            "inputs.0.dtype",
+            "int8",
+            "inputs[0].dtype: expected uint8 or float32 or int32, got 'int8'",
+        ),
         ("inputs.0.dtype", "float32", "inputs[0].dtype: expected uint8, for image, got 'float32'"),
         ("inputs.0.layout", None, "inputs[0].layout: expected NHWC, for image, got None"),
-        ("inputs.0.kind", "sound", "inputs[0].kind: expected image or features, got 'sound'"),
+        (
+            "inputs.0.kind",
+            "sound",
+            "inputs[0].kind: expected image or features or ids, got 'sound'",
+        ),
         (
             "inputs.0.kind",
             "features",
             "inputs[0].dtype: expected float32, for features, got 'uint8'",
         ),
-        ("inputs.0.value_range", None, "inputs[0].value_range: expected two numbers, for an image"),
+        ("inputs.0.kind", "ids", "inputs[0].dtype: expected int32, for ids, got 'uint8'"),
+        ("inputs.0.value_range", None, "inputs[0].value_range: expected two numbers, for image"),
         (
             "inputs.0.preprocessing",
             None,

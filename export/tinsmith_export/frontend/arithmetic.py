@@ -11,30 +11,30 @@ from tinsmith_export.frontend.moving import over_last
 from tinsmith_export.frontend.reader import Reader, Shape
 from tinsmith_export.frontend.trace import BATCH, Operator
 from tinsmith_export.ir.attention import Softmax
+from tinsmith_export.ir.normalization import LayerNormalization
 from tinsmith_export.ir.ops import (
     Add,
     Affine,
     Clip,
     Clipping,
     Function,
-    LayerNormalization,
     Maximum,
     Minimum,
     Multiply,
     Node,
     Reshape,
 )
-from tinsmith_export.ir.unrewritten import Above, LeakyReLU, SquaredSum
+from tinsmith_export.ir.unrewritten import Above, LeakyReLU
 
 # Of two computed tensors; a difference is a sum with the second negated.
-_OF_TWO: dict[str, type[Add | Maximum | Minimum | Multiply | SquaredSum]] = {
+_OF_TWO: dict[str, type[Add | Maximum | Minimum | Multiply]] = {
     "Add": Add,
     "AddV2": Add,
     "Sub": Add,
     "Mul": Multiply,
     "Maximum": Maximum,
     "Minimum": Minimum,
-    "SquaredDifference": SquaredSum,
+    "SquaredDifference": Add,
 }
 
 
@@ -114,7 +114,10 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
             return _quotient(reader, operator, *sources)
         if kind not in _OF_TWO:
             raise reader.unsupported(operator, f"{kind} of two computed tensors")
-        return reader.add(_OF_TWO[kind](*reader.place(operator, sources)))
+        node = reader.add(_OF_TWO[kind](*reader.place(operator, sources)))
+        if kind != "SquaredDifference":
+            return node
+        return reader.add(Multiply(*reader.place(operator, [node, node])))
     source = reader.source(operator, 0 if left is None else 1)
     values = reader.known(operator, 1 if left is None else 0)
     if kind in ("AddV2", "Add", "BiasAdd"):

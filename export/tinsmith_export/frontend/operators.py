@@ -17,6 +17,8 @@ from tinsmith_export.frontend.arithmetic import (
     square,
 )
 from tinsmith_export.frontend.channels import is_channels_first, read_channels_first
+from tinsmith_export.frontend.deviations import NORMALIZATION, find_normalizations
+from tinsmith_export.frontend.embedding import EMBEDDING, embedding, find_embeddings
 from tinsmith_export.frontend.gathering import broadcast, gather, mirror_pad, reverse, roll
 from tinsmith_export.frontend.matrices import einsum, matmul
 from tinsmith_export.frontend.moving import (
@@ -27,6 +29,7 @@ from tinsmith_export.frontend.moving import (
     strided_slice,
     transpose,
 )
+from tinsmith_export.frontend.normalization import normalization
 from tinsmith_export.frontend.products import (
     batch_to_space,
     conv,
@@ -64,6 +67,8 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     ),
     "SquaredDifference": arithmetic,
     "Neg": negate,
+    NORMALIZATION: normalization,
+    EMBEDDING: embedding,
     "Greater": above,
     "SelectV2": select,
     "Abs": absolute,
@@ -94,6 +99,7 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "AvgPool": pool(AveragePooling2D),
     "Mean": reduce,
     "Max": reduce,
+    "Sum": reduce,
     "ConcatV2": concatenate,
     "Pad": pad,
     "PadV2": pad,
@@ -137,6 +143,7 @@ def read_graph(trace: Trace) -> Graph:
         TinsmithError: the model holds weights that are not finite, or an input or an output that
             has nothing to do with the others.
     """
+    trace = find_normalizations(find_embeddings(trace))
     reader = Reader(trace)
     for operator in trace.operators:
         if operator.kind in ROUNDINGS:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import Operator
-from tinsmith_export.ir.moving import Slice
+from tinsmith_export.ir.moving import Slice, Transpose
 from tinsmith_export.ir.ops import (
     Conv2D,
     Convolution,
@@ -20,6 +20,8 @@ from tinsmith_export.ir.ops import (
     ZeroPadding2D,
 )
 from tinsmith_export.ir.unrewritten import SpaceToBatch
+
+_NO_PADDING = ((0, 0), (0, 0))
 
 
 def conv(reader: Reader, operator: Operator) -> Node:
@@ -60,44 +62,68 @@ def transposed_conv(reader: Reader, operator: Operator) -> Node:
     """A transposed convolution as one on small pixels: a channel for each place between them.
 
     `out[s * q + r] = sum_j in[q - j] * w[s * j + r]`, which needs no multiplications by the zeros
-    that stride `s` puts between the pixels (Shi et al. 2016).
+    that stride `s` puts between the pixels (Shi et al. 2016). A dilated one of tf_keras stands
+    between `SpaceToBatch` and the reverse of it.
     """
     source, kernel = reader.source(operator, 2), reader.weights(operator)
     settings, block = operator.settings, tuple(operator.settings["strides"][1:3])
-    uneven = block[0] != block[1] and block[0] != 1
-    if settings["data_format"] != b"NHWC" or len(source.shape) != 3 or uneven:
-        raise reader.unsupported(operator, "images of the form (H, W, C) and one stride")
-    if set(settings["dilations"]) != {1}:
-        raise reader.unsupported(operator, "a dilation of 1")
-    channels = operator.shape[3]
+    if settings["data_format"] != b"NHWC" or len(source.shape) != 3:
+        raise reader.unsupported(operator, "images of the form (H, W, C)")
+    dilation, amounts = settings["dilations"][1:3], _NO_PADDING
+    parts = (1, 1)
+    if isinstance(source, SpaceToBatch):
+        parts = dilation = source.block.tolist()
+        amounts, source = source.amounts.tolist(), reader.nodes[source.inputs[0]]
     taps, pads, crops = [], [], []
-    for size, length, stride, out in zip(
-        source.shape[:2], kernel.shape[:2], block, operator.shape[1:3], strict=True
-    ):
+    for axis in (0, 1):
+        size, stride, part = source.shape[axis] + sum(amounts[axis]), block[axis], parts[axis]
+        length, out = (kernel.shape[axis] - 1) * dilation[axis] + 1, operator.shape[1 + axis] * part
         reach = -(-length // stride)
-        cut = max((size - 1) * stride + length - out, 0) // 2
+        cut = max((size - part) * stride + length - 1 + part - out, 0) // (2 * part) * part
         first, last = cut // stride, (cut + out - 1) // stride
+        before, after = amounts[axis]
         taps.append(reach)
-        pads.append((reach - 1 - first, last - size + 1))
-        before = cut - first * stride
-        crops.append((before, (last - first + 1) * stride - before - out))
+        pads.append((reach - 1 - first + before, last - size + 1 + after))
+        begin = cut - first * stride
+        crops.append((begin, (last - first + 1) * stride - begin - out))
     whole = np.zeros((taps[0] * block[0], taps[1] * block[1], *kernel.shape[2:]), np.float32)
-    whole[: kernel.shape[0], : kernel.shape[1]] = kernel
+    rows, columns = ((n - 1) * d + 1 for n, d in zip(kernel.shape[:2], dilation, strict=True))
+    whole[: rows : dilation[0], : columns : dilation[1]] = kernel
     split = whole.reshape(taps[0], block[0], taps[1], block[1], *kernel.shape[2:])[::-1, :, ::-1]
     kernel = split.transpose(0, 2, 5, 1, 3, 4).reshape(*taps, kernel.shape[3], -1)
     conv = Conv2D(*reader.place(operator, [source]), kernel=kernel)
-    node: Node = _padded_conv(reader, operator, conv, source, pads)
-    rows, columns = node.shape[:2]
-    place = reader.place(operator, [node], (rows * block[0], columns * block[1], channels))
-    if block[0] > 1:
-        node = reader.add(DepthToSpace(*place, block=block[0]))
-    elif block[1] > 1:
-        node = reader.add(Reshape(*place))
-    if crops != [(0, 0), (0, 0)]:
-        top, left = crops
-        begin, steps = (top[0], left[0], 0), (1, 1, 1)
-        node = reader.add(Slice(*reader.place(operator, [node]), begin=begin, steps=steps))
-    return node
+    node = _side_by_side(
+        reader, operator, _padded_conv(reader, operator, conv, source, pads), (block[0], block[1])
+    )
+    return _cropped(reader, operator, node, crops)
+
+
+def _side_by_side(reader: Reader, operator: Operator, node: Node, block: Pair) -> Node:
+    """Makes blocks of pixels of channels, `(rows, columns, channels)` of a block in a row."""
+    (rows, columns, many), (height, width) = node.shape, block
+    channels = many // (height * width)
+    place = reader.place(operator, [node], (rows * height, columns * width, channels))
+    if height == width > 1:
+        return reader.add(DepthToSpace(*place, block=height))
+    if height > 1:
+        apart, order = (rows, columns, height, width, channels), (0, 2, 1, 3, 4)
+        node = reader.add(Reshape(*reader.place(operator, [node], apart)))
+        turned = reader.place(operator, [node], tuple(apart[axis] for axis in order))
+        node = reader.add(Transpose(*turned, permutation=order))
+        return reader.add(Reshape(*reader.place(operator, [node], place[2])))
+    return reader.add(Reshape(*place)) if width > 1 else node
+
+
+def _cropped(
+    reader: Reader, operator: Operator, node: Node, crops: Sequence[Sequence[int]]
+) -> Node:
+    """An image without rows and columns, as many as `crops` says before and after."""
+    if not np.any(crops):
+        return node
+    (top, bottom), (left, right) = crops
+    rows, columns, channels = node.shape
+    place = reader.place(operator, [node], (rows - top - bottom, columns - left - right, channels))
+    return reader.add(Slice(*place, begin=(top, left, 0), steps=(1, 1, 1)))
 
 
 def _padded_conv(
@@ -137,24 +163,41 @@ def _padded_conv(
 
 
 def space_to_batch(reader: Reader, operator: Operator) -> Node:
-    """How TensorFlow spells a dilated convolution: this, a plain one, and the reverse of this."""
-    reader.image(operator)
+    """How TensorFlow spells a dilated convolution: this, a plain one, and the reverse of this.
+
+    A sequence is an image of one row here: TensorFlow makes it one in between.
+    """
     block, padding = (reader.known(operator, index) for index in (1, 2))
-    return reader.add(SpaceToBatch(*reader.place(operator), block=block, amounts=padding))
+    source, shape = reader.source(operator), operator.shape[1:]
+    if len(source.shape) == 2 and len(block) == 1:
+        source, shape = reader.row(operator, source), (1, *shape)
+        block, padding = np.append(1, block), np.concatenate([[[0, 0]], padding])
+    elif len(reader.image(operator).shape) != len(block) + 1:
+        raise reader.unsupported(operator, "a dilation over rows and columns")
+    place = reader.place(operator, [source], shape)
+    return reader.add(SpaceToBatch(*place, block=block, amounts=padding))
 
 
 def batch_to_space(reader: Reader, operator: Operator) -> Node:
     """The other end of that; see `space_to_batch`."""
-    conv = reader.source(operator)
+    conv, crops = reader.source(operator), reader.known(operator, 2)
+    whole = tuple(size + sum(cut) for size, cut in zip(operator.shape[1:], crops, strict=False))
+    if conv.shape[:2] == whole:  # a transposed one, which is whole already
+        return _cropped(reader, operator, conv, crops.tolist())
     space = reader.nodes[conv.inputs[0]]
     if not isinstance(conv, Convolution) or not isinstance(space, SpaceToBatch):
         raise reader.unsupported(operator, f"TensorFlow's operator {operator.kind} there")
-    pads = (space.amounts - reader.known(operator, 2)).tolist()
+    if len(operator.shape) == 3:
+        crops = np.concatenate([[[0, 0]], crops])
+    pads = (space.amounts - crops).tolist()
     for name in (conv.name, space.name):
         del reader.nodes[name]
     rows, columns = space.block.tolist()
     dilated = replace(conv, strides=(1, 1), dilation_rate=(rows, columns))
-    return _padded_conv(reader, operator, dilated, reader.nodes[space.inputs[0]], pads)
+    found = _padded_conv(reader, operator, dilated, reader.nodes[space.inputs[0]], pads)
+    if found.shape == operator.shape[1:]:
+        return found
+    return reader.add(Reshape(*reader.place(operator, [found])))
 
 
 def dense(reader: Reader, operator: Operator) -> Node:

@@ -13,6 +13,7 @@ from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.cures import cure
 from tinsmith_export.frontend.recurrence import RECURRENT
 from tinsmith_export.frontend.trace import BATCH, Operator, Trace, distinct
+from tinsmith_export.ir.embedding import Ids
 from tinsmith_export.ir.ops import InputLayer, Node, OutputLayer, Reshape
 from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_runtime.bundle import MAX_TENSORS
@@ -42,7 +43,10 @@ class Reader:
         count = len(trace.inputs)
         self._output_names = names[count:]
         for name, (tensor, shape) in zip(names, trace.inputs.items(), strict=False):
-            source = InputLayer(name if count > 1 else "input", (), shape[1:])
+            title = name if count > 1 else "input"
+            source = InputLayer(title, (), shape[1:])
+            if tensor in trace.ids:
+                source = Ids(title, (), (*shape[1:], 2), size=trace.ids[tensor])
             self.names[tensor] = self.add(source).name
 
     def outputs(self) -> list[OutputLayer]:

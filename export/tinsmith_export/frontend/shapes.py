@@ -1,6 +1,7 @@
 """Readers of the operators that pool, join, cut and move images."""
 
 from collections.abc import Callable
+from math import prod
 
 import numpy as np
 
@@ -10,15 +11,17 @@ from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import BATCH, Operator
 from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import (
+    Affine,
     AveragePooling2D,
     Concatenate,
+    Dense,
     MaxPooling2D,
     Node,
     Reshape,
     UpSampling2D,
     ZeroPadding2D,
 )
-from tinsmith_export.ir.unrewritten import ChannelMean
+from tinsmith_export.ir.unrewritten import SpaceToBatch
 
 Pooling = type[MaxPooling2D | AveragePooling2D]
 
@@ -41,27 +44,45 @@ def pool(kind: Pooling) -> Callable[[Reader, Operator], Node]:
 
 
 def reduce(reader: Reader, operator: Operator) -> Node:
-    """A mean or a maximum over the whole image; a mean over the channels."""
-    source, axes = reader.source(operator), reader.constant(operator, 1)
-    rank = len(source.shape) + 1
-    over = sorted(int(axis) % rank for axis in np.ravel(axes)) if axes is not None else []
-    if rank == 4 and over == [2, 3]:  # the channels first
-        place = reader.place(operator, [source], (*source.shape[1:], source.shape[0]))
-        source, over = reader.add(Transpose(*place, permutation=(1, 2, 0)), inner=True), [1, 2]
-    if rank == 3 and over == [1]:
-        source, rank, over = reader.row(operator, source), 4, [1, 2]
-    if operator.kind == "Mean" and over == [rank - 1]:
-        node: Node = reader.add(ChannelMean(*reader.place(operator, shape=(*source.shape[:-1], 1))))
-    elif over == [1, 2] and rank == 4:
-        kind: Pooling = AveragePooling2D if operator.kind == "Mean" else MaxPooling2D
-        size = source.shape[0], source.shape[1]
-        place = reader.place(operator, [source], (1, 1, source.shape[-1]))
-        node = reader.add(kind(*place, pool_size=size, strides=size, padding="valid"))
+    """A mean, a sum or a maximum over any dimensions of each image."""
+    source, axes = reader.source(operator), reader.known(operator, 1)
+    rank = len(source.shape)
+    over = sorted({int(axis) % (rank + 1) - 1 for axis in np.ravel(axes)})
+    if -1 in over or not over:
+        raise reader.unsupported(operator, f"{operator.kind} that leaves the images apart")
+    kept = [axis for axis in range(rank) if axis not in over]
+    node, count = source, int(np.prod([source.shape[axis] for axis in over]))
+    if over == [rank - 1] and operator.kind != "Max":
+        kernel = np.full((source.shape[-1], 1), 1 / count, np.float32)
+        place = reader.place(operator, [node], (*source.shape[:-1], 1))
+        node = reader.add(Dense(*place, kernel=kernel))
     else:
-        raise reader.unsupported(operator, f"{operator.kind} over dimensions {over}")
+        node = _pooled(reader, operator, (*over, *kept), len(over))
+    if operator.kind == "Sum":
+        factor, offset = np.float32(count), np.float32(0)
+        place = reader.place(operator, [node], node.shape)
+        node = reader.add(Affine(*place, factor=np.asarray(factor), offset=np.asarray(offset)))
     if operator.shape[1:] == node.shape:
         return node
     return reader.add(Reshape(*reader.place(operator, [node])))
+
+
+def _pooled(reader: Reader, operator: Operator, order: tuple[int, ...], count: int) -> Node:
+    """Pools over the first `count` dimensions of an order: as rows and columns of an image."""
+    node = reader.source(operator)
+    shape = tuple(node.shape[axis] for axis in order)
+    if order != tuple(range(len(order))):
+        place = reader.place(operator, [node], shape)
+        node = reader.add(Transpose(*place, permutation=order), inner=True)
+    image = (
+        shape if (count, len(shape)) == (2, 3) else (1, prod(shape[:count]), prod(shape[count:]))
+    )
+    if image != shape:
+        node = reader.add(Reshape(*reader.place(operator, [node], image)))
+    kind: Pooling = MaxPooling2D if operator.kind == "Max" else AveragePooling2D
+    size = image[0], image[1]
+    place = reader.place(operator, [node], (1, 1, image[2]))
+    return reader.add(kind(*place, pool_size=size, strides=size, padding="valid"))
 
 
 def concatenate(reader: Reader, operator: Operator) -> Node:
@@ -105,6 +126,9 @@ def pad(reader: Reader, operator: Operator) -> Node:
 def reshape(reader: Reader, operator: Operator) -> Node:
     """A new shape of each image; layers that look at the last dimension alone see no other."""
     source, shape = reader.source(operator), operator.shape
+    read = [source, *(reader.nodes[name] for name in source.inputs)]
+    if any(isinstance(node, SpaceToBatch) for node in read):
+        return source  # within a dilated convolution of a sequence
     if shape[0] == BATCH and np.prod(shape[1:]) == np.prod(source.shape):
         if shape[1:] == source.shape:
             return source

@@ -68,6 +68,7 @@ class Trace:
         outputs: the names of the output tensors; one may be there twice, or be an input.
         output_names: what Keras calls them.
         classes: layer to class, for layers that are known.
+        ids: the inputs that name rows of a table, each with the rows that there are.
     """
 
     model: str
@@ -78,6 +79,7 @@ class Trace:
     outputs: tuple[str, ...]
     output_names: tuple[str, ...]
     classes: Mapping[str, str]
+    ids: Mapping[str, int] = field(default_factory=dict)
 
 
 def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:

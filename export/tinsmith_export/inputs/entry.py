@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.inputs.samples import Samples, kind_of
+from tinsmith_export.ir.embedding import Ids
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Affine, Node
+from tinsmith_export.ir.ops import Affine, InputLayer
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_runtime.backends import signed
 from tinsmith_runtime.batch import Array, Arrays, joined, parts
 from tinsmith_runtime.bundle import Input
 from tinsmith_runtime.errors import UsageError
-from tinsmith_runtime.inputs.features import quantize
+from tinsmith_runtime.inputs.features import id_bytes, quantize
 
 _PIXELS = QuantParams(1.0, -128)
 
@@ -41,7 +42,8 @@ class _Port:
     def _first(self) -> tuple[float, float] | None:
         """Factor and offset that the graph begins with, where no code could stand for them."""
         low, high = self.pixel_range
-        return ((high - low) / 255, low) if self.params is _PIXELS else None
+        scaled = self.params is _PIXELS and self.source.kind == "image"
+        return ((high - low) / 255, low) if scaled else None
 
     def prepared(self, graph: Graph) -> Graph:
         """The graph that takes what `reals` gives."""
@@ -60,6 +62,8 @@ class _Port:
 
     def model_reals(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """What the Keras model takes, `float32 (N, …)`, for pixels or features."""
+        if self.source.kind == "ids":
+            return inputs
         if self.source.kind == "features":
             return inputs.astype(np.float32, copy=False)
         low, high = self.pixel_range
@@ -67,10 +71,14 @@ class _Port:
 
     def reals(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """What the prepared graph takes, `float32 (N, …)`."""
+        if self.source.kind == "ids":
+            return id_bytes(inputs).astype(np.float32)
         return self.model_reals(inputs) if self._first is None else inputs.astype(np.float32)
 
     def codes(self, inputs: NDArray[Any]) -> NDArray[np.int8]:
         """What the int8 model takes, `int8 (N, …)`."""
+        if self.source.kind == "ids":
+            return signed(id_bytes(inputs))
         if self.source.kind == "image":
             return signed(inputs)
         return quantize(inputs.astype(np.float32), self.source.scale, self.source.zero_point)
@@ -146,7 +154,7 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
     for node, *given in zip(nodes, calibration, evaluation, strict=True):
         said = samples.name if alone else f"`{node.name}` of {samples.name}"
         for inputs in given:
-            _check(node.shape, said, inputs)
+            _check(node, said, inputs)
         ports.append(_port(node, None if alone else node.name, given[0], pixel_range))
     return Entry(tuple(ports))
 
@@ -166,9 +174,22 @@ def enter_unseen(graph: Graph, pixel_range: tuple[float, float]) -> Entry:
 
 
 def _port(
-    node: Node, name: str | None, inputs: NDArray[Any], pixel_range: tuple[float, float]
+    node: InputLayer, name: str | None, inputs: NDArray[Any], pixel_range: tuple[float, float]
 ) -> _Port:
     kind = kind_of(inputs)
+    if isinstance(node, Ids):
+        source = Input(
+            name or kind,
+            (None, *node.sample_shape),
+            "int32",
+            None,
+            (0.0, node.size - 1.0),
+            _PIXELS.scale,
+            _PIXELS.zero_point,
+            kind,
+            None,
+        )
+        return _Port(node.name, source, _PIXELS, (0.0, 255.0))
     if kind == "features":
         low, high = float(inputs.min()), float(inputs.max())
         params = QuantParams.covering(low, high)
@@ -204,8 +225,13 @@ def _port(
     return _Port(node.name, source, params, pixel_range)
 
 
-def _check(shape: tuple[int, ...], name: str, inputs: NDArray[Any]) -> None:
-    found = inputs.shape[1:]
+def _check(node: InputLayer, name: str, inputs: NDArray[Any]) -> None:
+    found, shape = inputs.shape[1:], node.sample_shape
+    if (inputs.dtype == np.int32) != isinstance(node, Ids):
+        wanted, cures = "uint8 pixels or float features", "x.astype('uint8') or x.astype('float32')"
+        if isinstance(node, Ids):
+            wanted, cures = "int32 numbers of an Embedding's rows", "x.astype('int32')"
+        raise UsageError(f"{name}: expected {wanted}, got {inputs.dtype}: cast them, with {cures}")
     if found != shape:
         raise UsageError(
             f"the model takes inputs of shape {shape}, {name} has {found}: "
@@ -213,6 +239,11 @@ def _check(shape: tuple[int, ...], name: str, inputs: NDArray[Any]) -> None:
         )
     if not len(inputs):
         raise UsageError(f"{name}: expected inputs, got none")
+    if isinstance(node, Ids) and inputs.max() >= node.size:
+        raise UsageError(
+            f"{name}: expected numbers below {node.size:,}, the rows of the Embedding, got "
+            f"{inputs.max():,}"
+        )
     if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
         raise UsageError(f"{name}: expected finite inputs, got NaN or infinity")
     if inputs.min() == inputs.max():

@@ -66,7 +66,9 @@ class Samples:
 
 
 def kind_of(inputs: NDArray[Any]) -> str:
-    """`image` for pixels, `features` for anything else: the manifest's words."""
+    """`image` for pixels, `ids` for whole numbers, or `features`: the manifest's words."""
+    if inputs.dtype == np.int32:
+        return "ids"
     return "image" if inputs.dtype == np.uint8 and inputs.ndim == 4 else "features"
 
 
@@ -131,6 +133,10 @@ def checked(name: str, inputs: Arrays, shapes: Any = None) -> Arrays:
 
 
 def _checked(name: str, inputs: NDArray[Any], shape: tuple[int, ...] | None) -> NDArray[Any]:
+    if inputs.dtype.kind in "iu" and inputs.dtype != np.uint8 and inputs.ndim < 4:
+        if inputs.size and not 0 <= int(inputs.min()) <= int(inputs.max()) < 2**31:
+            raise UsageError(f"{name}: expected whole numbers from 0 to 2^31, got others")
+        return inputs.astype(np.int32)  # of an Embedding; `enter` refuses them elsewhere
     if inputs.dtype.kind != "f" and inputs.dtype != np.uint8:
         raise UsageError(
             f"{name}: expected uint8 pixels or float features, got {inputs.dtype}: cast them, "

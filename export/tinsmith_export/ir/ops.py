@@ -53,6 +53,11 @@ class Node:
 class InputLayer(Node):
     """An input of the model."""
 
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """What a user gives, without the batch."""
+        return self.shape
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class OutputLayer(Node):
@@ -189,18 +194,6 @@ class Function(Pointwise):
 
     function: str
     parameter: float = 1.0
-
-    requantizes: ClassVar[bool] = True
-    may_compute_in_float: ClassVar[bool] = True
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class LayerNormalization(Clipped, Pointwise):
-    """Normalization over the channels (Ba et al. 2016); `gamma` and `beta` are `float32 (C,)`."""
-
-    gamma: Floats
-    beta: Floats
-    epsilon: float
 
     requantizes: ClassVar[bool] = True
     may_compute_in_float: ClassVar[bool] = True

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.ir.attention import MatMul
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
@@ -26,7 +27,6 @@ from tinsmith_export.ir.ops import (
     UpSampling2D,
     ZeroPadding2D,
 )
-from tinsmith_export.ir.unrewritten import ChannelMean
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -103,14 +103,14 @@ def _(node: Dense, inputs: Sequence[Shape]) -> Shape:
 
 
 @output_shape.register
-def _(node: MatMul, inputs: Sequence[Shape]) -> Shape:
-    one, other = inputs
-    return *np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]
+def _(node: Embedding, inputs: Sequence[Shape]) -> Shape:
+    return *inputs[0][:-1], node.table.shape[1]
 
 
 @output_shape.register
-def _(node: ChannelMean, inputs: Sequence[Shape]) -> Shape:
-    return *inputs[0][:-1], 1
+def _(node: MatMul, inputs: Sequence[Shape]) -> Shape:
+    one, other = inputs
+    return *np.broadcast_shapes(one[:-2], other[:-2]), one[-2], other[-1]
 
 
 @output_shape.register

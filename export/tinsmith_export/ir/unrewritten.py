@@ -15,16 +15,6 @@ class LeakyReLU(Pointwise):
     negative_slope: float
 
 
-@dataclass(frozen=True, eq=False)
-class ChannelMean(Node):
-    """The mean over the channels."""
-
-
-@dataclass(frozen=True, eq=False)
-class SquaredSum(Pointwise):
-    """The square of the sum of two tensors."""
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Above(Node):
     """Whether a number is above a threshold; see `frontend.arithmetic.select`."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.normalization import Normalization
 from tinsmith_export.ir.ops import (
     Affine,
     Conv2D,
@@ -18,7 +19,6 @@ from tinsmith_export.ir.ops import (
     Dense,
     DepthToSpace,
     DepthwiseConv2D,
-    LayerNormalization,
     Rearrangement,
     Reshape,
     Weighted,
@@ -76,8 +76,8 @@ def fold_affine(graph: Graph, affine: Affine) -> Graph:
         layer = source if kept else affine
     if graph.only_reader(layer.name) is None:
         return graph
-    folded: LayerNormalization | Weighted
-    if isinstance(layer, LayerNormalization):
+    folded: Normalization | Weighted
+    if isinstance(layer, Normalization):
         folded = replace(
             layer, gamma=_f32(layer.gamma * factor), beta=_f32(layer.beta * factor + offset)
         )

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.moving import Slice
 from tinsmith_export.ir.ops import (
     UNCLIPPED,
     AveragePooling2D,
@@ -19,6 +20,7 @@ from tinsmith_export.ir.ops import (
     Pair,
     Reshape,
     Weigh,
+    ZeroPadding2D,
 )
 from tinsmith_export.passes.rule import for_each
 
@@ -87,19 +89,43 @@ def pool_by_convolution(graph: Graph, node: AveragePooling2D) -> Graph:
     padded, an average counts the pixels of the image alone: a product with one number a place.
     """
     size, padding = node.pool_size, node.padding
-    stride = max(node.strides)
-    if any(s < stride and n > 1 for s, n in zip(node.strides, node.shape, strict=False)):
-        return graph  # TensorFlow has no depthwise convolution of two strides
+    stride, source = max(node.strides), graph.node(node.inputs[0])
     kernel = np.full((*size, node.shape[-1], 1), 1 / np.prod(size), np.float32)
-    mean = depthwise(node, kernel, strides=(stride, stride), padding=padding)
-    graph = graph.replaced(mean)
-    source = graph.node(node.inputs[0])
+    mean: Node = depthwise(node, kernel, strides=(stride, stride), padding=padding)
+    before: list[Node] = []
+    if any(s < stride and n > 1 for s, n in zip(node.strides, node.shape, strict=False)):
+        *before, mean = _pooled_everywhere(node, kernel, source.shape)
+    graph = graph.replaced(mean, *before)
     share = _share(source.shape, node)
     if padding == "same" and not np.all(share == 1):
         factor = np.float32(1) / share
         counted = Weigh(f"{node.name}/counted", (node.name,), node.shape, factor=factor)
         graph = graph.inserted(mean, counted)
     return graph
+
+
+def _pooled_everywhere(
+    node: AveragePooling2D, kernel: NDArray[np.float32], shape: tuple[int, ...]
+) -> tuple[Node, ...]:
+    """A pooling of two strides: at each pixel, and of what that gives a part.
+
+    TensorFlow has no depthwise convolution of two strides.
+    """
+    pads = []
+    for size, length, stride, out in zip(
+        shape[:2], node.pool_size, node.strides, node.shape[:2], strict=True
+    ):
+        total = max((out - 1) * stride + length - size, 0)
+        pads.append((total // 2, total - total // 2))
+    padded = (shape[0] + sum(pads[0]), shape[1] + sum(pads[1]), shape[2])
+    around = ZeroPadding2D(f"{node.name}/padded", node.inputs, padded, padding=(pads[0], pads[1]))
+    rows, columns = (size - n + 1 for size, n in zip(padded[:2], node.pool_size, strict=True))
+    windows = replace(
+        node, name=f"{node.name}/windows", inputs=(around.name,), shape=(rows, columns, shape[2])
+    )
+    begin, steps = (0, 0, 0), (*node.strides, 1)
+    part = Slice(node.name, (windows.name,), node.shape, begin=begin, steps=steps)
+    return around, depthwise(windows, kernel), part
 
 
 def _share(shape: tuple[int, ...], node: AveragePooling2D) -> NDArray[np.float32]:

@@ -12,13 +12,12 @@ from tinsmith_export.ir.ops import (
     Affine,
     Clip,
     Function,
-    LayerNormalization,
     Multiply,
     Node,
     UpSampling2D,
 )
-from tinsmith_export.ir.unrewritten import ChannelMean, LeakyReLU
-from tinsmith_export.passes.affine import affine_of, scalars_of
+from tinsmith_export.ir.unrewritten import LeakyReLU
+from tinsmith_export.passes.affine import scalars_of
 from tinsmith_export.passes.rule import for_each
 
 
@@ -52,54 +51,6 @@ def _peel(graph: Graph, name: str) -> tuple[Node, float, float]:
     if scalars is None:
         return node, 1.0, 0.0
     return graph.node(node.inputs[0]), *scalars
-
-
-def find_layer_norm(graph: Graph) -> Graph:
-    """Finds layer normalization over the channels (Ba et al. 2016).
-
-    It comes as `x * s + (beta - mean * s)`, `s = gamma / sqrt(variance + epsilon)`.
-    """
-    for total in [node for node in graph.nodes if isinstance(node, Add)]:
-        for left, right in (total.inputs, total.inputs[::-1]):
-            found = _layer_norm(graph, total, graph.node(left), graph.node(right))
-            if found is not None:
-                graph = graph.replaced(found)
-                break
-    return graph.pruned()
-
-
-def _layer_norm(graph: Graph, total: Node, scaled: Node, shift: Node) -> Node | None:
-    product, sign, beta = shift, np.ones(1), np.zeros(total.shape[-1])
-    if isinstance(shift, Affine):
-        product, (sign, beta) = graph.node(shift.inputs[0]), affine_of(shift)
-    if not isinstance(scaled, Multiply) or not isinstance(product, Multiply):
-        return None
-    shared = set(scaled.inputs) & set(product.inputs)
-    if len(shared) != 1 or len(set(sign)) != 1:
-        return None
-    (scale_name,) = shared
-    (x_name,), (mean_name,) = (set(node.inputs) - shared for node in (scaled, product))
-    mean, mean_sign, _ = _peel(graph, mean_name)
-    scale = graph.node(scale_name)
-    gamma = np.ones(total.shape[-1])
-    if isinstance(scale, Affine):
-        gamma, _ = affine_of(scale)
-        scale = graph.node(scale.inputs[0])
-    if not isinstance(scale, Function) or scale.function != "rsqrt":
-        return None
-    variance, _, epsilon = _peel(graph, scale.inputs[0])
-    if not isinstance(mean, ChannelMean) or not isinstance(variance, ChannelMean):
-        return None
-    if mean.inputs != (x_name,) or sign[0] * mean_sign != -1:
-        return None
-    return LayerNormalization(
-        total.name,
-        (x_name,),
-        total.shape,
-        gamma=gamma.astype(np.float32),
-        beta=beta.astype(np.float32),
-        epsilon=epsilon,
-    )
 
 
 @for_each(LeakyReLU)

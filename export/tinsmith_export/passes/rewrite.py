@@ -7,7 +7,7 @@ from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Clip, Function, Node, Reshape
 from tinsmith_export.ir.shapes import require_shapes
-from tinsmith_export.ir.unrewritten import ChannelMean, Refused
+from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_export.passes.affine import (
     affine_by_convolution,
     fold_affine,
@@ -24,7 +24,6 @@ from tinsmith_export.passes.convolutions import (
 )
 from tinsmith_export.passes.patterns import (
     find_gelu,
-    find_layer_norm,
     join_upsamplings,
     split_leaky_relu,
 )
@@ -41,7 +40,6 @@ FUNCTIONS = (
 REWRITES = (
     join_upsamplings,
     merge_affines,
-    find_layer_norm,
     find_gelu,
     split_leaky_relu,
     pool_by_convolution,
@@ -106,7 +104,7 @@ def _formless(node: Node, layer: str) -> str:
     function = node.function if isinstance(node, Function) else None
     if has_codes and function in (None, *FUNCTIONS):
         return ""
-    what = "a mean over the channels" if isinstance(node, ChannelMean) else function or node.kind
+    what = function or node.kind
     return (
         f"layer `{layer}` cannot be compiled there: {what} has no integer form "
         "(docs/compiling.md lists the layers that compile)"

@@ -20,13 +20,11 @@ from tinsmith_export.ir.ops import (
     Node,
     Reshape,
 )
-from tinsmith_export.ir.unrewritten import LeakyReLU, SquaredSum
+from tinsmith_export.ir.unrewritten import LeakyReLU
 from tinsmith_export.passes.affine import scalars_of
 from tinsmith_export.passes.rule import for_each
 
-_ANY_ORDER = (
-    *(Add, Clip, Concatenate, Function, LeakyReLU, Maximum, Minimum, Multiply, SquaredSum),
-)
+_ANY_ORDER = (*(Add, Clip, Concatenate, Function, LeakyReLU, Maximum, Minimum, Multiply),)
 
 
 def move_transpositions(graph: Graph) -> Graph:

@@ -93,8 +93,8 @@ def read_model(
     if any(isinstance(node, Refused) for node in read.nodes):
         rewrite(read)  # it refuses them, before any data are read
     if isinstance(samples, Source):
-        shapes = {node.name: node.shape for node in read.inputs}
-        shape = shapes if len(shapes) > 1 else read.inputs[0].shape
+        shapes = {node.name: node.sample_shape for node in read.inputs}
+        shape = shapes if len(shapes) > 1 else read.inputs[0].sample_shape
         output = read.outputs[0].shape
         outputs = output[0] if len(read.outputs) == len(output) == 1 else None
         samples = from_source(samples, shape, options.seed, outputs)

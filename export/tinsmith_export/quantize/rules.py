@@ -5,13 +5,14 @@ from functools import singledispatch
 from typing import Literal
 
 from tinsmith_export.ir.attention import MatMul, Softmax
+from tinsmith_export.ir.embedding import Embedding
+from tinsmith_export.ir.normalization import Normalization
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Function,
     InputLayer,
     Joined,
-    LayerNormalization,
     MaxPooling2D,
     Multiply,
     Node,
@@ -56,7 +57,7 @@ def range_rule(node: Node) -> RangeRule:
     raise TypeError(f"{node.kind} has no rule for its range")
 
 
-@range_rule.register(LayerNormalization)
+@range_rule.register(Normalization)
 @range_rule.register(Weigh)
 @range_rule.register(Weighted)
 def _(node: Node) -> RangeRule:
@@ -99,6 +100,13 @@ def _(node: MatMul) -> RangeRule:
 @range_rule.register
 def _(node: Softmax) -> RangeRule:
     return RangeRule(fixed=SOFTMAX_PARAMS)
+
+
+@range_rule.register
+def _(node: Embedding) -> RangeRule:
+    """That of the whole table: calibration data may not name each of its rows."""
+    low, high = float(node.table.min()), float(node.table.max())
+    return RangeRule(fixed=QuantParams.covering(min(low, 0.0), max(high, 0.0)))
 
 
 @range_rule.register

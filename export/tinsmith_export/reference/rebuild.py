@@ -9,8 +9,10 @@ import tensorflow as tf
 import tf_keras
 
 from tinsmith_export.ir.attention import MatMul, Softmax
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
+from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization
 from tinsmith_export.ir.ops import (
     RELU,
     UNCLIPPED,
@@ -26,7 +28,6 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     DepthwiseConv2D,
     Function,
-    LayerNormalization,
     Maximum,
     MaxPooling2D,
     Minimum,
@@ -38,7 +39,8 @@ from tinsmith_export.ir.ops import (
     Weighted,
     ZeroPadding2D,
 )
-from tinsmith_export.ir.unrewritten import ChannelMean, LeakyReLU, SquaredSum
+from tinsmith_export.ir.unrewritten import LeakyReLU
+from tinsmith_export.reference.normalization import normalized
 from tinsmith_runtime.batch import Arrays
 
 L = tf_keras.layers
@@ -232,30 +234,24 @@ def _(node: Function) -> Any:
     return _computed(node, _FUNCTIONS[node.function])
 
 
-@keras_layer.register
-def _(node: LayerNormalization) -> Any:
-    def normalize(x: Any) -> Any:
-        mean = tf.reduce_mean(x, -1, keepdims=True)
-        variance = tf.reduce_mean(tf.math.squared_difference(x, mean), -1, keepdims=True)
-        scale = tf.math.rsqrt(variance + node.epsilon)
-        return (x - mean) * scale * node.gamma + node.beta
+@keras_layer.register(LayerNormalization)
+@keras_layer.register(GroupNormalization)
+def _(node: LayerNormalization | GroupNormalization) -> Any:
+    return _computed(node, lambda x: normalized(node, x))
 
-    return _computed(node, normalize)
+
+@keras_layer.register
+def _(node: Embedding) -> Any:
+    def read(x: Any) -> Any:
+        ids = tf.cast(tf.reduce_sum(x * [1.0, 256.0], -1), tf.int32)
+        return tf.gather(node.table, tf.minimum(ids, len(node.table) - 1))
+
+    return _computed(node, read)
 
 
 @keras_layer.register
 def _(node: LeakyReLU) -> Any:
     return _computed(node, lambda x: tf.nn.leaky_relu(x, node.negative_slope))
-
-
-@keras_layer.register
-def _(node: ChannelMean) -> Any:
-    return _computed(node, lambda x: tf.reduce_mean(x, -1, keepdims=True))
-
-
-@keras_layer.register
-def _(node: SquaredSum) -> Any:
-    return _computed(node, lambda x: tf.square(x[0] + x[1]))
 
 
 @keras_layer.register

@@ -14,6 +14,8 @@ static const struct {
     [TIN_MAX_POOL] = {1, 6, 0},  [TIN_PAD] = {1, 2, 0},           [TIN_CROP] = {1, 2, 0},
     [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 1, 0},
     [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_COPY] = {1, 11, 0},
+    [TIN_GATHER] = {1, 1, 1},    [TIN_NORMALIZE] = {1, 5, 2},
+    [TIN_EMBEDDING] = {1, 0, 1},
     [TIN_GATHER] = {1, 1, 1},    [TIN_MATRIX_PRODUCT] = {2, 1, 0}, [TIN_SOFTMAX] = {1, 0, 1},
     [TIN_MINIMUM] = {2, 0, 0},
 };
@@ -34,6 +36,7 @@ static uint64_t times(uint64_t a, uint64_t b) {
 static int has_form(const struct tin_operator_record *op) {
   if (op->kind == 0 || op->kind >= TIN_KINDS) return 0;
   const uint32_t inputs = FORMS[op->kind].inputs;
+  if (inputs + FORMS[op->kind].words == 0) return 0; /* no kind has that number */
   if (op->inputs == 0 || (inputs != 0 && op->inputs != inputs)) return 0;
   for (uint32_t i = FORMS[op->kind].words; i < TIN_WORDS; i++) {
     if (op->words[i] != 0) return 0;
@@ -215,10 +218,16 @@ static int check_window(const struct check *c) {
 
 static int check_norm(const struct check *c) {
   if (!same_shape(c->in, c->out)) return TIN_ERROR_SHAPE;
-  const uint32_t channels = c->out->shape[TIN_RANK - 1];
+  const uint32_t channels = c->out->shape[TIN_RANK - 1], places = c->out->bytes / channels;
+  const int is_layer = c->op->kind == TIN_LAYER_NORM;
+  const uint32_t rows = is_layer ? 1 : c->op->words[2], groups = is_layer ? 1 : c->op->words[3];
+  const uint32_t centered = is_layer ? 1 : c->op->words[4];
+  if (rows == 0 || groups == 0 || centered > 1) return TIN_ERROR_OPERATOR;
+  if (places % rows != 0 || channels % groups != 0) return TIN_ERROR_SHAPE;
   struct tin_norm *n = &c->step->as.norm;
-  *n = (struct tin_norm){c->out->bytes / channels, channels, c->in->zero_point,
-                         c->out->zero_point, c->in->scale, c->out->scale, 0, NULL, NULL};
+  *n = (struct tin_norm){places / rows, rows, groups, channels / groups, (int)centered,
+                         c->in->zero_point, c->out->zero_point, c->in->scale, c->out->scale,
+                         0, NULL, NULL};
   const uint64_t bits = c->op->words[0] | (uint64_t)c->op->words[1] << 32;
   memcpy(&n->epsilon, &bits, sizeof bits);
   if (!(n->epsilon > 0 && n->epsilon <= 1e30)) return TIN_ERROR_OPERATOR;
@@ -311,9 +320,12 @@ static int check_parameters(const struct check *c) {
     case TIN_RESHAPE:
       return c->in->bytes == c->out->bytes ? TIN_OK : TIN_ERROR_SHAPE;
     case TIN_LAYER_NORM:
+    case TIN_NORMALIZE:
       return check_norm(c);
     case TIN_COPY:
       return tin_check_copy(c->op, c->in, c->out, &c->step->as.copy);
+    case TIN_EMBEDDING:
+      return tin_check_embedding(&c->model->plan, c->op, c->in, c->out, &c->step->as.embedding);
     case TIN_GATHER:
       return tin_check_gather(&c->model->plan, c->op, c->in, c->out, c->step);
     case TIN_MATRIX_PRODUCT:

@@ -58,3 +58,17 @@ int tin_check_gather(const struct tin_plan *plan, const struct tin_operator_reco
   step->words[0] = (struct tin_words){indices.at, count};
   return TIN_OK;
 }
+
+int tin_check_embedding(const struct tin_plan *plan, const struct tin_operator_record *op,
+                        const struct tin_tensor_record *in, const struct tin_tensor_record *out,
+                        struct tin_embedding *embedding) {
+  struct tin_bytes table;
+  const uint32_t width = out->shape[TIN_RANK - 1], places = out->bytes / width;
+  if (in->shape[TIN_RANK - 1] != 2 || in->bytes / 2 != places) return TIN_ERROR_SHAPE;
+  const int status = tin_read_constant(plan, op->constants[0], &table);
+  if (status != TIN_OK) return status;
+  if (table.count == 0 || table.count % width != 0) return TIN_ERROR_CONSTANT;
+  *embedding =
+      (struct tin_embedding){places, width, table.count / width, (const int8_t *)table.at};
+  return TIN_OK;
+}

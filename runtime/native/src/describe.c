@@ -21,6 +21,8 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_LAYER_NORM] = "layer norm",
     [TIN_COPY] = "copy",
     [TIN_GATHER] = "gather",
+    [TIN_NORMALIZE] = "normalize",
+    [TIN_EMBEDDING] = "embedding",
     [TIN_MATRIX_PRODUCT] = "matrix product",
     [TIN_SOFTMAX] = "softmax",
     [TIN_MINIMUM] = "minimum",
@@ -109,7 +111,8 @@ int tin_operator(const tin_model *model, uint32_t index, tin_operator_info *info
   name_of(model, model->tensors[step->output].name, &info->name, &info->name_bytes);
   info->kind = KINDS[step->kind];
   info->kernel = kernel_of(model, step);
-  info->is_float = step->kind == TIN_FLOAT_PRODUCT || step->kind == TIN_LAYER_NORM;
+  info->is_float = step->kind == TIN_FLOAT_PRODUCT || step->kind == TIN_LAYER_NORM ||
+                   step->kind == TIN_NORMALIZE;
   return TIN_OK;
 }
 

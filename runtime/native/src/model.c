@@ -62,7 +62,7 @@ static void place_data(struct tin_model *model, struct memory *memory) {
       step->as.float_product.bias = second;
     } else if (step->kind == TIN_SOFTMAX) {
       step->as.softmax.table = first;
-    } else if (step->kind == TIN_LAYER_NORM) {
+    } else if (step->kind == TIN_LAYER_NORM || step->kind == TIN_NORMALIZE) {
       step->as.norm.gamma = first;
       step->as.norm.beta = second;
     } else if (step->kind == TIN_GATHER) {

@@ -14,7 +14,8 @@ static int overlap(const struct tin_tensor_record *one, const struct tin_tensor_
 /* Operators that read each place before they write it, and nothing of it later. */
 static int works_in_place(enum tin_kind kind) {
   return kind == TIN_ADD || kind == TIN_MULTIPLY || kind == TIN_MAXIMUM || kind == TIN_MINIMUM ||
-         kind == TIN_TABLE || kind == TIN_RESHAPE || kind == TIN_LAYER_NORM;
+         kind == TIN_TABLE || kind == TIN_RESHAPE || kind == TIN_LAYER_NORM ||
+         kind == TIN_NORMALIZE;
 }
 
 static int same_place(const struct tin_tensor_record *one, const struct tin_tensor_record *other) {

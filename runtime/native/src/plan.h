@@ -33,6 +33,8 @@ enum tin_kind {
   TIN_MATRIX_PRODUCT,
   TIN_SOFTMAX,
   TIN_MINIMUM,
+  TIN_NORMALIZE,
+  TIN_EMBEDDING,
   TIN_KINDS /* one more than there are */
 };
 
@@ -103,6 +105,7 @@ struct tin_step {
     struct tin_gather gather;
     struct tin_matrix_product matrix_product;
     struct tin_softmax softmax;
+    struct tin_embedding embedding;
     uint32_t axis; /* of a concatenation */
     const int8_t *table;
   } as;
@@ -139,6 +142,9 @@ int tin_check_concatenate(const struct tin_model *model, const struct tin_operat
 int tin_check_gather(const struct tin_plan *plan, const struct tin_operator_record *op,
                      const struct tin_tensor_record *in, const struct tin_tensor_record *out,
                      struct tin_step *step);
+int tin_check_embedding(const struct tin_plan *plan, const struct tin_operator_record *op,
+                        const struct tin_tensor_record *in, const struct tin_tensor_record *out,
+                        struct tin_embedding *embedding);
 int tin_check_copy(const struct tin_operator_record *op, const struct tin_tensor_record *in,
                    const struct tin_tensor_record *out, struct tin_copy *copy);
 

@@ -113,7 +113,8 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
       if (in != out) memcpy(out, in, count);
       return;
     case TIN_LAYER_NORM:
-      tin_layer_norm(&step->as.norm, in, out);
+    case TIN_NORMALIZE:
+      tin_normalize(&step->as.norm, in, out);
       return;
     case TIN_COPY:
       tin_copy(&step->as.copy, in, out);
@@ -129,6 +130,9 @@ static void run_step(const struct tin_model *model, const struct tin_step *step)
       return;
     case TIN_MINIMUM:
       model->operators->minimum(&step->as.pair, in, input_of(model, step, 1), out);
+      return;
+    case TIN_EMBEDDING:
+      tin_embedding(&step->as.embedding, in, out);
       return;
     case TIN_KINDS:
       return;

@@ -18,7 +18,7 @@ FORMAT_VERSION = 2
 # The last field: no byte before it can change, and after it there is one way to go on.
 _SEAL = b',\n "manifest_sha256":'
 # What goes with each kind of input: the dtype that a user passes, and the layout.
-_INPUTS = {"image": ("uint8", "NHWC"), "features": ("float32", None)}
+_INPUTS = {"image": ("uint8", "NHWC"), "features": ("float32", None), "ids": ("int32", None)}
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
@@ -144,12 +144,12 @@ def _input_contradictions(path: str, entry: Input) -> Iterator[str]:
         yield mismatch(f"{path}.dtype", f"{dtype}, for {entry.kind}", entry.dtype)
     if entry.layout != layout:
         yield mismatch(f"{path}.layout", f"{layout or 'null'}, for {entry.kind}", entry.layout)
-    if entry.kind == "features" and entry.preprocessing:
-        yield mismatch(f"{path}.preprocessing", "null, for features", entry.preprocessing)
+    if entry.kind != "image" and entry.preprocessing:
+        yield mismatch(f"{path}.preprocessing", f"null, for {entry.kind}", entry.preprocessing)
     if entry.kind == "image" and not entry.preprocessing:
         yield mismatch(f"{path}.preprocessing", "an object, for an image", entry.preprocessing)
-    if entry.kind == "image" and not entry.value_range:
-        yield mismatch(f"{path}.value_range", "two numbers, for an image", entry.value_range)
+    if entry.kind != "features" and not entry.value_range:
+        yield mismatch(f"{path}.value_range", f"two numbers, for {entry.kind}", entry.value_range)
     if entry.kind == "image" and len(entry.shape) != 4:
         yield mismatch(f"{path}.shape", "[null, H, W, C]", list(entry.shape))
 

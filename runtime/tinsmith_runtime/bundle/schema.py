@@ -23,9 +23,8 @@ class Preprocessing:
 
     Attributes:
         resampling: the filter, by Pillow's name for it.
-        fit: `stretch` to the size; `contain`: scale into it and pad with zeros; `crop`: scale to
-            cover it and cut the rest off. The last two keep the proportions and the middle.
-        invert: whether every pixel becomes `255 - pixel` first, for models of light on dark.
+        fit: `stretch` to the size, `contain` with zeros around, or `crop` the middle.
+        invert: whether every pixel becomes `255 - pixel` first.
     """
 
     resampling: Annotated[
@@ -37,30 +36,31 @@ class Preprocessing:
 
 @frozen_dataclass(frozen=True)
 class Input:
-    """What the model takes: an image, or features, floats of any shape.
+    """What the model takes: an image; features, floats of any shape; ids, the rows of a table.
 
     Attributes:
         name: the tensor's name in the model files, where there are several inputs.
         shape: batch first: `(None, H, W, C)` of an image, `(None, ...)` of features.
-        dtype: what a user passes: `uint8`, raw pixels; `float32`, features.
-        layout: `NHWC`; `None` for features.
+        dtype: what a user passes: `uint8`, raw pixels; `float32`, features; `int32`, ids.
+        layout: `NHWC`; `None` for others.
         value_range: the float values that pixels 0 and 255 stand for; the range of the features
-            that the model was calibrated on, `None` if unknown.
+            that the model was calibrated on, `None` if unknown; the least and largest id.
         scale: `float = (int8 - zero_point) * scale`.
         zero_point: of an image, `int8 = pixel - 128`; of features,
-            `int8 = clip(round_half_to_even(float / scale) + zero_point)`, computed in float32.
-        kind: `image` or `features`.
+            `int8 = clip(round_half_to_even(float / scale) + zero_point)`, computed in float32;
+            an id is two pixels, its lower byte and its higher.
+        kind: `image`, `features` or `ids`.
         preprocessing: how an image file becomes an input; `None` for features.
     """
 
     name: str
     shape: Shape
-    dtype: Annotated[str, one_of("uint8", "float32")]
+    dtype: Annotated[str, one_of("uint8", "float32", "int32")]
     layout: Annotated[str, one_of("NHWC")] | None
     value_range: tuple[float, float] | None
     scale: Scale
     zero_point: ZeroPoint
-    kind: Annotated[str, one_of("image", "features")] = "image"
+    kind: Annotated[str, one_of("image", "features", "ids")] = "image"
     preprocessing: Preprocessing | None = Preprocessing()
 
     @property

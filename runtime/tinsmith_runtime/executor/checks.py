@@ -56,10 +56,12 @@ def _in_order(batch: object, names: list[str]) -> Sequence[object]:
 def _array_checker(entry: Input) -> Callable[[str, Any], Array]:
     """Makes the function that checks an array, which its errors call by a name."""
     shape = entry.sample_shape
-    if entry.kind == "features":
-        from tinsmith_runtime.inputs.features import check_features as check
-    else:
-        check = _check_image
+    check: Callable[..., Array] = _check_image
+    if entry.kind != "image":
+        from tinsmith_runtime.inputs.features import check_features
+
+        ids = entry.kind == "ids" and entry.value_range
+        check = partial(check_features, last=ids[1] if ids else None)
 
     def checked(name: str, array: Any) -> Array:
         if not isinstance(array, np.ndarray) or array.ndim != len(shape) + 1:

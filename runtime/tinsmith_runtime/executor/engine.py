@@ -170,6 +170,10 @@ def _encoder(
     entry: Input, integer: bool, dtype: np.dtype[Any] | str
 ) -> Callable[[Array], Array] | None:
     """From an array of a batch to what the backend runs; pixels are codes plus 128 already."""
+    if entry.kind == "ids":
+        from tinsmith_runtime.inputs.features import id_bytes
+
+        return id_bytes if integer else lambda ids: id_bytes(ids).astype("f4")
     if integer == (entry.kind == "image"):
         return None
     if integer:
@@ -196,7 +200,8 @@ def _check(backend: Backend, manifest: Manifest, variant: Variant) -> None:
             scale, zero_point = (spec.scale, spec.zero_point) if integer else (0.0, 0)
             # What there is one of needs no name to be told apart.
             name = spec.name if len(specs) > 1 else found.name
-            promised = TensorInfo(name, spec.sample_shape, dtype, scale, zero_point)
+            shape = spec.sample_shape + (2,) * (spec.kind == "ids")
+            promised = TensorInfo(name, shape, dtype, scale, zero_point)
             for field in TensorInfo.__annotations__:
                 pair = getattr(promised, field), getattr(found, field)
                 _agree(backend, variant, f"{side}[{index}].{field}", *pair)

@@ -37,8 +37,10 @@ def read_features(features: object, shape: tuple[int, ...]) -> NDArray[np.float3
     return check_features(name, features, shape)
 
 
-def check_features(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Gives numbers as `float32`.
+def check_features(
+    name: str, array: NDArray[Any], shape: tuple[int, ...], last: float | None = None
+) -> NDArray[np.float32]:
+    """Gives numbers as `float32`; with `last` they are ids from 0 to that.
 
     Raises:
         InputError: they are not of `shape`, not numbers, or NaN, for which int8 has no code.
@@ -52,10 +54,17 @@ def check_features(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> ND
             over="ignore"
         ):  # a float64 beyond float32 becomes infinite, and is clipped
             array = array.astype(np.float32)
-    # NaN is the minimum of all that it is among; to look for one in each place takes twice as long.
+    # NaN is the minimum where one is; to look in each place takes twice as long.
     if array.size and math.isnan(np.minimum.reduce(array, axis=None)):
         raise InputError(f"{name}: expected numbers, got NaN")
+    if last is not None and (array != np.clip(np.rint(array), 0, last)).any():
+        raise InputError(f"{name}: expected ids from 0 to {last:g}, got others")
     return array
+
+
+def id_bytes(ids: NDArray[Any]) -> NDArray[np.uint8]:
+    """The lower byte of each id and the higher, `uint8`."""
+    return ids.astype("<u2")[..., np.newaxis].view(np.uint8)
 
 
 def quantize(features: NDArray[np.float32], scale: float, zero_point: int) -> NDArray[np.int8]:

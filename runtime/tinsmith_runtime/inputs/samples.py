@@ -33,6 +33,7 @@ STDIN = "-"
 SUFFIXES = {
     "image": (".png", ".jpg", ".jpeg", ".npy"),
     "features": (".csv", ".npy", ".npz"),
+    "ids": (".csv", ".npy", ".npz"),
 }
 
 _MAX_NPZ_BYTES = 1 << 30  # of arrays, which are read as a whole; a .npy file may hold more

@@ -14,12 +14,12 @@ scale`. Three rules make new codes; `float32` operations round one by one, from 
 Then comes the zero point, and the clamp to -128..127, which is a ReLU too. All other operators move
 codes, but for functions of one number: these are tables of 256 codes.
 
-LiteRT has no integer kernel for layer normalization, for most of `FLOAT_FUNCTIONS`, and for
-products whose weights are kept float: it computes them in float between two roundings. So does
-this, in another order. Softmax is on integers here, from a table of exponentials; LiteRT's kernel
-has floats inside. There, and nowhere else, a code may be 1 away from LiteRT's (`tolerance_lsb`):
-what lies on the edge between two falls to either side. What `QuantGraph.unrounded` names gives
-`float32`, clipped as the layer says: only products kept float read that, directly or moved.
+LiteRT has no integer kernel for normalization, for most of `FLOAT_FUNCTIONS`, and for products
+whose weights are kept float: it computes them in float between two roundings. So does this, in
+another order. Softmax is on integers here, from a table of exponentials; LiteRT's kernel has floats
+inside. There, and nowhere else, a code may be 1 away from LiteRT's (`tolerance_lsb`): what lies on
+the edge between two falls to either side. What `QuantGraph.unrounded` names gives `float32`,
+clipped as the layer says: only products kept float read that, directly or moved.
 """
 
 from tinsmith_export.ir.interpret.interpreter import interpret

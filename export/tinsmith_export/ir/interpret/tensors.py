@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.ir.attention import MatMul, Softmax
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.interpret.operands import Codes, Operands, Values, compute
 from tinsmith_export.ir.interpret.rounding import (
     quantize,
@@ -16,12 +17,12 @@ from tinsmith_export.ir.interpret.rounding import (
     requantized_sum,
 )
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
+from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization, Normalization
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Concatenate,
     Function,
-    LayerNormalization,
     Maximum,
     Minimum,
     Multiply,
@@ -48,7 +49,7 @@ def tolerance_lsb(node: Node, weights: QuantWeights | None) -> int:
         weights: its int8 constants; a product without any is kept float.
     """
     in_float = (
-        isinstance(node, LayerNormalization | Softmax)
+        isinstance(node, Normalization | Softmax)
         or (isinstance(node, Function) and node.function in FLOAT_FUNCTIONS)
         or (isinstance(node, Weighted) and weights is None)
     )
@@ -125,10 +126,38 @@ def _(node: Function, operands: Operands) -> Codes:
 
 @compute.register
 def _(node: LayerNormalization, operands: Operands) -> Codes:
-    x = operands.reals[0].astype(np.float64)
-    centered = x - x.mean(-1, keepdims=True)
-    deviation = np.sqrt(np.square(centered).mean(-1, keepdims=True) + node.epsilon)
-    return quantize(centered / deviation * node.gamma + node.beta, operands.output)
+    return _normalized(node, operands, operands.reals[0], (-1,), node.centered)
+
+
+@compute.register
+def _(node: GroupNormalization, operands: Operands) -> Codes:
+    groups = operands.reals[0].reshape(
+        len(operands.codes[0]), -1, node.groups, node.shape[-1] // node.groups
+    )
+    return _normalized(node, operands, groups, (1, 3), True)
+
+
+def _normalized(
+    node: Normalization,
+    operands: Operands,
+    reals: NDArray[np.float32],
+    axes: tuple[int, ...],
+    centered: bool,
+) -> Codes:
+    """Normalizes over some dimensions."""
+    x = reals.astype(np.float64)
+    if centered:
+        x = x - x.mean(axes, keepdims=True)
+    x = x / np.sqrt(np.square(x).mean(axes, keepdims=True) + node.epsilon)
+    return quantize(x.reshape(-1, *node.shape) * node.gamma + node.beta, operands.output)
+
+
+@compute.register
+def _(node: Embedding, operands: Operands) -> Codes:
+    rows = quantize(node.table, operands.output)
+    low, high = np.moveaxis(operands.codes[0].astype(np.int32) + 128, -1, 0)
+    found: Codes = rows[np.minimum(low + 256 * high, len(rows) - 1)]
+    return found
 
 
 @compute.register

@@ -185,15 +185,27 @@ def _softmax(
     return softmax_codes(inputs[0], np.frombuffer(operator.constants[0], "<u4"))
 
 
-def _layer_norm(
+def _normalize(
     operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
 ) -> Codes:
     gamma, beta = (np.frombuffer(data, "<f4") for data in operator.constants)
-    (epsilon,) = struct.unpack("<d", struct.pack("<2I", *operator.words))
+    (epsilon,) = struct.unpack("<d", struct.pack("<2I", *operator.words[:2]))
+    rows, groups, centered = operator.words[2:] or (1, 1, 1)
     x = _params(tensors[0]).reals(inputs[0]).astype(np.float64)
-    centered = x - x.mean(-1, keepdims=True)
-    deviation = np.sqrt(np.square(centered).mean(-1, keepdims=True) + epsilon)
-    return quantize(centered / deviation * gamma + beta, _params(output))
+    x = x.reshape(-1, rows, groups, len(gamma) // groups)
+    if centered:
+        x = x - x.mean((1, 3), keepdims=True)
+    x = x / np.sqrt(np.square(x).mean((1, 3), keepdims=True) + epsilon)
+    return quantize(x.reshape(-1, len(gamma)) * gamma + beta, _params(output))
+
+
+def _embedding(
+    operator: PlanOperator, inputs: list[Codes], tensors: Tensors, output: PlanTensor
+) -> Codes:
+    rows = np.frombuffer(operator.constants[0], np.int8).reshape(-1, output.shape[-1])
+    low, high = np.moveaxis(inputs[0].astype(np.int32) + 128, -1, 0)
+    found: Codes = rows[np.minimum(low + 256 * high, len(rows) - 1)]
+    return found
 
 
 def _copy(
@@ -227,10 +239,12 @@ COMPUTE: dict[Kind, Callable[[PlanOperator, list[Codes], Tensors, PlanTensor], C
     Kind.DEPTH_TO_SPACE: _depth_to_space,
     Kind.CONCATENATE: _concatenate,
     Kind.RESHAPE: _reshape,
-    Kind.LAYER_NORM: _layer_norm,
+    Kind.LAYER_NORM: _normalize,
     Kind.COPY: _copy,
     Kind.GATHER: _gather,
     Kind.MATRIX_PRODUCT: _matrix_product,
     Kind.SOFTMAX: _softmax,
     Kind.MINIMUM: _minimum,
+    Kind.NORMALIZE: _normalize,
+    Kind.EMBEDDING: _embedding,
 }

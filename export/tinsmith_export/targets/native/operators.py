@@ -1,20 +1,22 @@
 """How the operators that compute new codes, or choose among some, become those of a plan."""
 
 import struct
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.errors import TargetError
 from tinsmith_export.ir.attention import MatMul, Softmax
-from tinsmith_export.ir.interpret.rounding import sum_factors
+from tinsmith_export.ir.embedding import Embedding
+from tinsmith_export.ir.interpret.rounding import quantize, sum_factors
+from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization, Normalization
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
     Convolution,
     DepthwiseConv2D,
     Function,
-    LayerNormalization,
     Maximum,
     MaxPooling2D,
     Minimum,
@@ -170,9 +172,27 @@ def _(node: Clip, builder: Builder) -> None:
 
 @add.register
 def _(node: LayerNormalization, builder: Builder) -> None:
+    if node.centered:
+        _normalize(node, builder, Kind.LAYER_NORM)
+    else:
+        _normalize(node, builder, Kind.NORMALIZE, 1, 1, 0)
+
+
+@add.register
+def _(node: GroupNormalization, builder: Builder) -> None:
+    _normalize(node, builder, Kind.NORMALIZE, prod(node.shape[:-1]), node.groups, 1)
+
+
+def _normalize(node: Normalization, builder: Builder, kind: Kind, *words: int) -> None:
     epsilon = struct.unpack("<2I", struct.pack("<d", node.epsilon))
     constants = tuple(values.astype("<f4").tobytes() for values in (node.gamma, node.beta))
-    builder.add(Kind.LAYER_NORM, node, *epsilon, constants=constants)
+    builder.add(kind, node, *epsilon, *words, constants=constants)
+
+
+@add.register
+def _(node: Embedding, builder: Builder) -> None:
+    rows = quantize(node.table, builder.params(node.name))
+    builder.add(Kind.EMBEDDING, node, constants=(rows.tobytes(),))
 
 
 @add.register

@@ -43,6 +43,8 @@ class Kind(IntEnum):
     MATRIX_PRODUCT = 17
     SOFTMAX = 18
     MINIMUM = 19
+    NORMALIZE = 20
+    EMBEDDING = 21
 
 
 @dataclass(frozen=True)
@@ -241,5 +243,6 @@ _WORDS_OF = {
     Kind.COPY: 11,
     Kind.GATHER: 1,
     Kind.MATRIX_PRODUCT: 1,
+    Kind.NORMALIZE: 5,
 }
 """How many parameters a kind has; none if it is not here."""

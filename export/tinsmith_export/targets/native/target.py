@@ -21,7 +21,7 @@ from tinsmith_runtime.backends import Backend, backends_of
 from tinsmith_runtime.batch import Array, Arrays, parts
 
 # They turn codes into real numbers, and round what they compute.
-_IN_FLOAT = (Kind.FLOAT_PRODUCT, Kind.LAYER_NORM)
+_IN_FLOAT = (Kind.FLOAT_PRODUCT, Kind.LAYER_NORM, Kind.NORMALIZE)
 # As many outputs as a plan may have.
 _OUTPUTS = 32
 

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.interpret.rounding import quantize
 from tinsmith_export.ir.ops import (
     UNCLIPPED,
     Clipped,
@@ -23,6 +25,7 @@ from tinsmith_export.ir.ops import (
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.targets.onnx.writer import FloatWriter
 from tinsmith_export.targets.target import Product
+from tinsmith_runtime.backends import unsigned
 
 
 class IntegerWriter(FloatWriter):
@@ -113,6 +116,11 @@ class IntegerWriter(FloatWriter):
             self.constant(f"{name}_zero_point", np.uint8(product.weight_zero_point + 128)),
         ]
         return self.call("DequantizeLinear", inputs, f"{name}.dequantized")
+
+    def table(self, node: Embedding) -> str:
+        """See `FloatWriter.table`."""
+        codes = unsigned(quantize(node.table, self._ranges[node.name]))
+        return self.constant(f"{node.name}.table", codes)
 
     def compute(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
         """See `FloatWriter.compute`."""

@@ -1,10 +1,13 @@
 """How each operator of the graph is written to an ONNX file, float or int8 alike."""
 
+from dataclasses import replace
 from functools import singledispatch
 
 import numpy as np
+from onnx import TensorProto
 
 from tinsmith_export.ir.attention import MatMul, Softmax
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.ops import (
     Add,
@@ -13,7 +16,6 @@ from tinsmith_export.ir.ops import (
     Conv2D,
     Convolution,
     DepthToSpace,
-    LayerNormalization,
     Maximum,
     MaxPooling2D,
     Minimum,
@@ -25,6 +27,10 @@ from tinsmith_export.ir.ops import (
     ZeroPadding2D,
 )
 from tinsmith_export.targets.onnx.functions import write_function
+from tinsmith_export.targets.onnx.normalization import (
+    write_group_normalization,
+    write_layer_normalization,
+)
 from tinsmith_export.targets.onnx.writer import FloatWriter
 
 
@@ -121,18 +127,28 @@ def _(node: Weigh, writer: FloatWriter) -> str:
 write.register(write_function)
 
 
+write.register(write_layer_normalization)
+write.register(write_group_normalization)
+
+
 @write.register
-def _(node: LayerNormalization, writer: FloatWriter) -> str:
-    # Over the channels, which ONNX's operator wants last.
-    x = writer.channels_last_reals(node)
-    weights = [
-        writer.constant(f"{node.name}.{part}", values)
-        for part, values in (("gamma", node.gamma), ("beta", node.beta))
-    ]
-    normal = writer.compute(
-        "LayerNormalization", node, [x, *weights], axis=-1, epsilon=node.epsilon
+def _(node: Embedding, writer: FloatWriter) -> str:
+    source = writer.graph.node(node.inputs[0])
+    low_high = writer.channels_last_reals(replace(node, shape=source.shape))
+    factors, axis, last = (
+        writer.constant(f"{node.name}.{name}", values)
+        for name, values in (
+            ("factors", np.array([1, 256], np.float32)),
+            ("axis", np.array([-1])),
+            ("last", np.array(len(node.table) - 1)),
+        )
     )
-    return writer.to_channels_first(normal, node.shape)
+    parts = writer.step("Mul", node, "parts", [low_high, factors])
+    numbers = writer.step("ReduceSum", node, "numbers", [parts, axis], keepdims=0)
+    ids = writer.step("Cast", node, "ids", [numbers], to=TensorProto.INT64)
+    rows = writer.step("Min", node, "rows", [ids, last])
+    found = writer.moved("Gather", node, [writer.table(node), rows], axis=0)
+    return writer.to_channels_first(found, node.shape)
 
 
 @write.register

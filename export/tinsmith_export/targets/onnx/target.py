@@ -6,8 +6,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from tinsmith_export.ir.attention import MatMul, Softmax
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import LayerNormalization, Node, Reshape
+from tinsmith_export.ir.normalization import LayerNormalization
+from tinsmith_export.ir.ops import Node, Reshape
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.onnx.estimate import estimate
 from tinsmith_export.targets.onnx.kernels import require_integer_kernels
@@ -71,7 +73,8 @@ class OnnxTarget(Target):
 
 def _channels_last(node: Node, values: Array) -> Array:
     # These have them last inside the file too.
-    last = isinstance(node, Reshape | LayerNormalization | MatMul | Softmax) or values.ndim != 4
+    kinds = Embedding | LayerNormalization | MatMul | Reshape | Softmax
+    last = isinstance(node, kinds) or values.ndim != 4
     return values if last else values.transpose(0, 2, 3, 1)
 
 

@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import (
     RELU,
@@ -168,6 +169,10 @@ class FloatWriter:
     def factor(self, node: Weigh) -> str:
         """The constant that a `Weigh` multiplies by, `(1, H, W)`."""
         return self.constant(f"{node.name}.factor", node.factor.transpose(2, 0, 1))
+
+    def table(self, node: Embedding) -> str:
+        """The rows that an embedding reads, as they are stored."""
+        return self.constant(f"{node.name}.table", node.table)
 
     def compute(self, kind: str, node: Node, inputs: list[str], **attributes: Any) -> str:
         """Calls an operator on real numbers and gives what is stored of its output."""

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 
 from tinsmith_export.ir.attention import MatMul, Softmax
+from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
+from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization
 from tinsmith_export.ir.ops import (
     Add,
     Clip,
@@ -12,7 +14,6 @@ from tinsmith_export.ir.ops import (
     DepthToSpace,
     DepthwiseConv2D,
     Function,
-    LayerNormalization,
     Maximum,
     MaxPooling2D,
     Minimum,
@@ -27,6 +28,10 @@ from tinsmith_export.ir.ops import (
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.target import Estimate, Form
 
+_NORMALIZED = Form(
+    ("MEAN", "SQUARED_DIFFERENCE", "MEAN", "SUB", "ADD", "RSQRT", "MUL", "MUL", "ADD"),
+    integer=False,
+)
 FORMS: Mapping[type[Node], Form] = {
     Conv2D: Form(("CONV_2D",), integer=True),
     DepthwiseConv2D: Form(("DEPTHWISE_CONV_2D",), integer=True),
@@ -47,10 +52,9 @@ FORMS: Mapping[type[Node], Form] = {
     UpSampling2D: Form(("RESIZE_NEAREST_NEIGHBOR",), integer=True),
     DepthToSpace: Form(("DEPTH_TO_SPACE",), integer=True),
     Reshape: Form(("RESHAPE",), integer=True),
-    LayerNormalization: Form(
-        ("MEAN", "SQUARED_DIFFERENCE", "MEAN", "ADD", "RSQRT", "MUL", "MUL", "SUB", "ADD"),
-        integer=False,
-    ),
+    LayerNormalization: _NORMALIZED,
+    GroupNormalization: _NORMALIZED,
+    Embedding: Form(("MUL", "SUM", "CAST", "MINIMUM", "GATHER"), integer=False),
 }
 """What TensorFlow's converter makes of each class of operator."""
 FUNCTION_FORMS: Mapping[str, Form] = {
@@ -88,6 +92,7 @@ def estimate(model: QuantGraph) -> Estimate:
     tensors += len({node.shape for node in graph.layers if isinstance(node, Reshape)})
     rounded = sum(not form.integer for form in forms.values())
     codes = sum(found.codes.size for found in model.weights.values())
+    codes += sum(node.table.size for node in graph.layers if isinstance(node, Embedding))
     channels = sum(node.channels for node in graph.weighted)
     int8 = _FILE + _INT8_TENSOR * (tensors + rounded) + codes + _CHANNEL * channels
     return Estimate(forms, int8, _FILE + _FLOAT_TENSOR * tensors + 4 * (codes + channels))

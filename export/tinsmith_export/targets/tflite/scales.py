@@ -51,6 +51,8 @@ def with_chosen_scales(data: bytes, quantized: Quantized) -> bytes:
         if graph.tensors[target].type != schema.TensorType.INT8:
             continue
         kind = operator_name(model, operator)
+        if kind == "GATHER" and source not in chosen:  # a table has the parameters of what it gives
+            chosen[source] = ranges[_layer(nodes, graph.tensors[target]).name]
         for index in operator.inputs[:1] if kind in (*PRODUCTS, "MUL") else operator.inputs:
             if graph.tensors[index].type == schema.TensorType.INT8 and index not in chosen:
                 raise ConversionError(f"no scale was chosen for {_name(graph.tensors[index])}")

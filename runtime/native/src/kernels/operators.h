@@ -64,15 +64,27 @@ struct tin_gather {
 };
 void tin_gather(const struct tin_gather *gather, const int8_t *in, int8_t *out);
 
-/* Normalization over the channels, in float; `out` may be `in`. */
+/* For each of `places` numbers of two bytes, which lie in the input as pixels do, the lower first: a
+ * row of the table, `width` codes; the last one for numbers beyond it. The output is other memory
+ * than the input. */
+struct tin_embedding {
+  size_t places, width, rows; /* above 0 */
+  const int8_t *table;
+};
+void tin_embedding(const struct tin_embedding *embedding, const int8_t *in, int8_t *out);
+
+/* Normalization in float: of each of `times` parts of the input, `rows` places each, over the
+ * `channels` of each of its `groups` at all these places. Without `centered` the mean is taken for
+ * 0. `out` may be `in`. */
 struct tin_norm {
-  size_t places, channels;
+  size_t times, rows, groups, channels; /* of a group; above 0 */
+  int centered;
   int32_t in_zero, out_zero;
   float in_scale, out_scale; /* finite, above 0 */
   double epsilon;            /* finite, above 0 */
-  const float *gamma, *beta; /* finite */
+  const float *gamma, *beta; /* of each channel of all groups; finite */
 };
-void tin_layer_norm(const struct tin_norm *norm, const int8_t *in, int8_t *out);
+void tin_normalize(const struct tin_norm *norm, const int8_t *in, int8_t *out);
 
 /* The product of matrices, rows x inner and inner x columns, for each place of the dimensions before
  * these; an input that has size 1 there is taken for every place: its step is 0. `out` is other
