@@ -201,7 +201,6 @@ class Noise(keras.layers.Layer):
         ((4,), Loop(), "write a loop of a fixed length in Python"),
         ((4,), Noise(), "draw random numbers, in training alone"),
         ((4, 4, 1), keras.layers.Resizing(5, 5, "bicubic"), "take interpolation='bilinear'"),
-        ((4, 4), keras.layers.RMSNormalization(), "a mean over the channels has no integer form"),
     ],
     ids=lambda value: value.name if isinstance(value, keras.layers.Layer) else "",
 )

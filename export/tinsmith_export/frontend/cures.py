@@ -33,7 +33,6 @@ _BY_CLASS = {
     "it normalizes weights in training: put the layer in it there, LAYER.layer, whose weights are "
     "normalized": "SpectralNormalization",
     _MASK: "Masking",
-    "take LayerNormalization there, and train again": "RMSNormalization",
 }
 _BY_OPERATOR = {
     "no engine runs loops or branches that depend on data: write a loop of a fixed length in "

@@ -48,7 +48,7 @@ class Input:
         scale: `float = (int8 - zero_point) * scale`.
         zero_point: of an image, `int8 = pixel - 128`; of features,
             `int8 = clip(round_half_to_even(float / scale) + zero_point)`, computed in float32;
-            an id is two pixels, its lower byte and its higher.
+            an id is two pixels, the lower byte first.
         kind: `image`, `features` or `ids`.
         preprocessing: how an image file becomes an input; `None` for features.
     """
