@@ -36,7 +36,7 @@ class Preprocessing:
 
 @frozen_dataclass(frozen=True)
 class Input:
-    """What the model takes: an image; features, floats of any shape; ids, the rows of a table.
+    """What the model takes: an image, features, or ids, the rows of a table.
 
     Attributes:
         name: the tensor's name in the model files, where there are several inputs.

@@ -21,7 +21,7 @@ Configure = Callable[[argparse.ArgumentParser], None]
 SUMMARIES: dict[str, tuple[str, str]] = {
     "train": ("train a Keras model on handwritten digits", "tinsmith[compile]"),
     "export": ("compile a Keras model to a verified int8 bundle", "tinsmith[compile]"),
-    "check": ("say what an export makes of a model, no data needed", "tinsmith[compile]"),
+    "check": ("say what an export makes of a model", "tinsmith[compile]"),
     "bench": ("measure a bundle: accuracy, latency, memory, size", "tinsmith"),
     "compare": ("compare two reports of bench", "tinsmith"),
     "run": ("run a bundle on images, a camera or features", "tinsmith-runtime"),
