@@ -86,7 +86,7 @@ class Output:
         zero_point: in -128..127.
         labels: the class names in order; none for values.
         activation: `softmax`, `sigmoid` or `none`, applied in float by the runtime.
-        kind: `logits` of a classifier, or `values`, as regressors and autoencoders give.
+        kind: `logits` of a classifier, or `values`, as autoencoders give.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Parity:
 
     Attributes:
         compared: how many outputs.
-        equal: how many of them are equal to the bit.
+        equal: how many are equal to the bit.
         max_difference_lsb: the largest difference.
         top1_agreement: how often both answer the same (0..1); `None` where outputs are not classes.
         enters_at: the first layer whose codes differ; `None` where none was found.
