@@ -14,10 +14,8 @@ static const struct {
     [TIN_MAX_POOL] = {1, 6, 0},  [TIN_PAD] = {1, 2, 0},           [TIN_CROP] = {1, 2, 0},
     [TIN_UPSAMPLE] = {1, 2, 0},  [TIN_DEPTH_TO_SPACE] = {1, 1, 0}, [TIN_CONCATENATE] = {0, 1, 0},
     [TIN_RESHAPE] = {1, 0, 0},   [TIN_LAYER_NORM] = {1, 2, 2},    [TIN_COPY] = {1, 11, 0},
-    [TIN_GATHER] = {1, 1, 1},    [TIN_NORMALIZE] = {1, 5, 2},
-    [TIN_EMBEDDING] = {1, 0, 1},
     [TIN_GATHER] = {1, 1, 1},    [TIN_MATRIX_PRODUCT] = {2, 1, 0}, [TIN_SOFTMAX] = {1, 0, 1},
-    [TIN_MINIMUM] = {2, 0, 0},
+    [TIN_MINIMUM] = {2, 0, 0},   [TIN_NORMALIZE] = {1, 5, 2},     [TIN_EMBEDDING] = {1, 0, 1},
 };
 
 /* What a check looks at: the operator, its tensors, and the step that it fills. */

@@ -21,11 +21,11 @@ static const char *const KINDS[TIN_KINDS] = {
     [TIN_LAYER_NORM] = "layer norm",
     [TIN_COPY] = "copy",
     [TIN_GATHER] = "gather",
-    [TIN_NORMALIZE] = "normalize",
-    [TIN_EMBEDDING] = "embedding",
     [TIN_MATRIX_PRODUCT] = "matrix product",
     [TIN_SOFTMAX] = "softmax",
     [TIN_MINIMUM] = "minimum",
+    [TIN_NORMALIZE] = "normalize",
+    [TIN_EMBEDDING] = "embedding",
 };
 
 static const char *const ERRORS[TIN_ERROR_COUNT] = {
