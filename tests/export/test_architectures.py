@@ -22,7 +22,7 @@ def row(network: str) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("network", ["vit", "detector-split", "text"])
+@pytest.mark.parametrize("network", ["vit", "text"])
 def test_an_architecture(network: str) -> None:
     found = row(network)
     assert found["parity"].keys() == {"onnx", "native"}
