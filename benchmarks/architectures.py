@@ -82,9 +82,7 @@ def measure(name: str, train: int, evaluation: int) -> dict[str, Any]:
     model = make()
     model.compile(keras.optimizers.Adam(2e-3), task.loss)
     model.fit(task.inputs, task.wanted, batch_size=64, epochs=epochs, verbose=0)
-    samples = Samples(
-        *(name, "0" * 64, task.inputs[:CALIBRATION], None, task.tests, None, ()),
-    )
+    samples = Samples(name, "0" * 64, task.inputs[:CALIBRATION], None, task.tests, None, ())
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "network.tin")
         start = time.process_time()

@@ -136,7 +136,7 @@ def boxes(strides: tuple[int, ...], apart: bool, train: int, test: int) -> Task:
         target = np.zeros((len(found), len(middles), 14), np.float32)
         middle = (found[:, None, :2] + found[:, None, 2:]) / 2
         far = np.abs(middles[None] - middle).sum(-1)
-        # Of several maps the one whose cells are nearest to a quarter of the box.
+        # Of two maps the coarse one finds the large digits.
         side = (found[:, 2:] - found[:, :2]).max(1)[:, None]
         if len(strides) > 1:
             far = far + 1e3 * (np.where(side > 20, 8, 4) != sizes[:, 0])
@@ -147,21 +147,20 @@ def boxes(strides: tuple[int, ...], apart: bool, train: int, test: int) -> Task:
         target[each, best, 4 + labels] = 1
         return target
 
+    def surest(rows: Array) -> tuple[Array, Array]:
+        """The class and the box of the cell with the highest score of each scene."""
+        cell = rows[..., 4:].max(-1).argmax(1)
+        found, centre = rows[np.arange(len(rows)), cell], middles[cell]
+        sides = found[:, :4] * sizes[cell]
+        box = np.concatenate([centre - sides[:, :2], centre + sides[:, 2:]], 1)
+        return found[:, 4:].argmax(1), box
+
     def right(outputs: Any, truth: Array) -> NDArray[np.bool_]:
         if not isinstance(outputs, np.ndarray):
             parts = outputs.values() if isinstance(outputs, dict) else outputs
             outputs = np.concatenate(list(parts), -1)
-        each = np.arange(len(outputs))
-        best = outputs[..., 4:].max(-1).argmax(1)
-        found, target = outputs[each, best], truth[each, truth[..., 4:].max(-1).argmax(1)]
-        where = truth[..., 4:].max(-1).argmax(1)
-        edges = []
-        for row, cell in ((found, best), (target, where)):
-            sides, size = row[:, :4] * sizes[cell], middles[cell]
-            edges.append(np.concatenate([size - sides[:, :2], size + sides[:, 2:]], 1))
-        return np.asarray(
-            (found[:, 4:].argmax(1) == target[:, 4:].argmax(1)) & (_iou(*edges) >= 0.5)
-        )
+        (label, box), (true_label, true_box) = surest(outputs), surest(truth)
+        return np.asarray((label == true_label) & (_iou(box, true_box) >= 0.5))
 
     scenes, found = _scenes(x, 0)
     others, places = _scenes(tests, 1)
