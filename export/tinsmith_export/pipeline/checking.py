@@ -19,7 +19,7 @@ from tinsmith_export.options import Options
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.results import Checked, CheckedLayer, CheckedTarget
 from tinsmith_export.targets.registry import TARGETS
-from tinsmith_export.targets.target import Form, Target
+from tinsmith_export.targets.target import Form
 from tinsmith_export.targets.unmeasured import unmeasured
 
 
@@ -54,25 +54,18 @@ def _targets(
     """What is known of each target's files, and what each operator is in them."""
     checked, forms = list[CheckedTarget](), dict[str, Mapping[str, Form]]()
     for target in TARGETS:
-        if names is None or target.name in names:
-            found = _checked(target, model, forms)
-            checked += [found] if found is not None else []
+        if names is not None and target.name not in names:
+            continue
+        try:
+            found = target.estimate(model)
+        except TargetError as error:
+            checked.append(CheckedTarget(target.name, target.title, refused=str(error)))
+            continue
+        if found is not None:
+            forms[target.name] = found.forms
+            sizes = found.int8_bytes, found.float_bytes, found.arena_bytes
+            checked.append(CheckedTarget(target.name, target.title, *sizes))
     return tuple(checked), forms
-
-
-def _checked(
-    target: Target, model: QuantGraph, forms: dict[str, Mapping[str, Form]]
-) -> CheckedTarget | None:
-    """What is known of a target's files; `forms` gets what each operator is in them."""
-    try:
-        found = target.estimate(model)
-    except TargetError as error:
-        return CheckedTarget(target.name, target.title, refused=str(error))
-    if found is None:
-        return None
-    forms[target.name] = found.forms
-    sizes = found.int8_bytes, found.float_bytes, found.arena_bytes
-    return CheckedTarget(target.name, target.title, *sizes)
 
 
 def _layers(
