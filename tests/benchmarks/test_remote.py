@@ -201,19 +201,19 @@ def _find_worker(server: sshd.Server) -> int:
     raise AssertionError(f"the measuring process did not start: {server.agents()}")
 
 
-@pytest.mark.parametrize("victim", ["desk", "ssh", "server", "worker"])
+@pytest.mark.parametrize("victim", ["workstation", "ssh", "server", "worker"])
 def test_whoever_is_killed_nothing_is_left(
     server: sshd.Server, data: Path, victim: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     line = _line(server, data, "--rounds", "100000")
-    environment = os.environ | {"TMPDIR": str(tmp_path_factory.mktemp("desk"))}
+    environment = os.environ | {"TMPDIR": str(tmp_path_factory.mktemp("workstation"))}
     with subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as desk:
+    ) as workstation:
         worker = _find_worker(server)
         victims = {
-            "desk": [desk.pid],
-            "ssh": sshd.children(desk.pid),
+            "workstation": [workstation.pid],
+            "ssh": sshd.children(workstation.pid),
             "server": server.sessions(),
             "worker": [worker],
         }
@@ -221,11 +221,11 @@ def test_whoever_is_killed_nothing_is_left(
             os.kill(worker, signal.SIGSTOP)  # it cannot notice by itself that nobody listens
         for pid in victims[victim]:
             os.kill(pid, signal.SIGKILL)
-        out, err = desk.communicate(timeout=60)
+        out, err = workstation.communicate(timeout=60)
     server.require_clean()
     assert out == ""
-    if victim != "desk":
-        assert desk.returncode == 1
+    if victim != "workstation":
+        assert workstation.returncode == 1
         lost = "the connection broke while measuring"
         reason = "measuring ended with status -9" if victim == "worker" else lost
         assert f"\ntinsmith: error: 127.0.0.1: {reason}" in err

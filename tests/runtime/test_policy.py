@@ -150,6 +150,21 @@ def test_an_older_release(make: Make, home: Path) -> None:
     install(make(4, release=3), home)
 
 
+def test_a_bundle_that_failed_a_gate(
+    forge: Callable[..., Path], home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(tree: Any) -> None:
+        tree["failures"] = ["TFLite: 25.00 points lost"]
+
+    rejected = forge(edit=edit)
+    with pytest.raises(BundleError, match=r"met its gates, .*: TFLite: 25\.00 points lost: export"):
+        install(rejected, home)
+    assert not home.exists()
+    assert main(["install", str(rejected), str(home), "--allow-failed", "--quiet"]) == 0
+    assert not install(rejected, home).changed
+    assert "Traceback" not in capsys.readouterr().err
+
+
 def test_what_was_installed_meanwhile_is_asked_too(
     make: Make, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

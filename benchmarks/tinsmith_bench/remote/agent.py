@@ -1,10 +1,10 @@
 """Runs on the board while it is measured over ssh, and removes all it wrote.
 
 `ssh.py` sends the text of this file through ssh to the Python that is there, so it imports the
-standard library alone. Its arguments are the distributions that the desk wants to know of.
+standard library alone. Its arguments are the distributions that the workstation wants to know of.
 
-Standard input is the desk's hand on it: a line of JSON is an order, an empty line says that the
-desk is still there. When it ends, or is silent for too long, whatever was started is killed and the
+Standard input comes from the workstation: a line of JSON is an order, an empty line says that it
+is still there. When it ends, or is silent for too long, whatever was started is killed and the
 one folder that was made is removed. Standard output carries the messages of `say`; the measuring
 process is given a descriptor of its own for these, so that nothing which an engine prints comes
 among them. What a message holds, `messages.py` says.
@@ -29,7 +29,7 @@ from typing import IO, Any
 
 # A login shell may print whatever it likes into the same channel.
 MARK = "@tinsmith "
-# The desk writes every 10 s; from a network cable that is pulled comes nothing, not even an end.
+# A line comes every 10 s; from a network cable that is pulled comes nothing, not even an end.
 SILENCE_S = 60
 # Of an error or a last line, in a message.
 LONGEST_WORDS = 2000
@@ -42,7 +42,7 @@ Events = queue.Queue[Any]
 
 
 def say(kind: str, channel: int = 1, **fields: object) -> None:
-    """Sends the desk one message, through this descriptor."""
+    """Sends the workstation one message, through this descriptor."""
     line = memoryview(f"{MARK}{json.dumps({kind: fields})}\n".encode())
     while line:
         line = line[os.write(channel, line) :]
@@ -81,7 +81,7 @@ class Tail:
 
 
 def facts(folder: Path, distributions: list[str]) -> dict[str, Any]:
-    """What the desk must know before it copies anything; also which of these are installed."""
+    """What has to be known before anything is copied; also which of these are installed."""
     versions = {}
     for name in distributions:
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -97,7 +97,7 @@ def facts(folder: Path, distributions: list[str]) -> dict[str, Any]:
 
 
 def listen(events: Events) -> None:
-    """Passes on the desk's lines, and `None` when there will be no more."""
+    """Passes on the workstation's lines, and `None` when there will be no more."""
     while line := sys.stdin.readline(LONGEST_ORDER):
         events.put(line.strip())
     events.put(None)
@@ -160,7 +160,7 @@ def clean_up(folder: Path, worker: "subprocess.Popen[bytes] | None") -> None:
 
 
 def serve() -> None:
-    """Stays until the work is done or the desk is gone."""
+    """Stays until the work is done or the workstation is gone."""
     for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(1))
     events: Events = queue.Queue()

@@ -1,4 +1,4 @@
-"""What a board may say to the desk: each message is one line of JSON, `{KIND: {FIELD: VALUE}}`."""
+"""What a board may say: each message is one line of JSON, `{KIND: {FIELD: VALUE}}`."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any

@@ -1,4 +1,4 @@
-"""What travels to a board that is measured from the desk: our own code and what it works on."""
+"""What is sent to a board that is to be measured: our own code and what it works on."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""The measuring process on a board: does what `request.json` says, and talks to the desk."""
+"""The measuring process on a board: does what `request.json` says, and talks to the workstation."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ def measure_as_asked(request: dict[str, Any], channel: int) -> None:
 
     Args:
         request: what `measure.bench_there` wrote.
-        channel: the descriptor for messages to the desk.
+        channel: the descriptor for messages to the workstation.
     """
     shown: dict[str, int] = {}
 

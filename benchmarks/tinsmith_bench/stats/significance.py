@@ -1,7 +1,7 @@
 """Significance: the intervals of shares, and McNemar's test.
 
-A board measures and counts; this is done at the desk, from the counts, since it needs scipy and
-since a board is not to be trusted with it.
+A board measures and counts; this is done on the workstation, from the counts, since it needs scipy
+and since a board is not to be trusted with it.
 """
 
 from dataclasses import replace

@@ -42,7 +42,7 @@ def configure_install(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-failed",
         action="store_true",
-        help="accept a bundle that failed its trial in FOLDER",
+        help="accept a bundle that failed its trial in FOLDER, or a gate of its export",
     )
     add_trusted_key(parser, more="; FOLDER keeps the keys for every later install")
     _add_common(parser)

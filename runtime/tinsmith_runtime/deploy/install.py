@@ -45,7 +45,7 @@ def install(
             bundle; others take their place only with a bundle that one of the old ones signed too.
         confirm: put it on trial, until it is confirmed; see `trial`.
         allow_downgrade: take a bundle of an older release than the folder has had.
-        allow_failed: take a bundle that failed its trial in this folder.
+        allow_failed: take a bundle that failed its trial in this folder, or a gate of its export.
         wait_s: how many seconds to wait for another install to end.
 
     Raises:

@@ -17,7 +17,8 @@ class Asked:
     Attributes:
         trusted_keys: raw public keys as hex digits to their names; none if none were given.
         allow_downgrade: whether an older release is taken.
-        allow_failed: whether a bundle that failed its trial here is.
+        allow_failed: whether a bundle that failed its trial here is, or one that failed a gate of
+            its export.
     """
 
     trusted_keys: Mapping[str, str]
@@ -59,12 +60,21 @@ def require_trusted(
 def require_wanted(
     path: str | Path, bundle: Bundle, digest: str, record: Installation | None, asked: Asked
 ) -> None:
-    """Refuses a bundle that failed its trial, or of an older release; never the current one.
+    """Refuses a bundle that failed a gate or its trial, or of an older release.
+
+    Never the current one.
 
     Raises:
         BundleError: it is one of these, and nobody allowed it.
     """
-    if record is None or digest == record.current:
+    if record is not None and digest == record.current:
+        return
+    if (failures := bundle.manifest.failures) and not asked.allow_failed:
+        raise BundleError(
+            f"{path}: expected a bundle that met its gates, this one failed: {failures[0]}: "
+            "export another, or give --allow-failed"
+        )
+    if record is None:
         return
     if digest in record.failed and not asked.allow_failed:
         raise BundleError(
