@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from measurements import COLUMNS, Answers, Measurement, as_answers, measure, row
-from pages import write
+from pages import table_head, write
 from routes import ROUTES
 from subjects import (
     DEMO,
@@ -83,7 +83,7 @@ def main() -> int:
 
 
 def _measure_all(arguments: argparse.Namespace, routes: Sequence[str]) -> int:
-    lines = [f"| {' | '.join(COLUMNS)} |", "| :-- | :-- | :-- |" + " --: |" * 10 + " :-- |"]
+    lines = table_head(COLUMNS, 3, 1)
     print("\n".join(lines))
     failed = False
     for name, request in requests(arguments):

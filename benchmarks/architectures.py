@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import networks
-from pages import in_process, write
+from pages import in_process, table_head, write
 
 TITLE = "Architectures, trained and compiled"
 NOTE = """\
@@ -121,7 +121,7 @@ def measure(name: str, train: int, evaluation: int) -> dict[str, Any]:
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
     """A table, a row a network; a failure keeps its row and says why."""
-    lines = [f"| {' | '.join(COLUMNS)} |", "| :-- |" + " --: |" * (len(COLUMNS) - 1)]
+    lines = table_head(COLUMNS)
     for row in rows:
         if "error" in row:
             lines.append(f"| {row['network']} | {row['error']} |")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pages import write
+from pages import table_head, write
 from routes import Cost
 from subjects import (
     DEMO,
@@ -71,7 +71,7 @@ def main() -> int:
 
 
 def _measure_all(arguments: argparse.Namespace) -> int:
-    lines = [f"| {' | '.join(COLUMNS)} |", "| :-- | :-- | :-- |" + " --: |" * 4 + " :-- |"]
+    lines = table_head(COLUMNS, 3, 1)
     print("\n".join(lines))
     for name, request in requests(arguments):
         with tempfile.TemporaryDirectory() as folder:

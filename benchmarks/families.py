@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pages import in_process, write
+from pages import in_process, table_head, write
 
 SIZES = {
     "VGG16": 32,
@@ -233,7 +233,7 @@ def measure(family: str, recipe: str) -> dict[str, Any]:
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
     """A table, a row a family and recipe; a failure keeps its row and says why."""
-    lines = [f"| {' | '.join(COLUMNS.values())} |", "| :-- | :-- |" + " --: |" * (len(COLUMNS) - 2)]
+    lines = table_head([*COLUMNS.values()], 2)
     for row in rows:
         if "error" in row:
             lines.append(f"| {row['family']} | {row['recipe']} | {row['error']} |")

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from families import MODELS, as_samples, photographs, source
-from pages import in_process, write
+from pages import in_process, table_head, write
 
 TITLE = "tinsmith's ONNX files against the naive routes'"
 # Rounds, the parts of them that intervals are drawn over, and calls of each file in a round.
@@ -57,7 +57,7 @@ def main() -> int:
     if arguments.one:
         print(json.dumps(measure(models[0])))
         return 0
-    lines = [f"| {' | '.join(_COLUMNS)} |", "| :-- |" + " --: |" * 6 + " :-- |"]
+    lines = table_head(_COLUMNS, 1, 1)
     print("\n".join(lines))
     for model in models:
         lines.append(_apart(model))

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from engines import Engine, open_engines
 from kernels import Kernels
-from pages import write_between
+from pages import table_head, write_between
 from tinsmith_bench.timing.latency import interleave
 from tinsmith_export.targets.native.plan import Kind, read_plan
 from tinsmith_runtime import TinsmithError, UsageError, read_bundle
@@ -158,7 +158,7 @@ def table(rows: Sequence[Row], peak: float) -> str:
     """The rows as Markdown, and the geometric means."""
     names = list(rows[0].times)
     columns = ["model", "MMAC", "threads", *names, "MAC/ns", "of peak", "best other", "best exact"]
-    lines = [f"| {' | '.join(columns)} |", "| :-- |" + " --: |" * (len(columns) - 1)]
+    lines = table_head(columns)
     for row in rows:
         fastest = min(one.best_us for one in row.times.values())
         cells = [row.model, f"{row.macs / 1e6:.2f}", str(row.threads)]

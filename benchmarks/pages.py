@@ -19,6 +19,19 @@ def in_process(script: str, *words: str) -> dict[str, Any]:
     return found
 
 
+def table_head(columns: Sequence[str], first: int = 1, last: int = 0) -> list[str]:
+    """Gives the first two lines of a table in Markdown.
+
+    Args:
+        columns: their names.
+        first: how many columns of words it begins with; numbers are to the right.
+        last: how many it ends with.
+    """
+    numbers = len(columns) - first - last
+    sides = [":--"] * first + ["--:"] * numbers + [":--"] * last
+    return [f"| {' | '.join(cells)} |" for cells in (columns, sides)]
+
+
 def write(
     path: Path, title: str, table: str, keys: int, order: Sequence[str], note: str = ""
 ) -> None:
