@@ -54,7 +54,7 @@ class Sample:
 
     name: str
     read: Callable[[], Arrays]
-    picture: Picture | None = None
+    picture: "Picture | None" = None
 
 
 def find_samples(words: Sequence[str], inputs: Sequence[Input]) -> Iterator[Sample]:
