@@ -118,7 +118,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "scenes.npz")
         np.savez(data, x=images[:300])
-        options = Options(recipe="ptq", boxes=HEAD, fit="contain", padding=PADDING)
+        files = ("tflite", "onnx")
+        options = Options(recipe="ptq", targets=files, boxes=HEAD, fit="contain", padding=PADDING)
         exported = compile_model(model, str(data), FOLDER / "boxes.tin", options)
         for stage in exported.manifest.quality.stages:
             print(f"{stage.name}: {stage.sqnr_db} dB")
