@@ -95,7 +95,7 @@ def expected(
     shape: tuple[int, ...],
 ) -> list[tuple[int, float, Box]]:
     """All that is found in an image of the model's size: class, probability and box."""
-    where = places(head, shape[0], shape[1]) or [None] * len(rows)
+    where: Sequence[Any] = places(head, shape[0], shape[1]) or [None] * len(rows)
     found = []
     for index, numbers in enumerate(rows):
         there = None if objectness is None else float(objectness[index])

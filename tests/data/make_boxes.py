@@ -37,9 +37,10 @@ def scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Truth]:
     """
     image = rng.integers(0, 40, (SIDE, SIDE))
     found: Truth = []
-    x, y = (int(one) for one in rng.permutation([0, max(0, rng.integers(-8, 9))]))
-    for across, border in ((image, y), (image.T, x)):
-        across[:border] = across[SIDE - border :] = PADDING
+    border = max(0, int(rng.integers(-8, 9)))
+    x, y = (int(one) for one in rng.permutation([0, border]))
+    for across, width in ((image, y), (image.T, x)):
+        across[:width] = across[SIDE - width :] = PADDING
     for _ in range(rng.integers(1, 3)):
         size = int(rng.integers(7, 13))
         left = int(rng.integers(x, SIDE - x - size + 1))

@@ -106,7 +106,8 @@ def _counts(
         if getattr(head, role)
     }
     if len(set(counts.values())) > 1:
-        yield mismatch("boxes", "as many candidates of each", counts)
+        got = ", ".join(f"{count} {role}" for role, count in counts.items())
+        yield f"boxes: expected as many candidates of each, got {got}: see labels, background, bins"
     places, field = 0, "anchors" if head.anchors else "levels"
     for level in head.levels:
         places += math.prod(level_grid(level, *image[:2])) * max(1, len(level.sizes))
