@@ -54,7 +54,7 @@ def make_app(service: Service) -> Starlette:
         Route("/healthz", _health),
         Route("/metrics", partial(_metrics, service)),
     ]  # fmt: skip
-    return Starlette(
+    app = Starlette(
         routes=routes,
         exception_handlers={
             HTTPException: _http_error,
@@ -63,6 +63,8 @@ def make_app(service: Service) -> Starlette:
             Exception: _failed,
         },
     )
+    app.router.redirect_slashes = False  # what is not there is not there
+    return app
 
 
 def _static(name: str, media_type: str) -> Callable[[Request], Any]:
@@ -104,7 +106,10 @@ async def _camera(service: Service, request: Request) -> Response:
     if service.camera is None:
         raise HTTPException(404, "this server shows no camera: start it with --camera")
     top, camera = _top(request), service.camera
-    frame = await asyncio.to_thread(camera.frame)
+    try:
+        frame = await asyncio.to_thread(camera.frame)
+    except TinsmithError as error:
+        raise HTTPException(503, str(error)) from error
     answer, picture = await service.pool.run(lambda model: _look(model, frame, top))
     return _answered(service, answer, image=picture)
 

@@ -53,8 +53,8 @@ def serve(options: ServeOptions, ready: Callable[[str, Service], None]) -> None:
             h11_max_incomplete_event_size=_MAX_HEADER_BYTES,
         )
         try:
-            ready(_url(bound, options.host, access), service)
-            _Server(config, service).run([bound])
+            url = _url(bound, options.host, access)
+            _Server(config, service, lambda: ready(url, service)).run([bound])
         finally:
             service.close()
 
@@ -92,9 +92,14 @@ def _own_address() -> str | None:
 class _Server(Server):
     """Stops by a signal without dying of it, and reloads."""
 
-    def __init__(self, config: Config, service: Service) -> None:
+    def __init__(self, config: Config, service: Service, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._service = service
+        self._service, self._ready = service, ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens, and says so."""
+        await super().startup(sockets)
+        self._ready()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
