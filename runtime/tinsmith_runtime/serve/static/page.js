@@ -29,24 +29,24 @@ function tell(answer) {
   const found = result.predictions;
   $("best").className = "";
   $("facts").textContent = `${answer.latency_ms.toFixed(1)} ms on ${answer.engine}`;
-  show($("values"), !found && !result.boxes);
-  show($("bars"), Boolean(found));
+  show($("values"), !found);
   if (found) {
     const text = output.activation === "none"
-      ? (value) => value.toFixed(2) : (value) => (100 * value).toFixed(1) + " %";
-    $("best").textContent = `${found[0].label}, ${text(found[0].probability)}`;
+      ? (value) => value.toFixed(2) : (value) => (100 * value).toFixed(1) + "%";
+    const best = found[0];
+    $("best").textContent = best ? `${best.label}, ${text(best.probability)}` : "Nothing found";
     const values = found.map((one) => one.probability);
     const low = Math.min(0, ...values), high = Math.max(1, ...values);
     $("bars").replaceChildren(...found.map((one) => bar(
       one.label, (one.probability - low) / (high - low), text(one.probability))));
-  } else if (result.boxes) {
-    const names = result.boxes.map((box) => box.label).join(", ");
-    $("best").textContent = names || "nothing found";
   } else {
-    $("best").textContent = "";
+    const named = result.outputs || { values: result.values };
+    $("best").textContent = Object.entries(named)
+      .map(([name, values]) => `${[values].flat(9).length} ${name}`).join(", ");
+    $("bars").replaceChildren();
     $("values").textContent = JSON.stringify(result.outputs || result.values, null, 1);
   }
-  drawBoxes(result.boxes || []);
+  drawBoxes((found || []).filter((one) => one.box));
 }
 
 function bar(label, share, text) {
@@ -59,25 +59,25 @@ function bar(label, share, text) {
   return row;
 }
 
-// Places are fractions of the picture, which stands in the middle of the stage.
+// Boxes are in pixels of the picture, which stands in the middle of the stage.
 function drawBoxes(found) {
   const { clientWidth, clientHeight } = boxes, ratio = devicePixelRatio || 1;
   boxes.width = clientWidth * ratio;
   boxes.height = clientHeight * ratio;
   if (!found.length || !picture.naturalWidth) return;
   const scale = Math.min(boxes.width / picture.naturalWidth, boxes.height / picture.naturalHeight);
-  const width = picture.naturalWidth * scale, height = picture.naturalHeight * scale;
   const over = boxes.getContext("2d");
-  over.translate((boxes.width - width) / 2, (boxes.height - height) / 2);
+  over.translate((boxes.width - picture.naturalWidth * scale) / 2,
+                 (boxes.height - picture.naturalHeight * scale) / 2);
   over.lineWidth = 3 * ratio;
   over.font = `600 ${14 * ratio}px system-ui, sans-serif`;
-  for (const { box: [left, top, right, bottom], label, score } of found) {
-    const name = `${label} ${Math.round(100 * score)} %`;
+  for (const { box: [left, top, right, bottom], label, probability } of found) {
+    const name = `${label} ${Math.round(100 * probability)}%`;
     over.strokeStyle = over.fillStyle = "#0b5cad";
-    over.strokeRect(left * width, top * height, (right - left) * width, (bottom - top) * height);
-    over.fillRect(left * width, top * height, over.measureText(name).width + 8 * ratio, 20 * ratio);
+    over.strokeRect(left * scale, top * scale, (right - left) * scale, (bottom - top) * scale);
+    over.fillRect(left * scale, top * scale, over.measureText(name).width + 8 * ratio, 20 * ratio);
     over.fillStyle = "#fff";
-    over.fillText(name, left * width + 4 * ratio, top * height + 15 * ratio);
+    over.fillText(name, left * scale + 4 * ratio, top * scale + 15 * ratio);
   }
 }
 
