@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.not_on_a_board(reason="the web server is not installed there"),
 ]
+BOXES = Path(__file__).parents[1] / "data" / "boxes.tin"
 JSON = "application/json"
 SPEC: dict[str, Any] = json.loads(
     (Path(__file__).parents[2] / "runtime/tinsmith_runtime/serve/static/openapi.json").read_text()
@@ -113,6 +115,29 @@ def test_features_values_and_several(features: Path, values: Path, pair: Path) -
             np.testing.assert_allclose(result["outputs"][name], found[0], rtol=1e-6)
         said = server.ask_json({"instances": [list(lists.values())]}).error()
         assert said == f"instances[0]: expected an object with {', '.join(lists)}"
+
+
+def test_a_detector_gives_boxes(tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = tmp_path / "scene.png"
+    scene = np.full((48, 96), 20, np.uint8)
+    scene[12:36, 40:64] = 220
+    Image.fromarray(scene).save(path)
+    text = base64.b64encode(path.read_bytes()).decode()
+    with load(BOXES, "litert") as model, serving(BOXES, "--backend", "litert") as server:
+        expected = [asdict(one) for one in model.detect(path)]
+        assert expected
+        instances = [{"b64": text}, np.zeros((32, 32), np.uint8).tolist()]
+        reply = server.ask_json({"instances": instances})
+        check(reply.json(), "Answer")
+        first, second = reply.json()["results"]
+        assert first["detections"] == json.loads(json.dumps(expected))
+        assert second == {"detections": []}
+        said = server.ask_json({"instances": [{"b64": "AAAA"}]}).error()
+        assert said.startswith("instances[0]: expected a PNG or JPEG")
+        one = server.ask("/v1/predict?top=1", path.read_bytes(), "image/png").json()
+        assert one["results"] == [{"detections": first["detections"][:1]}]
 
 
 def test_the_model_is_described(server: Server, bundle: Bundle) -> None:

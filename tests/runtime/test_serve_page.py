@@ -19,6 +19,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.not_on_a_board(reason="there is no browser there"),
 ]
+BOXES = Path(__file__).parents[1] / "data" / "boxes.tin"
 DIGITS = Path(__file__).parents[1] / "data" / "digits.tin"
 Stroke = list[tuple[float, float]]
 RING: Stroke = [
@@ -56,7 +57,7 @@ def softmax(
         tree = json.loads(archive.read("manifest.json"))
     tree["outputs"][0]["activation"] = "softmax"
     path = tmp_path_factory.mktemp("softmax") / "digits.tin"
-    path.write_bytes(zipped({"manifest.json": seal(tree), **files}))
+    path.write_bytes(zipped({**files, "manifest.json": seal(tree)}))
     return path
 
 
@@ -148,6 +149,33 @@ def test_pictures_are_chosen(server: Server, softmax: Path, tab: Tab, tmp_path: 
     tab.choose("#file", tmp_path / "none.png")
     tab.wait(f"{BEST}.includes('no picture')")
     assert tab.accessibility_faults() == []
+
+
+def test_boxes_are_drawn_where_the_model_detects(tab: Tab, tmp_path: Path) -> None:
+    scene = Image.new("L", (96, 48), 20)
+    scene.paste(220, (40, 12, 64, 36))
+    scene.save(tmp_path / "scene.png")
+    with load(BOXES) as model:
+        found = model.detect(tmp_path / "scene.png")[0]
+    left, top, _, bottom = found.box
+    with serving(BOXES) as server:
+        tab.open(server.url)
+        tab.choose("#file", tmp_path / "scene.png")
+        tab.wait(f"{BEST} === '{found.label}, {found.probability:.1%}'")
+        # The picture is as wide as the stage, and stands in the middle of it.
+        painted = tab.run(
+            """((x, y) => {
+          const canvas = document.querySelector("#boxes"), scale = canvas.width / 96;
+          const up = (canvas.height - 48 * scale) / 2;
+          return [...canvas.getContext("2d").getImageData(x * scale, y * scale + up, 1, 1).data];
+        })"""
+            + f"({left}, {(top + bottom) / 2})"
+        )
+        assert painted[3] > 0
+        tab.photograph(tmp_path / "boxes.png")
+        tab.run("document.querySelector('#clear').click()")
+        tab.drag(tab.place("#paper", [(0.4, 0.5), (0.6, 0.5)]))
+        tab.wait(f"{BEST} !== '{NOTHING}'")
 
 
 def test_the_boards_camera(softmax: Path, tab: Tab, tmp_path: Path) -> None:

@@ -16,11 +16,10 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from tinsmith_runtime.errors import InputError, TinsmithError, UsageError
-from tinsmith_runtime.serve.answers import Answer, predict
 from tinsmith_runtime.serve.body import Body
 from tinsmith_runtime.serve.guard import error_response
 from tinsmith_runtime.serve.pool import BusyError
-from tinsmith_runtime.serve.samples import read_instances, read_picture
+from tinsmith_runtime.serve.samples import read_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from starlette.requests import Request
 
-    from tinsmith_runtime.model import Model
+    from tinsmith_runtime.serve.answers import Answer
     from tinsmith_runtime.serve.service import Service
 
 _FILES = {
@@ -79,9 +78,12 @@ def _static(name: str, media_type: str) -> Callable[[Request], Any]:
 async def _predict(service: Service, body: Body, request: Request) -> Response:
     top = _top(request)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    is_json = kind == "application/json"
     async with body.read(request, kind) as data:
-        read = read_instances if kind == "application/json" else read_picture
-        answer = await service.pool.run(lambda m: predict(m, read(data, m.inputs), top))
+        pool = service.pool
+        answer = await pool.run(
+            lambda model: pool.predictor.answer(model, read_body(data, is_json), top)
+        )
     return _answered(service, answer)
 
 
@@ -110,16 +112,17 @@ async def _camera(service: Service, request: Request) -> Response:
         frame = await asyncio.to_thread(camera.frame)
     except TinsmithError as error:
         raise HTTPException(503, str(error)) from error
-    answer, picture = await service.pool.run(lambda model: _look(model, frame, top))
+    pool, jpeg = service.pool, await asyncio.to_thread(_jpeg, frame)
+    # The picture that is shown is the one that was looked at.
+    answer = await pool.run(lambda model: pool.predictor.answer(model, [("frame", jpeg)], top))
+    picture = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
     return _answered(service, answer, image=picture)
 
 
-def _look(model: Model, frame: Image, top: int) -> tuple[Answer, str]:
+def _jpeg(frame: Image) -> bytes:
     file = io.BytesIO()
     frame.save(file, "JPEG", quality=80)
-    # The picture that is shown is the one that was looked at.
-    picture = "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-    return predict(model, read_picture(file.getvalue(), model.inputs), top), picture
+    return file.getvalue()
 
 
 async def _health(_: Request) -> Response:

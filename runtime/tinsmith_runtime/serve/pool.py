@@ -8,6 +8,8 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+from tinsmith_runtime.serve.answers import Predictor
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,6 +28,11 @@ class BusyError(Exception):
 class Pool:
     """A model and its clones, which compute at the same time.
 
+    Attributes:
+        model: the first of them.
+        predictor: answers with any of them.
+        workers: how many they are.
+
     Args:
         model: the first; the pool closes it.
         workers: how many models there are in all.
@@ -33,6 +40,7 @@ class Pool:
 
     def __init__(self, model: Model, workers: int) -> None:
         self.model = model
+        self.predictor = Predictor(model.manifest)
         self.workers = workers
         self._models = [model, *(model.clone() for _ in range(workers - 1))]
         self._free: queue.SimpleQueue[Model] = queue.SimpleQueue()

@@ -26,12 +26,12 @@ function fail(error) {
 
 function tell(answer) {
   const result = answer.results[0];
-  const found = result.predictions;
+  const found = result.predictions || result.detections;
   $("best").className = "";
   $("facts").textContent = `${answer.latency_ms.toFixed(1)} ms on ${answer.engine}`;
   show($("values"), !found);
   if (found) {
-    const text = output.activation === "none"
+    const text = result.predictions && output.activation === "none"
       ? (value) => value.toFixed(2) : (value) => (100 * value).toFixed(1) + "%";
     const best = found[0];
     $("best").textContent = best ? `${best.label}, ${text(best.probability)}` : "Nothing found";
@@ -46,7 +46,7 @@ function tell(answer) {
     $("bars").replaceChildren();
     $("values").textContent = JSON.stringify(result.outputs || result.values, null, 1);
   }
-  drawBoxes((found || []).filter((one) => one.box));
+  drawBoxes(result.detections || []);
 }
 
 function bar(label, share, text) {
@@ -59,31 +59,34 @@ function bar(label, share, text) {
   return row;
 }
 
-// Boxes are in pixels of the picture, which stands in the middle of the stage.
+// Boxes are in pixels of what was sent, which stands in the middle of the stage.
 function drawBoxes(found) {
-  const { clientWidth, clientHeight } = boxes, ratio = devicePixelRatio || 1;
-  boxes.width = clientWidth * ratio;
-  boxes.height = clientHeight * ratio;
-  if (!found.length || !picture.naturalWidth) return;
-  const scale = Math.min(boxes.width / picture.naturalWidth, boxes.height / picture.naturalHeight);
-  const over = boxes.getContext("2d");
-  over.translate((boxes.width - picture.naturalWidth * scale) / 2,
-                 (boxes.height - picture.naturalHeight * scale) / 2);
+  const ratio = devicePixelRatio || 1;
+  boxes.width = boxes.clientWidth * ratio;
+  boxes.height = boxes.clientHeight * ratio;
+  const [width, height] = paper.hidden
+    ? [picture.naturalWidth, picture.naturalHeight] : [paper.width, paper.height];
+  if (!width) return;
+  const scale = Math.min(boxes.width / width, boxes.height / height), over = boxes.getContext("2d");
+  over.translate((boxes.width - width * scale) / 2, (boxes.height - height * scale) / 2);
   over.lineWidth = 3 * ratio;
   over.font = `600 ${14 * ratio}px system-ui, sans-serif`;
-  for (const { box: [left, top, right, bottom], label, probability } of found) {
-    const name = `${label} ${Math.round(100 * probability)}%`;
+  for (const { box, label, probability } of found) {
+    const [left, top, right, bottom] = box.map((side) => side * scale);
+    const name = `${label} ${Math.round(100 * probability)}%`, line = 20 * ratio;
+    const wide = over.measureText(name).width + 8 * ratio;
+    // The name stands above its box, but within the stage.
+    const x = Math.max(0, Math.min(left, width * scale - wide)), y = Math.max(0, top - line);
     over.strokeStyle = over.fillStyle = "#0b5cad";
-    over.strokeRect(left * scale, top * scale, (right - left) * scale, (bottom - top) * scale);
-    over.fillRect(left * scale, top * scale, over.measureText(name).width + 8 * ratio, 20 * ratio);
+    over.strokeRect(left, top, right - left, bottom - top);
+    over.fillRect(x, y, wide, line);
     over.fillStyle = "#fff";
-    over.fillText(name, left * scale + 4 * ratio, top * scale + 15 * ratio);
+    over.fillText(name, x + 4 * ratio, y + 15 * ratio);
   }
 }
 
 // Of answers that overtake each other, the newest question's counts.
-async function predict(body, type) {
-  const mine = ++latest;
+async function predict(body, type, mine = ++latest) {
   try {
     const answer = await ask("v1/predict", body, type);
     if (mine === latest) tell(answer);
@@ -101,16 +104,17 @@ function look(source) {
 }
 
 async function send(file) {
+  const mine = ++latest;
   stopCamera();
   URL.revokeObjectURL(picture.src);
   look(URL.createObjectURL(file));
   try {
     await picture.decode();
     // The board reads PNG and JPEG; what else the browser reads becomes a PNG here.
-    predict(/^image\/(png|jpeg)$/.test(file.type) ? file : await asPng(file), "image/png");
+    const body = /^image\/(png|jpeg)$/.test(file.type) ? file : await asPng(file);
+    predict(body, "image/png", mine);
   } catch {
-    latest++;
-    fail(new Error("This file is no picture that the browser can read."));
+    if (mine === latest) fail(new Error("This file is no picture that the browser can read."));
   }
 }
 
@@ -139,27 +143,28 @@ function takeFiles() {
 }
 
 // ---- the board's camera
-let watching = false;
+let watching = null;
 function stopCamera() {
-  watching = false;
+  watching = null;
   $("camera").setAttribute("aria-pressed", "false");
 }
 
 async function watch() {
   if (watching) return stopCamera();
-  watching = true;
+  const me = watching = {};
   $("camera").setAttribute("aria-pressed", "true");
-  while (watching) {
+  while (watching === me) {
     const mine = ++latest;
     try {
       const answer = await ask("v1/camera", "");
-      if (mine !== latest) return stopCamera();
+      if (mine !== latest || watching !== me) return;
       look(answer.image);
       await picture.decode();
       tell(answer);
     } catch (error) {
-      if (mine === latest) fail(error);
-      return stopCamera();
+      if (watching !== me) return;
+      stopCamera();
+      fail(error);
     }
     await new Promise((done) => setTimeout(done, 100));
   }
@@ -191,7 +196,10 @@ function line(from, to) {
   pen.stroke();
 }
 
-const judge = () => paper.toBlob((blob) => predict(blob, "image/png"), "image/png");
+function judge() {
+  const mine = ++latest;
+  paper.toBlob((blob) => predict(blob, "image/png", mine), "image/png");
+}
 
 function draw(input) {
   const [, height, width] = input.shape, size = 336 / Math.max(width, height);
@@ -261,7 +269,8 @@ async function start() {
   const { inputs, outputs } = model.manifest, input = inputs[0];
   output = outputs[0];
   $("name").textContent = document.title = model.name;
-  const classes = output.labels.length ? `, ${output.labels.length} classes` : "";
+  const labels = (model.manifest.boxes || output).labels;
+  const classes = labels.length ? `, ${labels.length} classes` : "";
   $("about").textContent = inputs.map((one) => `${one.kind} ${one.shape.slice(1).join(" × ")}`)
     .join(" and ") + `${classes}, on ${model.engine}`;
   const channels = input.shape.at(-1);
