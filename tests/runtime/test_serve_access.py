@@ -3,15 +3,13 @@
 import base64
 import json
 import socket
-import struct
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from serving import Server, serving
+from serving import Server, png, serving
 
 pytestmark = [
     pytest.mark.slow,
@@ -36,19 +34,6 @@ def open_to_all(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     words = ("--host", "0.0.0.0", "--token-file", path, "--allow-host", "pi.example")
     with serving(tiny, *words) as found:
         yield found
-
-
-def png(width: int, height: int, rows: bytes | None = None) -> bytes:
-    """A grey PNG; without `rows` all black."""
-
-    def part(name: bytes, content: bytes) -> bytes:
-        check = zlib.crc32(name + content)
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", check)
-
-    rows = bytes(1 + width) * height if rows is None else rows
-    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    parts = part(b"IHDR", head) + part(b"IDAT", zlib.compress(rows)) + part(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + parts
 
 
 # ---- the token

@@ -71,7 +71,7 @@ function drawBoxes(found) {
   over.translate((boxes.width - width * scale) / 2, (boxes.height - height * scale) / 2);
   over.lineWidth = 3 * ratio;
   over.font = `600 ${14 * ratio}px system-ui, sans-serif`;
-  for (const { box, label, probability } of found) {
+  for (const { box, label, probability } of found.toReversed()) {  // the surest on top
     const [left, top, right, bottom] = box.map((side) => side * scale);
     const name = `${label} ${Math.round(100 * probability)}%`, line = 20 * ratio;
     const wide = over.measureText(name).width + 8 * ratio;
