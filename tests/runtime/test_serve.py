@@ -1,8 +1,11 @@
 """`tinsmith serve`: what the API answers, how it starts, reloads and stops."""
 
+import argparse
 import base64
 import json
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,11 +22,13 @@ from numpy.typing import NDArray
 from serving import Server, command, serving
 
 from tinsmith_runtime import Bundle, load
+from tinsmith_runtime.cli.serve_command import configure_serve
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.not_on_a_board(reason="the web server is not installed there"),
 ]
+GUIDE = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
 BOXES = Path(__file__).parents[1] / "data" / "boxes.tin"
 JSON = "application/json"
 SPEC: dict[str, Any] = json.loads(
@@ -314,3 +319,51 @@ assert not {{"starlette", "uvicorn", "tinsmith_runtime.serve"}} & set(sys.module
 """
     done = child("-c", script)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_documentation_is_typed(
+    tiny: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser = argparse.ArgumentParser()
+    configure_serve(parser)
+    blocks = re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines]
+    commands = [line[2:] for line in words if line[:2] == ["tinsmith", "serve"]]
+    assert len(commands) >= 5
+    for command_line in commands:
+        assert parser.parse_args(command_line).bundle.name in ("digits.tin", "digits")
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    (images / "a.png").rename(tmp_path / "photo.png")
+    (tmp_path / "token").write_text("a-token-of-the-guide")
+    monkeypatch.setenv("TOKEN", "a-token-of-the-guide")
+    with serving(tiny, "--token-file", tmp_path / "token") as server:
+        for line in lines:
+            if line.startswith("curl "):
+                line = line.replace("127.0.0.1:8000", f"127.0.0.1:{server.port}")
+                line += "" if "$TOKEN" in line else ' -H "Authorization: Bearer $TOKEN"'
+                done = subprocess.run(
+                    ["/bin/bash", "-c", line.replace("curl ", "curl --silent ", 1)],
+                    capture_output=True, text=True, cwd=tmp_path, timeout=30,
+                )  # fmt: skip
+                said = json.loads(done.stdout)
+                check(said, "Answer" if "predict" in line else "Model")
+
+
+def test_the_documentation_names_every_path_and_limit() -> None:
+    # Here: an emulated board, which reads this module, has no web server.
+    from tinsmith_runtime.serve.pool import MAX_WAITING
+    from tinsmith_runtime.serve.samples import MAX_INSTANCES, MAX_JSON_BYTES
+
+    for path, operations in SPEC["paths"].items():
+        for method in operations:
+            assert f"`{method.upper()} {path}`" in GUIDE
+    for said in (
+        f"| {MAX_WAITING} |",
+        f"up to {MAX_INSTANCES} samples",
+        f"JSON {MAX_JSON_BYTES >> 20} MiB",
+    ):
+        assert said in GUIDE
+    (example,) = re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL)
+    check(json.loads(example), "Answer")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -103,13 +104,21 @@ class _Server(Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Has the event loop receive the signals."""
+        """Has the event loop receive the signals, where it can."""
+        if sys.platform == "win32":
+            with super().capture_signals():
+                yield
+            return
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
-        reload = self._service.reload
-        loop.add_signal_handler(signal.SIGHUP, loop.run_in_executor, None, reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         yield
+
+    def _reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._service.reload())
+        self.server_state.tasks.add(task)  # what a stop waits for
+        task.add_done_callback(self.server_state.tasks.discard)
 
 
 class _Protocol(H11Protocol):

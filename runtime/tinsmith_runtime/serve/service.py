@@ -1,8 +1,8 @@
 """A bundle that is served: its models, and how a newer release takes their place."""
 
+import asyncio
 import json
 import sys
-import threading
 from dataclasses import asdict
 
 from tinsmith_runtime.api import load
@@ -35,7 +35,7 @@ class Service:
         self.max_body_bytes = options.max_body_bytes
         self.pool = self._load()
         self.camera = Camera(options.camera) if options.camera is not None else None
-        self._reloading = threading.Lock()
+        self._reloading = asyncio.Lock()
 
     def _load(self) -> Pool:
         options = self._options
@@ -61,22 +61,22 @@ class Service:
         }
         return json.dumps(description).encode()
 
-    def reload(self) -> None:
+    async def reload(self) -> None:
         """Loads the bundle anew; where that fails, the one that runs goes on.
 
         Requests that are under way end on the model that they began with.
         """
-        with self._reloading:
+        async with self._reloading:
             try:
-                new = self._load()
+                new = await asyncio.to_thread(self._load)
             except (TinsmithError, OSError) as error:
                 print(f"tinsmith: error: not reloaded: {error}", file=sys.stderr, flush=True)
                 return
+            # Here, between two requests: none is on its way to the old pool's line.
             old, self.pool = self.pool, new
-            old.close()
-            print(
-                f"tinsmith: reloaded {new.model.variant.sha256[:12]}", file=sys.stderr, flush=True
-            )
+            await asyncio.to_thread(old.close)
+            found = new.model.variant.sha256[:12]
+            print(f"tinsmith: reloaded {found}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Waits for what is under way, and frees everything."""
