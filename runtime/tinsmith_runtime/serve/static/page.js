@@ -147,12 +147,14 @@ let watching = null;
 function stopCamera() {
   watching = null;
   $("camera").setAttribute("aria-pressed", "false");
+  $("best").setAttribute("aria-live", "polite");
 }
 
 async function watch() {
   if (watching) return stopCamera();
   const me = watching = {};
   $("camera").setAttribute("aria-pressed", "true");
+  $("best").setAttribute("aria-live", "off");  // ten times a second is too much to be read out
   while (watching === me) {
     const mine = ++latest;
     try {
@@ -174,7 +176,7 @@ async function watch() {
 function blank() {
   stopCamera();
   latest++;
-  pen.fillStyle = model.manifest.inputs[0].preprocessing.invert ? "#fff" : "#000";
+  pen.fillStyle = model.manifest.inputs[0].preprocessing?.invert ? "#fff" : "#000";
   pen.fillRect(0, 0, paper.width, paper.height);
   show(paper, true);
   show(picture, false);
@@ -187,7 +189,7 @@ function blank() {
 }
 
 function line(from, to) {
-  pen.strokeStyle = model.manifest.inputs[0].preprocessing.invert ? "#000" : "#fff";
+  pen.strokeStyle = model.manifest.inputs[0].preprocessing?.invert ? "#000" : "#fff";
   pen.lineWidth = Math.min(paper.width, paper.height) / 11;
   pen.lineCap = pen.lineJoin = "round";
   pen.beginPath();
