@@ -107,6 +107,13 @@ class Tab:
         node = self.call("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path) for path in paths])
 
+    def drop(self, selector: str, path: Path) -> None:
+        """Drops a file on the middle of an element."""
+        (place,) = self.place(selector, [(0.5, 0.5)])
+        data = {"items": [], "files": [str(path)], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, data=data, **place)
+
     def place(self, selector: str, points: Sequence[tuple[float, float]]) -> list[dict[str, float]]:
         """Places in an element, given as fractions of it, as places of the window."""
         box = self.run(

@@ -123,6 +123,8 @@ def test_it_fits_and_is_accessible(
     touch = width < 500
     tab.look_as(width, height, scheme, touch)
     tab.open(server.url)
+    takes = "document.querySelector('#photo').parentElement.checkVisibility()"
+    assert tab.run(takes) == touch  # a desk has no camera to take a photo with
     (tab.swipe if touch else tab.drag)(tab.place("#paper", RING))
     tab.wait(f"{BEST}.startsWith('0, ')")
     assert tab.run("scrollY") == 0  # a finger draws, and does not scroll
@@ -134,6 +136,7 @@ def test_it_fits_and_is_accessible(
 
 
 def test_pictures_are_chosen(server: Server, softmax: Path, tab: Tab, tmp_path: Path) -> None:
+    """By the file dialog, and dropped."""
     drawing = Image.new("L", (200, 200))
     drawing.paste(255, (80, 10, 115, 190))
     drawing.save(tmp_path / "one.png")
@@ -146,6 +149,9 @@ def test_pictures_are_chosen(server: Server, softmax: Path, tab: Tab, tmp_path: 
         tab.choose("#file", tmp_path / name)
         tab.wait(f"{BEST} === '{expected.label}, {expected.probability:.1%}'")
         assert tab.run("document.querySelector('#picture').naturalWidth") == 200
+    tab.open(server.url)
+    tab.drop("#stage", tmp_path / "one.png")
+    tab.wait(f"{BEST} === '{expected.label}, {expected.probability:.1%}'")
     tab.choose("#file", tmp_path / "none.png")
     tab.wait(f"{BEST}.includes('no picture')")
     assert tab.accessibility_faults() == []

@@ -132,14 +132,14 @@ function takeFiles() {
       event.target.value = "";
     });
   }
-  const stage = $("stage");
-  stage.addEventListener("dragover", (event) => { event.preventDefault(); stage.className = "over"; });
-  stage.addEventListener("dragleave", () => { stage.className = ""; });
-  stage.addEventListener("drop", (event) => {
-    event.preventDefault();
-    stage.className = "";
-    if (event.dataTransfer.files[0]) send(event.dataTransfer.files[0]);
-  });
+  // Beside the stage a dropped file would take the page's place.
+  for (const kind of ["dragover", "dragleave", "drop"]) {
+    addEventListener(kind, (event) => {
+      event.preventDefault();
+      $("stage").className = kind === "dragover" ? "over" : "";
+      if (kind === "drop" && event.dataTransfer.files[0]) send(event.dataTransfer.files[0]);
+    });
+  }
 }
 
 // ---- the board's camera
