@@ -43,7 +43,8 @@ def test_units(tmp_path: Path) -> None:
     script = tmp_path / "classify.sh"
     script.write_text(FILES["classify.sh"])
     units = []
-    for name in ("tinsmith-inbox.path", "tinsmith-inbox.service", "tinsmith-watch.service"):
+    for name in ("tinsmith-inbox.path", "tinsmith-inbox.service", "tinsmith-watch.service",
+                 "tinsmith-serve.service"):  # fmt: skip
         unit = tmp_path / name
         text = FILES[name].replace("/srv/tinsmith/classify.sh", str(script))
         unit.write_text(text.replace("/srv/tinsmith/watch.sh", str(script)))

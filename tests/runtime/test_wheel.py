@@ -105,6 +105,7 @@ def test_wheel(wheel: Path) -> None:
         "onnx",
         "images",
         "camera",
+        "serve",
         "sign",
     }
     assert "pip install" in metadata.get_payload()
@@ -144,6 +145,9 @@ def test_empty_environment(
     done = tinsmith("run", tiny, images / "c.npy", "--backend", other)
     assert done.returncode == 1
     assert f"pip install 'tinsmith-runtime[{other}]'" in one_line(done.stderr)
+    done = tinsmith("serve", tiny)
+    assert done.returncode == 2
+    assert "pip install 'tinsmith-runtime[serve]'" in one_line(done.stderr)
     done = tinsmith("export", "model.keras")
     assert done.returncode == 2
     assert "pip install 'tinsmith[compile]'" in one_line(done.stderr)

@@ -25,6 +25,7 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "bench": ("measure a bundle: accuracy, latency, memory, size", "tinsmith"),
     "compare": ("compare two reports of bench", "tinsmith"),
     "run": ("run a bundle on images, a camera or features", "tinsmith-runtime"),
+    "serve": ("serve a bundle as a page and an HTTP API", "tinsmith-runtime[serve]"),
     "inspect": ("show what a bundle contains", "tinsmith-runtime"),
     "selftest": ("check a bundle's golden vectors on this machine", "tinsmith-runtime"),
     "keygen": ("make a key pair for signing bundles", "tinsmith-runtime[sign]"),

@@ -1,6 +1,6 @@
 """Frames of a camera or a video: picamera2 where it is installed, else OpenCV."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SIZE = (640, 480)  # small enough for every camera, more than most small models look at
 
 
-def camera_frames(source: str) -> "Iterator[Image]":
+def camera_frames(source: str) -> "Generator[Image, None, None]":
     """Gives the frames of a camera until the caller stops, or of a video until its end, in RGB.
 
     Args:
@@ -33,7 +33,7 @@ def camera_frames(source: str) -> "Iterator[Image]":
     return _opencv_frames(int(source), f"camera {source}")
 
 
-def _picamera2_frames(number: int) -> "Iterator[Image]":
+def _picamera2_frames(number: int) -> "Generator[Image, None, None]":
     try:
         from picamera2 import Picamera2
         from PIL import Image
@@ -50,7 +50,7 @@ def _picamera2_frames(number: int) -> "Iterator[Image]":
         raise TinsmithError(f"camera {number}: picamera2 failed: {error}") from error
 
 
-def _opencv_frames(source: str | int, name: str) -> "Iterator[Image]":
+def _opencv_frames(source: str | int, name: str) -> "Generator[Image, None, None]":
     try:
         import cv2
         from PIL import Image
