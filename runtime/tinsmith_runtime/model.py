@@ -18,7 +18,7 @@ from tinsmith_runtime.executor import (
     to_int8,
 )
 from tinsmith_runtime.lazy import np
-from tinsmith_runtime.record import frozen_dataclass
+from tinsmith_runtime.prediction import Prediction, rank
 from tinsmith_runtime.selftest import SelfTest, selftest_bundle
 
 # What not every program needs is imported where it is used: a start takes milliseconds.
@@ -26,25 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from numpy.typing import NDArray
-
     from tinsmith_runtime.batch import Array, Arrays
     from tinsmith_runtime.executor.activation import Decode
     from tinsmith_runtime.inputs.image import Picture
-
-
-@frozen_dataclass(frozen=True)
-class Prediction:
-    """A class and the probability (0..1) that the model gives it."""
-
-    label: str
-    probability: float
-
-
-def rank(probabilities: list[float], labels: tuple[str, ...], top: int | None) -> list[Prediction]:
-    """Gives the `top` most probable classes, or all, of the probability of each."""
-    order = sorted(range(len(labels)), key=probabilities.__getitem__, reverse=True)[:top]
-    return [Prediction(labels[i], probabilities[i]) for i in order]
+    from tinsmith_runtime.stream import Stream
 
 
 class Model:
@@ -123,19 +108,15 @@ class Model:
             raise UsageError(f"top: expected a number from 1, got {top}")
         if self.output.kind != "logits":
             raise UsageError("classify: the model gives values, not classes: use predict")
+        if self.manifest.states:
+            raise UsageError("classify: the model computes steps of a sequence: use stream")
         if len(self.inputs) > 1:
             raise UsageError(f"classify: the model takes {len(self.inputs)} inputs: use predict")
         if isinstance(image, memoryview):
             return rank(self._classify_pixels(image), self.labels, top)
-        shape = self.input.sample_shape
-        if self.input.preprocessing:
-            from tinsmith_runtime.inputs.image import read_image
+        from tinsmith_runtime.inputs.single import read_sample
 
-            sample: NDArray[Any] = read_image(image, shape, self.input.preprocessing)
-        else:
-            from tinsmith_runtime.inputs.features import read_features
-
-            sample = read_features(image, shape)
+        sample = read_sample(self.input, image)
         return rank(self.predict(sample[np.newaxis])[0].tolist(), self.labels, top)
 
     def _classify_pixels(self, pixels: memoryview[Any]) -> list[float]:
@@ -149,6 +130,19 @@ class Model:
             )
         codes = self._engine.run_pixels(pixels)
         return probabilities(self.output, memoryview(codes).cast("b"))
+
+    def stream(self) -> Stream:
+        """Begins a sequence for a model that computes one step of it at a time.
+
+        Raises:
+            UsageError: the model has no states, or is closed.
+        """
+        from tinsmith_runtime.stream import Stream
+
+        self._engine.require_open()
+        if not self.manifest.states:
+            raise UsageError("stream: the model has no states: export it with --stateful")
+        return Stream(self.manifest, self._engine, self._decoders or self._make_decoders())
 
     def predict(self, batch: Array | Sequence[Array] | Mapping[str, Array]) -> Any:
         """Computes the probabilities, or the values, of a batch.

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import tf_keras
 
+from tinsmith_export.inputs.sequences import by_step, feed
 from tinsmith_export.ir.bits import FLOAT_BITS, WEIGHT_BITS
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
@@ -55,6 +56,7 @@ class Calibration:
         least_bits: how many bits weights have that could saturate an x86 kernel with 8.
         fit_weights: whether weights are also rounded by the inputs that they meet.
         regions: whether the output of a layer kept float that only such layers read stays float.
+        judged: of a stream, the sequences held back, whole, by which recipes are judged.
     """
 
     observed: Observed
@@ -64,6 +66,7 @@ class Calibration:
     least_bits: int = WEIGHT_BITS
     fit_weights: bool = False
     regions: bool = True
+    judged: DistillationData | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +118,15 @@ class Quantized:
         """Computes `float32 (N, …)` outputs of `float32 (N, …)` inputs, everything rounded."""
         graph = with_rounded_weights(self.graph, self.ranges, self.weight_bits)
         return evaluate(graph, inputs, self.ranges)
+
+    def answers(self, inputs: Arrays) -> Arrays:
+        """As `outputs`; of a stream, whose inputs are sequences, `Steps.answers`."""
+        if not self.graph.states:
+            return self.outputs(inputs)
+        graph = with_rounded_weights(self.graph, self.ranges, self.weight_bits)
+        layers: Layers = {}
+        run = partial(evaluate, graph, ranges=self.ranges, layers=layers)
+        return feed(graph, by_step(inputs), run).answers
 
     @property
     def kept(self) -> tuple[Weighted, ...]:

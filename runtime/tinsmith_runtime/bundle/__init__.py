@@ -15,6 +15,7 @@ from tinsmith_runtime.bundle.container import (
 from tinsmith_runtime.bundle.fields import MAX_TENSORS
 from tinsmith_runtime.bundle.manifest import (
     FORMAT_VERSION,
+    STATEFUL_VERSION,
     dump_manifest,
     parse_manifest,
 )
@@ -28,6 +29,7 @@ from tinsmith_runtime.bundle.schema import (
     Preprocessing,
     Quality,
     Stage,
+    StateError,
     TargetParity,
     Training,
     Variant,
@@ -38,6 +40,7 @@ __all__ = [
     "MANIFEST",
     "MAX_TENSORS",
     "SIGNATURE",
+    "STATEFUL_VERSION",
     "Bundle",
     "Golden",
     "Input",
@@ -48,6 +51,7 @@ __all__ = [
     "Preprocessing",
     "Quality",
     "Stage",
+    "StateError",
     "TargetParity",
     "Training",
     "Variant",

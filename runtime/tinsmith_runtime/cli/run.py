@@ -4,6 +4,7 @@ import argparse
 import itertools
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 
 from tinsmith_runtime.api import load
 from tinsmith_runtime.batch import each
+from tinsmith_runtime.bundle import Input
 from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.inputs.samples import Sample, camera_samples, find_samples
-from tinsmith_runtime.model import Model, rank
+from tinsmith_runtime.model import Model
+from tinsmith_runtime.prediction import rank
 
 EXAMPLES = """examples:
   tinsmith run digits.tin photo.png folder/ 'scans/**/*.jpg'
@@ -22,6 +25,7 @@ EXAMPLES = """examples:
   tinsmith run digits.tin --camera --min-probability 0.9 --json
   tinsmith run digits.tin --camera video.mp4
   tinsmith run motor.tin readings.csv         # a model of features: a line a row
+  tinsmith run heart.tin beat.csv             # of steps: the rows of a file are a sequence
   tinsmith run pair.tin samples.npz           # of several inputs: an array for each, by its name
 """
 
@@ -99,15 +103,16 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.threads,
         trusted_keys=arguments.trusted_keys,
     ) as model:
+        predict = _streaming(model) if model.manifest.states else _predicting(model)
         if arguments.camera is None:
-            samples = find_samples(arguments.inputs, model.inputs)
+            samples = find_samples(arguments.inputs, _given(model))
         else:
-            frames = camera_samples(arguments.camera, model.inputs)
+            frames = camera_samples(arguments.camera, _given(model))
             samples = itertools.islice(frames, arguments.frames)
         for sample in samples:
             count += 1
             try:
-                answer = _answer(model, sample, arguments)
+                answer = _answer(model, sample, predict(sample), arguments)
             except UsageError as error:
                 print(f"tinsmith: error: {error}", file=sys.stderr)
                 failed += 1
@@ -133,17 +138,49 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--frames: expected a number from 1, and --camera")
 
 
-def _answer(model: Model, sample: Sample, arguments: argparse.Namespace) -> dict[str, Any]:
-    batch = each(lambda array: array[np.newaxis], sample.read())
-    kind = model.input.kind if len(model.inputs) == 1 else "inputs"
-    name, found = {kind: sample.name}, model.predict(batch)
-    if len(model.outputs) > 1:
-        return {**name, "outputs": {output: values[0].tolist() for output, values in found.items()}}
+def _given(model: Model) -> list[Input]:
+    """What a user gives."""
+    return [entry for entry in model.inputs if entry.kind != "state"]
+
+
+def _predicting(model: Model) -> Callable[[Sample], Any]:
+    """What a model gives for each sample by itself."""
+
+    def predict(sample: Sample) -> Any:
+        found = model.predict(each(lambda array: array[np.newaxis], sample.read()))
+        if isinstance(found, dict):
+            return {output: values[0] for output, values in found.items()}
+        return found[0]
+
+    return predict
+
+
+def _streaming(model: Model) -> Callable[[Sample], Any]:
+    """What a model gives for the samples of a file as the steps of a sequence."""
+    stream, file = model.stream(), ""
+
+    def predict(sample: Sample) -> Any:
+        nonlocal file
+        if sample.file != file:
+            stream.reset()
+            file = sample.file
+        return stream.step(sample.read())
+
+    return predict
+
+
+def _answer(
+    model: Model, sample: Sample, found: Any, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    kind = model.input.kind if len(_given(model)) == 1 else "inputs"
+    name = {kind: sample.name}
+    if isinstance(found, dict):
+        return {**name, "outputs": {output: values.tolist() for output, values in found.items()}}
     if model.output.kind == "values":
-        return {**name, "values": found[0].tolist()}
+        return {**name, "values": found.tolist()}
     predictions = [
         asdict(prediction)
-        for prediction in rank(found[0].tolist(), model.labels, arguments.top)
+        for prediction in rank(found.tolist(), model.labels, arguments.top)
         if prediction.probability >= arguments.min_probability
     ]
     return {**name, "predictions": predictions}

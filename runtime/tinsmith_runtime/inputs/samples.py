@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -49,10 +49,12 @@ class Sample:
         name: the file, with the line or row where it holds several.
         read: gives the sample as the model takes it, a tuple of arrays for several inputs, or
             raises an error that begins with `name`.
+        file: where it was found.
     """
 
     name: str
     read: Callable[[], Arrays]
+    file: str = ""
 
 
 def find_samples(words: Sequence[str], inputs: Sequence[Input]) -> Iterator[Sample]:
@@ -75,7 +77,8 @@ def find_samples(words: Sequence[str], inputs: Sequence[Input]) -> Iterator[Samp
             continue
         for name in names:
             try:
-                yield from _samples(name, inputs)
+                for sample in _samples(name, inputs):
+                    yield replace(sample, file=name)
             except (TinsmithError, OSError) as error:
                 yield Sample(name, partial(_fail, name, error))
 
