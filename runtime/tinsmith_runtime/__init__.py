@@ -10,7 +10,8 @@ from tinsmith_runtime.errors import (
     TinsmithError,
     UsageError,
 )
-from tinsmith_runtime.model import Model, Prediction
+from tinsmith_runtime.model import Model
+from tinsmith_runtime.prediction import Prediction
 from tinsmith_runtime.selftest import SelfTest, selftest
 
 __all__ = [

@@ -47,6 +47,12 @@ class Steps:
         )
 
     @property
+    def every_answer(self) -> Arrays:
+        """What the model gives in every step, `(N * T, …)` for each output but states."""
+        pairs = zip(self.graph.outputs, self.outputs, strict=True)
+        return joined([_flat(array) for node, array in pairs if node in self.graph.answers])
+
+    @property
     def states(self) -> dict[str, Array]:
         """Each state's name to what it is behind each step, `(N, T, units)`."""
         outputs = {

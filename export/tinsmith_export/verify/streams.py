@@ -1,6 +1,6 @@
 """Files run on evaluation data: all at once, or of a stream step by step, states fed back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -84,14 +84,15 @@ def golden_inputs(given: Arrays, ran: Ran, ranges: Mapping[str, QuantParams]) ->
 def state_errors(
     reference: Steps, ran: Steps, ranges: Mapping[str, QuantParams]
 ) -> tuple[StateError, ...]:
-    """How far the states of an int8 file are from the float model's, at first and at last."""
-    floats = reference.states
-    return tuple(
-        StateError(name, codes.shape[1], *_errors(floats[name], ranges[name].reals(codes)))
-        for name, codes in ran.states.items()
-    )
+    """How far the states of an int8 file are from the float model's, at first and at last.
 
-
-def _errors(wanted: Arrays, found: Arrays) -> Sequence[float | None]:
-    (one,), (other,) = parts(wanted), parts(found)
-    return [sqnr_db(one[:, step], other[:, step]) for step in (0, -1)]
+    Of the float ones counts what the codes can stand for: what lies beyond is clipped on purpose,
+    see `state_range`.
+    """
+    found = []
+    for name, codes in ran.states.items():
+        params = ranges[name]
+        wanted = np.clip(reference.states[name], params.low, params.high)
+        first, last = (sqnr_db(wanted[:, step], params.reals(codes[:, step])) for step in (0, -1))
+        found.append(StateError(name, codes.shape[1], first, last))
+    return tuple(found)

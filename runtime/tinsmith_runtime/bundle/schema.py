@@ -214,6 +214,8 @@ class TargetParity:
 class StateError:
     """How far an int8 state is from the float model's, over the evaluation sequences.
 
+    Of the float state counts what lies between the lowest and the highest code.
+
     Attributes:
         name: of the input.
         steps: how many a sequence has.
