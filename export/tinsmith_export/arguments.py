@@ -67,6 +67,12 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         help="the input's H W C, for a model that takes several sizes or was not built",
     )
     parser.add_argument(
+        "--stateful",
+        action="store_true",
+        help="compile one step of a recurrent model, whose states become inputs and outputs: a "
+        "board feeds one step at a time, without end; --data are sequences (N, STEPS, ...)",
+    )
+    parser.add_argument(
         "--output",
         metavar="NAME",
         help="compile one of several outputs alone; default: all",

@@ -45,6 +45,7 @@ def _run(arguments: argparse.Namespace) -> int:
     options = Options(
         input_range=tuple(arguments.input_range),
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
+        stateful=arguments.stateful,
         output=arguments.output,
         targets=arguments.targets,
         boxes=read_head(arguments.boxes) if arguments.boxes else None,

@@ -91,6 +91,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         layer_errors=bool(arguments.report or arguments.node_data),
         sensitivity=arguments.sensitivity,
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
+        stateful=arguments.stateful,
         output=arguments.output,
         targets=arguments.targets,
         verify_onnx=arguments.verify_onnx,

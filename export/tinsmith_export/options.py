@@ -48,6 +48,8 @@ class Options:
         sensitivity: whether to measure too what quantizing each layer alone costs.
         input_shape: without the batch, for a model with one input that takes several sizes or
             none yet.
+        stateful: whether to compile one step of a recurrent model, whose states are inputs and
+            outputs; data are sequences `(N, T, …)`.
         output: which one of several outputs to compile alone; all if `None`.
         targets: what the bundle holds files for, by name: `tflite`, `onnx`, `native`; if `None`,
             all whose files can hold the model. The int8 files are compared with TFLite's, whether
@@ -78,6 +80,7 @@ class Options:
     layer_errors: bool = False
     sensitivity: bool = False
     input_shape: tuple[int, ...] | None = None
+    stateful: bool = False
     output: str | None = None
     targets: tuple[str, ...] | None = None
     verify_onnx: bool = False
@@ -146,9 +149,15 @@ def check_options(options: Options) -> None:
     names = ("",) if options.targets is None else options.targets
     texts = isinstance(names, tuple | list) and all(isinstance(name, str) for name in names)
     require(texts, "targets", "names of targets", names)
-    for name in ("strict", "layer_errors", "sensitivity", "verify_onnx"):
+    for name in ("strict", "layer_errors", "sensitivity", "stateful", "verify_onnx"):
         value = getattr(options, name)
         require(isinstance(value, bool), name, "True or False", value)
+    if options.stateful and AUTO in options.keep_float:
+        raise UsageError(
+            f"keep_float: {AUTO} chooses by answers to single inputs, not by a stream's"
+        )
+    if options.stateful and options.verify_onnx:
+        raise UsageError("verify_onnx: it compares whole models, not one step of a stream")
     sizes = (1,) if options.input_shape is None else options.input_shape
     fits = isinstance(sizes, tuple | list) and bool(sizes) and all(is_whole(n, 1) for n in sizes)
     require(fits, "input_shape", "sizes of 1 or more", sizes)

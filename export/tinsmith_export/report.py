@@ -14,6 +14,7 @@ from tinsmith_export.summary import (
     parity_by_target,
     ranking,
     stage_cells,
+    state_text,
     target_titles,
     witness_text,
 )
@@ -79,6 +80,8 @@ def _cards(exported: Exported) -> Iterator[str]:
     for pair, parities in parity_by_target(quality):
         yield f"Engines: {_parity_text(pair, parities['evaluation'])}."
         yield f"Random inputs: {_parity_text(pair, parities['random'])}."
+    for state in quality.states:
+        yield f"State {state_text(state)}."
     if exported.witness is not None:
         yield f"Witness: {witness_text(exported.witness, quality)}."
     if quality.mcnemar_p is not None:

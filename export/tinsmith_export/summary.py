@@ -8,7 +8,7 @@ from tinsmith_export.ir.bits import FLOAT_BITS, NARROW_BITS, WEIGHT_BITS
 from tinsmith_export.results import Attempt, Exported, Sensitivity, Witness
 from tinsmith_export.verdict import advice, by_verdict, limit_text, loss_text
 from tinsmith_report.statistics import wilson
-from tinsmith_runtime.bundle import Manifest, Parity, Quality, Stage
+from tinsmith_runtime.bundle import Manifest, Parity, Quality, Stage, StateError
 from tinsmith_runtime.errors import printable
 
 _NAME_WIDTH = 32
@@ -31,6 +31,7 @@ def summary(exported: Exported) -> list[str]:
     for pair, parities in parity_by_target(quality):
         for data, parity in parities.items():
             lines += _parity(data, pair, parity)
+    lines += [f"state    {state_text(state)}" for state in quality.states]
     lines += verdict_lines(exported)
     if exported.witness is not None:
         lines.append(f"witness  {witness_text(exported.witness, quality)}")
@@ -78,6 +79,12 @@ def attempt_text(attempt: Attempt) -> str:
     """What a recipe gave on inputs held back."""
     sqnr = f"SQNR {decibels_text(attempt.sqnr_db)} dB"
     return sqnr if attempt.verdict is None else f"{loss_text(attempt.verdict)}, {sqnr}"
+
+
+def state_text(state: StateError) -> str:
+    """How the error of a stream's state grows."""
+    first, last = map(decibels_text, (state.first_sqnr_db, state.last_sqnr_db))
+    return f"{state.name}: SQNR {first} dB behind the first of {state.steps} steps, {last} at last"
 
 
 def target_titles(quality: Quality) -> dict[str, str]:

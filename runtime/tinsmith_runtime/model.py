@@ -26,12 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
-    from numpy.typing import NDArray
-
     from tinsmith_runtime.batch import Array, Arrays
     from tinsmith_runtime.detect import Detector
     from tinsmith_runtime.executor.activation import Decode
     from tinsmith_runtime.inputs.image import Picture
+    from tinsmith_runtime.stream import Stream
 
 
 class Model:
@@ -113,19 +112,15 @@ class Model:
             raise UsageError("classify: the model finds boxes: use detect")
         if self.output.kind != "logits":
             raise UsageError("classify: the model gives values, not classes: use predict")
+        if self.manifest.states:
+            raise UsageError("classify: the model computes steps of a sequence: use stream")
         if len(self.inputs) > 1:
             raise UsageError(f"classify: the model takes {len(self.inputs)} inputs: use predict")
         if isinstance(image, memoryview):
             return rank(self._classify_pixels(image), self.labels, top)
-        shape = self.input.sample_shape
-        if self.input.preprocessing:
-            from tinsmith_runtime.inputs.image import read_image
+        from tinsmith_runtime.inputs.single import read_sample
 
-            sample: NDArray[Any] = read_image(image, shape, self.input.preprocessing)
-        else:
-            from tinsmith_runtime.inputs.features import read_features
-
-            sample = read_features(image, shape)
+        sample = read_sample(self.input, image)
         return rank(self.predict(sample[np.newaxis])[0].tolist(), self.labels, top)
 
     def detect(
@@ -165,6 +160,19 @@ class Model:
             )
         codes = self._engine.run_pixels(pixels)
         return probabilities(self.output, memoryview(codes).cast("b"))
+
+    def stream(self) -> Stream:
+        """Begins a sequence for a model that computes one step of it at a time.
+
+        Raises:
+            UsageError: the model has no states, or is closed.
+        """
+        from tinsmith_runtime.stream import Stream
+
+        self._engine.require_open()
+        if not self.manifest.states:
+            raise UsageError("stream: the model has no states: export it with --stateful")
+        return Stream(self.manifest, self._engine, self._decoders or self._make_decoders())
 
     def predict(self, batch: Array | Sequence[Array] | Mapping[str, Array]) -> Any:
         """Computes the probabilities, or the values, of a batch.

@@ -1,6 +1,6 @@
 """A model as a function of TensorFlow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,17 @@ from tinsmith_export.frontend.savedmodel import SavedModel
 from tinsmith_runtime.errors import TinsmithError
 
 
-def as_function(model: Any, shapes: Sequence[tuple[int | None, ...]]) -> Any:
+def as_function(
+    model: Any,
+    shapes: Sequence[tuple[int | None, ...]],
+    call: Callable[..., Any] | None = None,
+) -> Any:
     """A model as one function of TensorFlow.
 
     Args:
         model: as `prepared` gives it.
         shapes: of its inputs, batch first.
+        call: what is called in its place.
 
     Raises:
         TinsmithError: a layer of it raises.
@@ -27,10 +32,11 @@ def as_function(model: Any, shapes: Sequence[tuple[int | None, ...]]) -> Any:
             return model.function(shapes)
     was_eager = tf.config.functions_run_eagerly()
     tf.config.run_functions_eagerly(True)  # a function that XLA compiles would stay closed
+    call = call or (lambda *x: model(list(x) if len(x) > 1 else x[0], training=False))
     try:
         with silence():
             return tf.compat.v1.wrap_function(
-                lambda *x: model(list(x) if len(x) > 1 else x[0], training=False),
+                call,
                 [tf.TensorSpec(shape, tf.float32, name="input") for shape in shapes],
             )
     except TinsmithError as error:

@@ -41,10 +41,15 @@ class Reader:
                 )
         names = distinct(map(plain, (*trace.input_names, *trace.output_names)))
         count = len(trace.inputs)
+        several = count - len(trace.fed_by) > 1
         self._output_names = names[count:]
+        self._states = len(trace.fed_by)
         for name, (tensor, shape) in zip(names, trace.inputs.items(), strict=False):
-            title = name if count > 1 else "input"
-            source = InputLayer(title, (), shape[1:])
+            fed_by = next(
+                (plain(trace.fed_by[one]) for one in trace.fed_by if plain(one) == name), ""
+            )
+            title = name if several or fed_by else "input"
+            source = InputLayer(title, (), shape[1:], fed_by=fed_by)
             if tensor in trace.ids:
                 source = Ids(title, (), (*shape[1:], 2), size=trace.ids[tensor])
             self.names[tensor] = self.add(source).name
@@ -52,16 +57,20 @@ class Reader:
     def outputs(self) -> list[OutputLayer]:
         """The model's outputs, after all operators were read."""
         found: list[OutputLayer] = []
-        several = len(self._output_names) > 1
-        for name, tensor in zip(self._output_names, self._trace.outputs, strict=True):
+        answers = len(self._output_names) - self._states
+        for number, (name, tensor) in enumerate(
+            zip(self._output_names, self._trace.outputs, strict=True)
+        ):
             source = self._node(tensor)
             if source is None:
                 raise TinsmithError(
                     f"the model's output `{name}` does not depend on its inputs: leave it out, "
                     "keras.Model(INPUTS, OUTPUTS)"
                 )
-            title = name if several else "logits"
-            found.append(OutputLayer(f"{name}/output", (source.name,), source.shape, title=title))
+            title = name if answers > 1 or number >= answers else "logits"
+            place = f"{name}/output", (source.name,), source.shape
+            by_step = any(self._trace.by_step[number : number + 1])
+            found.append(OutputLayer(*place, title=title, by_step=by_step))
         read = {name for node in (*self.nodes.values(), *found) for name in node.inputs}
         for node in self.nodes.values():
             if isinstance(node, InputLayer) and node.name not in read:

@@ -4,8 +4,9 @@ What a gate multiplies, the step's input and the state before it, is joined firs
 rounded once, and all steps multiply by the same weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import keras
@@ -43,10 +44,48 @@ class _Cell:
     step: Callable[[list[Tensor], States], States]
 
 
-def step_by_step(layer: Layer) -> Callable[..., Any] | None:
-    """A function to trace in the place of a layer's own `call`; none if it needs no other."""
+class Memory:
+    """The states of a model's recurrent layers, between one step of a stream and the next.
+
+    Attributes:
+        kept: name to the state behind the step, `(batch, units)`.
+    """
+
+    def __init__(self) -> None:
+        self._before: list[Tensor] = []
+        self._first = True
+        self.kept: dict[str, Tensor] = {}
+
+    def begin(self, before: Sequence[Tensor]) -> None:
+        """Begins a step with the states before it, in the order of `kept`; without any, zeros."""
+        self._before, self._first, self.kept = list(before), not before, {}
+
+    def take(self, like: Tensor, sizes: Sequence[int]) -> list[Tensor]:
+        """The next states, of so many units each."""
+        if self._first:
+            return [tf.zeros((like.shape[0], size), like.dtype) for size in sizes]
+        found, self._before = self._before[: len(sizes)], self._before[len(sizes) :]
+        return found
+
+    def keep(self, layer: Layer, states: Sequence[Tensor]) -> None:
+        """Notes the states of a layer behind the step: `LAYER.h`, and `LAYER.c` of an LSTM."""
+        several = hasattr(layer.cell, "cells")
+        ends = [str(number) for number in range(len(states))] if several else ["h", "c"]
+        for end, state in zip(ends, states, strict=False):
+            again = ["", *map(str, range(1, len(self.kept) + 1))]  # it may be called twice
+            names = (f"{layer.name}{call}.{end}" for call in again)
+            self.kept[next(name for name in names if name not in self.kept)] = state
+
+
+def step_by_step(layer: Layer, memory: Memory | None = None) -> Callable[..., Any] | None:
+    """A function to trace in the place of a layer's own `call`; none if it needs no other.
+
+    Args:
+        layer: any layer.
+        memory: where a recurrent layer's states come from, in a stream; zeros without.
+    """
     if any(type(layer) is getattr(one, name) for one in _LIBRARIES for name in RECURRENT):
-        return lambda *args, **kwargs: _recurrent(layer, *args, **kwargs)
+        return partial(_recurrent, layer, memory)
     if any(type(layer) is one.TimeDistributed for one in _LIBRARIES):
         return lambda inputs, training=None, mask=None: _time_distributed(layer, inputs)
     return None
@@ -60,6 +99,7 @@ def inner_layers(layer: Layer) -> tuple[Layer, ...]:
 
 def _recurrent(
     layer: Layer,
+    memory: Memory | None,
     inputs: Tensor,
     initial_state: Any = None,
     mask: Any = None,
@@ -71,6 +111,9 @@ def _recurrent(
         inputs, initial_state = inputs[0], inputs[1:]
     given: list[Tensor] = [] if initial_state is None else tf.nest.flatten(initial_state)
     _require_unrolled(layer, inputs, mask)
+    if memory is not None:
+        _require_stream(layer, given)
+        given = memory.take(inputs, tf.nest.flatten(layer.cell.state_size))
     sequence, states = inputs[:, None], [state[:, None, None] for state in given]
     backwards, last, outputs = layer.go_backwards, list[Any](), list[Any]()
     for one in getattr(layer.cell, "cells", [layer.cell]):
@@ -84,6 +127,8 @@ def _recurrent(
             outputs.append(before[0])
         last += before
         backwards, sequence = False, tf.concat(outputs, 2)
+    if memory is not None:
+        memory.keep(layer, [state[:, 0, 0] for state in last])
     found = sequence[:, 0] if layer.return_sequences else outputs[-1][:, 0, 0]
     return [found, *(state[:, 0, 0] for state in last)] if layer.return_state else found
 
@@ -106,6 +151,18 @@ def _require_unrolled(layer: Layer, inputs: Tensor, mask: Any) -> None:
         )
     if needed:
         raise _refused(layer, needed)
+
+
+def _require_stream(layer: Layer, given: Sequence[Tensor]) -> None:
+    """Refuses what a stream has not."""
+    if layer.go_backwards:
+        raise _refused(
+            layer, "the end of the sequence first, which a stream has not: go_backwards=False"
+        )
+    if given:
+        raise _refused(
+            layer, "a state that the model computes, where a stream has that of the step before"
+        )
 
 
 def _refused(layer: Layer, needed: str) -> UnsupportedLayerError:

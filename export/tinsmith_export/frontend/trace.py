@@ -4,6 +4,7 @@ What a model computes is read from TensorFlow, not from its layers' settings: so
 model inside a model, a layer called twice and an operator between layers are all the same thing.
 """
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,9 @@ from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.function import as_function, frozen, in_order
 from tinsmith_export.frontend.graphdef import require_small_constants
+from tinsmith_export.frontend.recurrence import Memory
 from tinsmith_export.frontend.savedmodel import SavedModel, scope_of
+from tinsmith_export.frontend.stream import NEXT, any_length, as_stream, step_shape
 from tinsmith_export.frontend.watch import Calls
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
@@ -69,6 +72,8 @@ class Trace:
         output_names: what Keras calls them.
         classes: layer to class, for layers that are known.
         ids: the inputs that name rows of a table, each with the rows that there are.
+        fed_by: of one step of a stream, the name of each state to that of the output that feeds it.
+        by_step: of a stream, for each output, whether the model gives one for each step.
     """
 
     model: str
@@ -80,20 +85,25 @@ class Trace:
     output_names: tuple[str, ...]
     classes: Mapping[str, str]
     ids: Mapping[str, int] = field(default_factory=dict)
+    fed_by: Mapping[str, str] = field(default_factory=dict)
+    by_step: tuple[bool, ...] = ()
 
 
-def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
+def trace(model: Any, input_shape: tuple[int, ...] | None = None, stateful: bool = False) -> Trace:
     """Traces a model of Keras 3 or tf_keras, or a SavedModel's signature.
 
     Args:
         model: as `prepared` gives it.
         input_shape: without the batch, for a model with one input that takes several sizes.
+        stateful: whether to trace one step of a stream; see `as_stream`, also for what is raised.
 
     Raises:
         TinsmithError: the model takes several sizes, and none is given, or a layer of it raises.
         UsageError: it takes another than the given one.
         UnsupportedLayerError: a size that only a run could tell.
     """
+    if stateful:
+        return _trace_step(model, input_shape)
     shapes = [(BATCH, *shape) for shape in _sizes(model, input_shape)]
     calls = Calls()
     with calls.watched(model):
@@ -101,6 +111,27 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None) -> Trace:
     with silence():
         found = _simplify(model, function, calls)
     return _without_scope(found) if isinstance(model, SavedModel) else found
+
+
+def _trace_step(model: Any, input_shape: tuple[int, ...] | None) -> Trace:
+    """One step, with the states before it as inputs, and those behind it as outputs."""
+    shape = input_shape or tuple(model.inputs[0].shape)[1:]
+    stream, memory = as_stream(model, shape), Memory()
+    shapes = [step_shape(shape), *((units,) for units in stream.states.values())]
+    calls = Calls(memory)
+    with calls.watched(model), any_length(model):
+        call = functools.partial(stream.call, model, memory)
+        function = as_function(model, [(BATCH, *one) for one in shapes], call)
+    with silence():
+        found = _simplify(model, function, calls)
+    nexts = {name: f"{name}{NEXT}" for name in stream.states}
+    return replace(
+        found,
+        input_names=(*found.input_names, *nexts),
+        output_names=(*found.output_names, *nexts.values()),
+        fed_by=nexts,
+        by_step=stream.by_step,
+    )
 
 
 def output_names(model: Any) -> tuple[str, ...]:

@@ -7,21 +7,28 @@ from typing import Any
 
 import tensorflow as tf
 
-from tinsmith_export.frontend.recurrence import inner_layers, step_by_step
+from tinsmith_export.frontend.recurrence import Memory, inner_layers, step_by_step
 
 
 class Calls:
-    """Notes which operators each layer makes while a model is traced."""
+    """Notes which operators each layer makes while a model is traced.
 
-    def __init__(self) -> None:
+    Args:
+        memory: of the model's recurrent layers, where one step of a stream is traced.
+    """
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory
         self.layers: dict[str, str] = {}  # operator to layer
         self.classes: dict[str, str] = {}  # layer to class
         self._stack: list[str] = []
+        self._wrapped: set[int] = set()
 
     @contextmanager
     def watched(self, model: Any) -> Iterator[None]:
         """Listens in on every layer of a model, and of the models in it."""
         watched = [part for part in parts(model) if hasattr(part, "call")]
+        self._wrapped = {id(inner) for part in watched for inner in inner_layers(part)}
         # Some of tf_keras's layers hold a `call` of their own, which must be there again after.
         own = [vars(part).get("call") for part in watched]
         for part in watched:
@@ -35,7 +42,9 @@ class Calls:
                     object.__setattr__(part, "call", call)
 
     def _listen(self, part: Any) -> Any:
-        call = step_by_step(part) or part.call
+        # What a wrapper calls on each step begins anew there.
+        memory = None if id(part) in self._wrapped else self.memory
+        call = step_by_step(part, memory) or part.call
 
         @functools.wraps(call)
         def listening(*args: Any, **kwargs: Any) -> Any:

@@ -49,7 +49,7 @@ def input_warnings(
         One line each.
     """
     several = len(graph.inputs) > 1
-    for node, inputs in zip(graph.inputs, parts(reals), strict=True):
+    for node, inputs in zip(graph.given, parts(reals), strict=True):
         low, high = float(inputs.min()), float(inputs.max())
         readers = graph.readers(node.name)
         if len(readers) == 1 and isinstance(readers[0], Affine):

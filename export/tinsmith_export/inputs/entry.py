@@ -138,7 +138,7 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
     """Chooses what stands for a model's inputs, and checks that the samples are such inputs.
 
     Args:
-        graph: of the model, as it was read.
+        graph: of the model, as it was read; what feeds states is not given.
         samples: pixels become int8 codes one by one; features are rounded to codes.
         pixel_range: the real values that the model takes for pixels 0 and 255.
 
@@ -146,7 +146,7 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
         UsageError: the samples are no inputs of this model.
     """
     nodes, calibration, evaluation = (
-        graph.inputs,
+        graph.given,
         parts(samples.calibration),
         parts(samples.evaluation),
     )
@@ -166,7 +166,8 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
         said = samples.name if alone else f"`{node.name}` of {samples.name}"
         for inputs in given:
             _check(node, said, inputs)
-        ports.append(_port(node, None if alone else node.name, given[0], pixel_range))
+        name = node.name if len(graph.inputs) > 1 else None
+        ports.append(_port(node, name, given[0], pixel_range))
     return Entry(tuple(ports))
 
 

@@ -29,6 +29,22 @@ class Graph:
         return tuple(node for node in self.nodes if isinstance(node, OutputLayer))
 
     @property
+    def given(self) -> tuple[InputLayer, ...]:
+        """The inputs that a user gives."""
+        return tuple(node for node in self.inputs if not node.fed_by)
+
+    @property
+    def states(self) -> tuple[InputLayer, ...]:
+        """The inputs that an output of the step before feeds."""
+        return tuple(node for node in self.inputs if node.fed_by)
+
+    @property
+    def answers(self) -> tuple[OutputLayer, ...]:
+        """The outputs that feed no input."""
+        fed = {node.fed_by for node in self.states}
+        return tuple(node for node in self.outputs if node.title not in fed)
+
+    @property
     def layers(self) -> tuple[Node, ...]:
         """All between inputs and outputs."""
         return tuple(n for n in self.nodes if not isinstance(n, InputLayer | OutputLayer))
@@ -49,7 +65,10 @@ class Graph:
         return tuple(node for node in self.nodes if node.requantizes)
 
     def sources(self, name: str) -> frozenset[str]:
-        """The nodes that compute (or the input) whose codes reach this one as they are."""
+        """The nodes that compute (or the input) whose codes reach this one as they are.
+
+        The codes of a state are those that the step before gave.
+        """
         return self._sources[name]
 
     @cached_property
@@ -59,6 +78,12 @@ class Graph:
             own = node.requantizes or not node.inputs
             reach = [frozenset([node.name])] if own else [found[name] for name in node.inputs]
             found[node.name] = frozenset().union(*reach)
+        titles = {node.title: node.name for node in self.outputs}
+        for state in self.states:
+            before = found[titles[state.fed_by]] - {state.name}
+            for name, sources in found.items():
+                if state.name in sources:
+                    found[name] = sources - {state.name} | before
         return found
 
     def node(self, name: str) -> Node:

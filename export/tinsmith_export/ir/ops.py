@@ -51,7 +51,13 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class InputLayer(Node):
-    """An input of the model."""
+    """An input of the model.
+
+    Attributes:
+        fed_by: of a state, the title of the output that gives it in the step before.
+    """
+
+    fed_by: str = ""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -66,10 +72,12 @@ class OutputLayer(Node):
     Attributes:
         title: what the model files and the bundle call it.
         activation: `softmax`, `sigmoid` or `none`: what makes the Keras model's answer of it.
+        by_step: of a stream, whether the Keras model gives one for each step of a sequence.
     """
 
     title: str
     activation: str = "none"
+    by_step: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

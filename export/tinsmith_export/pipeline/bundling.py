@@ -11,6 +11,7 @@ from tinsmith_export.targets.target import ModelFile
 from tinsmith_export.verify.saturation import saturates
 from tinsmith_runtime.bundle import (
     FORMAT_VERSION,
+    STATEFUL_VERSION,
     Golden,
     Layer,
     Manifest,
@@ -46,10 +47,10 @@ def write_model(
     samples, golden = read.samples, verified.golden
     packages = [*_MADE_WITH, *(name for file in converted.int8 for name in file.target.packages)]
     manifest = Manifest(
-        format_version=FORMAT_VERSION,
+        format_version=STATEFUL_VERSION if quantized.graph.states else FORMAT_VERSION,
         release=options.release,
         made_with={name: version(name) for name in packages},
-        inputs=read.entry.sources,
+        inputs=converted.integers.inputs,
         outputs=converted.integers.outputs,
         variants=_variants(verified, options),
         golden=Golden("golden.npz", len(golden), sha256(golden), verified.golden_count),

@@ -36,7 +36,7 @@ def check_model(model: Any, options: Options) -> Checked:
         UnsupportedLayerError: layers cannot be compiled, each by name.
     """
     model = prepared(model, options.input_shape, options.output)
-    found = trace(model, options.input_shape)
+    found = trace(model, options.input_shape, options.stateful)
     read = read_graph(found)
     if options.boxes:
         require_boxes(read, options.boxes)

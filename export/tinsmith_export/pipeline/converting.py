@@ -8,7 +8,7 @@ from tinsmith_export.ir.bits import WEIGHT_BITS
 from tinsmith_export.options import Options
 from tinsmith_export.pipeline.quantizing import QuantizedModel
 from tinsmith_export.progress import Progress
-from tinsmith_export.targets.lower import lower
+from tinsmith_export.targets.lower import lower, state_inputs
 from tinsmith_export.targets.target import FloatModel, IntegerModel, ModelFile, Target
 from tinsmith_export.verdict import listed
 from tinsmith_export.verify.engines import require_same_tensors
@@ -67,8 +67,8 @@ def convert_model(
     require_exact_pairs(model.quantized.graph, model.quantized.ranges)
     progress.stage(f"converting to {listed([target.title for target in targets])}")
     read, quantized = model.read, model.quantized
-    classes, sources = read.classes, read.entry.sources
-    labels = read.samples.class_names(read.graph.outputs[0].shape[-1]) if classes else ()
+    classes, sources = read.classes, (*read.entry.sources, *state_inputs(quantized))
+    labels = read.samples.class_names(read.graph.answers[0].shape[-1]) if classes else ()
     integers = lower(quantized, sources, labels, classes)
     if options.weight_bits < WEIGHT_BITS:
         require_no_saturation(integers.products.values())

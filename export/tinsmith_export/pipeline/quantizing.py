@@ -1,13 +1,15 @@
 """The second stage: the graph is quantized, and what that does to its layers is measured."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.pipeline.attempts import attempt_recipes
-from tinsmith_export.pipeline.reading import ReadModel
+from tinsmith_export.pipeline.reading import ReadModel, stepped
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.calibration import calibrate
 from tinsmith_export.quantize.qat import DistillationData, batch_size
@@ -15,10 +17,11 @@ from tinsmith_export.quantize.recipe import Calibration, Quantized, fine_tune, q
 from tinsmith_export.quantize.sensitivity import keep_fewest, measure
 from tinsmith_export.results import Attempt, Sensitivity, Verdict
 from tinsmith_export.verify.gates import choice_failures
-from tinsmith_runtime.batch import concatenate, count, rows
+from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
 from tinsmith_runtime.errors import UsageError
 
 _MAX_HELD_BACK = 5000
+_MAX_CALIBRATION_STEPS = 100_000  # of all sequences together
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +105,7 @@ def _calibrated(read: ReadModel, options: Options, regions: bool) -> Calibration
 
     Ranges are those of all of them: there are few, and rare outputs should not be clipped.
     """
-    samples = read.samples
+    samples = _few_steps(read)
     order = np.random.default_rng(options.seed).permutation(count(samples.calibration))
     if len(order) < 2:
         raise UsageError(
@@ -115,6 +118,8 @@ def _calibrated(read: ReadModel, options: Options, regions: bool) -> Calibration
     labels = samples.calibration_labels
     told = labels[order] if read.classes and labels is not None else None
     inputs = read.entry.reals(rows(samples.calibration, order))
+    if read.steps is not None:
+        return _calibrated_stream(read, inputs, told, held_back, options, regions)
     outputs, observed = calibrate(read.graph, inputs)
 
     def distilled(part: slice) -> DistillationData:
@@ -129,6 +134,48 @@ def _calibrated(read: ReadModel, options: Options, regions: bool) -> Calibration
         options.weight_bits,
         regions=regions,
     )
+
+
+def _calibrated_stream(
+    read: ReadModel,
+    sequences: Arrays,
+    labels: NDArray[np.int64] | None,
+    held_back: int,
+    options: Options,
+    regions: bool,
+) -> Calibration:
+    """The same of sequences: each step is a sample, with the states that the float graph has there.
+
+    Ranges are those of all steps.
+    """
+    steps = stepped(read.graph, sequences)
+    inputs = steps.flat_inputs
+    outputs, observed = calibrate(read.graph, inputs, count(inputs))
+    first = -held_back * (count(inputs) // count(sequences))
+    data, fresh = (
+        DistillationData(rows(inputs, part), rows(outputs, part), None, False)
+        for part in (slice(first), slice(first, None))
+    )
+    last = slice(-held_back, None)
+    answers = stepped(read.graph, rows(sequences, last)).answers
+    some = None if labels is None else labels[last]
+    judged = DistillationData(rows(sequences, last), answers, some, read.classes)
+    bits = options.weight_bits
+    return Calibration(
+        observed, read.entry.params, data, fresh, bits, regions=regions, judged=judged
+    )
+
+
+def _few_steps(read: ReadModel) -> Samples:
+    """The samples; of a stream, of which every step is computed, the first sequences."""
+    samples = read.samples
+    if read.steps is None:
+        return samples
+    (sequences,) = parts(samples.calibration)
+    most = max(2, _MAX_CALIBRATION_STEPS // sequences.shape[1])
+    labels = samples.calibration_labels
+    few = None if labels is None else labels[:most]
+    return replace(samples, calibration=sequences[:most], calibration_labels=few)
 
 
 def _joined(one: DistillationData, other: DistillationData) -> DistillationData:

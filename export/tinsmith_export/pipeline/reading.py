@@ -17,6 +17,7 @@ from tinsmith_export.heap import keep_freed_memory
 from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
+from tinsmith_export.inputs.sequences import Steps, as_steps, by_step, expected_answers, feed
 from tinsmith_export.inputs.sources import Source, from_source
 from tinsmith_export.ir.embedding import Ids
 from tinsmith_export.ir.graph import Graph
@@ -25,7 +26,7 @@ from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.progress import Progress
-from tinsmith_export.quantize.evaluation import evaluate, fitting_count
+from tinsmith_export.quantize.evaluation import Layers, evaluate, fitting_count
 from tinsmith_export.quantize.recipe import require_layers
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.verify.stages import activated
@@ -55,6 +56,7 @@ class ReadModel:
         expected: the Keras model's outputs for the evaluation data.
         logits: the reference's.
         warnings: what may be wrong with the inputs.
+        steps: of a stream, what the reference gives step by step; else none.
     """
 
     name: str
@@ -67,11 +69,12 @@ class ReadModel:
     expected: Arrays
     logits: Arrays
     warnings: tuple[str, ...]
+    steps: Steps | None = None
 
     @property
     def activations(self) -> list[str]:
         """What makes the Keras model's answer of each output."""
-        return [node.activation for node in self.graph.outputs]
+        return [node.activation for node in self.graph.answers]
 
 
 def read_model(
@@ -92,24 +95,22 @@ def read_model(
     keep_freed_memory()
     model = prepared(model, options.input_shape, options.output)
     progress.stage(f"reading {model.name}")
-    read = read_graph(trace(model, options.input_shape))
+    read = read_graph(trace(model, options.input_shape, options.stateful))
     if any(isinstance(node, Refused) for node in read.nodes):
         rewrite(read)  # it refuses them, before any data are read
     if options.boxes:
         require_boxes(read, options.boxes)
+    sequence = options.input_shape or tuple(model.inputs[0].shape)[1:] if read.states else ()
     if isinstance(samples, Source):
-        shapes = {node.name: node.sample_shape for node in read.inputs}
-        shape = shapes if len(shapes) > 1 else read.inputs[0].sample_shape
-        output = read.outputs[0].shape
-        outputs = output[0] if len(read.outputs) == len(output) == 1 else None
-        samples = from_source(samples, shape, options.seed, outputs, options.preprocessing)
-    entry = enter(read, samples, options.input_range).fitted(options.preprocessing)
+        samples = _found(samples, read, sequence, options)
+    steps = as_steps(samples, sequence) if read.states else samples
+    entry = enter(read, steps, options.input_range).fitted(options.preprocessing)
     graph = rewrite(entry.prepared(read))
     classes = not _has_boxes(entry, samples, options) and _has_classes(graph, samples)
     _require_layers(graph, classes, options)
     model_reals = entry.model_reals(samples.evaluation)
     size = fitting_count(graph, BATCH_SIZE, _MAX_TENSOR_BYTES)
-    expected = run(model, model_reals, size)
+    expected = expected_answers(read, run(model, model_reals, size))
     scored = samples.evaluation_labels if classes else None
     warnings = (
         *input_warnings(model, read, model_reals, expected, scored),
@@ -118,17 +119,34 @@ def read_model(
     for warning in warnings:
         progress.warn(warning)
     reference = rebuild(graph)
-    logits = evaluate(graph, entry.reals(samples.evaluation))
+    fed = stepped(graph, entry.reals(samples.evaluation)) if graph.states else None
+    logits = fed.answers if fed else evaluate(graph, entry.reals(samples.evaluation))
     found = ReadModel(
-        model.name, model, samples, graph, reference, entry, classes, expected, logits, warnings
+        *(model.name, model, samples, graph, reference, entry),
+        *(classes, expected, logits, warnings, fed),
     )
     _check_rewrite(graph, expected, activated(logits, found.activations))
     return found
 
 
+def _found(source: Source, read: Graph, sequence: tuple[int, ...], options: Options) -> Samples:
+    """The samples of a source; of a stream, `sequence` is the shape of each."""
+    shapes = {node.name: node.sample_shape for node in read.given}
+    shape = sequence or (shapes if len(shapes) > 1 else read.given[0].sample_shape)
+    output = read.answers[0].shape
+    outputs = output[0] if len(read.answers) == len(output) == 1 else None
+    return from_source(source, shape, options.seed, outputs, options.preprocessing)
+
+
+def stepped(graph: Graph, sequences: Arrays) -> Steps:
+    """What a float graph of one step gives for sequences, `float32 (N, T, …)`."""
+    layers: Layers = {}
+    return feed(graph, by_step(sequences), lambda step: evaluate(graph, step, layers=layers))
+
+
 def _joined_outputs(graph: Graph, expected: Arrays) -> Iterator[str]:
     """Warns of an output that joins tensors of very different ranges: they share one scale."""
-    for output, values in zip(graph.outputs, parts(expected), strict=True):
+    for output, values in zip(graph.answers, parts(expected), strict=True):
         node = graph.node(output.inputs[0])
         if not isinstance(node, Concatenate):
             continue
@@ -175,15 +193,20 @@ def _has_classes(graph: Graph, samples: Samples) -> bool:
     Labels of evaluation data, or a softmax, say so; labels of calibration data do not.
     """
     labels = samples.evaluation_labels
-    if len(graph.outputs) > 1:
+    if len(graph.answers) > 1:
         if labels is not None:
-            names = ", ".join(node.title for node in graph.outputs)
+            names = ", ".join(node.title for node in graph.answers)
             raise UsageError(
-                f"the model has {len(graph.outputs)} outputs ({names}), labels are for one: give "
+                f"the model has {len(graph.answers)} outputs ({names}), labels are for one: give "
                 "inputs without labels, or compile one output with --output"
             )
         return False
-    shape, activation = graph.outputs[0].shape, graph.outputs[0].activation
+    if labels is not None and graph.answers[0].by_step:
+        raise UsageError(
+            "the model gives an output for each step, labels are for whole sequences: give "
+            "sequences without labels"
+        )
+    shape, activation = graph.answers[0].shape, graph.answers[0].activation
     if labels is None and not (activation == "softmax" and len(shape) == 1):
         return False
     told = [part for part in (labels, samples.calibration_labels) if part is not None]
@@ -208,7 +231,7 @@ def _require_layers(graph: Graph, classes: bool, options: Options) -> None:
 
 def _check_rewrite(graph: Graph, expected: Arrays, found: Arrays) -> None:
     """Compares what the rewritten model gives with what the Keras model gives."""
-    for node, wanted, output in zip(graph.outputs, parts(expected), parts(found), strict=True):
+    for node, wanted, output in zip(graph.answers, parts(expected), parts(found), strict=True):
         difference = float(np.abs(output - wanted).max())
         if not difference <= _TOLERANCE * max(1.0, float(np.abs(wanted).max())):
             raise ConversionError(

@@ -15,12 +15,19 @@ from tinsmith_export.results import Verdict
 from tinsmith_export.targets.target import ModelFile
 from tinsmith_export.verdict import judge
 from tinsmith_export.verify.engines import run_batches, start_engine
-from tinsmith_export.verify.gates import accuracy_failures, parity_failures
+from tinsmith_export.verify.gates import accuracy_failures, parity_failures, state_failures
 from tinsmith_export.verify.golden import COUNT, choose_golden, nudged
 from tinsmith_export.verify.parity import compare, compare_on_random_codes, layers_in_float
 from tinsmith_export.verify.stages import accuracy_by_stage
+from tinsmith_export.verify.streams import (
+    Ran,
+    golden_inputs,
+    run_file,
+    state_errors,
+    zero_codes,
+)
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
-from tinsmith_runtime.bundle import Quality, Stage, TargetParity
+from tinsmith_runtime.bundle import Quality, Stage, StateError, TargetParity
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,33 +61,54 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
         ConversionError: no gate failed, and yet the targets agree on no input.
     """
     read, graph = model.model.read, model.model.quantized.graph
-    samples = read.samples
-    codes = read.entry.codes(samples.evaluation)
+    samples, ranges = read.samples, model.model.quantized.ranges
+    codes, zeros = read.entry.codes(samples.evaluation), zero_codes(graph, ranges)
     progress.stage(f"verifying on {count(samples.evaluation):,} inputs")
-    int8 = [run_batches(start_engine(file), codes) for file in model.int8]
-    stages = _stages(model, options, int8)
-    evaluated = compare(model.int8, graph, codes, int8, read.classes)
-    random = compare_on_random_codes(model.int8, graph, options.seed, read.classes)
-    reference, *others = [file.target.name for file in model.int8]
-    parity = tuple(map(TargetParity, others, evaluated, random))
-    quality = Quality(stages, reference, parity, _chance(read, int8[0]))
+    ran = [run_file(file, graph, codes, zeros) for file in model.int8]
+    int8 = [one.answers for one in ran]
+    quality = _quality(model, options, ran, zeros)
     verdicts = _verdicts(model, options, int8)
     titles = {file.target.name: file.target.title for file in model.int8}
     failures = accuracy_failures(verdicts, titles, options.strict)
     failures += parity_failures(quality, layers_in_float(model.integers))
-    like = [*int8[1:], *_nudged_outputs(model, codes)]
+    failures += state_failures(quality.states)
+    like = [*(one.outputs for one in ran[1:]), *_nudged_outputs(model, ran[0].inputs)]
+    inputs = golden_inputs(samples.evaluation, ran[0], ranges)
+    wanted = read.steps.flat_outputs if read.steps else read.logits
     try:
-        golden, golden_count = choose_golden(samples.evaluation, int8[0], like, read.logits)
+        golden, golden_count = choose_golden(inputs, ran[0].outputs, like, wanted)
     except ConversionError as error:
         if not failures:
             raise
         failures.append(str(error))
         golden, golden_count = b"", 0
     reals = read.entry.reals(samples.evaluation)
-    floats = [run_batches(start_engine(file), reals) for file in model.floats]
+    floats = [run_file(file, read.graph, reals).answers for file in model.floats]
     names = [file.name for file in model.files]
     outputs = dict(zip(names, (*int8, *floats), strict=True))
     return VerifiedModel(model, outputs, quality, verdicts, tuple(failures), golden, golden_count)
+
+
+def _quality(
+    model: ConvertedModel, options: Options, ran: Sequence[Ran], zeros: Mapping[str, int]
+) -> Quality:
+    """What each stage cost, and how far the files agree."""
+    read, graph = model.model.read, model.model.quantized.graph
+    classes = read.classes and not graph.states
+    outputs = [one.outputs for one in ran]
+    evaluated = compare(model.int8, graph, ran[0].inputs, outputs, classes)
+    random = compare_on_random_codes(model.int8, graph, options.seed, classes, zeros)
+    reference, *others = [file.target.name for file in model.int8]
+    states: tuple[StateError, ...] = ()
+    if read.steps and ran[0].steps:
+        states = state_errors(read.steps, ran[0].steps, model.model.quantized.ranges)
+    return Quality(
+        _stages(model, options, [one.answers for one in ran]),
+        reference,
+        tuple(map(TargetParity, others, evaluated, random)),
+        _chance(read, ran[0].answers),
+        states,
+    )
 
 
 def _verdicts(
@@ -103,7 +131,7 @@ def _stages(model: ConvertedModel, options: Options, int8: Sequence[Arrays]) -> 
     titles = [file.target.title for file in model.int8]
     stages = {
         "rewritten": read.logits,
-        model.model.recipe.upper(): quantized.outputs(read.entry.reals(samples.evaluation)),
+        model.model.recipe.upper(): quantized.answers(read.entry.reals(samples.evaluation)),
         **{title: _reals(quantized, codes) for title, codes in zip(titles, int8, strict=True)},
     }
     names = [file.target.name for file in model.int8]
@@ -115,7 +143,7 @@ def _stages(model: ConvertedModel, options: Options, int8: Sequence[Arrays]) -> 
 
 def _reals(quantized: Quantized, codes: Arrays) -> Arrays:
     """What the codes of each output stand for."""
-    ranges = [quantized.ranges[node.name] for node in quantized.graph.outputs]
+    ranges = [quantized.ranges[node.name] for node in quantized.graph.answers]
     return joined([params.reals(part) for params, part in zip(ranges, parts(codes), strict=True)])
 
 

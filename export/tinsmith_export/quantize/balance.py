@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Concatenate, DepthwiseConv2D, Node, Weighted
+from tinsmith_export.ir.ops import Concatenate, DepthwiseConv2D, InputLayer, Node, Weighted
 from tinsmith_export.quantize.groups import Observed, Span
 from tinsmith_export.quantize.rules import range_rule
 
@@ -45,7 +45,18 @@ def balance(graph: Graph, observed: Observed) -> tuple[Graph, dict[str, Span]]:
 def _is_step(graph: Graph, node: Concatenate) -> bool:
     """Whether a recurrent layer joins its input and its state there."""
     readers = graph.readers(node.name)
-    return bool(readers) and all(isinstance(one, Weighted) and one.shared for one in readers)
+    streamed = any(_is_state(graph, name) for name in node.inputs)
+    return bool(readers) and all(
+        isinstance(one, Weighted) and (one.shared or streamed) for one in readers
+    )
+
+
+def _is_state(graph: Graph, name: str) -> bool:
+    """Whether these are the codes of a stream's state, moved or not."""
+    node = graph.node(name)
+    while node.moves_codes and len(node.inputs) == 1:
+        node = graph.node(node.inputs[0])
+    return isinstance(node, InputLayer) and bool(node.fed_by)
 
 
 def _largest(node: Node, observed: Observed) -> float:

@@ -19,12 +19,13 @@ _COUNT = 2000
 _REACH = {"sigmoid": math.log(511), "tanh": math.atanh(255 / 256)}
 
 
-def calibrate(graph: Graph, inputs: Arrays) -> tuple[Arrays, Observed]:
+def calibrate(graph: Graph, inputs: Arrays, observed: int = _COUNT) -> tuple[Arrays, Observed]:
     """Computes a graph, and measures the output of each layer that has a range of its own.
 
     Args:
         graph: a rewritten graph.
-        inputs: `float32 (N, …)`, as many as the graph has; layers are measured on the first 2000.
+        inputs: `float32 (N, …)`, as many as the graph has.
+        observed: on how many of them, the first, layers are measured.
 
     Returns:
         The outputs, `float32 (N, …)`, as many as the graph has; and layer name to lowest and
@@ -41,7 +42,7 @@ def calibrate(graph: Graph, inputs: Arrays) -> tuple[Arrays, Observed]:
             seen[node.name].append(_ends(node, output))
 
     first, rest = (
-        batches(graph, rows(inputs, part)) for part in (slice(_COUNT), slice(_COUNT, None))
+        batches(graph, rows(inputs, part)) for part in (slice(observed), slice(observed, None))
     )
     outputs = [Evaluation(graph, b, layers=layers).finish(graph, hear=measure) for b in first]
     outputs += [Evaluation(graph, b, layers=layers).finish(graph) for b in rest]

@@ -3,10 +3,11 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import tf_keras
 
+from tinsmith_export.inputs.sequences import by_step, feed
 from tinsmith_export.ir.bits import FLOAT_BITS, WEIGHT_BITS
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
@@ -27,6 +28,7 @@ from tinsmith_export.quantize.ranges import share_ranges
 from tinsmith_export.quantize.regions import unrounded
 from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.quantize.separate import separate
+from tinsmith_export.quantize.state_range import narrow_states
 from tinsmith_export.quantize.trained import (
     range_widths,
     trained_graph,
@@ -34,11 +36,13 @@ from tinsmith_export.quantize.trained import (
     widened,
 )
 from tinsmith_export.results import Checkpoint
-from tinsmith_runtime.batch import Arrays, rows
+from tinsmith_runtime.batch import Arrays, parts, rows
 from tinsmith_runtime.errors import UsageError
 
 # Of the inputs held back: each choice takes a run over them.
 _CHOICE_COUNT = 256
+# Sequences: eight runs over their steps choose the range of a state.
+_STATE_COUNT = 64
 # The search for ranges takes a hundred runs and more.
 SEARCH_COUNT = 32
 
@@ -55,6 +59,7 @@ class Calibration:
         least_bits: how many bits weights have that could saturate an x86 kernel with 8.
         fit_weights: whether weights are also rounded by the inputs that they meet.
         regions: whether the output of a layer kept float that only such layers read stays float.
+        judged: of a stream, the sequences held back, whole, by which recipes are judged.
     """
 
     observed: Observed
@@ -64,6 +69,7 @@ class Calibration:
     least_bits: int = WEIGHT_BITS
     fit_weights: bool = False
     regions: bool = True
+    judged: DistillationData | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +107,10 @@ class Quantized:
 
     @cached_property
     def measured(self) -> Checkpoint:
-        """What it gives for the inputs held back, 256 at most."""
-        held_back, chosen = self.calibration.held_back, slice(_CHOICE_COUNT)
-        found = self.outputs(rows(held_back.inputs, chosen))
+        """What it gives for the inputs held back, 256 at most; of a stream for sequences."""
+        held_back = self.calibration.judged or self.calibration.held_back
+        chosen = slice(_CHOICE_COUNT)
+        found = self.answers(rows(held_back.inputs, chosen))
         return measure(found, rows(held_back.outputs, chosen), held_back.classes)
 
     @cached_property
@@ -115,6 +122,15 @@ class Quantized:
         """Computes `float32 (N, …)` outputs of `float32 (N, …)` inputs, everything rounded."""
         graph = with_rounded_weights(self.graph, self.ranges, self.weight_bits)
         return evaluate(graph, inputs, self.ranges)
+
+    def answers(self, inputs: Arrays) -> Arrays:
+        """As `outputs`; of a stream, whose inputs are sequences, `Steps.answers`."""
+        if not self.graph.states:
+            return self.outputs(inputs)
+        graph = with_rounded_weights(self.graph, self.ranges, self.weight_bits)
+        layers: Layers = {}
+        run = partial(evaluate, graph, ranges=self.ranges, layers=layers)
+        return feed(graph, by_step(inputs), run).answers
 
     @property
     def kept(self) -> tuple[Weighted, ...]:
@@ -149,7 +165,28 @@ def quantize(graph: Graph, calibration: Calibration, keep: Sequence[str] = ()) -
     exact, observed = separate(exact, observed, calibration.sources)
     bits = choose_weight_bits(exact, calibration.least_bits)
     bits |= dict.fromkeys(_find(exact, keep), FLOAT_BITS)
-    return _quantized(exact, bits, replace(calibration, observed=observed))
+    calibration = replace(calibration, observed=observed)
+    if calibration.judged is not None:
+        calibration = _with_narrow_states(exact, bits, calibration, calibration.judged)
+    return _quantized(exact, bits, calibration)
+
+
+def _with_narrow_states(
+    exact: Graph, bits: Mapping[str, int], calibration: Calibration, like: DistillationData
+) -> Calibration:
+    """With the ranges of states chosen on the first calibration sequences, as long as `like`'s."""
+    steps = parts(like.inputs)[0].shape[1]
+    first = rows(calibration.data.inputs, slice(_STATE_COUNT * steps))
+    sequences = parts(first)[0].reshape(-1, steps, *exact.given[0].shape)
+    wanted = feed(exact, sequences, partial(evaluate, exact, layers={})).every_answer
+
+    def error(observed: Observed) -> float:
+        ranges, _ = _ranges(exact, bits, replace(calibration, observed=observed))
+        graph = with_rounded_weights(exact, ranges, bits)
+        run = partial(evaluate, graph, ranges=ranges, layers={})
+        return squared_error(wanted, feed(graph, sequences, run).every_answer)
+
+    return replace(calibration, observed=narrow_states(exact, calibration.observed, error))
 
 
 def refine(quantized: Quantized, report: Callable[[int, int], None]) -> Quantized:

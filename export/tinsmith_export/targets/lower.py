@@ -4,6 +4,7 @@ TensorFlow's converter rounds weights and biases: the integers are read from wha
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,11 +40,33 @@ def lower(
     converted = keep_float(converted, quantized.kept, quantized.unrounded)
     converted = share_weights(converted, quantized.graph)
     found = _require_same_params(quantized, products(converted))
+    graph = quantized.graph
     outputs = tuple(
         _output(node, quantized.ranges[node.name], tuple(labels), classes)
-        for node in quantized.graph.outputs
+        if node in graph.answers
+        else replace(_output(node, quantized.ranges[node.name], (), False), kind="state")
+        for node in graph.outputs
     )
     return IntegerModel(quantized, tuple(sources), outputs, found, converted)
+
+
+def state_inputs(quantized: Quantized) -> tuple[Input, ...]:
+    """The inputs that the step before feeds, with the parameters of what feeds them."""
+    return tuple(
+        Input(
+            node.name,
+            (None, *node.shape),
+            "float32",
+            None,
+            None,
+            quantized.ranges[node.name].scale,
+            quantized.ranges[node.name].zero_point,
+            "state",
+            None,
+            node.fed_by,
+        )
+        for node in quantized.graph.states
+    )
 
 
 def _output(

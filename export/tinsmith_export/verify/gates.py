@@ -1,10 +1,14 @@
 """The gates: where one fails, no bundle is written."""
 
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 
 from tinsmith_export.results import Outcome, Verdict, Witness
 from tinsmith_export.verdict import by_verdict, failure_text
-from tinsmith_runtime.bundle import Quality
+from tinsmith_runtime.bundle import Quality, StateError
+
+# Of a state: less, and more than a tenth of its power is error.
+_MIN_STATE_SQNR_DB = 10.0
 
 
 def accuracy_failures(
@@ -28,6 +32,17 @@ def choice_failures(verdict: Verdict | None) -> list[str]:
         return []
     who = "--keep-float auto found no layers that are enough, on inputs held back"
     return [failure_text(verdict, who)]
+
+
+def state_failures(states: Sequence[StateError]) -> list[str]:
+    """Says which states of a stream lie too far from the float model's behind the last step."""
+    return [
+        f"the error of state `{state.name}` grows too large: behind step {state.steps} its SQNR is "
+        f"{state.last_sqnr_db:.1f} dB, less than {_MIN_STATE_SQNR_DB:g} "
+        f"({state.first_sqnr_db or math.inf:.1f} dB behind the first)"
+        for state in states
+        if state.last_sqnr_db is not None and state.last_sqnr_db < _MIN_STATE_SQNR_DB
+    ]
 
 
 def parity_failures(quality: Quality, in_float: Collection[str] = ()) -> list[str]:

@@ -1,6 +1,6 @@
 """Parity: whether targets give the codes of the reference, and the first layer that does not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from tinsmith_export.metrics import parity
 from tinsmith_export.outputs import side_by_side
 from tinsmith_export.targets.integers import quant_graph
 from tinsmith_export.targets.target import IntegerModel, ModelFile
-from tinsmith_export.verify.engines import run_batches, start_engine
+from tinsmith_export.verify.streams import random_sequences, run_file
 from tinsmith_runtime.batch import Arrays, count, joined, rows
 from tinsmith_runtime.bundle import Parity
 
@@ -57,15 +57,24 @@ def compare(
 
 
 def compare_on_random_codes(
-    files: Sequence[ModelFile], graph: Graph, seed: int, classes: bool
+    files: Sequence[ModelFile],
+    graph: Graph,
+    seed: int,
+    classes: bool,
+    zeros: Mapping[str, int] | None = None,
 ) -> list[Parity]:
-    """Compares int8 files on codes that no image has; see `compare`."""
+    """Compares int8 files on codes that no image has; see `compare`.
+
+    Of a stream they are sequences, and each file gets the states back that it gave.
+    """
     rng = np.random.default_rng(seed)
     codes = joined(
-        [rng.integers(-128, 128, (_RANDOM_COUNT, *node.shape), np.int8) for node in graph.inputs]
+        [rng.integers(-128, 128, (_RANDOM_COUNT, *node.shape), np.int8) for node in graph.given]
     )
-    outputs = [run_batches(start_engine(file), codes) for file in files]
-    return compare(files, graph, codes, outputs, classes)
+    if graph.states:
+        codes = random_sequences(graph, rng)
+    ran = [run_file(file, graph, codes, zeros) for file in files]
+    return compare(files, graph, ran[0].inputs, [one.outputs for one in ran], classes)
 
 
 def first_difference(

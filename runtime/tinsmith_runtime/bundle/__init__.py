@@ -16,6 +16,7 @@ from tinsmith_runtime.bundle.container import (
 from tinsmith_runtime.bundle.fields import MAX_TENSORS
 from tinsmith_runtime.bundle.manifest import (
     FORMAT_VERSION,
+    STATEFUL_VERSION,
     dump_manifest,
     parse_manifest,
 )
@@ -30,6 +31,7 @@ from tinsmith_runtime.bundle.schema import (
     Preprocessing,
     Quality,
     Stage,
+    StateError,
     TargetParity,
     Training,
     Variant,
@@ -40,6 +42,7 @@ __all__ = [
     "MANIFEST",
     "MAX_TENSORS",
     "SIGNATURE",
+    "STATEFUL_VERSION",
     "BoxHead",
     "BoxLevel",
     "Bundle",
@@ -52,6 +55,7 @@ __all__ = [
     "Preprocessing",
     "Quality",
     "Stage",
+    "StateError",
     "TargetParity",
     "Training",
     "Variant",

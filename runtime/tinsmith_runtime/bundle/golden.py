@@ -63,7 +63,7 @@ def read_golden(data: bytes, manifest: Manifest) -> GoldenVectors:
     except ValueError as error:
         raise BundleError(f"{file}: expected a zip: {error}") from error
     for entry, array in zip(manifest.inputs, parts(found["inputs"]), strict=True):
-        if entry.kind == "features" and np.isnan(array).any():
+        if entry.kind in ("features", "state") and np.isnan(array).any():
             name = f"inputs ({entry.name})" if len(manifest.inputs) > 1 else "inputs"
             raise BundleError(f"{file}: {name}: expected numbers, got NaN")
     return GoldenVectors(**found)

@@ -15,21 +15,31 @@ from tinsmith_runtime.record import mismatch, parse_record, read_json
 FORMAT_VERSION = 2
 """What is written. Version 1 is read too: see `_upgrade`."""
 
+STATEFUL_VERSION = 3
+"""What is written of a model with states: who knows none would feed it wrongly."""
+
 # The last field: no byte before it can change, and after it there is one way to go on.
 _SEAL = b',\n "manifest_sha256":'
 # What goes with each kind of input: the dtype that a user passes, and the layout.
-_INPUTS = {"image": ("uint8", "NHWC"), "features": ("float32", None), "ids": ("int32", None)}
+_INPUTS = {
+    "image": ("uint8", "NHWC"),
+    "features": ("float32", None),
+    "ids": ("int32", None),
+    "state": ("float32", None),
+}
 
 
 def dump_manifest(manifest: Manifest) -> bytes:
     """Writes a manifest as canonical JSON with its own sha256 in it, so that no byte can change.
 
-    One that was read from an older format version becomes one of `FORMAT_VERSION`.
+    One that was read from an older format version becomes one of `FORMAT_VERSION`; one with states
+    is of `STATEFUL_VERSION`.
     """
     import json  # what is read needs neither
     from dataclasses import asdict
 
-    tree = {**asdict(manifest), "format_version": FORMAT_VERSION}
+    version = STATEFUL_VERSION if manifest.states else FORMAT_VERSION
+    tree = {**asdict(manifest), "format_version": version}
     # Like older bundles.
     for records, name in (
         (tree["layers"], "saturates"),
@@ -37,6 +47,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
         ([tree], "failures"),
         ([tree], "boxes"),
         ([entry["preprocessing"] or {} for entry in tree["inputs"]], "padding"),
+        (tree["inputs"], "fed_by"),
+        ([tree["quality"]], "states"),
     ):
         for record in records:
             if not record.get(name, True):
@@ -86,8 +98,8 @@ def _require_version(tree: object) -> None:
     if not isinstance(tree, dict):
         raise ValueError(f"expected an object, got {reprlib.repr(tree)}")
     found = tree.get("format_version")
-    if type(found) is not int or not 1 <= found <= FORMAT_VERSION:
-        expected = mismatch("format_version", f"1 to {FORMAT_VERSION}", found)
+    if type(found) is not int or not 1 <= found <= STATEFUL_VERSION:
+        expected = mismatch("format_version", f"1 to {STATEFUL_VERSION}", found)
         raise ValueError(f"{expected}: upgrade with: pip install --upgrade tinsmith-runtime")
 
 
@@ -113,7 +125,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     variants, quality = manifest.variants, manifest.quality
     for index, entry in enumerate(manifest.inputs):
         yield from _input_contradictions(f"inputs[{index}]", entry)
-    several = len(manifest.outputs) > 1
+    yield from _state_contradictions(manifest)
+    several = sum(output.kind != "state" for output in manifest.outputs) > 1
     for index, output in enumerate(manifest.outputs):
         yield from _output_contradictions(f"outputs[{index}]", output, several)
     for index, target in enumerate(quality.parity):
@@ -139,6 +152,25 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             yield mismatch(path, f"{kind} that differ", found)
 
 
+def _state_contradictions(manifest: Manifest) -> Iterator[str]:
+    stateful = manifest.format_version == STATEFUL_VERSION
+    if stateful != bool(manifest.states):
+        wanted = f"{STATEFUL_VERSION} exactly where there are states"
+        yield mismatch("format_version", wanted, manifest.format_version)
+    for side in (manifest.inputs, manifest.outputs):
+        kinds = [one.kind for one in side]
+        if kinds[0] == "state" or kinds != sorted(kinds, key="state".__eq__):
+            yield mismatch("inputs, outputs", "states behind others", kinds)
+    # By position, so that each state is fed by an output of its own.
+    outputs = [output for output in manifest.outputs if output.kind == "state"]
+    fed = [(one.fed_by, one.shape, one.scale, one.zero_point) for one in manifest.states]
+    given = [(one.name, one.shape, one.scale, one.zero_point) for one in outputs]
+    if fed != given:
+        yield mismatch("inputs", f"states fed by {given}, as they are", fed)
+    if any(one.fed_by for one in manifest.inputs if one.kind != "state"):
+        yield "inputs: expected fed_by in states alone"
+
+
 def _parity_contradictions(path: str, parity: Parity) -> Iterator[str]:
     if parity.enters_at is not None and parity.equal == parity.compared:
         wanted = "null, where all outputs are equal"
@@ -157,17 +189,19 @@ def _input_contradictions(path: str, entry: Input) -> Iterator[str]:
         yield mismatch(f"{path}.preprocessing", f"null, for {entry.kind}", entry.preprocessing)
     if entry.kind == "image" and not entry.preprocessing:
         yield mismatch(f"{path}.preprocessing", "an object, for an image", entry.preprocessing)
-    if entry.kind != "features" and not entry.value_range:
+    if entry.kind in ("image", "ids") and not entry.value_range:
         yield mismatch(f"{path}.value_range", f"two numbers, for {entry.kind}", entry.value_range)
     if entry.kind == "image" and len(entry.shape) != 4:
         yield mismatch(f"{path}.shape", "[null, H, W, C]", list(entry.shape))
 
 
 def _output_contradictions(path: str, output: Output, several: bool) -> Iterator[str]:
-    if several and output.kind != "values":
+    if several and output.kind == "logits":
         yield mismatch(f"{path}.kind", "values, for one of several outputs", output.kind)
-    if output.kind == "values" and output.labels:
-        yield mismatch(f"{path}.labels", "none, for values", len(output.labels))
+    if output.kind != "logits" and output.labels:
+        yield mismatch(f"{path}.labels", f"none, for {output.kind}", len(output.labels))
+    if output.kind == "state" and output.activation != "none":
+        yield mismatch(f"{path}.activation", "none, for a state", output.activation)
     if output.kind == "logits" and len(output.shape) != 2:
         yield mismatch(f"{path}.shape", "[null, classes]", list(output.shape))
     elif output.kind == "logits" and len(output.labels) != output.shape[1]:

@@ -40,7 +40,7 @@ class Preprocessing:
 
 @frozen_dataclass(frozen=True)
 class Input:
-    """What the model takes: an image, features, or ids, the rows of a table.
+    """What the model takes: an image, features, ids, the rows of a table, or a state.
 
     Attributes:
         name: the tensor's name in the model files, where there are several inputs.
@@ -53,8 +53,10 @@ class Input:
         zero_point: of an image, `int8 = pixel - 128`; of features,
             `int8 = clip(round_half_to_even(float / scale) + zero_point)`, computed in float32;
             an id is two pixels, the lower byte first.
-        kind: `image`, `features` or `ids`.
+        kind: `image`, `features`, `ids`, or `state`: of a stream, what an output gave in the step
+            before. It begins as zero, which is the code `zero_point`.
         preprocessing: how an image file becomes an input; `None` for features.
+        fed_by: of a state, the name of that output: its codes are taken as they are.
     """
 
     name: str
@@ -64,8 +66,9 @@ class Input:
     value_range: tuple[float, float] | None
     scale: Scale
     zero_point: ZeroPoint
-    kind: Annotated[str, one_of("image", "features", "ids")] = "image"
+    kind: Annotated[str, one_of("image", "features", "ids", "state")] = "image"
     preprocessing: Preprocessing | None = Preprocessing()
+    fed_by: str = ""
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -90,7 +93,7 @@ class Output:
         zero_point: in -128..127.
         labels: the class names in order; none for values.
         activation: `softmax`, `sigmoid` or `none`, applied in float by the runtime.
-        kind: `logits` of a classifier, or `values`, as autoencoders give.
+        kind: `logits` of a classifier; `values`, as autoencoders give; `state`, for the next step.
     """
 
     name: str
@@ -99,7 +102,7 @@ class Output:
     zero_point: ZeroPoint
     labels: tuple[str, ...]
     activation: Annotated[str, one_of("softmax", "sigmoid", "none")]
-    kind: Annotated[str, one_of("logits", "values")] = "logits"
+    kind: Annotated[str, one_of("logits", "values", "state")] = "logits"
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -212,6 +215,26 @@ class TargetParity:
 
 
 @frozen_dataclass(frozen=True)
+class StateError:
+    """How far an int8 state is from the float model's, over the evaluation sequences.
+
+    Of the float state counts what lies between the lowest and the highest code.
+
+    Attributes:
+        name: of the input.
+        steps: how many a sequence has.
+        first_sqnr_db: power of the float state over that of the difference, behind the first step;
+            `None` where there is none.
+        last_sqnr_db: behind the last: what the steps between have added to the error.
+    """
+
+    name: str
+    steps: Count
+    first_sqnr_db: float | None
+    last_sqnr_db: float | None
+
+
+@frozen_dataclass(frozen=True)
 class Quality:
     """What each stage cost, and how far the int8 files agree.
 
@@ -221,12 +244,14 @@ class Quality:
         parity: of each of the others.
         mcnemar_p: how likely so uneven a change of right answers, float against int8, is by
             chance; `None` without labels.
+        states: of a stream, how its states' errors grow.
     """
 
     stages: Annotated[tuple[Stage, ...], few("stages")]
     reference: str
     parity: tuple[TargetParity, ...]
     mcnemar_p: float | None
+    states: tuple[StateError, ...] = ()
 
 
 @frozen_dataclass(frozen=True)
@@ -248,7 +273,7 @@ class Manifest:
     Attributes:
         made_with: package names to versions.
         inputs: in the order of the Keras model, and of the model files.
-        outputs: likewise; no two inputs or outputs have the same name.
+        outputs: likewise; no two inputs or outputs have the same name. States come last in both.
         release: grows from one bundle for a device to the next, so that `install` can tell an
             older one; 0 where nobody counts.
         failures: the gates that it failed, a line each.
@@ -267,6 +292,11 @@ class Manifest:
     release: Release = 0
     failures: tuple[str, ...] = ()
     boxes: BoxHead | None = None
+
+    @property
+    def states(self) -> tuple[Input, ...]:
+        """The inputs that the step before feeds: a model that has some computes a step."""
+        return tuple(entry for entry in self.inputs if entry.kind == "state")
 
     @property
     def input(self) -> Input:

@@ -15,6 +15,7 @@ import numpy as np
 from tinsmith_runtime.answers import rank
 from tinsmith_runtime.api import load
 from tinsmith_runtime.batch import each
+from tinsmith_runtime.bundle import Input
 from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.inputs.samples import Sample, camera_samples, find_samples
 from tinsmith_runtime.model import Model
@@ -26,6 +27,7 @@ EXAMPLES = """examples:
   tinsmith run digits.tin --camera video.mp4
   tinsmith run birds.tin garden.jpg --draw found/   # boxes, if the bundle describes a detector
   tinsmith run motor.tin readings.csv         # a model of features: a line a row
+  tinsmith run heart.tin beat.csv             # of steps: the rows of a file are a sequence
   tinsmith run pair.tin samples.npz           # of several inputs: an array for each, by its name
 """
 
@@ -68,6 +70,20 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
         help="print only classes or boxes of at least this probability, 0 to 1 (default: 0 of "
         "classes, of boxes what the bundle says)",
     )
+    _add_boxes(parser)
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="native, litert, onnx, another, or auto: the first installed (default)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
+    add_trusted_key(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each input")
+    parser.set_defaults(run=_run)
+
+
+def _add_boxes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iou",
         type=float,
@@ -81,16 +97,6 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="write a copy of each picture there, with its boxes",
     )
-    parser.add_argument(
-        "--backend",
-        default="auto",
-        metavar="NAME",
-        help="native, litert, onnx, another, or auto: the first installed (default)",
-    )
-    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
-    add_trusted_key(parser)
-    parser.add_argument("--json", action="store_true", help="print a JSON object for each input")
-    parser.set_defaults(run=_run)
 
 
 def add_trusted_key(parser: argparse.ArgumentParser, more: str = "") -> None:
@@ -116,7 +122,8 @@ def _run(arguments: argparse.Namespace) -> int:
         trusted_keys=arguments.trusted_keys,
     ) as model:
         samples = _samples(model, arguments)
-        answer_to: Callable[[Sample], dict[str, Any]] = partial(_answer, model, arguments)
+        predict = _streaming(model) if model.manifest.states else _predicting(model)
+        answer_to: Callable[[Sample], dict[str, Any]] = partial(_answer, model, arguments, predict)
         if model.manifest.boxes:
             from tinsmith_runtime.cli.boxes import Boxes
 
@@ -142,8 +149,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _samples(model: Model, arguments: argparse.Namespace) -> Iterator[Sample]:
     if arguments.camera is None:
-        return find_samples(arguments.inputs, model.inputs)
-    frames = camera_samples(arguments.camera, model.inputs)
+        return find_samples(arguments.inputs, _given(model))
+    frames = camera_samples(arguments.camera, _given(model))
     return itertools.islice(frames, arguments.frames)
 
 
@@ -161,17 +168,50 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--frames: expected a number from 1, and --camera")
 
 
-def _answer(model: Model, arguments: argparse.Namespace, sample: Sample) -> dict[str, Any]:
-    batch = each(lambda array: array[np.newaxis], sample.read())
-    kind = model.input.kind if len(model.inputs) == 1 else "inputs"
-    name, found = {kind: sample.name}, model.predict(batch)
-    if len(model.outputs) > 1:
-        return {**name, "outputs": {output: values[0].tolist() for output, values in found.items()}}
+def _given(model: Model) -> list[Input]:
+    """What a user gives."""
+    return [entry for entry in model.inputs if entry.kind != "state"]
+
+
+def _predicting(model: Model) -> Callable[[Sample], Any]:
+    """What a model gives for each sample by itself."""
+
+    def predict(sample: Sample) -> Any:
+        found = model.predict(each(lambda array: array[np.newaxis], sample.read()))
+        if isinstance(found, dict):
+            return {output: values[0] for output, values in found.items()}
+        return found[0]
+
+    return predict
+
+
+def _streaming(model: Model) -> Callable[[Sample], Any]:
+    """What a model gives for the samples of a file as the steps of a sequence."""
+    stream, file = model.stream(), ""
+
+    def predict(sample: Sample) -> Any:
+        nonlocal file
+        if sample.file != file:
+            stream.reset()
+            file = sample.file
+        return stream.step(sample.read())
+
+    return predict
+
+
+def _answer(
+    model: Model, arguments: argparse.Namespace, predict: Callable[[Sample], Any], sample: Sample
+) -> dict[str, Any]:
+    found = predict(sample)
+    kind = model.input.kind if len(_given(model)) == 1 else "inputs"
+    name = {kind: sample.name}
+    if isinstance(found, dict):
+        return {**name, "outputs": {output: values.tolist() for output, values in found.items()}}
     if model.output.kind == "values":
-        return {**name, "values": found[0].tolist()}
+        return {**name, "values": found.tolist()}
     predictions = [
         asdict(prediction)
-        for prediction in rank(found[0].tolist(), model.labels, arguments.top or 1)
+        for prediction in rank(found.tolist(), model.labels, arguments.top or 1)
         if prediction.probability >= (arguments.min_probability or 0)
     ]
     return {**name, "predictions": predictions}

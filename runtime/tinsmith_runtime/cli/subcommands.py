@@ -106,6 +106,11 @@ def describe(manifest: Manifest) -> list[str]:
     lines += _describe_stages(quality.stages)
     for target in quality.parity:
         lines += _describe_parity(quality.reference, target)
+    for state in quality.states:
+        lines.append(
+            f"state     {state.name}: {_decibels(state.first_sqnr_db)} behind the first of "
+            f"{state.steps} steps, {_decibels(state.last_sqnr_db)} behind the last"
+        )
     lines.append(f"golden    {manifest.golden.count} vectors: check them with `tinsmith selftest`")
     lines.append(f"release   {manifest.release}")
     lines.append(f"made with {versions}")
@@ -115,12 +120,18 @@ def describe(manifest: Manifest) -> list[str]:
 def _describe_input(entry: Input) -> str:
     size = " x ".join(map(str, entry.sample_shape))
     ranged = "{:g} to {:g}".format(*entry.value_range) if entry.value_range else ""
+    if entry.kind == "state":
+        zero = f"{entry.zero_point} at first, which is 0"
+        return f"{entry.name}: {size} int8 codes of state, those of {entry.fed_by} before; {zero}"
     if entry.kind == "image":
         return f"{entry.name}: {size} uint8 pixels, standing for {ranged}"
     return f"{entry.name}: {size} float32 features{ranged and ', calibrated on '}{ranged}"
 
 
 def _describe_output(output: Output) -> str:
+    if output.kind == "state":
+        size = " x ".join(map(str, output.sample_shape))
+        return f"{output.name}: {size} int8 codes of state, for the next step"
     if output.kind == "logits":
         given = f"{len(output.labels)} classes ({', '.join(output.labels)})"
     else:
@@ -136,6 +147,10 @@ def _describe_boxes(head: BoxHead) -> str:
         f"scores from {', '.join(head.scores)}; probability at least {head.score_limit:g}, "
         f"overlap at most {head.iou_limit:g}, at most {head.max_detections} an image"
     )
+
+
+def _decibels(sqnr_db: float | None) -> str:
+    return "no error" if sqnr_db is None else f"SQNR {sqnr_db:.1f} dB"
 
 
 def _describe_parity(reference: str, target: TargetParity) -> list[str]:

@@ -94,6 +94,17 @@ class Engine:
             empty = [np.empty((0, *output.shape), self.dtype) for output in backend.outputs]
         return concatenate([*pieces, joined(empty)])
 
+    def run_step(self, given: tuple[Array, ...], states: tuple[Array, ...]) -> Arrays:
+        """Computes a step of a stream.
+
+        Args:
+            given: of each input that is no state, as `run` takes it.
+            states: as the step before gave them.
+        """
+        encoders = zip(self._encoders, given, strict=False)  # there are some for states too
+        encoded = tuple(encode(array) if encode else array for encode, array in encoders)
+        return self.run_encoded((*encoded, *states))
+
     def run_pixels(self, pixels: memoryview[Any]) -> bytes:
         """Computes one image of an int8 variant; see `Backend.run_pixels`."""
         with self._lock:

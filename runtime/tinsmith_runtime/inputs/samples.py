@@ -8,7 +8,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -50,11 +50,13 @@ class Sample:
         read: gives the sample as the model takes it, a tuple of arrays for several inputs, or
             raises an error that begins with `name`.
         picture: what `read` reads, if that is one image; `None` of others, and where it fails.
+        file: where it was found.
     """
 
     name: str
     read: Callable[[], Arrays]
     picture: "Picture | None" = None
+    file: str = ""
 
 
 def find_samples(words: Sequence[str], inputs: Sequence[Input]) -> Iterator[Sample]:
@@ -77,7 +79,8 @@ def find_samples(words: Sequence[str], inputs: Sequence[Input]) -> Iterator[Samp
             continue
         for name in names:
             try:
-                yield from _samples(name, inputs)
+                for sample in _samples(name, inputs):
+                    yield replace(sample, file=name)
             except (TinsmithError, OSError) as error:
                 yield Sample(name, partial(_fail, name, error))
 
