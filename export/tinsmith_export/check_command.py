@@ -9,7 +9,13 @@ from dataclasses import asdict, replace
 
 from tinsmith_data.quiet import import_tensorflow, results_alone
 from tinsmith_export.api import check
-from tinsmith_export.arguments import add_model, add_reading, custom_objects, target_names
+from tinsmith_export.arguments import (
+    add_model,
+    add_reading,
+    custom_objects,
+    reading_options,
+    target_names,
+)
 from tinsmith_export.check_summary import check_summary
 from tinsmith_export.errors import TargetError, UnsupportedLayerError
 from tinsmith_export.options import Options
@@ -34,12 +40,7 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    options = Options(
-        input_range=tuple(arguments.input_range),
-        input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
-        output=arguments.output,
-        targets=arguments.targets,
-    )
+    options = Options(targets=arguments.targets, **reading_options(arguments))
     with results_alone(), _no_collector():
         import_tensorflow(arguments.verbose, bare=True)
         options = replace(options, custom_objects=custom_objects(arguments))

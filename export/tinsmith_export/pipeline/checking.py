@@ -37,7 +37,7 @@ def check_model(model: Any, options: Options) -> Checked:
     model = prepared(model, options.input_shape, options.output)
     found = trace(model, options.input_shape)
     read = read_graph(found)
-    graph = rewrite(enter_unseen(read, options.input_range).prepared(read))
+    graph = rewrite(enter_unseen(read, options.pixel_ranges).prepared(read))
     targets, forms = _targets(unmeasured(graph), options.targets)
     return Checked((), _layers(found, graph, forms), targets, _model_parameters(model))
 

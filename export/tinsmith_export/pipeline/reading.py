@@ -98,7 +98,7 @@ def read_model(
         output = read.outputs[0].shape
         outputs = output[0] if len(read.outputs) == len(output) == 1 else None
         samples = from_source(samples, shape, options.seed, outputs)
-    entry = enter(read, samples, options.input_range)
+    entry = enter(read, samples, options.pixel_ranges)
     graph = rewrite(entry.prepared(read))
     classes = _has_classes(graph, samples)
     _require_layers(graph, classes, options)

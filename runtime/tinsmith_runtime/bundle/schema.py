@@ -35,6 +35,20 @@ class Preprocessing:
 
 
 @frozen_dataclass(frozen=True)
+class PixelRanges:
+    """What a Keras model takes for pixels. For information: its model files take the pixels.
+
+    Attributes:
+        ranges: the float values of pixels 0 and 255, in each channel of the Keras model, in its
+            order; or one pair for all.
+        channels: that order, `rgb` or `bgr`. The pixels that a user gives are RGB with both.
+    """
+
+    ranges: Annotated[tuple[tuple[float, float], ...], few("ranges")]
+    channels: Annotated[str, one_of("rgb", "bgr")] = "rgb"
+
+
+@frozen_dataclass(frozen=True)
 class Input:
     """What the model takes: an image, features, or ids, the rows of a table.
 
@@ -51,6 +65,7 @@ class Input:
             an id is two pixels, the lower byte first.
         kind: `image`, `features` or `ids`.
         preprocessing: how an image file becomes an input; `None` for features.
+        pixel_ranges: what the Keras model takes for pixels, where `value_range` does not say it.
     """
 
     name: str
@@ -62,6 +77,7 @@ class Input:
     zero_point: ZeroPoint
     kind: Annotated[str, one_of("image", "features", "ids")] = "image"
     preprocessing: Preprocessing | None = Preprocessing()
+    pixel_ranges: PixelRanges | None = None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
