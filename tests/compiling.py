@@ -51,6 +51,7 @@ from tinsmith_runtime.executor import ACTIVATIONS  # noqa: E402
 
 # Outputs that two Kerases compute in a different order, of a size of about 1.
 TOLERANCE = 1e-4
+ZERO_TO_ONE = PixelRanges(((0.0, 1.0),))
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ def compiled(
     inputs: Arrays | None = None,
     floats: bool = False,
     weight_bits: int = 8,
-    pixels: PixelRanges = PixelRanges(((0.0, 1.0),)),
+    pixels: PixelRanges = ZERO_TO_ONE,
 ) -> Compiled:
     """Compiles a model by post-training quantization.
 

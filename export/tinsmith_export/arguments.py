@@ -44,7 +44,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "model",
         type=Path,
         metavar="MODEL",
-        help="a Keras file, NAME.keras (Keras 3 or tf_keras) or NAME.h5, or a SavedModel folder",
+        help="a Keras file, NAME.keras (Keras 3 or tf_keras), NAME.h5 or NAME.hdf5, or a "
+        "SavedModel folder",
     )
 
 

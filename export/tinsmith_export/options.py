@@ -101,6 +101,12 @@ class Options:
         return pixel_ranges(self.input_range, self.mean, self.std, self.channels, self.preprocess)
 
     @property
+    def said_of_pixels(self) -> tuple[str, ...]:
+        """The fields that only images have a use for; an `input_range` may be said of any model."""
+        names = ("mean", "std", "channels", "preprocess")
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+    @property
     def kept_layers(self) -> tuple[str, ...]:
         """The layers to keep float that are named."""
         return tuple(name for name in self.keep_float if name != AUTO)

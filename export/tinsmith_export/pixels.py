@@ -80,8 +80,8 @@ def _of_mean(
     for name, small in (("std", min(stds) < 1), ("mean", all(0 < value < 1 for value in means))):
         if small:
             raise UsageError(
-                f"{name}: expected numbers for pixels 0 to 255, got some for 0 to 1: give 255 times "
-                "mean and std (ImageNet's: --preprocess torch)"
+                f"{name}: expected numbers for pixels 0 to 255, got some for 0 to 1: give 255 "
+                "times mean and std (ImageNet's: --preprocess torch)"
             )
     count = max(len(means), len(stds))
     pairs = zip(_as_many(means, count), _as_many(stds, count), strict=True)
@@ -100,7 +100,7 @@ def _are_reals(values: object) -> TypeGuard[Sequence[float]]:
     return few and all(map(is_real, values))
 
 
-def _is_range(value: object) -> bool:
+def _is_range(value: object) -> TypeGuard[tuple[float, float]]:
     """Whether a value is two numbers that 256 steps of float32 lie between."""
     if not (isinstance(value, tuple | list) and len(value) == 2 and all(map(is_real, value))):
         return False

@@ -287,7 +287,7 @@ def test_a_file_of_the_wrong_kind(fails: Fails, tmp_path: Path, tiny: Path) -> N
     assert "no such model" in fails(2, tmp_path / "none.keras")
     other = tmp_path / "model.onnx"
     other.write_bytes(tiny.read_bytes())
-    assert "expected a file .keras or .h5" in fails(2, other)
+    assert "expected a file .keras, .h5, .hdf5, or a SavedModel folder" in fails(2, other)
     other = tmp_path / "model.h5"
     other.write_bytes(tiny.read_bytes())
     assert "Keras cannot load the model" in fails(1, other)

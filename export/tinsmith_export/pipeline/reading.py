@@ -99,6 +99,7 @@ def read_model(
         outputs = output[0] if len(read.outputs) == len(output) == 1 else None
         samples = from_source(samples, shape, options.seed, outputs)
     entry = enter(read, samples, options.pixel_ranges)
+    require_images(entry, options)
     graph = rewrite(entry.prepared(read))
     classes = _has_classes(graph, samples)
     _require_layers(graph, classes, options)
@@ -119,6 +120,20 @@ def read_model(
     )
     _check_rewrite(graph, expected, activated(logits, found.activations))
     return found
+
+
+def require_images(entry: Entry, options: Options) -> None:
+    """Checks that there are pixels where the options speak of them.
+
+    Raises:
+        UsageError: no input is an image.
+    """
+    kinds = [source.kind for source in entry.sources]
+    if options.said_of_pixels and "image" not in kinds:
+        raise UsageError(
+            f"{options.said_of_pixels[0]}: expected uint8 pixels (N, H, W, C), got {kinds[0]}: "
+            "give the pixels as they are, or leave it out"
+        )
 
 
 def _joined_outputs(graph: Graph, expected: Arrays) -> Iterator[str]:

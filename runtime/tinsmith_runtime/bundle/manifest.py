@@ -158,9 +158,10 @@ def _input_contradictions(path: str, entry: Input) -> Iterator[str]:
         if entry.kind != "image":
             yield mismatch(path, f"none, for {entry.kind}", pixels)
         if len(pixels.ranges) not in (1, channels):
-            yield mismatch(f"{path}.ranges", f"1 or {channels} pairs", pixels.ranges)
+            wanted = "one pair, or one for each channel"
+            yield mismatch(f"{path}.ranges", wanted, pixels.ranges)
         if pixels.channels == "bgr" and channels != 3:
-            yield mismatch(f"{path}.channels", f"rgb, of {channels} channels", pixels.channels)
+            yield mismatch(f"{path}.channels", "rgb, where there are not three", pixels.channels)
 
 
 def _output_contradictions(path: str, output: Output, several: bool) -> Iterator[str]:
