@@ -96,8 +96,9 @@ def _as_many(values: Sequence[float], count: int) -> Sequence[float]:
 
 
 def _are_reals(values: object) -> TypeGuard[Sequence[float]]:
-    few = isinstance(values, tuple | list) and 1 <= len(values) <= _MOST_CHANNELS
-    return few and all(map(is_real, values))
+    if not isinstance(values, tuple | list):
+        return False
+    return 1 <= len(values) <= _MOST_CHANNELS and all(map(is_real, values))
 
 
 def _is_range(value: object) -> TypeGuard[tuple[float, float]]:

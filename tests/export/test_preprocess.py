@@ -17,9 +17,7 @@ from compiling import (
     called,
     compiled,
     model_file,
-    run_batches,
     settle,
-    start_engine,
 )
 from interpreted import require_interpreted
 from keras.src.applications.resnet import ResNet, stack_residual_blocks_v1
@@ -28,6 +26,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tinsmith_export import Options, Samples, check, compile_model
+from tinsmith_export.verify.engines import run_batches, start_engine
 from tinsmith_runtime import load
 from tinsmith_runtime.bundle import PixelRanges
 from tinsmith_runtime.errors import UsageError
@@ -160,7 +159,7 @@ def noise_lsb(kind: str, pixels: PixelRanges) -> NDArray[np.float32]:
     engine = start_engine(model_file("model.int8.tflite", made.files["model.int8.tflite"]))
     codes = array(run_batches(engine, made.codes)).astype(np.float32)
     found = (codes - made.output.zero_point) * np.float32(made.output.scale)
-    return (found - expected) / np.float32(made.output.scale)
+    return array((found - expected) / np.float32(made.output.scale))
 
 
 @pytest.mark.parametrize("kind", FIRST)
@@ -191,8 +190,8 @@ def test_an_order_of_channels_costs_nothing() -> None:
     assert [node.kind for node in turned.graph.layers] == [n.kind for n in plain.graph.layers]
     for name, file in plain.files.items():
         runs = (start_engine(model_file(name, data)) for data in (file, turned.files[name]))
-        codes = [array(run_batches(e, m.codes)) for e, m in zip(runs, (plain, turned), strict=True)]
-        np.testing.assert_array_equal(*codes)
+        one, other = (run_batches(e, m.codes) for e, m in zip(runs, (plain, turned), strict=True))
+        np.testing.assert_array_equal(array(one), array(other))
 
 
 def test_two_readers_share_one_scaling() -> None:
