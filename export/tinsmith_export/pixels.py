@@ -87,7 +87,7 @@ def _of_mean(
     pairs = zip(_as_many(means, count), _as_many(stds, count), strict=True)
     ranges = tuple((float(-m / s), float((255 - m) / s)) for m, s in pairs)
     fits = "numbers that float32 can tell pixels apart with"
-    require(all(map(_is_range, ranges)), "mean", fits, (means, stds))
+    require(all(map(_is_range, ranges)), "mean" if std is None else "std", fits, (means, stds))
     return ranges
 
 
