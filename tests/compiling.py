@@ -46,11 +46,12 @@ from tinsmith_export.verify.engines import (  # noqa: E402
 )
 from tinsmith_export.verify.pairs import require_exact_pairs  # noqa: E402
 from tinsmith_runtime.batch import Arrays, joined, parts  # noqa: E402
-from tinsmith_runtime.bundle import Output, Parity  # noqa: E402
+from tinsmith_runtime.bundle import Output, Parity, PixelRanges  # noqa: E402
 from tinsmith_runtime.executor import ACTIVATIONS  # noqa: E402
 
 # Outputs that two Kerases compute in a different order, of a size of about 1.
 TOLERANCE = 1e-4
+ZERO_TO_ONE = PixelRanges(((0.0, 1.0),))
 
 
 @dataclass(frozen=True)
@@ -161,6 +162,7 @@ def compiled(
     inputs: Arrays | None = None,
     floats: bool = False,
     weight_bits: int = 8,
+    pixels: PixelRanges = ZERO_TO_ONE,
 ) -> Compiled:
     """Compiles a model by post-training quantization.
 
@@ -172,12 +174,10 @@ def compiled(
     if inputs is None:
         inputs = joined([random_inputs(node.shape, count) for node in graph.inputs])
     samples = Samples("random", "0" * 64, inputs, None, inputs, None, ())
-    entry = enter(graph, samples, (0.0, 1.0))
+    entry = enter(graph, samples, pixels)
     graph = rewrite(entry.prepared(graph))
     reals = entry.reals(inputs)
-    # A model of ids takes them as they are, its graph their bytes.
-    given = entry.model_reals(inputs) if entry.sources[0].kind == "ids" else reals
-    require_same_outputs(graph, model, reals, given)
+    require_same_outputs(graph, model, reals, entry.model_reals(inputs))
     reference = rebuild(graph)
     classes = len(graph.outputs) == len(graph.outputs[0].shape) == 1
     outcome, observed = calibrate(graph, reals)

@@ -158,6 +158,7 @@ def _make(name: str, bundle: Bundle, material: Material, folder: Path) -> Compet
         else as_floats(material.inputs, manifest.input.value_range),
         "labels": material.targets,
         "grid": (manifest.input.scale, manifest.input.zero_point),
+        "entry": manifest.input,
     }
     # The child can trust this pickle; what comes back is parsed.
     sent = pickle.dumps((name, arguments))

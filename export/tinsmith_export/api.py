@@ -31,7 +31,8 @@ def export(
     """Compiles a Keras model file to int8 TFLite and int8 ONNX, proves them, writes a bundle.
 
     Args:
-        path: a `.keras` file of Keras 3 or tf_keras, an `.h5` file, or a SavedModel folder.
+        path: a `.keras` file of Keras 3 or tf_keras, an `.h5` or `.hdf5` file, or a SavedModel
+            folder.
         samples: to calibrate, fine-tune and prove on; or where to find them, as `--data`.
         out: the `.tin` file to write.
         options: the defaults of `Options` if `None`.

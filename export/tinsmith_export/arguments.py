@@ -8,7 +8,9 @@ from typing import Any
 from tinsmith_data.named import import_named
 from tinsmith_data.options import WHAT, add_older
 from tinsmith_data.quiet import import_tensorflow
+from tinsmith_export.boxes import read_head
 from tinsmith_export.options import AUTO, FITS, RECIPES, Options
+from tinsmith_export.pixels import CHANNELS, MODES
 from tinsmith_export.targets.names import TARGET_NAMES
 from tinsmith_runtime.errors import UsageError
 
@@ -45,7 +47,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         "model",
         type=Path,
         metavar="MODEL",
-        help="a Keras file, NAME.keras (Keras 3 or tf_keras) or NAME.h5, or a SavedModel folder",
+        help="a Keras file, NAME.keras (Keras 3 or tf_keras), NAME.h5 or NAME.hdf5, or a "
+        "SavedModel folder",
     )
 
 
@@ -55,9 +58,30 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         "--input-range",
         type=float,
         nargs=2,
-        default=(0.0, 1.0),
         metavar=("LOW", "HIGH"),
-        help="what the model takes for pixels 0 and 255; default: 0 1",
+        help="what the model takes for pixels 0 and 255, in all channels; default: 0 1",
+    )
+    parser.add_argument(
+        "--mean",
+        type=float,
+        nargs="+",
+        metavar="M",
+        help="in place of a range: the model takes (pixel - mean) / std of pixels 0 to 255; one "
+        "number, or one for each of its channels in its own order; default: 0",
+    )
+    parser.add_argument("--std", type=float, nargs="+", metavar="S", help="see --mean; default: 1")
+    parser.add_argument(
+        "--channels",
+        choices=CHANNELS,
+        help="the order of the model's channels; pixels are given to a bundle as RGB with both; "
+        "default: rgb",
+    )
+    parser.add_argument(
+        "--preprocess",
+        choices=MODES,
+        help="in place of all these, what Keras's preprocess_input does. tf: range -1 1; torch: "
+        "mean 123.675 116.28 103.53, std 58.395 57.12 57.375; caffe: channels bgr, mean 103.939 "
+        "116.779 123.68",
     )
     parser.add_argument(
         "--input-shape",
@@ -246,6 +270,17 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
 def target_names(text: str) -> tuple[str, ...]:
     """Names separated by commas."""
     return tuple(name.strip() for name in text.split(","))
+
+
+def reading_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `add_reading` and `add_boxes` added, as fields of `Options`; but for custom objects."""
+    lists = {
+        name: None if (found := getattr(arguments, name)) is None else tuple(found)
+        for name in ("input_range", "mean", "std", "input_shape")
+    }
+    names = ("channels", "preprocess", "output", "stateful")
+    boxes = read_head(arguments.boxes) if arguments.boxes else None
+    return lists | {name: getattr(arguments, name) for name in names} | {"boxes": boxes}
 
 
 def custom_objects(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from tinsmith_export.arguments import (
     add_model,
     add_reading,
     custom_objects,
+    reading_options,
     target_names,
 )
-from tinsmith_export.boxes import read_head
 from tinsmith_export.check_summary import check_summary
 from tinsmith_export.errors import TargetError, UnsupportedLayerError
 from tinsmith_export.options import Options
@@ -42,14 +42,7 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    options = Options(
-        input_range=tuple(arguments.input_range),
-        input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
-        stateful=arguments.stateful,
-        output=arguments.output,
-        targets=arguments.targets,
-        boxes=read_head(arguments.boxes) if arguments.boxes else None,
-    )
+    options = Options(targets=arguments.targets, **reading_options(arguments))
     with results_alone(), _no_collector():
         import_tensorflow(arguments.verbose, bare=True)
         options = replace(options, custom_objects=custom_objects(arguments))

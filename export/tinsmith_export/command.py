@@ -9,8 +9,7 @@ from tinsmith_data import Dataset, load_dataset
 from tinsmith_data.quiet import results_alone
 from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
-from tinsmith_export.arguments import add_arguments, custom_objects
-from tinsmith_export.boxes import read_head
+from tinsmith_export.arguments import add_arguments, custom_objects, reading_options
 from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.node_data import node_data
@@ -76,7 +75,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _options(arguments: argparse.Namespace) -> Options:
     return Options(
-        input_range=tuple(arguments.input_range),
         recipe=arguments.recipe,
         budget_s=arguments.budget,
         qat_steps=arguments.qat_steps,
@@ -90,15 +88,12 @@ def _options(arguments: argparse.Namespace) -> Options:
         keep_float=tuple(arguments.keep_float),
         layer_errors=bool(arguments.report or arguments.node_data),
         sensitivity=arguments.sensitivity,
-        input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
-        stateful=arguments.stateful,
-        output=arguments.output,
         targets=arguments.targets,
         verify_onnx=arguments.verify_onnx,
         release=arguments.release,
-        boxes=read_head(arguments.boxes) if arguments.boxes else None,
         fit=arguments.fit,
         padding=arguments.padding,
+        **reading_options(arguments),
     )
 
 

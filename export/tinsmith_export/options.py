@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tinsmith_data.limits import MAX_SEED, is_real, is_whole, require, require_real, require_whole
+from tinsmith_data.limits import MAX_SEED, is_whole, require, require_real, require_whole
 from tinsmith_export.boxes import checked_head
-from tinsmith_runtime.bundle import BoxHead, Preprocessing
+from tinsmith_export.pixels import pixel_ranges
+from tinsmith_runtime.bundle import BoxHead, PixelRanges, Preprocessing
 from tinsmith_runtime.errors import UsageError
 
 AUTO = "auto"
@@ -26,7 +25,15 @@ class Options:
     """How to export.
 
     Attributes:
-        input_range: the real values that the model takes for pixels 0 and 255, in every image.
+        input_range: the real values that the model takes for pixels 0 and 255, in every image;
+            if `None`, 0 and 1, unless `mean`, `std` or `preprocess` say it.
+        mean: in place of a range: the model takes `(pixel - mean) / std`, in units of pixels 0 to
+            255: one number, or one for each channel, in the model's order; 0 if `None`.
+        std: likewise; 1 if `None`.
+        channels: the order of the model's channels, `rgb` or `bgr`; the pixels that are given are
+            RGB with both. `rgb` if `None`.
+        preprocess: in place of all these: `tf`, `torch` or `caffe`, as the `mode` of Keras's
+            `imagenet_utils.preprocess_input`.
         recipe: `ptq`, calibration alone; `calibrated`, with weights that are
             rounded by the inputs that they meet and a search for ranges too; `qat`,
             calibration and then fine-tuning; `auto`, the first of these that keeps to the limit on
@@ -65,7 +72,11 @@ class Options:
         padding: the value of the border's pixels with `contain`, 0 to 255.
     """
 
-    input_range: tuple[float, float] = (0.0, 1.0)
+    input_range: tuple[float, float] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    channels: str | None = None
+    preprocess: str | None = None
     recipe: str = AUTO
     budget_s: float = 600.0
     qat_steps: int = 800
@@ -99,6 +110,17 @@ class Options:
         check_options(self)
         if self.boxes is not None:
             object.__setattr__(self, "boxes", checked_head(self.boxes))
+
+    @property
+    def pixel_ranges(self) -> PixelRanges:
+        """What the model takes for pixels."""
+        return pixel_ranges(self.input_range, self.mean, self.std, self.channels, self.preprocess)
+
+    @property
+    def said_of_pixels(self) -> tuple[str, ...]:
+        """The fields that only images have a use for; an `input_range` may be said of any model."""
+        names = ("mean", "std", "channels", "preprocess")
+        return tuple(name for name in names if getattr(self, name) is not None)
 
     @property
     def kept_layers(self) -> tuple[str, ...]:
@@ -137,12 +159,7 @@ def check_options(options: Options) -> None:
     require_whole("release", options.release, 0)
     require(options.fit in FITS, "fit", " or ".join(FITS), options.fit)
     require_whole("padding", options.padding, 0, 255 if options.fit == "contain" else 0)
-    require(
-        _is_pixel_range(options.input_range),
-        "input_range",
-        "two finite numbers, LOW < HIGH, that float32 can tell apart",
-        options.input_range,
-    )
+    _ = options.pixel_ranges  # it checks them
     bits = options.weight_bits
     require(is_whole(bits, 7, 8), "weight_bits", "7 or 8", bits)
     require(_are_names(options.keep_float), "keep_float", "names of layers", options.keep_float)
@@ -170,16 +187,6 @@ def check_options(options: Options) -> None:
         "a dict of names to classes or functions",
         options.custom_objects,
     )
-
-
-def _is_pixel_range(value: object) -> bool:
-    """Whether a value is two numbers that 256 steps of float32 lie between."""
-    if not (isinstance(value, tuple | list) and len(value) == 2 and all(map(is_real, value))):
-        return False
-    low, high = value
-    limits = np.finfo(np.float32)
-    step = (high - low) / 255
-    return bool(limits.tiny <= step <= limits.max / 255 and max(-low, high) <= limits.max)
 
 
 def _are_names(value: object) -> bool:

@@ -11,6 +11,8 @@ import tf_keras
 from narrow import array
 from numpy.typing import NDArray
 
+from tinsmith_bench.competitors import as_floats
+from tinsmith_export import Options
 from tinsmith_export.competitors.baselines import (
     CompetitorModel,
     naive,
@@ -19,10 +21,15 @@ from tinsmith_export.competitors.baselines import (
     tflite_ptq,
     train_naively,
 )
+from tinsmith_export.competitors.baselines import keras as keras_itself
 from tinsmith_export.competitors.tf_keras_copy import copy_to_tf_keras
 from tinsmith_export.errors import UnsupportedLayerError
+from tinsmith_export.frontend.load import load_keras
+from tinsmith_export.frontend.operators import read_graph
+from tinsmith_export.frontend.trace import trace
+from tinsmith_export.inputs.entry import enter_unseen
 from tinsmith_export.targets.onnx.session import optimized_model
-from tinsmith_runtime.backends import create_backend
+from tinsmith_runtime.backends import create_backend, signed
 from tinsmith_runtime.errors import UsageError
 
 ENGINES = {"tflite": "litert", "onnx": "onnx"}
@@ -128,6 +135,38 @@ def test_the_naive_route_trains_and_gives_onnx(path: Path, inputs: NDArray[np.fl
     np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=0.02)
     kinds = {node.op_type for node in onnx.load_from_string(found.data).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
+
+
+@pytest.mark.parametrize("mode", ["caffe", "channels alone"])
+def test_routes_take_the_pixels_that_a_bundle_takes(mode: str, tmp_path: Path) -> None:
+    """With a mean for each channel, and BGR; the file of Keras's own may be HDF5."""
+    keras.utils.set_random_seed(0)
+    layers = [keras.layers.Conv2D(4, 3, padding="same"), keras.layers.Flatten()]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *layers, keras.layers.Dense(3)])
+    # TFMOT's ranges begin at -6 to 6.
+    model.set_weights([w / (10 if mode == "caffe" else 1) for w in model.get_weights()])
+    path = tmp_path / "model.h5"
+    model.save(path)
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8)
+    options = Options(preprocess="caffe") if mode == "caffe" else Options(channels="bgr")
+    port = enter_unseen(read_graph(trace(model)), options.pixel_ranges)
+    (entry,) = port.sources
+    expected = model.predict(port.model_reals(images), verbose=0)
+    taken = as_floats(images, entry.value_range)
+    made = keras_itself(model=path, entry=entry)
+    (tmp_path / "made.keras").write_bytes(made.data)
+    found = load_keras(tmp_path / "made.keras").predict(taken, verbose=0)
+    size = float(np.abs(expected).max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * size)
+    grid = entry.scale, entry.zero_point
+    for route, atol in ((tflite_dynamic, 0.03), (tflite_ptq, 0.05), (naive, 0.2)):
+        made = route(model=path, inputs=taken, labels=None, grid=grid, entry=entry)
+        if made.codes is None:
+            outputs = array(create_backend(ENGINES[made.form], made.data, 1).run(taken))
+        else:
+            codes = array(create_backend("litert", made.data, 1).run(signed(images)))
+            outputs = (codes.astype(np.float32) - made.codes[1]) * made.codes[0]
+        np.testing.assert_allclose(outputs, expected, rtol=0, atol=atol * size)
 
 
 def test_names_of_layers_that_tfmot_adds_are_free() -> None:

@@ -56,6 +56,7 @@ def residual(library: Any) -> Any:
 Save = Callable[[Any, Path], object]
 KERAS_FILE: Save = lambda model, path: model.save(path / "m.keras")  # noqa: E731
 H5: Save = lambda model, path: model.save(path / "m.h5")  # noqa: E731
+HDF5: Save = lambda model, path: model.save(path / "m.hdf5")  # noqa: E731
 EXPORTED: Save = lambda model, path: model.export(path / "m", verbose=False)  # noqa: E731
 FOLDER: Save = lambda model, path: model.save(path / "m", save_format="tf")  # noqa: E731
 SAVED_MODEL: Save = lambda model, path: tf.saved_model.save(model, path / "m")  # noqa: E731
@@ -72,10 +73,12 @@ def opened(save: Save, model: Any, folder: Path) -> Any:
     [
         (keras, KERAS_FILE),
         (keras, H5),
+        (keras, HDF5),
         (keras, EXPORTED),
         (keras, SAVED_MODEL),
         (tf_keras, KERAS_FILE),
         (tf_keras, H5),
+        (tf_keras, HDF5),
         (tf_keras, FOLDER),
         (tf_keras, SAVED_MODEL),
     ],

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tf_keras
-from compiling import compiled, rewritten, settle
+from compiling import ZERO_TO_ONE, compiled, rewritten, settle
 from interpreted import require_interpreted
 from narrow import array
 
@@ -101,7 +101,7 @@ def test_numbers_beyond_the_table_are_refused() -> None:
         wrong[0, 0] = ROWS
         samples = Samples("some", "0" * 64, wrong, None, wrong, None, ())
         with pytest.raises(UsageError, match=message):
-            enter(graph, samples, (0.0, 1.0))
+            enter(graph, samples, ZERO_TO_ONE)
 
 
 def test_whole_numbers_are_ids() -> None:

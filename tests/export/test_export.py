@@ -287,7 +287,7 @@ def test_a_file_of_the_wrong_kind(fails: Fails, tmp_path: Path, tiny: Path) -> N
     assert "no such model" in fails(2, tmp_path / "none.keras")
     other = tmp_path / "model.onnx"
     other.write_bytes(tiny.read_bytes())
-    assert "expected a file .keras or .h5" in fails(2, other)
+    assert "expected a file .keras, .h5, .hdf5, or a SavedModel folder" in fails(2, other)
     other = tmp_path / "model.h5"
     other.write_bytes(tiny.read_bytes())
     assert "Keras cannot load the model" in fails(1, other)
@@ -299,6 +299,12 @@ def test_a_file_of_the_wrong_kind(fails: Fails, tmp_path: Path, tiny: Path) -> N
         (["--input-range", "1", "0"], "input_range: expected two finite numbers, LOW < HIGH"),
         (["--input-range", "0", "nan"], "input_range: expected two finite numbers"),
         (["--input-range", "0", "inf"], "input_range: expected two finite numbers"),
+        (["--preprocess", "tf", "--input-range", "0", "1"], "preprocess: expected tf alone, which"),
+        (["--mean", "99", "--input-range", "0", "1"], "input_range: expected it or mean and std"),
+        (["--mean", "0.485", "--std", "0.229"], "std: expected numbers for pixels 0 to 255, got "),
+        (["--mean", "1", "2", "--std", "1", "2", "3"], "std: expected 2 numbers, as many as mean"),
+        (["--std", "0"], "std: expected a finite number above 0, or one for each channel, got (0"),
+        (["--mean", "nan"], "mean: expected a finite number, or one for each channel, got (nan"),
         (
             ["--recipe", "qat", "--qat-steps", "0"],
             "qat_steps: expected 1 or more, got 0: for none, recipe ptq",

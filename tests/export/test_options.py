@@ -12,15 +12,25 @@ import numpy as np
 import pytest
 
 from tinsmith_export import Options, Samples, compile_model
-from tinsmith_runtime.bundle import BoxHead
+from tinsmith_runtime.bundle import BoxHead, PixelRanges
 from tinsmith_runtime.errors import UsageError
 
 HEAD = BoxHead(("boxes",), ("scores",), ("a",), "corners")
 WRONG: dict[str, list[Any]] = {
     "input_range": [
         (0.0,), (0, 1, 2), (1, 0), (0, 0), (0, math.nan), (-math.inf, 0), (0, 1e39), (-1e39, 0),
-        (0, 1e-40), (0, 10**400), ("0", "1"), (False, True), "01", None,
+        (0, 1e-40), (0, 10**400), ("0", "1"), (False, True), "01",
     ],
+    "mean": [
+        (), (math.nan,), (1, math.inf), ("1",), (True,), 5, "12", (1,) * 17, (1e39,), (10**400,),
+        (0.485, 0.456, 0.406), (0.5,),
+    ],
+    "std": [
+        (), (0,), (58.4, -1), (math.nan,), (math.inf,), (True,), 5.0, (255,) * 17, (1e39,),
+        (0.229, 0.224, 0.225), (255, 0.5),
+    ],
+    "channels": ["RGB", "grey", "", 3, True],
+    "preprocess": ["TF", "imagenet", "", 1, True],
     "recipe": ["QAT", "PTQ", "", None, 8],
     "budget_s": [-1, math.nan, math.inf, "10m", True, None, 1e10],
     "qat_steps": [-1, 2**31, 10.0, "10", True, math.nan],
@@ -47,7 +57,11 @@ WRONG: dict[str, list[Any]] = {
     "padding": [-1, 256, 1.0, "114", True, None, 114],
 }  # fmt: skip
 RIGHT: dict[str, list[Any]] = {
-    "input_range": [(0, 1), (-1.0, 1.0), [0, 255], (np.float64(0), np.float64(2)), (-3, -1)],
+    "input_range": [(0, 1), (-1.0, 1.0), [0, 255], (np.float64(0), np.float64(2)), (-3, -1), None],
+    "mean": [None, (0,), (-3.5, 300), [123.675, 116.28, 103.53], (0, 0.5, 117)],
+    "std": [None, (1,), [58.395, 57.12, 57.375], (np.float64(127.5),)],
+    "channels": [None, "rgb", "bgr"],
+    "preprocess": [None, "tf", "torch", "caffe"],
     "recipe": ["auto", "ptq", "calibrated", "qat"],
     "budget_s": [0, 0.5, 3600],
     "qat_batch": [None, 1, 128],
@@ -84,6 +98,34 @@ def test_what_cannot_be(field: str, value: Any) -> None:
 )
 def test_what_can_be(field: str, value: Any) -> None:
     assert getattr(Options(**{field: value}), field) == value
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"preprocess": "tf", "input_range": (0, 1)}, "preprocess: expected tf alone"),
+        ({"preprocess": "caffe", "mean": (1,)}, "preprocess: expected caffe alone"),
+        ({"preprocess": "caffe", "std": (2,)}, "preprocess: expected caffe alone"),
+        ({"preprocess": "torch", "channels": "bgr"}, "preprocess: expected torch alone"),
+        ({"mean": (1,), "input_range": (0, 1)}, "input_range: expected it or mean and std"),
+        ({"std": (2,), "input_range": (0, 1)}, "input_range: expected it or mean and std"),
+        ({"mean": (1, 2), "std": (2, 2, 2)}, "std: expected 2 numbers, as many as mean has, got 3"),
+        ({"mean": (0.5,), "std": (0.5,)}, "std: expected numbers for pixels 0 to 255, got some "),
+    ],
+)
+def test_pixels_are_told_of_in_one_way(options: Any, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Options(**options)
+    assert str(caught.value).startswith(said)
+
+
+def test_what_the_model_takes_for_pixels() -> None:
+    assert Options().pixel_ranges == PixelRanges(((0.0, 1.0),))
+    assert Options(channels="bgr").pixel_ranges == PixelRanges(((0.0, 1.0),), "bgr")
+    found = Options(mean=(51,), std=(2, 4)).pixel_ranges
+    assert found == PixelRanges(((-25.5, 102.0), (-12.75, 51.0)))
+    same = Options(mean=(103.939, 116.779, 123.68), channels="bgr")
+    assert Options(preprocess="caffe").pixel_ranges == same.pixel_ranges
 
 
 def test_every_field_is_tried() -> None:

@@ -115,6 +115,10 @@ NEEDED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
         ["Conv2D", "MaxPooling2D"],
     ),
     "fold_affine": (lambda: model_of(conv(), norm(), L.ReLU()), ["Conv2D"]),
+    "fold_channel_order": (
+        lambda: functional(lambda x: L.Flatten()(conv()(L.ZeroPadding2D()(x[..., ::-1] + 1.0)))),
+        ["DepthwiseConv2D", "ZeroPadding2D", "Conv2D"],
+    ),
     "fold_affine_forward": (
         lambda: model_of(conv(activation="relu"), norm(), conv()),
         ["Conv2D", "Conv2D"],
@@ -196,6 +200,24 @@ def test_separate_keeps_a_relu_in_a_concatenation(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(recipe, "separate", lambda graph, observed, _: (graph, observed))
     # Without a range of its own nothing is left of the ReLU.
     assert noise() > 5 * right
+
+
+@pytest.mark.parametrize(
+    ("build", "expected"),
+    [
+        (lambda x: L.Dense(3)(L.Flatten()(norm()(x[..., ::-1]))), ["Conv2D"]),
+        (lambda x: conv()(keras.ops.take(x, [1, 2, 0], -1)), ["Conv2D"]),
+        # A dimension that is no channel, one channel twice, and what has no weights for them all.
+        (lambda x: conv()(x[:, ::-1]), ["Slice", "Conv2D"]),
+        (lambda x: conv()(keras.ops.take(x, [0, 0, 2], -1)), ["Gather", "Conv2D"]),
+        (lambda x: L.DepthwiseConv2D(3)(x[..., ::-1]), ["Slice", "DepthwiseConv2D"]),
+        (lambda x: conv(6, groups=2)(conv(4)(x)[..., ::-1]), ["Conv2D", "Slice", "Conv2D"]),
+    ],
+)
+def test_an_order_of_channels_is_one_of_weights(
+    build: Callable[[Any], Any], expected: list[str]
+) -> None:
+    assert kinds(check(functional(build))) == expected
 
 
 @pytest.mark.parametrize("bias", [True, False])

@@ -28,7 +28,7 @@ from tinsmith_export.targets.lower import lower
 from tinsmith_export.targets.tflite.convert import packed, products, to_int8_tflite
 from tinsmith_export.targets.tflite.scales import with_chosen_scales
 from tinsmith_runtime.backends import create_backend
-from tinsmith_runtime.bundle import Input
+from tinsmith_runtime.bundle import Input, PixelRanges
 
 COUNT = int(os.environ.get("TINSMITH_SCALES", "20"))
 CHANNELS = 8
@@ -135,7 +135,11 @@ def pixels(low: float, high: float) -> tuple[Input, QuantParams]:
     """What an image model's input becomes that takes so much for pixels 0 and 255."""
     images = np.arange(4, dtype=np.uint8).reshape(4, 1, 1, 1)
     graph = Graph((InputLayer("input", (), (1, 1, 1)),))
-    entry = enter(graph, Samples("pixels", "0" * 64, images, None, images, None, ()), (low, high))
+    entry = enter(
+        graph,
+        Samples("pixels", "0" * 64, images, None, images, None, ()),
+        PixelRanges(((low, high),)),
+    )
     return entry.sources[0], entry.params["input"]
 
 

@@ -18,6 +18,7 @@ from tinsmith_runtime.bundle import (
     Manifest,
     Output,
     Parity,
+    PixelRanges,
     Preprocessing,
     Quality,
     Stage,
@@ -83,7 +84,11 @@ def inputs(draw: st.DrawFn, name: str) -> Input:
     if draw(st.booleans()):
         shape = (None, draw(size), draw(size), draw(size))
         head = (name, shape, "uint8", "NHWC", draw(value_range))
-        return Input(*head, *tail, "image", draw(preprocessing))
+        count = draw(st.sampled_from([0, 1, min(3, shape[-1])]))
+        pairs = tuple(draw(value_range) for _ in range(shape[-1] if count > 1 else count))
+        order = draw(st.sampled_from(["rgb", "bgr"] if shape[-1] == 3 else ["rgb"]))
+        pixels = PixelRanges(pairs, order) if 0 < len(pairs) <= 16 else None
+        return Input(*head, *tail, "image", draw(preprocessing), pixel_ranges=pixels)
     seen = draw(st.none() | value_range)
     return Input(name, (None, *draw(sizes)), "float32", None, seen, *tail, "features", None)
 
@@ -259,6 +264,27 @@ def test_any_field_with_any_value(
             "inputs.0.preprocessing",
             {"invert": 1},
             "inputs[0].preprocessing.invert: expected true or fal",
+        ),
+        (
+            "inputs.0.pixel_ranges",
+            {"ranges": []},
+            "inputs[0].pixel_ranges.ranges: expected 1 to 16 ranges, got []",
+        ),
+        (
+            "inputs.0.pixel_ranges",
+            {"ranges": [[0, 1], [0, 1], [0, 1]]},
+            "inputs[0].pixel_ranges.ranges: expected one pair, or one for each channel, got (",
+        ),
+        (
+            "inputs.0.pixel_ranges",
+            {"ranges": [[0, 1]], "channels": "bgr"},
+            "inputs[0].pixel_ranges.channels: expected rgb, where there are not three, got",
+        ),
+        (
+            "inputs.0.pixel_ranges",
+            {"ranges": [[0]], "channels": "gbr"},
+            "inputs[0].pixel_ranges.ranges[0]: expected 2 elements, got [0]; inputs[0].pixel_ranges"
+            ".channels: expected rgb or bgr, got 'gbr'",
         ),
         ("outputs.0.kind", "boxes", "outputs[0].kind: expected logits or values, got 'boxes'"),
         ("outputs.0.kind", "values", "outputs[0].labels: expected none, for values, got 3"),

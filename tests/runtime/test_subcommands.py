@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tinsmith_runtime import Bundle
-from tinsmith_runtime.bundle import Stage, parse_manifest
+from tinsmith_runtime.bundle import PixelRanges, Stage, parse_manifest
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.cli.subcommands import describe
 
@@ -55,6 +55,16 @@ def test_inspect_says_what_is_float_and_where_engines_part(bundle: Bundle) -> No
     told = describe(replace(manifest, layers=layers + manifest.layers[1:], quality=quality))
     assert f"float     {layers[0].name}: weights not rounded" in told
     assert "          different from layer conv on" in told
+
+
+def test_inspect_says_what_the_model_takes_for_pixels(bundle: Bundle) -> None:
+    entry = bundle.manifest.input
+    for ranges, order, said in (
+        (((-1.0, 1.0),), "rgb", "standing for -1 to 1"),
+        (((-103.939, 151.061), (-2, 3), (0, 1)), "bgr", "-103.939 to 151.061, -2 to 3, 0 to 1 in"),
+    ):
+        pixels = replace(entry, pixel_ranges=PixelRanges(ranges, order))
+        assert said in describe(replace(bundle.manifest, inputs=(pixels,)))[0]
 
 
 def test_inspect_of_a_model_without_labels(bundle: Bundle) -> None:

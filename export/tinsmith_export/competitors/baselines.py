@@ -3,9 +3,11 @@
 `tinsmith bench --against` finds them through the entry-point group `tinsmith.competitors` and calls
 each in a process of its own. Each takes `model`, the path of the Keras model, `float_onnx`, the
 bundle's float ONNX file, `inputs` and `labels` to calibrate or train on, as far as there are any,
-and `grid`, scale and zero point of the bundle's int8 input; it gives a `CompetitorModel`. Its file
-takes and gives float32, as these tools make it unless told otherwise, or int8 where its input's
-grid came out as the bundle's, so that a device would feed both alike.
+`entry`, the bundle's input, and `grid`, its scale and zero point; it gives a `CompetitorModel`. Its
+file takes and gives float32, as these tools make it unless told otherwise, or int8 where its
+input's grid came out as the bundle's, so that a device would feed both alike. Where no such number
+can stand for a pixel, as with a mean for each channel, a 1 x 1 convolution before the model makes
+of pixels what it takes.
 
 | name | route |
 |---|---|
@@ -27,6 +29,7 @@ from numpy.typing import NDArray
 
 from tinsmith_data.quiet import import_tensorflow, silence
 from tinsmith_runtime.backends import create_backend
+from tinsmith_runtime.bundle import Input, PixelRanges
 from tinsmith_runtime.errors import UsageError
 
 Inputs = NDArray[np.float32]
@@ -58,24 +61,34 @@ class CompetitorModel:
     codes: tuple[float, int] | None = None
 
 
-def keras(*, model: Path | None, **_: Any) -> CompetitorModel:
+def keras(*, model: Path | None, entry: Input | None = None, **_: Any) -> CompetitorModel:
     """The float Keras model itself."""
-    _load(model)
+    loaded = _load(model)
     assert model is not None
-    return CompetitorModel("keras", "float", model.read_bytes(), True)
+    if model.suffix == ".keras" and (entry is None or entry.pixel_ranges is None):
+        return CompetitorModel("keras", "float", model.read_bytes(), True)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "model.keras")
+        _behind_pixels(loaded, entry).save(path)
+        return CompetitorModel("keras", "float", path.read_bytes(), True)
 
 
-def tflite_dynamic(*, model: Path | None, **_: Any) -> CompetitorModel:
+def tflite_dynamic(*, model: Path | None, entry: Input | None = None, **_: Any) -> CompetitorModel:
     """TensorFlow's dynamic range quantization: weights in int8, activations in float."""
-    converter = _converter(_load(model))
+    converter = _converter(_behind_pixels(_load(model), entry))
     return CompetitorModel("tflite", "int8 weights", _convert(converter), True)
 
 
 def tflite_ptq(
-    *, model: Path | None, inputs: Inputs | None, grid: tuple[float, int], **_: Any
+    *,
+    model: Path | None,
+    inputs: Inputs | None,
+    grid: tuple[float, int],
+    entry: Input | None = None,
+    **_: Any,
 ) -> CompetitorModel:
     """TensorFlow's post-training quantization."""
-    loaded, chosen = _load(model), _calibration(inputs)
+    loaded, chosen = _behind_pixels(_load(model), entry), _calibration(inputs)
     for dtype in ("int8", "float32"):
         data = quantize_with_tensorflow(loaded, chosen, dtype)
         found = create_backend("litert", data, 1)
@@ -134,16 +147,23 @@ def ort_ptq(*, float_onnx: bytes | None, inputs: Inputs | None, **_: Any) -> Com
 
 
 def naive(
-    *, model: Path | None, inputs: Inputs | None, labels: NDArray[Any] | None, **_: Any
+    *,
+    model: Path | None,
+    inputs: Inputs | None,
+    labels: NDArray[Any] | None,
+    entry: Input | None = None,
+    **_: Any,
 ) -> CompetitorModel:
     """The obvious route: quantization-aware training with TFMOT, TFLite, tf2onnx."""
     if inputs is None:
         raise UsageError(_NO_INPUTS)
-    count = TRAINING_INPUTS
-    trained = train_naively(
-        _load(model), inputs[:count], None if labels is None else labels[:count]
-    )
-    return CompetitorModel("onnx", "int8", to_onnx_naively(_convert(_converter(trained))), True)
+    loaded, chosen = _load(model), inputs[:TRAINING_INPUTS]
+    if entry is not None and entry.pixel_ranges is not None:
+        kernel, offset = _from_pixels(entry, entry.pixel_ranges)
+        chosen = chosen @ kernel + offset
+    trained = train_naively(loaded, chosen, None if labels is None else labels[: len(chosen)])
+    data = _convert(_converter(_behind_pixels(trained, entry)))
+    return CompetitorModel("onnx", "int8", to_onnx_naively(data), True)
 
 
 def train_naively(model: Any, inputs: Inputs, labels: NDArray[Any] | None) -> Any:
@@ -202,6 +222,32 @@ def _load(model: Path | None) -> Any:
     from tinsmith_export.frontend.load import load_keras
 
     return load_keras(model)
+
+
+def _behind_pixels(model: Any, entry: Input | None) -> Any:
+    """The model behind a convolution that makes what it takes of what the bundle's input says."""
+    if entry is None or entry.pixel_ranges is None:
+        return model
+    import keras as keras3
+    import tf_keras
+
+    library: Any = tf_keras if isinstance(model, tf_keras.Model) else keras3
+    kernel, offset = _from_pixels(entry, entry.pixel_ranges)
+    source = library.Input(entry.sample_shape, name="pixels")
+    scaling = library.layers.Conv2D(len(offset), 1, name="from_pixels")
+    found = library.Model(source, model(scaling(source)), name=f"{model.name}_behind_pixels")
+    scaling.set_weights([kernel[None, None], offset])
+    return found
+
+
+def _from_pixels(entry: Input, pixels: PixelRanges) -> tuple[NDArray[np.float32], Inputs]:
+    """What `value_range` says of a pixel, times a matrix `(C, C)`, plus `(C,)`."""
+    start, end = entry.value_range or (0.0, 255.0)
+    channels = entry.sample_shape[-1]
+    low, high = np.broadcast_to(np.transpose(pixels.ranges), (2, channels))
+    factor = (high - low) / (end - start)
+    kernel = np.diag(factor)[:: -1 if pixels.channels == "bgr" else 1]
+    return kernel.astype(np.float32), (low - start * factor).astype(np.float32)
 
 
 def _calibration(inputs: Inputs | None) -> Inputs:

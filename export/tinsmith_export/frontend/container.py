@@ -1,4 +1,4 @@
-"""What a `.keras` or `.h5` file holds, looked at before either Keras opens it.
+"""What a `.keras` or HDF5 file holds, looked at before either Keras opens it.
 
 Keras reads weights wherever an HDF5 file says that they are, in other files too, and asks for as
 much memory as a header says. So a file is refused that holds more than Keras writes: links, storage
@@ -50,7 +50,7 @@ class Contents:
 
 
 def read_contents(path: Path) -> Contents:
-    """Reads a `.keras` or `.h5` file as far as its configuration, and checks the rest.
+    """Reads a `.keras` or HDF5 file as far as its configuration, and checks the rest.
 
     Raises:
         TinsmithError: it holds what Keras does not write, or too much.

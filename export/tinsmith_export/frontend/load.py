@@ -1,6 +1,6 @@
 """Loading: a Keras file, a SavedModel folder or a model object becomes one that can be traced.
 
-No code that a file carries is run. What a `.keras` or `.h5` file holds is looked at before Keras
+No code that a file carries is run. What a `.keras` or HDF5 file holds is looked at before Keras
 sees it (`container`, `safety`), a class that is not Keras's own must be given by name, and Keras
 loads in its safe mode.
 """
@@ -23,7 +23,7 @@ from tinsmith_export.frontend.trace import PASS, output_names
 from tinsmith_export.frontend.watch import parts
 from tinsmith_runtime.errors import TinsmithError, UsageError
 
-_SUFFIXES = (".keras", ".h5")
+_SUFFIXES = (".keras", ".h5", ".hdf5")
 # tf_keras's InceptionResNetV2 has a layer that it registers as a user's would be.
 _SCALE = "Custom>CustomScaleLayer"
 # tf_keras makes an operator for each step of these.
@@ -34,7 +34,8 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
     """Loads a model without running code that its file carries.
 
     Args:
-        path: a `.keras` file of Keras 3 or tf_keras, an `.h5` file, or a SavedModel folder.
+        path: a `.keras` file of Keras 3 or tf_keras, an `.h5` or `.hdf5` file, or a SavedModel
+            folder.
         custom_objects: name to class or function, for what is not Keras's own.
 
     Returns:
@@ -57,7 +58,7 @@ def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> A
         raise UsageError(f"{path}: no such model: make one with `tinsmith train`")
     if path.suffix not in _SUFFIXES:
         raise UsageError(
-            f"{path}: expected a file {' or '.join(_SUFFIXES)}, or a SavedModel folder: "
+            f"{path}: expected a file {', '.join(_SUFFIXES)}, or a SavedModel folder: "
             "save it with model.save('NAME.keras')"
         )
     known = _registered(custom_objects or {})

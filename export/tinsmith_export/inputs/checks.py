@@ -20,13 +20,13 @@ from tinsmith_report.statistics import wilson
 from tinsmith_runtime.batch import Arrays, parts, rows
 
 _SMALL_FACTOR = 1 / 50  # 1/255, 1/127.5 and 1/128 scale pixels; 1/std of an image is above this
-_SMALL_SPAN = 2.0  # of inputs that were scaled before
+_SMALL_SPAN = 5.0  # of inputs that were scaled before: 2 of -1 to 1, 4.8 of ImageNet's deviations
 _VARIANCE_RATIO = (
     100.0  # other data of the same kind stays far below; 255 times the values are 65,025
 )
 _PROBED = 64  # inputs
 
-_CURE = "check --input-range, or how the calibration inputs were prepared"
+_CURE = "check --input-range or --preprocess, or how the calibration inputs were prepared"
 
 
 def input_warnings(

@@ -1,6 +1,5 @@
 """What goes into the model: pixels or features, and the integers that stand for them."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,15 +10,17 @@ from numpy.typing import NDArray
 from tinsmith_export.inputs.samples import Samples, kind_of
 from tinsmith_export.ir.embedding import Ids
 from tinsmith_export.ir.graph import Graph
+from tinsmith_export.ir.moving import Gather
 from tinsmith_export.ir.ops import Affine, InputLayer
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_runtime.backends import signed
 from tinsmith_runtime.batch import Array, Arrays, joined, parts
-from tinsmith_runtime.bundle import Input, Preprocessing
+from tinsmith_runtime.bundle import Input, PixelRanges, Preprocessing
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.inputs.features import id_bytes, quantize
 
 _PIXELS = QuantParams(1.0, -128)
+_BGR = (2, 1, 0)
 
 
 @dataclass(frozen=True)
@@ -30,35 +31,44 @@ class _Port:
         name: its node's.
         source: as the manifest has it.
         params: the range of its int8 codes.
-        pixel_range: the real values that the Keras model takes for pixels 0 and 255.
+        pixels: what the Keras model takes for pixels.
     """
 
     name: str
     source: Input
     params: QuantParams
-    pixel_range: tuple[float, float]
+    pixels: PixelRanges
 
     @property
-    def _first(self) -> tuple[float, float] | None:
-        """Factor and offset that the graph begins with, where no code could stand for them."""
-        low, high = self.pixel_range
-        scaled = self.params is _PIXELS and self.source.kind == "image"
-        return ((high - low) / 255, low) if scaled else None
+    def _scales(self) -> bool:
+        """Whether the graph takes the pixels: no code could stand for the zero of all channels."""
+        return self.source.kind == "image" and self.params is _PIXELS
+
+    @property
+    def _swaps(self) -> bool:
+        """Whether the Keras model's channels are in another order than the pixels'."""
+        return self.source.kind == "image" and self.pixels.channels == "bgr"
+
+    @property
+    def _map(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Factor and offset from pixels to what the Keras model takes, in its order."""
+        low, high = np.transpose(self.pixels.ranges).astype(np.float64)
+        factor, offset = ((high - low) / 255).astype(np.float32), low.astype(np.float32)
+        return (factor[0], offset[0]) if len(low) == 1 else (factor, offset)
 
     def prepared(self, graph: Graph) -> Graph:
         """The graph that takes what `reals` gives."""
-        if self._first is None:
-            return graph
-        factor, offset = self._first
-        entry = graph.node(self.name)
-        affine = Affine(
-            f"{self.name}/range",
-            (self.name,),
-            entry.shape,
-            factor=np.asarray(factor, "f4"),
-            offset=np.asarray(offset, "f4"),
-        )
-        return graph.inserted(entry, affine)
+        before = graph.node(self.name)
+        if self._swaps:
+            name, axis = f"{self.name}/channels", len(before.shape) - 1
+            swap = Gather(name, (self.name,), before.shape, axis=axis, indices=_BGR)
+            graph, before = graph.inserted(before, swap), swap
+        if self._scales:
+            factor, offset = self._map
+            name = f"{self.name}/range"
+            scaling = Affine(name, (before.name,), before.shape, factor=factor, offset=offset)
+            graph = graph.inserted(before, scaling)
+        return graph
 
     def model_reals(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """What the Keras model takes, `float32 (N, …)`, for pixels or features."""
@@ -66,14 +76,17 @@ class _Port:
             return inputs
         if self.source.kind == "features":
             return inputs.astype(np.float32, copy=False)
-        low, high = self.pixel_range
-        return inputs * np.float32((high - low) / 255) + np.float32(low)
+        factor, offset = self._map
+        return (inputs[..., _BGR] if self._swaps else inputs) * factor + offset
 
     def reals(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
         """What the prepared graph takes, `float32 (N, …)`."""
         if self.source.kind == "ids":
             return id_bytes(inputs).astype(np.float32)
-        return self.model_reals(inputs) if self._first is None else inputs.astype(np.float32)
+        if self.source.kind == "features" or self._scales:
+            return inputs.astype(np.float32, copy=False)
+        factor, offset = self._map
+        return inputs * factor + offset
 
     def codes(self, inputs: NDArray[Any]) -> NDArray[np.int8]:
         """What the int8 model takes, `int8 (N, …)`."""
@@ -134,16 +147,16 @@ class Entry:
         return joined([encode(port, array) for port, array in pairs])
 
 
-def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> Entry:
+def enter(graph: Graph, samples: Samples, pixels: PixelRanges) -> Entry:
     """Chooses what stands for a model's inputs, and checks that the samples are such inputs.
 
     Args:
         graph: of the model, as it was read; what feeds states is not given.
         samples: pixels become int8 codes one by one; features are rounded to codes.
-        pixel_range: the real values that the model takes for pixels 0 and 255.
+        pixels: what the model takes for them.
 
     Raises:
-        UsageError: the samples are no inputs of this model.
+        UsageError: the samples are no inputs of this model, or its images have other channels.
     """
     nodes, calibration, evaluation = (
         graph.given,
@@ -167,27 +180,28 @@ def enter(graph: Graph, samples: Samples, pixel_range: tuple[float, float]) -> E
         for inputs in given:
             _check(node, said, inputs)
         name = node.name if len(graph.inputs) > 1 else None
-        ports.append(_port(node, name, given[0], pixel_range))
+        ports.append(_port(node, name, given[0], pixels))
     return Entry(tuple(ports))
 
 
-def enter_unseen(graph: Graph, pixel_range: tuple[float, float]) -> Entry:
+def enter_unseen(graph: Graph, pixels: PixelRanges) -> Entry:
     """Chooses what stands for a model's inputs where there are no samples.
 
     Args:
         graph: of the model, as it was read; inputs `(H, W, C)` are taken for pixels.
-        pixel_range: as `enter`.
+        pixels: as `enter`.
+
+    Raises:
+        UsageError: the model's images have other channels.
     """
     ports = []
     for node in graph.inputs:
         dtype = np.uint8 if len(node.shape) == 3 else np.float32
-        ports.append(_port(node, node.name, np.zeros((1, *node.shape), dtype), pixel_range))
+        ports.append(_port(node, node.name, np.zeros((1, *node.shape), dtype), pixels))
     return Entry(tuple(ports))
 
 
-def _port(
-    node: InputLayer, name: str | None, inputs: NDArray[Any], pixel_range: tuple[float, float]
-) -> _Port:
+def _port(node: InputLayer, name: str | None, inputs: NDArray[Any], pixels: PixelRanges) -> _Port:
     kind = kind_of(inputs)
     if isinstance(node, Ids):
         source = Input(
@@ -201,7 +215,7 @@ def _port(
             kind,
             None,
         )
-        return _Port(node.name, source, _PIXELS, (0.0, 255.0))
+        return _Port(node.name, source, _PIXELS, pixels)
     if kind == "features":
         low, high = float(inputs.min()), float(inputs.max())
         params = QuantParams.covering(low, high)
@@ -216,15 +230,16 @@ def _port(
             kind,
             None,
         )
-        return _Port(node.name, source, params, pixel_range)
-    low, high = pixel_range
-    if not (high > low and math.isfinite(high - low)):
-        raise UsageError(f"--input-range: expected LOW < HIGH, both finite, got {low:g} {high:g}")
+        return _Port(node.name, source, params, pixels)
+    _check_channels(node, pixels)
+    (low, high), *others = pixels.ranges
     zero_point = -128 - low / ((high - low) / 255)
     params = QuantParams(float(np.float32((high - low) / 255)), round(zero_point))
-    if not -128 <= params.zero_point <= 127 or abs(zero_point - params.zero_point) > 1e-6:
+    stands = -128 <= params.zero_point <= 127 and abs(zero_point - params.zero_point) <= 1e-6
+    if others or not stands:
         # No pixel stands for zero, which a padding needs: the model begins with a scaling.
         params, low, high = _PIXELS, 0.0, 255.0
+    told = stands and not others and pixels.channels == "rgb"
     source = Input(
         name or kind,
         (None, *node.shape),
@@ -233,8 +248,22 @@ def _port(
         (low, high),
         params.scale,
         params.zero_point,
+        pixel_ranges=None if told else pixels,
     )
-    return _Port(node.name, source, params, pixel_range)
+    return _Port(node.name, source, params, pixels)
+
+
+def _check_channels(node: InputLayer, pixels: PixelRanges) -> None:
+    """Checks that an image has the channels that are spoken of."""
+    channels, count = node.shape[-1], len(pixels.ranges)
+    said = f"`{node.name}` is an image of {channels} channel{'' if channels == 1 else 's'}: "
+    if count not in (1, channels):
+        raise UsageError(
+            f"{said}expected one mean and std, or as many as channels, got {count} (--mean, --std, "
+            "--preprocess)"
+        )
+    if pixels.channels == "bgr" and channels != 3:
+        raise UsageError(f"{said}expected 3 for --channels bgr")
 
 
 def _check(node: InputLayer, name: str, inputs: NDArray[Any]) -> None:

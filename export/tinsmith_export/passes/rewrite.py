@@ -15,6 +15,7 @@ from tinsmith_export.passes.affine import (
     hoist_factor,
     merge_affines,
 )
+from tinsmith_export.passes.channels import fold_channel_order
 from tinsmith_export.passes.clips import fuse_clips, hoist_clips, split_clips, swap_affine
 from tinsmith_export.passes.convolutions import (
     dense_by_convolution,
@@ -47,6 +48,7 @@ REWRITES = (
 )
 FOLDS = (merge_affines, swap_affine, hoist_factor, hoist_clips, fold_affine)
 LAST = (
+    fold_channel_order,
     fold_affine_forward,
     affine_by_convolution,
     fuse_clips,

@@ -104,7 +104,8 @@ def read_model(
     if isinstance(samples, Source):
         samples = _found(samples, read, sequence, options)
     steps = as_steps(samples, sequence) if read.states else samples
-    entry = enter(read, steps, options.input_range).fitted(options.preprocessing)
+    entry = enter(read, steps, options.pixel_ranges).fitted(options.preprocessing)
+    require_images(entry, options)
     graph = rewrite(entry.prepared(read))
     classes = not _has_boxes(entry, samples, options) and _has_classes(graph, samples)
     _require_layers(graph, classes, options)
@@ -142,6 +143,20 @@ def stepped(graph: Graph, sequences: Arrays) -> Steps:
     """What a float graph of one step gives for sequences, `float32 (N, T, …)`."""
     layers: Layers = {}
     return feed(graph, by_step(sequences), lambda step: evaluate(graph, step, layers=layers))
+
+
+def require_images(entry: Entry, options: Options) -> None:
+    """Checks that there are pixels where the options speak of them.
+
+    Raises:
+        UsageError: no input is an image.
+    """
+    kinds = [source.kind for source in entry.sources]
+    if options.said_of_pixels and "image" not in kinds:
+        raise UsageError(
+            f"{options.said_of_pixels[0]}: expected uint8 pixels (N, H, W, C), got {kinds[0]}: "
+            "give the pixels as they are, or leave it out"
+        )
 
 
 def _joined_outputs(graph: Graph, expected: Arrays) -> Iterator[str]:

@@ -42,6 +42,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
     tree = {**asdict(manifest), "format_version": version}
     # Like older bundles.
     for records, name in (
+        (tree["inputs"], "pixel_ranges"),
         (tree["layers"], "saturates"),
         (tree["variants"], "arena_bytes"),
         ([tree], "failures"),
@@ -193,6 +194,15 @@ def _input_contradictions(path: str, entry: Input) -> Iterator[str]:
         yield mismatch(f"{path}.value_range", f"two numbers, for {entry.kind}", entry.value_range)
     if entry.kind == "image" and len(entry.shape) != 4:
         yield mismatch(f"{path}.shape", "[null, H, W, C]", list(entry.shape))
+    if entry.pixel_ranges is not None:
+        path, pixels, channels = f"{path}.pixel_ranges", entry.pixel_ranges, entry.shape[-1]
+        if entry.kind != "image":
+            yield mismatch(path, f"none, for {entry.kind}", pixels)
+        if len(pixels.ranges) not in (1, channels):
+            wanted = "one pair, or one for each channel"
+            yield mismatch(f"{path}.ranges", wanted, pixels.ranges)
+        if pixels.channels == "bgr" and channels != 3:
+            yield mismatch(f"{path}.channels", "rgb, where there are not three", pixels.channels)
 
 
 def _output_contradictions(path: str, output: Output, several: bool) -> Iterator[str]:

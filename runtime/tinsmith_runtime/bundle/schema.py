@@ -39,6 +39,20 @@ class Preprocessing:
 
 
 @frozen_dataclass(frozen=True)
+class PixelRanges:
+    """What a Keras model takes for pixels. For information: its model files take the pixels.
+
+    Attributes:
+        ranges: the float values of pixels 0 and 255, in each channel of the Keras model, in its
+            order; or one pair for all.
+        channels: that order, `rgb` or `bgr`. The pixels that a user gives are RGB with both.
+    """
+
+    ranges: Annotated[tuple[tuple[float, float], ...], few("ranges")]
+    channels: Annotated[str, one_of("rgb", "bgr")] = "rgb"
+
+
+@frozen_dataclass(frozen=True)
 class Input:
     """What the model takes: an image, features, ids, the rows of a table, or a state.
 
@@ -57,6 +71,7 @@ class Input:
             before. It begins as zero, which is the code `zero_point`.
         preprocessing: how an image file becomes an input; `None` for features.
         fed_by: of a state, the name of that output: its codes are taken as they are.
+        pixel_ranges: what the Keras model takes for pixels, where `value_range` does not say it.
     """
 
     name: str
@@ -69,6 +84,7 @@ class Input:
     kind: Annotated[str, one_of("image", "features", "ids", "state")] = "image"
     preprocessing: Preprocessing | None = Preprocessing()
     fed_by: str = ""
+    pixel_ranges: PixelRanges | None = None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

@@ -119,10 +119,13 @@ def describe(manifest: Manifest) -> list[str]:
 
 def _describe_input(entry: Input) -> str:
     size = " x ".join(map(str, entry.sample_shape))
-    ranged = "{:g} to {:g}".format(*entry.value_range) if entry.value_range else ""
     if entry.kind == "state":
         zero = f"{entry.zero_point} at first, which is 0"
         return f"{entry.name}: {size} int8 codes of state, those of {entry.fed_by} before; {zero}"
+    pixels, seen = entry.pixel_ranges, (entry.value_range,) if entry.value_range else ()
+    ranged = ", ".join("{:g} to {:g}".format(*pair) for pair in (pixels.ranges if pixels else seen))
+    if pixels and pixels.channels == "bgr":
+        ranged += " in BGR"
     if entry.kind == "image":
         return f"{entry.name}: {size} uint8 pixels, standing for {ranged}"
     return f"{entry.name}: {size} float32 features{ranged and ', calibrated on '}{ranged}"
