@@ -85,20 +85,6 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         help="print only classes or boxes of at least this probability, 0 to 1 (default: 0 of "
         "classes, of boxes what the bundle says)",
     )
-    _add_boxes(parser)
-    parser.add_argument(
-        "--backend",
-        default="auto",
-        metavar="NAME",
-        help="native, litert, onnx, another, or auto: the first installed (default)",
-    )
-    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
-    add_trusted_key(parser)
-    parser.add_argument("--json", action="store_true", help="print a JSON object for each input")
-    parser.set_defaults(run=_run)
-
-
-def _add_boxes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--iou",
         type=float,
