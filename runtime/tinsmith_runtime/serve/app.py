@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import traceback
 from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
@@ -149,5 +150,6 @@ async def _busy(_: Request, __: Exception) -> Response:
     return error_response(503, "too many requests wait: try again", {"Retry-After": "1"})
 
 
-async def _failed(_: Request, __: Exception) -> Response:
+async def _failed(_: Request, error: Exception) -> Response:
+    traceback.print_exception(error)
     return error_response(500, "the server failed; its log says more")
