@@ -22,7 +22,7 @@ def read_head(path: Path) -> BoxHead:
         UsageError: there is no such file, or a field is missing, unknown or wrong: by its path.
     """
     try:
-        return parse_record(BoxHead, read_json(read_regular(path, _MAX_BYTES).decode()))
+        return parse_record(BoxHead, read_json(read_regular(path, _MAX_BYTES).decode()), "boxes")
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file") from error
     except OSError as error:
@@ -31,8 +31,11 @@ def read_head(path: Path) -> BoxHead:
         raise UsageError(f"{path}: {error}") from error
 
 
-def check_head(head: object) -> None:
+def checked_head(head: object) -> BoxHead:
     """Checks the fields of a head that was made in Python as those of a file.
+
+    Returns:
+        The head that a reader of the bundle will see: 8 has become 8.0.
 
     Raises:
         UsageError: it is none, or a field is wrong: by its path.
@@ -40,9 +43,9 @@ def check_head(head: object) -> None:
     require(isinstance(head, BoxHead), "boxes", "a BoxHead or None", head)
     assert isinstance(head, BoxHead)
     try:
-        parse_record(BoxHead, json.loads(json.dumps(asdict(head))))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"boxes: {error}") from error
+        return parse_record(BoxHead, json.loads(json.dumps(asdict(head), default=repr)), "boxes")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def require_head(
