@@ -40,8 +40,6 @@ _FILES = {
 PATHS = frozenset({*_FILES, "/v1/predict", "/v1/model", "/v1/camera", "/healthz", "/metrics"})
 """Every path that is answered."""
 
-_TOP = 10
-
 
 def make_app(service: Service) -> Starlette:
     """Makes the application on a service, without a guard."""
@@ -94,10 +92,12 @@ def _answered(service: Service, answer: Answer, **more: str) -> Response:
     return JSONResponse(asdict(answer) | more)
 
 
-def _top(request: Request) -> int:
-    given = request.query_params.get("top", str(_TOP))
-    if not (given.isascii() and given.isdigit() and 0 < len(given) < 6 and int(given)):
-        raise InputError("top: expected a whole number from 1")
+def _top(request: Request) -> int | None:
+    given = request.query_params.get("top")
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 6 and int(given)):
+        raise InputError("top: expected a whole number from 1 to 99999")
     return int(given)
 
 
