@@ -52,7 +52,8 @@ class Predictor:
         Args:
             model: what computes.
             instances: what was sent.
-            top: how many classes, or boxes, to give for each sample; `None` for 10 classes, all boxes.
+            top: how many classes, or boxes, to give for each sample; `None` gives 10 classes, and
+                all boxes.
 
         Raises:
             InputError: an instance does not fit the model.
