@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,35 @@ def test_a_camera_that_fails_says_so_each_time(monkeypatch: pytest.MonkeyPatch) 
             watched.frame()
 
 
-def test_a_failure_within_is_no_traceback_to_the_caller(monkeypatch: pytest.MonkeyPatch) -> None:
+def ask(app: Any, path: str, stop_after_s: float | None = None) -> tuple[int, Any]:
+    """Has an application answer a request in this process; gives the status and the JSON."""
+    sent: list[Any] = []
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"",
+             "headers": [(b"content-type", b"image/png"), (b"host", b"localhost")],
+             "http_version": "1.1"}  # fmt: skip
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"x", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        task = asyncio.ensure_future(app(scope, receive, send))
+        if stop_after_s is not None:
+            await asyncio.sleep(stop_after_s)
+            task.cancel()
+        await task
+
+    with suppress(RuntimeError):  # which the server above has no use for
+        asyncio.run(run())
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+def test_a_failure_within_is_told_to_the_log_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from tinsmith_runtime.serve import ServeOptions
     from tinsmith_runtime.serve.app import make_app
     from tinsmith_runtime.serve.pool import Pool
@@ -142,26 +171,27 @@ def test_a_failure_within_is_no_traceback_to_the_caller(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(Pool, "run", fail)
     service = Service(ServeOptions(DATA / "tiny.tin", backend="litert"))
-    sent: list[Any] = []
-
-    async def ask() -> None:
-        head = {"type": "http", "method": "POST", "path": "/v1/predict", "query_string": b"",
-                "headers": [(b"content-type", b"image/png")], "http_version": "1.1"}  # fmt: skip
-
-        async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": b"x", "more_body": False}
-
-        async def send(message: Any) -> None:
-            sent.append(message)
-
-        await make_app(service)(head, receive, send)
-
-    with pytest.raises(RuntimeError):  # for the log
-        asyncio.run(ask())
+    status, said = ask(make_app(service), "/v1/predict")
     service.close()
-    assert sent[0]["status"] == 500
-    assert b"secret" not in sent[1]["body"]
-    assert json.loads(sent[1]["body"]) == {"error": "the server failed; its log says more"}
+    assert (status, said) == (500, {"error": "the server failed; its log says more"})
+    assert "RuntimeError: secret of the inside" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("timeout_s", "said"), [(0.1, "not done within 0.1 s"), (30, "stops")])
+def test_who_is_cut_off_is_told(timeout_s: float, said: str) -> None:
+    """By the request's time, or by the server's stop, which waits for 10 s."""
+    from tinsmith_runtime.serve.access import Access
+    from tinsmith_runtime.serve.guard import Guard
+    from tinsmith_runtime.serve.metrics import Metrics
+
+    async def for_ever(*_: object) -> None:
+        await asyncio.sleep(60)
+
+    metrics, access = Metrics(), Access(None, frozenset({"localhost"}), "cookie")
+    guard = Guard(for_ever, access, metrics, frozenset({"/v1/predict"}), timeout_s)
+    status, answer = ask(guard, "/v1/predict", 0.2 if timeout_s > 1 else None)
+    assert (status, said in answer["error"]) == (503, True)
+    assert metrics.requests == {("/v1/predict", 503): 1}
 
 
 def test_a_pool_computes_as_many_at_once_as_it_has_workers() -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tinsmith_runtime.model import Model
     from tinsmith_runtime.serve.samples import Instance
 
+_CLASSES = 10
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -44,13 +46,14 @@ class Predictor:
 
             self._detector = Detector(manifest)
 
-    def answer(self, model: Model, instances: list[Instance], top: int) -> Answer:
+    def answer(self, model: Model, instances: list[Instance], top: int | None) -> Answer:
         """Has a model compute, in the calling thread.
 
         Args:
             model: what computes.
             instances: what was sent.
-            top: how many classes, or boxes, to give for each sample.
+            top: how many classes, or boxes, to give for each sample; `None` gives 10 classes, and
+                all boxes.
 
         Raises:
             InputError: an instance does not fit the model.
@@ -75,10 +78,10 @@ class Predictor:
         return Answer(results, round(seconds * 1e3, 3), model.engine_version)
 
 
-def _result(model: Model, found: Any, index: int, top: int) -> dict[str, Any]:
+def _result(model: Model, found: Any, index: int, top: int | None) -> dict[str, Any]:
     if len(model.outputs) > 1:
         return {"outputs": {name: values[index].tolist() for name, values in found.items()}}
     if model.output.kind == "values":
         return {"values": found[index].tolist()}
-    ranked = rank(found[index].tolist(), model.labels, top)
+    ranked = rank(found[index].tolist(), model.labels, top or _CLASSES)
     return {"predictions": [asdict(prediction) for prediction in ranked]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import traceback
 from dataclasses import asdict
 from functools import partial
 from importlib.resources import files
@@ -38,8 +39,6 @@ _FILES = {
 }
 PATHS = frozenset({*_FILES, "/v1/predict", "/v1/model", "/v1/camera", "/healthz", "/metrics"})
 """Every path that is answered."""
-
-_TOP = 10
 
 
 def make_app(service: Service) -> Starlette:
@@ -93,10 +92,12 @@ def _answered(service: Service, answer: Answer, **more: str) -> Response:
     return JSONResponse(asdict(answer) | more)
 
 
-def _top(request: Request) -> int:
-    given = request.query_params.get("top", str(_TOP))
-    if not (given.isascii() and given.isdigit() and 0 < len(given) < 6 and int(given)):
-        raise InputError("top: expected a whole number from 1")
+def _top(request: Request) -> int | None:
+    given = request.query_params.get("top")
+    if given is None:
+        return None
+    if not (given.isascii() and given.isdigit() and len(given) < 6 and int(given)):
+        raise InputError("top: expected a whole number from 1 to 99999")
     return int(given)
 
 
@@ -149,5 +150,6 @@ async def _busy(_: Request, __: Exception) -> Response:
     return error_response(503, "too many requests wait: try again", {"Retry-After": "1"})
 
 
-async def _failed(_: Request, __: Exception) -> Response:
+async def _failed(_: Request, error: Exception) -> Response:
+    traceback.print_exception(error)
     return error_response(500, "the server failed; its log says more")

@@ -68,10 +68,12 @@ class Guard:
             async with asyncio.timeout(self._timeout_s):
                 app = self._refusal(scope) or self._app
                 await app(scope, receive, send_guarded)
+            return
         except TimeoutError:
-            if started:  # nothing more can be said: the server closes the connection
-                return
             said = f"the request was not done within {self._timeout_s:g} s"
+        except asyncio.CancelledError:
+            said = "the server stops"
+        if not started:  # else nothing more can be said: the server closes the connection
             late = error_response(503, said, {"Retry-After": "5", "Connection": "close"})
             await late(scope, receive, send_guarded)
 

@@ -45,7 +45,7 @@ def serve(options: ServeOptions, ready: Callable[[str, Service], None]) -> None:
             lifespan="off",
             loop="asyncio",
             log_config=None,
-            log_level="error",
+            log_level="critical",  # whoever connects could fill the log with the rest
             access_log=False,
             server_header=False,
             proxy_headers=False,

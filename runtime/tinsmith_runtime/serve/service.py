@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 
 from tinsmith_runtime.api import load
-from tinsmith_runtime.errors import TinsmithError, UsageError
+from tinsmith_runtime.errors import TinsmithError, UsageError, printable
 from tinsmith_runtime.serve.camera import Camera
 from tinsmith_runtime.serve.metrics import Metrics
 from tinsmith_runtime.serve.options import ServeOptions
@@ -70,7 +70,8 @@ class Service:
             try:
                 new = await asyncio.to_thread(self._load)
             except (TinsmithError, OSError) as error:
-                print(f"tinsmith: error: not reloaded: {error}", file=sys.stderr, flush=True)
+                said = printable(f"tinsmith: error: not reloaded: {error}")
+                print(said, file=sys.stderr, flush=True)
                 return
             # Here, between two requests: none is on its way to the old pool's line.
             old, self.pool = self.pool, new
