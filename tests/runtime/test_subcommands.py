@@ -61,7 +61,11 @@ def test_inspect_says_what_the_model_takes_for_pixels(bundle: Bundle) -> None:
     entry = bundle.manifest.input
     for ranges, order, said in (
         (((-1.0, 1.0),), "rgb", "standing for -1 to 1"),
-        (((-103.939, 151.061), (-2, 3), (0, 1)), "bgr", "-103.939 to 151.061, -2 to 3, 0 to 1 in"),
+        (
+            ((-103.939, 151.061), (-2, 3), (0, 1)),
+            "bgr",
+            "-103.939 to 151.061, -2 to 3, 0 to 1 in the model's BGR; the",
+        ),
     ):
         pixels = replace(entry, pixel_ranges=PixelRanges(ranges, order))
         assert said in describe(replace(bundle.manifest, inputs=(pixels,)))[0]

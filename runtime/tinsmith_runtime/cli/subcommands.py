@@ -125,7 +125,7 @@ def _describe_input(entry: Input) -> str:
     pixels, seen = entry.pixel_ranges, (entry.value_range,) if entry.value_range else ()
     ranged = ", ".join("{:g} to {:g}".format(*pair) for pair in (pixels.ranges if pixels else seen))
     if pixels and pixels.channels == "bgr":
-        ranged += " in BGR"
+        ranged += " in the model's BGR; the pixels are RGB"
     if entry.kind == "image":
         return f"{entry.name}: {size} uint8 pixels, standing for {ranged}"
     return f"{entry.name}: {size} float32 features{ranged and ', calibrated on '}{ranged}"
