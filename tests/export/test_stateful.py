@@ -305,14 +305,15 @@ def test_a_manifest_that_feeds_a_state_wrongly_is_refused(
     assert tree["format_version"] == 3
     bundle = read_bundle(some(trained[0].bundle))
     assert dump_manifest(bundle.manifest) == bundle.files["manifest.json"]
-    for change, said in (
+    changes: tuple[tuple[Callable[[Any], Any], str], ...] = (
         (lambda t: t["inputs"][1].update(fed_by="logits"), "inputs: expected states fed by"),
         (lambda t: t["inputs"][1].update(scale=0.5), "inputs: expected states fed by"),
         (lambda t: t["inputs"].reverse(), "inputs, outputs: expected states behind others"),
         (lambda t: t.update(format_version=2), "format_version: expected 3 exactly where"),
         (lambda t: t["inputs"][0].update(fed_by="logits"), "inputs: expected fed_by in states"),
         (lambda t: t["outputs"][-1].update(kind="values"), "inputs: expected states fed by"),
-    ):
+    )
+    for change, said in changes:
         changed = json.loads(json.dumps(tree))
         change(changed)
         with pytest.raises(BundleError, match=said):

@@ -19,18 +19,14 @@ from tinsmith_runtime.bundle.manifest import (
     dump_manifest,
     parse_manifest,
 )
+from tinsmith_runtime.bundle.quality import Parity, Quality, Stage, StateError, TargetParity
 from tinsmith_runtime.bundle.schema import (
     Golden,
     Input,
     Layer,
     Manifest,
     Output,
-    Parity,
     Preprocessing,
-    Quality,
-    Stage,
-    StateError,
-    TargetParity,
     Training,
     Variant,
 )
