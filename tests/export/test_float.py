@@ -30,8 +30,9 @@ from tinsmith_export.ir import ops
 from tinsmith_export.metrics import agreement, parity
 from tinsmith_export.quantize.alone import costs_alone
 from tinsmith_export.quantize.evaluation import with_rounded_weights
+from tinsmith_export.quantize.kept import require_layers
 from tinsmith_export.quantize.qat import DistillationData
-from tinsmith_export.quantize.recipe import quantize, require_layers
+from tinsmith_export.quantize.recipe import quantize
 from tinsmith_export.quantize.rounding import Rounding
 from tinsmith_export.quantize.sensitivity import COUNT, keep_fewest, measure
 from tinsmith_export.reference.rebuild import rebuild

@@ -305,7 +305,7 @@ def test_a_manifest_that_feeds_a_state_wrongly_is_refused(
     assert tree["format_version"] == 3
     bundle = read_bundle(some(trained[0].bundle))
     assert dump_manifest(bundle.manifest) == bundle.files["manifest.json"]
-    changes: tuple[tuple[Callable[[Any], object], str], ...] = (
+    changes: tuple[tuple[Callable[[Any], Any], str], ...] = (
         (lambda t: t["inputs"][1].update(fed_by="logits"), "inputs: expected states fed by"),
         (lambda t: t["inputs"][1].update(scale=0.5), "inputs: expected states fed by"),
         (lambda t: t["inputs"].reverse(), "inputs, outputs: expected states behind others"),

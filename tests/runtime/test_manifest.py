@@ -241,7 +241,7 @@ def test_any_field_with_any_value(
         (
             "inputs.0.kind",
             "sound",
-            "inputs[0].kind: expected image or features or ids, got 'sound'",
+            "inputs[0].kind: expected image or features or ids or state, got 'sound'",
         ),
         (
             "inputs.0.kind",
@@ -286,7 +286,11 @@ def test_any_field_with_any_value(
             "inputs[0].pixel_ranges.ranges[0]: expected 2 elements, got [0]; inputs[0].pixel_ranges"
             ".channels: expected rgb or bgr, got 'gbr'",
         ),
-        ("outputs.0.kind", "boxes", "outputs[0].kind: expected logits or values, got 'boxes'"),
+        (
+            "outputs.0.kind",
+            "boxes",
+            "outputs[0].kind: expected logits or values or state, got 'boxes'",
+        ),
         ("outputs.0.kind", "values", "outputs[0].labels: expected none, for values, got 3"),
         ("inputs.0.layout", "NCHW", "inputs[0].layout: expected NHWC, got 'NCHW'"),
         ("inputs.0.scale", 0, "inputs[0].scale: expected a positive number, got 0"),
@@ -375,7 +379,7 @@ def test_bundles_from_before_there_were_features(
     assert manifest == bundle.manifest
 
 
-@pytest.mark.parametrize("version", [3, 99, 0, -1, "1", 1.0, True, None, [[]], 10**4000])
+@pytest.mark.parametrize("version", [4, 99, 0, -1, "1", 1.0, True, None, [[]], 10**4000])
 def test_other_version_says_to_upgrade(
     bundle: Bundle, seal: Callable[[Any], bytes], version: object
 ) -> None:

@@ -20,9 +20,9 @@ from tinsmith_export.frontend.function import as_function, frozen, in_order
 from tinsmith_export.frontend.graphdef import require_small_constants
 from tinsmith_export.frontend.recurrence import Memory
 from tinsmith_export.frontend.savedmodel import SavedModel, scope_of
+from tinsmith_export.frontend.sizes import input_sizes
 from tinsmith_export.frontend.stream import NEXT, any_length, as_stream, step_shape
 from tinsmith_export.frontend.watch import Calls
-from tinsmith_runtime.errors import TinsmithError, UsageError
 
 # Traced with a batch of this size, so that a dimension that mixes images shows.
 BATCH = 2
@@ -104,7 +104,7 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None, stateful: bool
     """
     if stateful:
         return _trace_step(model, input_shape)
-    shapes = [(BATCH, *shape) for shape in _sizes(model, input_shape)]
+    shapes = [(BATCH, *shape) for shape in input_sizes(model, input_shape)]
     calls = Calls()
     with calls.watched(model):
         function = as_function(model, shapes)
@@ -146,45 +146,6 @@ def distinct(names: Iterable[str]) -> tuple[str, ...]:
         numbered = (f"{name}_{number}" for number in itertools.count(1))
         found.append(next(one for one in itertools.chain([name], numbered) if one not in found))
     return tuple(found)
-
-
-def _sizes(model: Any, input_shape: tuple[int, ...] | None) -> list[tuple[int, ...]]:
-    """The shape of each input."""
-    shapes = [tuple(source.shape)[1:] for source in model.inputs]
-    if len(shapes) == 1:
-        return [_size(model, shapes[0], input_shape)]
-    if input_shape is not None:
-        raise UsageError(
-            f"--input-shape: the model has {len(shapes)} inputs, of their own shapes: leave it out"
-        )
-    for source, shape in zip(model.inputs, shapes, strict=True):
-        if None in shape:
-            raise TinsmithError(
-                f"{model.name}: expected inputs of fixed sizes, got {shape} of `{source.name}`: "
-                "give its Input layer the size that the board will see"
-            )
-    return shapes
-
-
-def _size(
-    model: Any, taken: tuple[int, ...], input_shape: tuple[int, ...] | None
-) -> tuple[int, ...]:
-    """The shape of the one input."""
-    given = input_shape or taken
-    fits = len(taken) == len(given) and all(
-        size in (None, wanted) for size, wanted in zip(taken, given, strict=True)
-    )
-    if not fits:
-        raise UsageError(
-            f"--input-shape: the model takes inputs of shape {taken}, not {given}: leave it out"
-        )
-    if None in given:
-        raise TinsmithError(
-            f"{model.name}: expected an input of a fixed size, got {taken}: "
-            "say with --input-shape which size the board will see, for example "
-            f"--input-shape {' '.join('96' if size is None else str(size) for size in taken)}"
-        )
-    return given
 
 
 def _without_scope(trace: Trace) -> Trace:

@@ -27,7 +27,7 @@ from tinsmith_export.options import AUTO, Options
 from tinsmith_export.passes.rewrite import rewrite
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.evaluation import Layers, evaluate, fitting_count
-from tinsmith_export.quantize.recipe import require_layers
+from tinsmith_export.quantize.kept import require_layers
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.verify.stages import activated
 from tinsmith_runtime.batch import Arrays, parts

@@ -21,12 +21,12 @@ from tinsmith_export.quantize.fake_quantization import (
     fake_quantize,
 )
 from tinsmith_export.quantize.groups import Observed
+from tinsmith_export.quantize.kept import find_layers
 from tinsmith_export.quantize.layerwise import correct_layers
 from tinsmith_export.quantize.qat import DistillationData, Report, distill, measure
 from tinsmith_export.quantize.range_search import narrow
 from tinsmith_export.quantize.ranges import share_ranges
 from tinsmith_export.quantize.regions import unrounded
-from tinsmith_export.quantize.rules import range_rule
 from tinsmith_export.quantize.separate import separate
 from tinsmith_export.quantize.state_range import narrow_states
 from tinsmith_export.quantize.trained import (
@@ -37,7 +37,6 @@ from tinsmith_export.quantize.trained import (
 )
 from tinsmith_export.results import Checkpoint
 from tinsmith_runtime.batch import Arrays, parts, rows
-from tinsmith_runtime.errors import UsageError
 
 # Of the inputs held back: each choice takes a run over them.
 _CHOICE_COUNT = 256
@@ -164,7 +163,7 @@ def quantize(graph: Graph, calibration: Calibration, keep: Sequence[str] = ()) -
     exact, observed = balance(graph, calibration.observed)
     exact, observed = separate(exact, observed, calibration.sources)
     bits = choose_weight_bits(exact, calibration.least_bits)
-    bits |= dict.fromkeys(_find(exact, keep), FLOAT_BITS)
+    bits |= dict.fromkeys(find_layers(exact, keep), FLOAT_BITS)
     calibration = replace(calibration, observed=observed)
     if calibration.judged is not None:
         calibration = _with_narrow_states(exact, bits, calibration, calibration.judged)
@@ -287,39 +286,3 @@ def _ranges(
     names = unrounded(exact, bits) if calibration.regions else ()
     others = {name: ranges.pop(name) for name in names}
     return ranges, others
-
-
-def require_layers(graph: Graph, names: Sequence[str]) -> None:
-    """Checks that there can be layers of those names to keep float, before anything is calibrated.
-
-    Args:
-        graph: a rewritten graph. `separate` may add `NAME/input` to what reads several tensors.
-        names: as `keep` of `quantize`.
-
-    Raises:
-        UsageError: no layer can have such a name.
-    """
-    rules = [(node.name, range_rule(node)) for node in graph.nodes]
-    added = [
-        f"{name}/input"
-        for name, rule in rules
-        if rule.shares or rule.symmetric or rule.branches != "none"
-    ]
-    for name in names:
-        if not any(f"{one}/".startswith(f"{name}/") or name.startswith(one) for one in added):
-            _find(graph, [name])
-
-
-def _find(graph: Graph, keep: Sequence[str]) -> list[str]:
-    """The layers that multiply by weights of those names."""
-    known = [node.name for node in graph.weighted]
-    found: list[str] = []
-    for name in keep:
-        parts = [one for one in known if f"{one}/".startswith(f"{name}/")]
-        if not parts:
-            raise UsageError(
-                f"--keep-float {name}: no such layer with weights; expected auto or one of "
-                f"{', '.join(known)}"
-            )
-        found += parts
-    return found

@@ -20,6 +20,7 @@ from tinsmith_runtime.bundle.manifest import (
     dump_manifest,
     parse_manifest,
 )
+from tinsmith_runtime.bundle.quality import Parity, Quality, Stage, StateError, TargetParity
 from tinsmith_runtime.bundle.schema import (
     BoxHead,
     Golden,
@@ -27,13 +28,8 @@ from tinsmith_runtime.bundle.schema import (
     Layer,
     Manifest,
     Output,
-    Parity,
     PixelRanges,
     Preprocessing,
-    Quality,
-    Stage,
-    StateError,
-    TargetParity,
     Training,
     Variant,
 )

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from tinsmith_runtime.bundle.archive import sha256
-from tinsmith_runtime.bundle.schema import Input, Manifest, Output, Parity
+from tinsmith_runtime.bundle.quality import Parity
+from tinsmith_runtime.bundle.schema import Input, Manifest, Output
 from tinsmith_runtime.errors import BundleError
 from tinsmith_runtime.record import mismatch, parse_record, read_json
 
