@@ -4,6 +4,8 @@ The clutter is what Mnih et al. 2014, "Recurrent Models of Visual Attention", pu
 pieces of other digits; here with strokes and noise besides.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,14 +28,12 @@ Images = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
 
 
-def make_scenes(
-    images: Images, labels: NDArray[np.integer], count: int, seed: int
-) -> tuple[Images, Boxes]:
+def make_scenes(images: Any, labels: Any, count: int, seed: int) -> tuple[Images, Boxes]:
     """Pastes digits into scenes.
 
     Args:
         images: of digits, `uint8 (N, H, W)`, bright on black.
-        labels: the class of each, `(N,)`.
+        labels: the class of each, integers `(N,)`.
         count: of the scenes.
         seed: the same one makes the same scenes.
 

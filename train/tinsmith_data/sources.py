@@ -4,12 +4,14 @@
 |---|---|
 | `mnist` | IDX files in `$TINSMITH_DATA/mnist`, else Keras's cache, else Keras's download |
 | `digits` | scikit-learn's handwritten digits in MNIST's form; needs no network |
+| `scenes`, `digit-scenes` | scenes made of these, with a box around each digit, see `scenes` |
 | `FOLDER` | images, `CLASS/*.png` or without labels; or MNIST's four IDX files |
 | `FILE.npz` | `x_train`, `y_train`, `x_test`, `y_test`; or `x` and `y`; or one array |
 | `FILE.npy` | one array, without labels |
 | `module:function` | what the function returns or yields, see `functions` |
 
-In an `.npz` file, `y…` are the labels and may be missing, and `labels` names the classes. Importing
+In an `.npz` file, `y…` are labels, or boxes (see `boxes`), and may be missing, and `labels` names
+the classes. Importing
 this module takes numpy alone, so that a board can measure itself on a test set.
 """
 
@@ -24,11 +26,13 @@ from tinsmith_data.folder import load_folder
 from tinsmith_data.functions import call_function
 from tinsmith_data.mnist import holds_mnist, load_mnist
 from tinsmith_data.npz import load_npz
+from tinsmith_data.scenes import make_scenes
 from tinsmith_runtime.files import open_regular
 from tinsmith_runtime.npy import read_npy
 
 _CLASSES = tuple("0123456789")
-DATASETS = ("mnist", "digits")
+DATASETS = ("mnist", "digits", "scenes", "digit-scenes")
+_TRAIN_SCENES, _TEST_SCENES = 10_000, 1_000
 
 
 class Kind(Enum):
@@ -99,7 +103,7 @@ def read_data(
         return load_folder(path, shape)
     if kind is Kind.NPY:
         return Data(path.stem, Part(read_npy(path)))
-    return _digits() if source == "digits" else _mnist(None if source == "mnist" else path)
+    return _dataset(source) if source in DATASETS else _mnist(path)
 
 
 def load_dataset(
@@ -118,8 +122,14 @@ def load_dataset(
     """
     if divided and kind_of(source) in (Kind.FOLDER, Kind.NPY):  # before all of it is read
         raise DatasetError(f"{source}: expected training and test data, got undivided data")
-    data = _mnist(data_dir) if source == "mnist" else read_data(source)
+    data = _dataset(source, data_dir) if source in DATASETS else read_data(source)
     return make_dataset(data, seed, divided=divided)
+
+
+def _dataset(name: str, data_dir: Path | None = None) -> Data:
+    """One of `DATASETS`; MNIST's files may lie in `data_dir`."""
+    digits = _digits() if name in ("digits", "digit-scenes") else _mnist(data_dir)
+    return _scenes(name, digits) if name in ("scenes", "digit-scenes") else digits
 
 
 def _mnist(folder: Path | None) -> Data:
@@ -131,3 +141,13 @@ def _mnist(folder: Path | None) -> Data:
 def _digits() -> Data:
     train, test = (Part(*arrays) for arrays in load_digits())
     return Data("digits", test, train, _CLASSES)
+
+
+def _scenes(name: str, digits: Data) -> Data:
+    """Scenes of the digits to train on, and others of those to test on."""
+    parts = (digits.train or digits.test, digits.test)
+    train, test = (
+        Part(*make_scenes(part.inputs, part.labels, count, seed))
+        for seed, (part, count) in enumerate(zip(parts, (_TRAIN_SCENES, _TEST_SCENES), strict=True))
+    )
+    return Data(name, test, train, _CLASSES)
