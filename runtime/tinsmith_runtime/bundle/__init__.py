@@ -4,6 +4,7 @@
 """
 
 from tinsmith_runtime.bundle.archive import pack, sha256
+from tinsmith_runtime.bundle.box_head import BoxLevel
 from tinsmith_runtime.bundle.container import (
     MANIFEST,
     SIGNATURE,
@@ -19,6 +20,7 @@ from tinsmith_runtime.bundle.manifest import (
     parse_manifest,
 )
 from tinsmith_runtime.bundle.schema import (
+    BoxHead,
     Golden,
     Input,
     Layer,
@@ -38,6 +40,8 @@ __all__ = [
     "MANIFEST",
     "MAX_TENSORS",
     "SIGNATURE",
+    "BoxHead",
+    "BoxLevel",
     "Bundle",
     "Golden",
     "Input",

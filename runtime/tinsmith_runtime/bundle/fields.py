@@ -22,6 +22,11 @@ def few(kind: str) -> Rule:
     return Rule(f"1 to {MAX_TENSORS} {kind}", lambda found: 0 < len(found) <= MAX_TENSORS)
 
 
+def at_most(count: int, kind: str) -> Rule:
+    """The rule of a short list that may be empty."""
+    return Rule(f"at most {count} {kind}", lambda found: len(found) <= count)
+
+
 def _batch_first(shape: tuple[int | None, ...]) -> bool:
     sizes = [size for size in shape[1:] if size is not None and size > 0]
     whole = 0 < len(sizes) == len(shape) - 1 < _MAX_AXES and shape[0] is None
@@ -42,6 +47,7 @@ def _is_word(text: str) -> bool:
     return text.isalnum() and text.isascii() and text.islower() and len(text) <= 20
 
 
+Byte: TypeAlias = Annotated[int, Rule("0 to 255", lambda byte: 0 <= byte <= 255)]
 Count: TypeAlias = Annotated[int, Rule("1 to 2147483647", lambda count: 0 < count < 1 << 31)]
 Digest: TypeAlias = Annotated[str, Rule("64 hex digits", _is_digest)]
 FileName: TypeAlias = Annotated[str, Rule("a plain file name", _is_plain)]

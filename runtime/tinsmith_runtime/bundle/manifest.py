@@ -35,9 +35,11 @@ def dump_manifest(manifest: Manifest) -> bytes:
         (tree["layers"], "saturates"),
         (tree["variants"], "arena_bytes"),
         ([tree], "failures"),
+        ([tree], "boxes"),
+        ([entry["preprocessing"] or {} for entry in tree["inputs"]], "padding"),
     ):
         for record in records:
-            if not record[name]:
+            if not record.get(name, True):
                 del record[name]
     text = json.dumps(tree, indent=1).removesuffix("\n}")
     return _sealed(text.encode())
@@ -118,6 +120,10 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         path = f"quality.parity[{index}]"
         yield from _parity_contradictions(f"{path}.evaluation", target.evaluation)
         yield from _parity_contradictions(f"{path}.random", target.random)
+    if manifest.boxes:
+        from tinsmith_runtime.bundle.box_checks import head_contradictions
+
+        yield from head_contradictions(manifest.boxes, manifest.inputs, manifest.outputs)
     if not variants:
         yield "variants: expected at least one, got none"
     for path, kind, found in (

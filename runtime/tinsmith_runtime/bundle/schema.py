@@ -2,7 +2,9 @@
 
 from typing import Annotated
 
+from tinsmith_runtime.bundle.box_head import BoxHead as BoxHead
 from tinsmith_runtime.bundle.fields import (
+    Byte,
     Count,
     Digest,
     FileName,
@@ -23,8 +25,9 @@ class Preprocessing:
 
     Attributes:
         resampling: the filter, by Pillow's name for it.
-        fit: `stretch` to the size, `contain` with zeros around, or `crop` the middle.
+        fit: `stretch` to the size, `contain` with a border, or `crop` the middle.
         invert: whether every pixel becomes `255 - pixel` first.
+        padding: what the pixels of that border are, in every channel.
     """
 
     resampling: Annotated[
@@ -32,6 +35,7 @@ class Preprocessing:
     ] = "bilinear"
     fit: Annotated[str, one_of("stretch", "contain", "crop")] = "stretch"
     invert: bool = False
+    padding: Byte = 0
 
 
 @frozen_dataclass(frozen=True)
@@ -248,6 +252,7 @@ class Manifest:
         release: grows from one bundle for a device to the next, so that `install` can tell an
             older one; 0 where nobody counts.
         failures: the gates that it failed, a line each.
+        boxes: how the outputs of a detector become boxes; `None` for other models.
     """
 
     format_version: int
@@ -261,6 +266,7 @@ class Manifest:
     quality: Quality
     release: Release = 0
     failures: tuple[str, ...] = ()
+    boxes: BoxHead | None = None
 
     @property
     def input(self) -> Input:

@@ -3,6 +3,8 @@
 import io
 import re
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from tinsmith_runtime.bundle import Preprocessing
 from tinsmith_runtime.errors import InputError, UsageError
 from tinsmith_runtime.files import read_regular
+from tinsmith_runtime.inputs.placement import Placement, place
 from tinsmith_runtime.npy import read_npy
 
 if TYPE_CHECKING:
@@ -72,16 +75,58 @@ def read_image(
         InputError: the shape, dtype or content does not fit.
         UsageError: there is no such file, or Pillow is needed and not installed.
     """
+    return read_photo(image, shape, preprocessing, name)[0]
+
+
+def read_photo(
+    image: Picture,
+    shape: tuple[int, ...],
+    preprocessing: Preprocessing = _DEFAULT,
+    name: str = "image",
+) -> tuple[NDArray[np.uint8], Placement]:
+    """Does what `read_image` does, and says where in the input the photo lies.
+
+    The photo's pixels are counted upright, as EXIF says; those of an array are the input's own.
+    """
+    size = shape[1], shape[0]
+    placement = place(size, size, "stretch")
     if isinstance(image, str | PathLike):
         name = str(image)
         if name.lower().endswith(".npy"):
             image = read_npy(image)
     if not isinstance(image, np.ndarray):
-        image = _decode(name, image, shape, preprocessing)
+        if shape[2] not in _MODES:
+            raise InputError(f"{name}: the model wants {shape[2]} channels: pass an array")
+        with _decoding(name):
+            photo = _upright(name, image, _MODES[shape[2]])
+            if preprocessing.invert:
+                photo = _inverted(photo)
+            placement = place(photo.size, size, preprocessing.fit)
+            fitted = _fit(photo, size, preprocessing, placement)
+            image = np.asarray(fitted, np.uint8).reshape(shape)
     if image.shape == shape[:2] and shape[2] == 1:
         image = image[..., np.newaxis]
     check_pixels(name, image, shape)
-    return image
+    return image, placement
+
+
+def open_photo(image: Picture, name: str = "image") -> "Image":
+    """Opens an image to be drawn on: upright, in RGB; what is taken and raised is `read_image`'s.
+
+    An array is `uint8 (H, W)`, or `(H, W, C)` of one, three or four channels.
+    """
+    if isinstance(image, str | PathLike):
+        name = str(image)
+        if name.lower().endswith(".npy"):
+            image = read_npy(image)
+    with _decoding(name):
+        from PIL import Image
+
+        if isinstance(image, np.ndarray):
+            if image.ndim == 3 and image.shape[2] == 1:
+                image = image[..., 0]
+            return Image.fromarray(image).convert("RGB")
+        return _upright(name, image, "RGB")
 
 
 def check_pixels(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
@@ -93,52 +138,46 @@ def check_pixels(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None
         raise InputError(f"{name}: expected uint8 pixels 0..255, got {array.dtype}{nan}")
 
 
-def _decode(
-    name: str,
-    image: "str | Path | bytes | Image",
-    shape: tuple[int, ...],
-    preprocessing: Preprocessing,
-) -> NDArray[Any]:
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Makes an error that begins with a name of what Pillow raises, or of its absence."""
     try:
-        from pathlib import Path
-
-        from PIL import Image
+        yield
     except ImportError as error:
         raise UsageError(
             f"{name}: PNG and JPEG need Pillow: pip install 'tinsmith-runtime[images]' "
             "(a .npy file of uint8 pixels needs nothing)"
         ) from error
-    channels = shape[2]
-    if channels not in _MODES:
-        raise InputError(f"{name}: the model wants {channels} channels: pass an array")
+    except FileNotFoundError as error:
+        raise UsageError(f"{name}: no such file") from error
+    except _TROUBLE as error:
+        said = isinstance(error, OSError) and error.strerror
+        raise InputError(f"{name}: {said or f'expected a PNG or JPEG: {error}'}") from error
+
+
+def _upright(name: str, image: "str | Path | bytes | Image", mode: str) -> "Image":
+    """Opens an image, turns it upright and makes it of one of Pillow's modes."""
+    from pathlib import Path
+
+    from PIL import Image
+
     if not isinstance(image, str | Path | bytes | Image.Image):
         raise InputError(
             f"{name}: expected an array, a path, the bytes of a PNG or JPEG, or a Pillow image; "
             f"got {type(image).__name__}"
         )
     turned = None
-    try:
-        if isinstance(image, str | Path):
-            image = read_regular(image, MAX_FILE_BYTES)
-        if isinstance(image, bytes):
-            image = _open(name, image)
-            turned = _TURNED.get(image.getexif().get(_ORIENTATION, 1))
-        if image.mode.startswith(("I", "F")):
-            # Pillow would cut their values off at 255.
-            raise InputError(f"{name}: expected 8 bits a channel, got Pillow's mode {image.mode}")
-        mode, size = _MODES[channels], (shape[1], shape[0])
-        image = image if image.mode == mode else image.convert(mode)
-        if turned:  # a camera held upright says so in the file
-            image = image.transpose(Image.Transpose[turned])
-        if preprocessing.invert:
-            image = _inverted(image)
-        fitted = _fit(image, size, preprocessing)
-    except FileNotFoundError as error:
-        raise UsageError(f"{name}: no such file") from error
-    except _TROUBLE as error:
-        said = isinstance(error, OSError) and error.strerror
-        raise InputError(f"{name}: {said or f'expected a PNG or JPEG: {error}'}") from error
-    return np.asarray(fitted, np.uint8).reshape(shape)
+    if isinstance(image, str | Path):
+        image = read_regular(image, MAX_FILE_BYTES)
+    if isinstance(image, bytes):
+        image = _open(name, image)
+        turned = _TURNED.get(image.getexif().get(_ORIENTATION, 1))
+    if image.mode.startswith(("I", "F")):
+        # Pillow would cut their values off at 255.
+        raise InputError(f"{name}: expected 8 bits a channel, got Pillow's mode {image.mode}")
+    image = image if image.mode == mode else image.convert(mode)
+    # A camera held upright says so in the file.
+    return image.transpose(Image.Transpose[turned]) if turned else image
 
 
 def _open(name: str, data: bytes) -> "Image":
@@ -165,15 +204,19 @@ def _inverted(image: "Image") -> "Image":
     return image.point(list(range(255, -1, -1)) * colors + alpha)
 
 
-def _fit(image: "Image", size: tuple[int, int], preprocessing: Preprocessing) -> "Image":
-    from PIL import Image, ImageOps
+def _fit(
+    photo: "Image", size: tuple[int, int], preprocessing: Preprocessing, placement: Placement
+) -> "Image":
+    from PIL import Image
 
+    left, top, right, bottom = placement.filled
     filter_ = Image.Resampling[preprocessing.resampling.upper()]
-    if preprocessing.fit == "contain":
-        return ImageOps.pad(image, size, filter_)
-    if preprocessing.fit == "crop":
-        return ImageOps.fit(image, size, filter_)
-    return image.resize(size, filter_)
+    fitted = photo.resize((right - left, bottom - top), filter_, box=placement.seen)
+    if fitted.size == size:
+        return fitted
+    canvas = Image.new(photo.mode, size, (preprocessing.padding,) * len(photo.getbands()))
+    canvas.paste(fitted, (left, top))
+    return canvas
 
 
 def count_scans(data: bytes) -> int:

@@ -1,0 +1,121 @@
+"""Whether a `BoxHead` fits a model's inputs and outputs."""
+
+import math
+from collections.abc import Iterator, Sequence
+
+from tinsmith_runtime.bundle.box_head import BoxHead, BoxLevel
+from tinsmith_runtime.bundle.schema import Input, Output
+from tinsmith_runtime.record import mismatch
+
+_UNITS = {
+    "deltas": ("pixels",),
+    "distances": ("pixels", "strides"),
+    "corners": ("pixels", "fractions"),
+    "centers": ("pixels", "fractions"),
+}
+
+
+def role_widths(head: BoxHead) -> dict[str, int]:
+    """Says how many numbers of each thing a candidate has, in the order of a row."""
+    scores = len(head.labels) + (head.background != "none")
+    return {"boxes": 4 * head.bins, "objectness": 1, "scores": scores}
+
+
+def row_width(head: BoxHead, name: str) -> int:
+    """Says how many numbers a row of the output has that is named so."""
+    return sum(width for role, width in role_widths(head).items() if name in getattr(head, role))
+
+
+def level_grid(level: BoxLevel, height: int, width: int) -> tuple[int, int]:
+    """Gives the rows and columns of a level, for an input of `height` and `width` pixels."""
+    return level.grid or (math.ceil(height / level.stride), math.ceil(width / level.stride))
+
+
+def head_contradictions(
+    head: BoxHead, inputs: Sequence[Input], outputs: Sequence[Output]
+) -> Iterator[str]:
+    """Says, with each field's path, what is wrong between a head, a model and the head itself."""
+    if len(inputs) != 1 or inputs[0].kind != "image":
+        yield mismatch("boxes", "a model of one image", [entry.kind for entry in inputs])
+        return
+    shapes = {one.name: one.sample_shape for one in outputs if one.kind == "values"}
+    problems = [*_fields(head), *_names(head, shapes)]
+    yield from problems
+    if problems:
+        return
+    problems = list(_rows(head, shapes))
+    yield from problems or _counts(head, shapes, inputs[0].sample_shape)
+
+
+def _fields(head: BoxHead) -> Iterator[str]:
+    units = _UNITS[head.coding]
+    if head.unit not in units:
+        yield mismatch("boxes.unit", f"{' or '.join(units)}, for {head.coding}", head.unit)
+    if head.bins > 1 and head.coding != "distances":
+        yield mismatch("boxes.bins", f"1, for {head.coding}", head.bins)
+    sizes = any(level.sizes for level in head.levels)
+    bare = any(not level.sizes for level in head.levels)
+    if head.coding == "deltas":
+        if bool(head.levels) == bool(head.anchors) or bare:
+            yield "boxes.levels: expected levels with sizes or anchors, one of both, for deltas"
+    elif head.anchors or sizes:
+        yield f"boxes: expected no anchors and no sizes, for {head.coding}"
+    elif bool(head.levels) != (head.coding == "distances"):
+        wanted = "levels" if head.coding == "distances" else "none"
+        yield mismatch("boxes.levels", f"{wanted}, for {head.coding}", len(head.levels))
+
+
+def _names(head: BoxHead, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    for role in role_widths(head):
+        names = getattr(head, role)
+        for index, name in enumerate(names):
+            if name not in shapes:
+                known = ", ".join(shapes) or "the model has none"
+                yield mismatch(f"boxes.{role}[{index}]", f"an output of values: {known}", name)
+        if len(set(names)) < len(names):
+            yield mismatch(f"boxes.{role}", "names that differ", names)
+
+
+def _rows(head: BoxHead, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
+    """Each output must be rows of the right width."""
+    for name in dict.fromkeys((*head.boxes, *head.objectness, *head.scores)):
+        shape, width = shapes[name], row_width(head, name)
+        wanted = f"(N, candidates, {width})"
+        if head.candidates_last:
+            wanted = f"(N, {width}, candidates)"
+            fits = len(shape) == 2 and shape[0] == width
+        elif len(shape) == 2:
+            fits = shape[1] == width
+        else:
+            fits = shape[-1] % width == 0
+            wanted += f" or (N, H, W, anchors * {width})"
+        if not fits:
+            roles = [role for role in role_widths(head) if name in getattr(head, role)]
+            counts = f"{' and '.join(roles)} of {len(head.labels)} labels"
+            if head.background != "none":
+                counts += " and a background"
+            got = ", ".join(map(str, shape))
+            yield f"boxes: output {name!r}, {counts}: expected shape {wanted}, got (N, {got})"
+
+
+def candidate_counts(head: BoxHead, shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
+    """Counts the candidates that the outputs of each thing hold."""
+    return {
+        role: sum(math.prod(shapes[name]) // row_width(head, name) for name in getattr(head, role))
+        for role in role_widths(head)
+        if getattr(head, role)
+    }
+
+
+def _counts(
+    head: BoxHead, shapes: dict[str, tuple[int, ...]], shape: tuple[int, ...]
+) -> Iterator[str]:
+    counts = candidate_counts(head, shapes)
+    if len(set(counts.values())) > 1:
+        yield mismatch("boxes", "as many candidates of each", counts)
+    places, field = 0, "anchors" if head.anchors else "levels"
+    for level in head.levels:
+        places += math.prod(level_grid(level, *shape[:2])) * max(1, len(level.sizes))
+    places = places or len(head.anchors)
+    if places and places != counts["boxes"]:
+        yield f"boxes.{field}: expected {counts['boxes']} candidates, as outputs have, got {places}"
