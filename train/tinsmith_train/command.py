@@ -15,14 +15,16 @@ from tinsmith_train.runfolder import TrainResult, check_writable, describe
 from tinsmith_train.terminal import TerminalProgress
 from tinsmith_train.training import check_numbers, train
 
-_ABOUT = ", with labels; a fifth is kept for testing where training and test data are not apart"
+_ABOUT = (
+    ", with labels or boxes; a fifth is kept for testing where training and test data are not apart"
+)
 
 
 def configure_train(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith train`."""
     models = "; ".join(f"{name}: {recipe.summary}" for name, recipe in RECIPES.items())
     parser.add_argument("--model", default="cnn", metavar="NAME", help=models)
-    add_data(parser, "mnist", _ABOUT)
+    add_data(parser, "mnist; scenes for a detector", _ABOUT)
     parser.add_argument("--epochs", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: the model's own")
     parser.add_argument(
@@ -60,12 +62,12 @@ def _add_loudness(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_train(arguments: argparse.Namespace) -> int:
-    find_recipe(arguments.model)
+    task = find_recipe(arguments.model).task
     # Before the data is read.
     check_numbers(arguments.epochs, arguments.batch_size, arguments.learning_rate, arguments.seed)
     out = arguments.out or Path("runs", arguments.model)
-    check_writable(out)
-    source = arguments.data or arguments.dataset or "mnist"
+    check_writable(out, task)
+    source = arguments.data or arguments.dataset or ("scenes" if task == "detect" else "mnist")
     progress = Progress() if arguments.quiet else TerminalProgress()
     with results_alone():
         dataset = load_dataset(source, arguments.data_dir, seed=arguments.seed)
@@ -100,12 +102,20 @@ def _say(result: TrainResult) -> str:
             "multiply-accumulates",
             f"kept      epoch {best.number} of {len(result.epochs)}: {best.accuracy:.2%} in "
             f"training{held_back}",
-            f"test      {result.test_accuracy:.2%}: {result.test_correct:,} of "
-            f"{result.test_images:,} images of {result.dataset}",
+            f"test      {_tested(result)} images of {result.dataset}",
             f"time      {result.seconds:.0f} s",
             f"written   {result.out / 'model.keras'}",
         ]
     )
+
+
+def _tested(result: TrainResult) -> str:
+    if result.test_accuracy is None:
+        return (
+            f"mAP@0.5 {result.test_map50:.2%}, mAP@0.5:0.95 {result.test_map:.2%} on "
+            f"{result.test_images:,}"
+        )
+    return f"{result.test_accuracy:.2%}: {result.test_correct:,} of {result.test_images:,}"
 
 
 def _run_demo(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,8 @@ Detection".
 Importing this module imports TensorFlow.
 """
 
+import math
+
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -21,7 +23,8 @@ _LEAST = 1e-6
 
 def cell_middles(height: int, width: int, stride: int) -> NDArray[np.float32]:
     """The middles `float32 (cells, 2)`, x and y in pixels, of cells row by row."""
-    x, y = (np.arange(stride / 2, size, stride, dtype=np.float32) for size in (width, height))
+    counts = (math.ceil(size / stride) for size in (width, height))
+    x, y = (np.arange(count, dtype=np.float32) * stride + stride / 2 for count in counts)
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
 
 
@@ -31,7 +34,7 @@ def cell_targets(
     """Says what each cell has to give.
 
     Args:
-        boxes: `float32 (N, M, 5)`: class, left, top, right and bottom; a class below 0: none.
+        boxes: `float32 (N, M, 5)` or `(N, M, 6)`, see `tinsmith_data.boxes`.
         middles: of the cells, see `cell_middles`.
         stride: in pixels.
         classes: how many there are.
@@ -75,11 +78,10 @@ def detection_loss(targets: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
 
 def _iou(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     """Of boxes around one middle, `(…, 4)` distances each: shared area over the area of both."""
-    other = tf.maximum(other, 0.0)
-    least = tf.minimum(one, other)
+    # The middle may lie outside a narrow box: then one distance is negative.
     shared, first, second = (
-        (sides[..., 0] + sides[..., 2]) * (sides[..., 1] + sides[..., 3])
-        for sides in (least, one, other)
+        tf.maximum(sides[..., 0] + sides[..., 2], 0) * tf.maximum(sides[..., 1] + sides[..., 3], 0)
+        for sides in (tf.minimum(one, other), one, other)
     )
     return shared / tf.maximum(first + second - shared, _LEAST)
 
