@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_data import DatasetError, load_dataset
+from tinsmith_data.boxes import are_boxes, checked_boxes, largest_class
 from tinsmith_data.data import class_indices
 from tinsmith_data.folder import find_images, read_images
 from tinsmith_data.npz import read_npz
@@ -31,7 +32,7 @@ class Samples:
         inputs: raw: `uint8 (N, H, W, C)` images, or `float32 (N, ...)` features; a tuple of these
             for several inputs.
         targets: `int64 (N,)`, the index of each image's class; `float32 (N, ...)` for values;
-            `None` where they are not known.
+            boxes in the inputs' pixels, see `tinsmith_data.boxes`; `None` where they are not known.
         decode_us: median time to read and decode one file of a folder.
     """
 
@@ -40,6 +41,11 @@ class Samples:
     inputs: Arrays
     targets: NDArray[Any] | None
     decode_us: float | None = None
+
+
+def class_labels(manifest: Manifest) -> tuple[str, ...]:
+    """The names of the classes of a classifier or detector; none for values."""
+    return manifest.boxes.labels if manifest.boxes else manifest.output.labels
 
 
 def find_samples(
@@ -251,7 +257,9 @@ def _check_input(name: str, inputs: Array, entry: Input, several: bool) -> Array
 
 
 def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[Any] | None:
-    targets, classes = samples.targets, len(manifest.output.labels)
+    targets, classes = samples.targets, len(class_labels(manifest))
+    if targets is not None and manifest.boxes:
+        return _check_boxes(samples.name, targets, count, classes)
     if targets is None or len(manifest.outputs) > 1:
         return None
     if not classes:
@@ -275,3 +283,17 @@ def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[
             f"got {targets.min()} to {targets.max()}"
         )
     return targets.astype(np.int64)
+
+
+def _check_boxes(name: str, targets: NDArray[Any], count: int, classes: int) -> NDArray[Any] | None:
+    """Boxes; labels and the like mean nothing to a detector."""
+    if not are_boxes(targets):
+        return None
+    boxes = checked_boxes(name, targets, count)
+    if not 0 <= largest_class(boxes) < classes:
+        got = largest_class(boxes)
+        raise InputError(
+            f"{name}: the bundle has labels 0 to {classes - 1}, got "
+            f"{'no box' if got < 0 else f'boxes of class {got}'}"
+        )
+    return boxes

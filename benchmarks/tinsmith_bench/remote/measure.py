@@ -25,7 +25,7 @@ from tinsmith_bench.remote.payload import CODE, REQUEST, pack
 from tinsmith_bench.remote.ssh import Connection, Host
 from tinsmith_bench.report_data import Report
 from tinsmith_bench.report_data.reading import parse_report
-from tinsmith_bench.samples import Samples
+from tinsmith_bench.samples import Samples, class_labels
 from tinsmith_bench.timing.latency import Watch
 from tinsmith_bench.timing.limits import LONGEST_S, SLACK, start_limit_s, timing_limit_s
 from tinsmith_runtime import BackendError, Bundle, TinsmithError, UsageError, read_bundle
@@ -221,7 +221,7 @@ def _require_what_was_asked_for(
     digests = [sha256(dump_manifest(bundle.manifest)) for bundle in bundles]
     for what, expected, got in (
         ("bundles", digests, [bundle.sha256 for bundle in report.bundles]),
-        ("labels", bundles[0].manifest.output.labels, dataset.labels),
+        ("labels", class_labels(bundles[0].manifest), dataset.labels),
         ("samples", count(samples.inputs), dataset.samples),
         ("data", samples.sha256, dataset.sha256),
         ("threads", tuple(dict.fromkeys(options.threads)), method.threads),
