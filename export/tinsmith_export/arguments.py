@@ -8,7 +8,7 @@ from typing import Any
 from tinsmith_data.named import import_named
 from tinsmith_data.options import WHAT, add_older
 from tinsmith_data.quiet import import_tensorflow
-from tinsmith_export.options import AUTO, RECIPES, Options
+from tinsmith_export.options import AUTO, FITS, RECIPES, Options
 from tinsmith_export.targets.names import TARGET_NAMES
 from tinsmith_runtime.errors import UsageError
 
@@ -32,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="FILE", help="the bundle; default: NAME.tin beside the model"
     )
     add_reading(parser)
+    add_boxes(parser)
+    _add_fit(parser)
     _add_quantization(parser)
     _add_limits(parser)
     _add_results(parser)
@@ -75,6 +77,34 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="MODULE:NAME",
         help="a layer class or function of your own that the file needs; may be given again",
+    )
+
+
+def add_boxes(parser: argparse.ArgumentParser) -> None:
+    """How the outputs of a detector become boxes."""
+    parser.add_argument(
+        "--boxes",
+        type=Path,
+        metavar="HEAD.json",
+        help="the model is a detector, and this describes its head; see docs/detection.md",
+    )
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    """How image files get the model's size."""
+    parser.add_argument(
+        "--fit",
+        choices=FITS,
+        default=Options.fit,
+        help="how image files get the model's size, those of --data too: stretch; contain: keep "
+        "the proportions, with a border; crop: keep them, cut the rest off; default: stretch",
+    )
+    parser.add_argument(
+        "--padding",
+        type=int,
+        default=Options.padding,
+        metavar="VALUE",
+        help="the pixels of the border of --fit contain, 0 to 255; default: 0",
     )
 
 

@@ -9,7 +9,14 @@ from dataclasses import asdict, replace
 
 from tinsmith_data.quiet import import_tensorflow, results_alone
 from tinsmith_export.api import check
-from tinsmith_export.arguments import add_model, add_reading, custom_objects, target_names
+from tinsmith_export.arguments import (
+    add_boxes,
+    add_model,
+    add_reading,
+    custom_objects,
+    target_names,
+)
+from tinsmith_export.boxes import read_head
 from tinsmith_export.check_summary import check_summary
 from tinsmith_export.errors import TargetError, UnsupportedLayerError
 from tinsmith_export.options import Options
@@ -21,6 +28,7 @@ def configure_check(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith check`."""
     add_model(parser)
     add_reading(parser)
+    add_boxes(parser)
     parser.add_argument(
         "--targets",
         type=target_names,
@@ -39,6 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
         input_shape=tuple(arguments.input_shape) if arguments.input_shape else None,
         output=arguments.output,
         targets=arguments.targets,
+        boxes=read_head(arguments.boxes) if arguments.boxes else None,
     )
     with results_alone(), _no_collector():
         import_tensorflow(arguments.verbose, bare=True)

@@ -10,6 +10,7 @@ from tinsmith_data.quiet import results_alone
 from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
 from tinsmith_export.arguments import add_arguments, custom_objects
+from tinsmith_export.boxes import read_head
 from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.node_data import node_data
@@ -94,6 +95,9 @@ def _options(arguments: argparse.Namespace) -> Options:
         targets=arguments.targets,
         verify_onnx=arguments.verify_onnx,
         release=arguments.release,
+        boxes=read_head(arguments.boxes) if arguments.boxes else None,
+        fit=arguments.fit,
+        padding=arguments.padding,
     )
 
 
@@ -116,7 +120,8 @@ def _beside(model: Path) -> Path:
 
 def _require_places(arguments: argparse.Namespace, out: Path) -> None:
     """Checks that the results can be written, and that no file is lost by it."""
-    sources = (arguments.model, arguments.data, arguments.dataset, arguments.calibration)
+    read = ("model", "data", "dataset", "calibration", "boxes")
+    sources = (getattr(arguments, name) for name in read)
     taken = {Path(source).resolve() for source in sources if source}
     for path in (out, arguments.report, arguments.node_data, arguments.keep_rejected):
         if path is None:

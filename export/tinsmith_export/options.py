@@ -8,10 +8,15 @@ from typing import Any
 import numpy as np
 
 from tinsmith_data.limits import MAX_SEED, is_real, is_whole, require, require_real, require_whole
+from tinsmith_export.boxes import check_head
+from tinsmith_runtime.bundle import BoxHead, Preprocessing
 from tinsmith_runtime.errors import UsageError
 
 AUTO = "auto"
 """In place of a recipe: the cheapest that the gate takes; of a layer to keep float: as few."""
+
+FITS = ("stretch", "contain", "crop")
+"""How an image file gets the model's size."""
 
 RECIPES = (AUTO, "ptq", "calibrated", "qat")
 
@@ -52,6 +57,10 @@ class Options:
         custom_objects: name to class or function, for a file with some of one's own.
         release: of the bundle, 0 to 2147483647: `tinsmith install` refuses one that is lower than
             what a folder has had.
+        boxes: how the outputs of a detector become boxes; `None` for other models.
+        fit: how image files, those of a folder of data too, get the model's size: `stretch`,
+            `contain` or `crop`.
+        padding: the value of the border's pixels with `contain`, 0 to 255.
     """
 
     input_range: tuple[float, float] = (0.0, 1.0)
@@ -74,6 +83,9 @@ class Options:
     verify_onnx: bool = False
     custom_objects: Mapping[str, Any] = field(default_factory=dict)
     release: int = 0
+    boxes: BoxHead | None = None
+    fit: str = "stretch"
+    padding: int = 0
 
     def __post_init__(self) -> None:
         """Checks every field.
@@ -87,6 +99,11 @@ class Options:
     def kept_layers(self) -> tuple[str, ...]:
         """The layers to keep float that are named."""
         return tuple(name for name in self.keep_float if name != AUTO)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How an image file becomes pixels."""
+        return Preprocessing(fit=self.fit, padding=self.padding)
 
     def limit_pp(self, labels: bool) -> float:
         """What may be lost where there are labels, or may change where there are none."""
@@ -113,6 +130,10 @@ def check_options(options: Options) -> None:
     require(isinstance(kept, Path | None), "keep_rejected", "a pathlib.Path or None", kept)
     require_whole("seed", options.seed, 0, MAX_SEED)
     require_whole("release", options.release, 0)
+    require(options.fit in FITS, "fit", " or ".join(FITS), options.fit)
+    require_whole("padding", options.padding, 0, 255 if options.fit == "contain" else 0)
+    if options.boxes is not None:
+        check_head(options.boxes)
     require(
         _is_pixel_range(options.input_range),
         "input_range",

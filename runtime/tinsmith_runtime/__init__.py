@@ -1,5 +1,6 @@
 """Runs tinsmith's bundles on small boards, without TensorFlow."""
 
+from tinsmith_runtime.answers import Detection, Prediction
 from tinsmith_runtime.api import load, open_model
 from tinsmith_runtime.backends import installed_backends
 from tinsmith_runtime.bundle import Bundle, Manifest, Variant, read_bundle, write_bundle
@@ -10,13 +11,14 @@ from tinsmith_runtime.errors import (
     TinsmithError,
     UsageError,
 )
-from tinsmith_runtime.model import Model, Prediction
+from tinsmith_runtime.model import Model
 from tinsmith_runtime.selftest import SelfTest, selftest
 
 __all__ = [
     "BackendError",
     "Bundle",
     "BundleError",
+    "Detection",
     "InputError",
     "Manifest",
     "Model",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Self
 
+from tinsmith_runtime.answers import Detection, Prediction, rank
 from tinsmith_runtime.backends import Operator
 from tinsmith_runtime.batch import joined, parts
 from tinsmith_runtime.bundle import Bundle, Input, Output, Variant
@@ -18,7 +19,6 @@ from tinsmith_runtime.executor import (
     to_int8,
 )
 from tinsmith_runtime.lazy import np
-from tinsmith_runtime.record import frozen_dataclass
 from tinsmith_runtime.selftest import SelfTest, selftest_bundle
 
 # What not every program needs is imported where it is used: a start takes milliseconds.
@@ -29,22 +29,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from tinsmith_runtime.batch import Array, Arrays
+    from tinsmith_runtime.detect import Detector
     from tinsmith_runtime.executor.activation import Decode
     from tinsmith_runtime.inputs.image import Picture
-
-
-@frozen_dataclass(frozen=True)
-class Prediction:
-    """A class and the probability (0..1) that the model gives it."""
-
-    label: str
-    probability: float
-
-
-def rank(probabilities: list[float], labels: tuple[str, ...], top: int | None) -> list[Prediction]:
-    """Gives the `top` most probable classes, or all, of the probability of each."""
-    order = sorted(range(len(labels)), key=probabilities.__getitem__, reverse=True)[:top]
-    return [Prediction(labels[i], probabilities[i]) for i in order]
 
 
 class Model:
@@ -72,6 +59,7 @@ class Model:
         # What images alone are known by, in less time than a check takes.
         only_images = [entry.kind for entry in self.inputs] == ["image"]
         self._pixels = self.input.sample_shape if only_images else None
+        self._detector: Detector | None = None
         self._decoders: list[Decode] = []  # made when they are needed: with numpy
 
     @property
@@ -121,6 +109,8 @@ class Model:
         """
         if top is not None and top < 1:
             raise UsageError(f"top: expected a number from 1, got {top}")
+        if self.manifest.boxes:
+            raise UsageError("classify: the model finds boxes: use detect")
         if self.output.kind != "logits":
             raise UsageError("classify: the model gives values, not classes: use predict")
         if len(self.inputs) > 1:
@@ -137,6 +127,32 @@ class Model:
 
             sample = read_features(image, shape)
         return rank(self.predict(sample[np.newaxis])[0].tolist(), self.labels, top)
+
+    def detect(
+        self, image: Picture, score: float | None = None, iou: float | None = None
+    ) -> list[Detection]:
+        """Finds boxes in one image.
+
+        Args:
+            image: as `classify` takes it, but for a `memoryview`; of an array, `uint8 (H, W, C)` of
+                the model's size, the boxes are in its own pixels.
+            score: the least probability that counts, 0 to 1; the bundle's if `None`.
+            iou: two boxes of one label that overlap by more are one (intersection over union, 0 to
+                1); the bundle's if `None`.
+
+        Returns:
+            Detections, the most probable first.
+
+        Raises:
+            InputError: the image does not fit the model.
+            UsageError: there is no such file, a limit is wrong, the bundle does not say how its
+                outputs become boxes, or the model is closed.
+        """
+        if self._detector is None:
+            from tinsmith_runtime.detect import Detector
+
+            self._detector = Detector(self.manifest)
+        return self._detector.detect(image, self.predict, score, iou)
 
     def _classify_pixels(self, pixels: memoryview[Any]) -> list[float]:
         size = math.prod(self.input.sample_shape)

@@ -4,6 +4,7 @@ EXPORTED = {
     "BackendError",
     "Bundle",
     "BundleError",
+    "Detection",
     "InputError",
     "Manifest",
     "Model",

@@ -110,12 +110,15 @@ def read_images(images: Images, shape: Shape, preprocessing: Preprocessing | Non
     return Pixels(np.stack(arrays), float(np.median(durations_ns)) / 1e3)
 
 
-def load_folder(folder: Path, shape: Shape | None = None) -> Data:
+def load_folder(
+    folder: Path, shape: Shape | None = None, preprocessing: Preprocessing | None = None
+) -> Data:
     """Reads a folder; classes are in alphabetical order, as Keras reads them.
 
     Args:
         folder: see this module.
         shape: `(H, W, C)` that images are fitted to; if `None`, they must be of one size.
+        preprocessing: how they are fitted.
 
     Raises:
         DatasetError: see `find_images` and `read_images`.
@@ -125,7 +128,7 @@ def load_folder(folder: Path, shape: Shape | None = None) -> Data:
             f"{folder}: the model takes inputs of shape {shape}, which are no images"
         )
     images = find_images(folder)
-    pixels = read_images(images, shape or _common_shape(images.paths)).array
+    pixels = read_images(images, shape or _common_shape(images.paths), preprocessing).array
     names = tuple(sorted(set(images.classes)))
     labels = np.array([names.index(name) for name in images.classes]) if names else None
     return Data(folder.resolve().name, Part(pixels, labels), None, names)

@@ -27,6 +27,7 @@ from tinsmith_data.functions import call_function
 from tinsmith_data.mnist import holds_mnist, load_mnist
 from tinsmith_data.npz import load_npz
 from tinsmith_data.scenes import make_scenes
+from tinsmith_runtime.bundle import Preprocessing
 from tinsmith_runtime.files import open_regular
 from tinsmith_runtime.npy import read_npy
 
@@ -77,7 +78,11 @@ def _require_file(path: Path) -> None:
 
 
 def read_data(
-    source: str, *, shape: tuple[int, ...] | None = None, names: tuple[str, ...] = ()
+    source: str,
+    *,
+    shape: tuple[int, ...] | None = None,
+    names: tuple[str, ...] = (),
+    preprocessing: Preprocessing | None = None,
 ) -> Data:
     """Reads what a source holds.
 
@@ -85,6 +90,7 @@ def read_data(
         source: see the table of this module.
         shape: `(H, W, C)` that images of a folder are fitted to; if `None`, all must have one.
         names: of a model's inputs, where it has several.
+        preprocessing: how images of a folder are fitted.
 
     Raises:
         DatasetError: there is no such source, or it cannot be read.
@@ -100,7 +106,7 @@ def read_data(
             "give FILE.npz with an array for each, or module:function"
         )
     if kind is Kind.FOLDER:
-        return load_folder(path, shape)
+        return load_folder(path, shape, preprocessing)
     if kind is Kind.NPY:
         return Data(path.stem, Part(read_npy(path)))
     return _dataset(source) if source in DATASETS else _mnist(path)

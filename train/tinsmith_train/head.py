@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from tinsmith_report.average_precision import average_precisions, match_boxes
 from tinsmith_runtime.bundle import BoxHead, BoxLevel
-from tinsmith_runtime.detect import Detector
-from tinsmith_runtime.inputs.placement import place
+from tinsmith_runtime.detect.decode import decode_boxes, make_anchors
+from tinsmith_runtime.detect.scores import select
+from tinsmith_runtime.detect.suppress import suppress
 from tinsmith_train.recipe import STRIDE
 
 OUTPUTS = ("distances", "scores")
@@ -53,14 +54,16 @@ def find_boxes(
     Returns:
         Of each image `(K, 6)`: class, probability, left, top, right, bottom.
     """
-    detector = Detector(detector_head(labels), shape)
-    size = shape[1], shape[0]
-    whole = place(size, size, "stretch")
-    found = (
-        detector.find(dict(zip(OUTPUTS, rows, strict=True)), whole, score=_LEAST_SCORE)
-        for rows in zip(*outputs, strict=True)
-    )
-    return [np.column_stack([one.classes, one.probabilities, one.boxes]) for one in found]
+    head, size = detector_head(labels), (shape[0], shape[1])
+    places = make_anchors(head, *size)
+    found = []
+    for distances, scores in zip(*outputs, strict=True):
+        pairs = select(head, scores, None, _LEAST_SCORE)
+        boxes = decode_boxes(head, distances[pairs.rows], places[pairs.rows], size)
+        chosen = suppress(boxes, pairs.classes, head.iou_limit, head.max_detections)
+        columns = pairs.classes[chosen], pairs.probabilities[chosen], boxes[chosen]
+        found.append(np.column_stack(columns))
+    return found
 
 
 def mean_average_precision(found: list[NDArray[np.float64]], truth: Any) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tinsmith_export.ir.ops import Affine, InputLayer
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_runtime.backends import signed
 from tinsmith_runtime.batch import Array, Arrays, joined, parts
-from tinsmith_runtime.bundle import Input
+from tinsmith_runtime.bundle import Input, Preprocessing
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.inputs.features import id_bytes, quantize
 
@@ -99,6 +99,17 @@ class Entry:
     def params(self) -> dict[str, QuantParams]:
         """The ranges of their int8 codes, by the names of their nodes."""
         return {port.name: port.params for port in self.ports}
+
+    def fitted(self, preprocessing: Preprocessing) -> "Entry":
+        """The same inputs; image files become those that are images in this way."""
+        return Entry(
+            tuple(
+                replace(port, source=replace(port.source, preprocessing=preprocessing))
+                if port.source.kind == "image"
+                else port
+                for port in self.ports
+            )
+        )
 
     def prepared(self, graph: Graph) -> Graph:
         """The graph that takes what `reals` gives."""

@@ -25,6 +25,7 @@ from tinsmith_export.inputs.samples import (
     split,
 )
 from tinsmith_runtime.batch import count
+from tinsmith_runtime.bundle import Preprocessing
 
 Shape: TypeAlias = tuple[int, ...]
 Shapes: TypeAlias = Mapping[str, Shape]
@@ -50,7 +51,11 @@ def from_calibration(source: str, shape: Shape | Shapes, seed: int) -> Samples:
 
 
 def from_source(
-    source: Source, shape: Shape | Shapes, seed: int, outputs: int | None = None
+    source: Source,
+    shape: Shape | Shapes,
+    seed: int,
+    outputs: int | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> Samples:
     """Reads calibration and evaluation data; see the table of this module.
 
@@ -61,6 +66,7 @@ def from_source(
         seed: divides what the source does not.
         outputs: how many values the model gives, if it gives one vector: as many folders of images
             are its classes, in alphabetical order.
+        preprocessing: how images of a folder are fitted.
 
     Raises:
         UsageError: there is nothing of that kind, or what is there cannot be read.
@@ -69,7 +75,12 @@ def from_source(
     shapes = tuple(shape.values()) if isinstance(shape, Mapping) else (shape,)
     names = tuple(shape) if isinstance(shape, Mapping) else ()
     kind = kind_of(source.place)
-    data = read_data(source.place, shape=None if several else shapes[0], names=names)
+    data = read_data(
+        source.place,
+        shape=None if several else shapes[0],
+        names=names,
+        preprocessing=preprocessing,
+    )
     if kind is Kind.FOLDER and not (source.learn_labels and len(data.classes) == outputs):
         data = replace(data, test=replace(data.test, labels=None), classes=())
     if data.train is None:

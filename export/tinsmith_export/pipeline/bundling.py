@@ -67,6 +67,7 @@ def write_model(
         ),
         quality=verified.quality,
         failures=failures,
+        boxes=options.boxes,
     )
     if out is not None:
         files = {file.name: file.data for file in _bundled(verified, options)}

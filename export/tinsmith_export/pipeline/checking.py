@@ -17,6 +17,7 @@ from tinsmith_export.ir.ops import Node, Weigh, Weighted
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.options import Options
 from tinsmith_export.passes.rewrite import rewrite
+from tinsmith_export.pipeline.reading import require_boxes
 from tinsmith_export.results import Checked, CheckedLayer, CheckedTarget
 from tinsmith_export.targets.registry import TARGETS
 from tinsmith_export.targets.target import Form
@@ -37,6 +38,8 @@ def check_model(model: Any, options: Options) -> Checked:
     model = prepared(model, options.input_shape, options.output)
     found = trace(model, options.input_shape)
     read = read_graph(found)
+    if options.boxes:
+        require_boxes(read, options.boxes)
     graph = rewrite(enter_unseen(read, options.input_range).prepared(read))
     targets, forms = _targets(unmeasured(graph), options.targets)
     return Checked((), _layers(found, graph, forms), targets, _model_parameters(model))

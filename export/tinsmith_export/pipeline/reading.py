@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tf_keras
 
+from tinsmith_export.boxes import require_head
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.frontend.load import prepared
 from tinsmith_export.frontend.operators import read_graph
@@ -17,6 +18,7 @@ from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sources import Source, from_source
+from tinsmith_export.ir.embedding import Ids
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Concatenate
 from tinsmith_export.ir.unrewritten import Refused
@@ -28,6 +30,7 @@ from tinsmith_export.quantize.recipe import require_layers
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.verify.stages import activated
 from tinsmith_runtime.batch import Arrays, parts
+from tinsmith_runtime.bundle import BoxHead
 from tinsmith_runtime.errors import UsageError
 
 _MAX_TENSOR_BYTES = 2**25
@@ -92,15 +95,17 @@ def read_model(
     read = read_graph(trace(model, options.input_shape))
     if any(isinstance(node, Refused) for node in read.nodes):
         rewrite(read)  # it refuses them, before any data are read
+    if options.boxes:
+        require_boxes(read, options.boxes)
     if isinstance(samples, Source):
         shapes = {node.name: node.sample_shape for node in read.inputs}
         shape = shapes if len(shapes) > 1 else read.inputs[0].sample_shape
         output = read.outputs[0].shape
         outputs = output[0] if len(read.outputs) == len(output) == 1 else None
-        samples = from_source(samples, shape, options.seed, outputs)
-    entry = enter(read, samples, options.input_range)
+        samples = from_source(samples, shape, options.seed, outputs, options.preprocessing)
+    entry = enter(read, samples, options.input_range).fitted(options.preprocessing)
     graph = rewrite(entry.prepared(read))
-    classes = _has_classes(graph, samples)
+    classes = not _has_boxes(entry, samples, options) and _has_classes(graph, samples)
     _require_layers(graph, classes, options)
     model_reals = entry.model_reals(samples.evaluation)
     size = fitting_count(graph, BATCH_SIZE, _MAX_TENSOR_BYTES)
@@ -139,6 +144,29 @@ def _joined_outputs(graph: Graph, expected: Arrays) -> Iterator[str]:
                 f"{256 * least / most:.0f} codes of 256. If they are different things, like sides "
                 "and scores of boxes, give each as an output"
             )
+
+
+def require_boxes(read: Graph, head: BoxHead) -> None:
+    """Checks that a head describes the outputs of a model, as it was read."""
+    source = read.inputs[0]
+    image = len(read.inputs) == 1 and len(source.shape) == 3 and not isinstance(source, Ids)
+    outputs = {node.title: node.shape for node in read.outputs}
+    require_head(head, source.shape if image else None, outputs)
+
+
+def _has_boxes(entry: Entry, samples: Samples, options: Options) -> bool:
+    """Whether the outputs are values that become boxes; if so, the data must be such images."""
+    if options.boxes is None:
+        return False
+    kind = entry.sources[0].kind
+    if kind != "image":
+        raise UsageError(f"boxes: expected uint8 images (N, H, W, C), {samples.name} has {kind}")
+    if samples.evaluation_labels is not None:
+        raise UsageError(
+            f"boxes: {samples.name} has a label for each image, which a detector does not answer: "
+            "give inputs without labels"
+        )
+    return True
 
 
 def _has_classes(graph: Graph, samples: Samples) -> bool:

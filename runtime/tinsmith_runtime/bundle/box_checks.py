@@ -1,10 +1,9 @@
 """Whether a `BoxHead` fits a model's inputs and outputs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 from tinsmith_runtime.bundle.box_head import BoxHead, BoxLevel
-from tinsmith_runtime.bundle.schema import Input, Output
 from tinsmith_runtime.record import mismatch
 
 _UNITS = {
@@ -32,19 +31,21 @@ def level_grid(level: BoxLevel, height: int, width: int) -> tuple[int, int]:
 
 
 def head_contradictions(
-    head: BoxHead, inputs: Sequence[Input], outputs: Sequence[Output]
+    head: BoxHead, image: tuple[int, ...] | None, outputs: Mapping[str, tuple[int, ...]]
 ) -> Iterator[str]:
-    """Says, with each field's path, what is wrong between a head, a model and the head itself."""
-    if len(inputs) != 1 or inputs[0].kind != "image":
-        yield mismatch("boxes", "a model of one image", [entry.kind for entry in inputs])
+    """Says, with each field's path, what is wrong between a head, a model and the head itself.
+
+    Args:
+        head: of the model.
+        image: `(H, W, C)` of the model's one input; `None` if that is no image or not the only one.
+        outputs: name to shape, without the batch, of each output of values.
+    """
+    if image is None:
+        yield "boxes: expected a model of one image"
         return
-    shapes = {one.name: one.sample_shape for one in outputs if one.kind == "values"}
-    problems = [*_fields(head), *_names(head, shapes)]
-    yield from problems
-    if problems:
-        return
-    problems = list(_rows(head, shapes))
-    yield from problems or _counts(head, shapes, inputs[0].sample_shape)
+    problems = [*_fields(head), *_names(head, outputs)]
+    problems = problems or list(_rows(head, outputs))
+    yield from problems or _counts(head, outputs, image)
 
 
 def _fields(head: BoxHead) -> Iterator[str]:
@@ -65,7 +66,7 @@ def _fields(head: BoxHead) -> Iterator[str]:
         yield mismatch("boxes.levels", f"{wanted}, for {head.coding}", len(head.levels))
 
 
-def _names(head: BoxHead, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
+def _names(head: BoxHead, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
     for role in role_widths(head):
         names = getattr(head, role)
         for index, name in enumerate(names):
@@ -76,7 +77,7 @@ def _names(head: BoxHead, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
             yield mismatch(f"boxes.{role}", "names that differ", names)
 
 
-def _rows(head: BoxHead, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
+def _rows(head: BoxHead, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]:
     """Each output must be rows of the right width."""
     for name in dict.fromkeys((*head.boxes, *head.objectness, *head.scores)):
         shape, width = shapes[name], row_width(head, name)
@@ -98,24 +99,19 @@ def _rows(head: BoxHead, shapes: dict[str, tuple[int, ...]]) -> Iterator[str]:
             yield f"boxes: output {name!r}, {counts}: expected shape {wanted}, got (N, {got})"
 
 
-def candidate_counts(head: BoxHead, shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
-    """Counts the candidates that the outputs of each thing hold."""
-    return {
+def _counts(
+    head: BoxHead, shapes: Mapping[str, tuple[int, ...]], image: tuple[int, ...]
+) -> Iterator[str]:
+    counts = {
         role: sum(math.prod(shapes[name]) // row_width(head, name) for name in getattr(head, role))
         for role in role_widths(head)
         if getattr(head, role)
     }
-
-
-def _counts(
-    head: BoxHead, shapes: dict[str, tuple[int, ...]], shape: tuple[int, ...]
-) -> Iterator[str]:
-    counts = candidate_counts(head, shapes)
     if len(set(counts.values())) > 1:
         yield mismatch("boxes", "as many candidates of each", counts)
     places, field = 0, "anchors" if head.anchors else "levels"
     for level in head.levels:
-        places += math.prod(level_grid(level, *shape[:2])) * max(1, len(level.sizes))
+        places += math.prod(level_grid(level, *image[:2])) * max(1, len(level.sizes))
     places = places or len(head.anchors)
     if places and places != counts["boxes"]:
         yield f"boxes.{field}: expected {counts['boxes']} candidates, as outputs have, got {places}"

@@ -123,7 +123,10 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     if manifest.boxes:
         from tinsmith_runtime.bundle.box_checks import head_contradictions
 
-        yield from head_contradictions(manifest.boxes, manifest.inputs, manifest.outputs)
+        images = [one.sample_shape if one.kind == "image" else None for one in manifest.inputs]
+        shapes = {one.name: one.sample_shape for one in manifest.outputs if one.kind == "values"}
+        image = images[0] if len(images) == 1 else None
+        yield from head_contradictions(manifest.boxes, image, shapes)
     if not variants:
         yield "variants: expected at least one, got none"
     for path, kind, found in (

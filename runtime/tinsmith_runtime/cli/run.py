@@ -4,23 +4,27 @@ import argparse
 import itertools
 import json
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinsmith_runtime.answers import rank
 from tinsmith_runtime.api import load
 from tinsmith_runtime.batch import each
 from tinsmith_runtime.errors import UsageError, printable
 from tinsmith_runtime.inputs.samples import Sample, camera_samples, find_samples
-from tinsmith_runtime.model import Model, rank
+from tinsmith_runtime.model import Model
 
 EXAMPLES = """examples:
   tinsmith run digits.tin photo.png folder/ 'scans/**/*.jpg'
   curl -s camera.local/now.jpg | tinsmith run digits.tin -
   tinsmith run digits.tin --camera --min-probability 0.9 --json
   tinsmith run digits.tin --camera video.mp4
+  tinsmith run birds.tin garden.jpg --draw found/   # boxes, if the bundle describes a detector
   tinsmith run motor.tin readings.csv         # a model of features: a line a row
   tinsmith run pair.tin samples.npz           # of several inputs: an array for each, by its name
 """
@@ -54,16 +58,28 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--top",
         type=int,
-        default=1,
         metavar="K",
-        help="how many classes to print for each input (default 1)",
+        help="how many classes or boxes to print for each input (default: 1 class, all boxes)",
     )
     parser.add_argument(
         "--min-probability",
         type=float,
-        default=0.0,
         metavar="P",
-        help="print only classes of at least this probability, 0 to 1",
+        help="print only classes or boxes of at least this probability, 0 to 1 (default: 0 of "
+        "classes, of boxes what the bundle says)",
+    )
+    parser.add_argument(
+        "--iou",
+        type=float,
+        metavar="SHARE",
+        help="of boxes with one label that overlap by more (intersection over union) print the "
+        "best, 0 to 1 (default: what the bundle says)",
+    )
+    parser.add_argument(
+        "--draw",
+        type=Path,
+        metavar="FOLDER",
+        help="write a copy of each picture there, with its boxes",
     )
     parser.add_argument(
         "--backend",
@@ -99,15 +115,19 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.threads,
         trusted_keys=arguments.trusted_keys,
     ) as model:
-        if arguments.camera is None:
-            samples = find_samples(arguments.inputs, model.inputs)
-        else:
-            frames = camera_samples(arguments.camera, model.inputs)
-            samples = itertools.islice(frames, arguments.frames)
+        samples = _samples(model, arguments)
+        answer_to: Callable[[Sample], dict[str, Any]] = partial(_answer, model, arguments)
+        if model.manifest.boxes:
+            from tinsmith_runtime.cli.boxes import Boxes
+
+            boxes = Boxes(model, arguments)
+            samples, answer_to = boxes.apart(samples), boxes.answer
+        elif arguments.draw or arguments.iou is not None:
+            raise UsageError("--draw, --iou: the bundle does not describe boxes")
         for sample in samples:
             count += 1
             try:
-                answer = _answer(model, sample, arguments)
+                answer = answer_to(sample)
             except UsageError as error:
                 print(f"tinsmith: error: {error}", file=sys.stderr)
                 failed += 1
@@ -120,20 +140,28 @@ def _run(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _samples(model: Model, arguments: argparse.Namespace) -> Iterator[Sample]:
+    if arguments.camera is None:
+        return find_samples(arguments.inputs, model.inputs)
+    frames = camera_samples(arguments.camera, model.inputs)
+    return itertools.islice(frames, arguments.frames)
+
+
 def _check(arguments: argparse.Namespace) -> None:
-    if arguments.top < 1:
+    if arguments.top is not None and arguments.top < 1:
         raise UsageError(f"--top: expected a number from 1, got {arguments.top}")
-    if not 0 <= arguments.min_probability <= 1:
-        raise UsageError(
-            f"--min-probability: expected a number from 0 to 1, got {arguments.min_probability:g}"
-        )
+    for name in ("min_probability", "iou"):
+        share = getattr(arguments, name)
+        if share is not None and not 0 <= share <= 1:
+            option = name.replace("_", "-")
+            raise UsageError(f"--{option}: expected a number from 0 to 1, got {share:g}")
     if bool(arguments.inputs) == (arguments.camera is not None):
         raise UsageError("run: expected INPUT, or --camera; see `tinsmith run --help`")
     if arguments.frames is not None and (arguments.frames < 1 or arguments.camera is None):
         raise UsageError("--frames: expected a number from 1, and --camera")
 
 
-def _answer(model: Model, sample: Sample, arguments: argparse.Namespace) -> dict[str, Any]:
+def _answer(model: Model, arguments: argparse.Namespace, sample: Sample) -> dict[str, Any]:
     batch = each(lambda array: array[np.newaxis], sample.read())
     kind = model.input.kind if len(model.inputs) == 1 else "inputs"
     name, found = {kind: sample.name}, model.predict(batch)
@@ -143,8 +171,8 @@ def _answer(model: Model, sample: Sample, arguments: argparse.Namespace) -> dict
         return {**name, "values": found[0].tolist()}
     predictions = [
         asdict(prediction)
-        for prediction in rank(found[0].tolist(), model.labels, arguments.top)
-        if prediction.probability >= arguments.min_probability
+        for prediction in rank(found[0].tolist(), model.labels, arguments.top or 1)
+        if prediction.probability >= (arguments.min_probability or 0)
     ]
     return {**name, "predictions": predictions}
 
@@ -155,8 +183,12 @@ def _words(answer: dict[str, Any]) -> str:
         return f"{name}: " + "  ".join(f"{output} {_numbers(found[output])}" for output in found)
     if "values" in answer:
         return f"{name}: {_numbers(found)}"
-    words = "  ".join(f"{p['label']} {p['probability']:.1%}" for p in found)
+    words = "  ".join(f"{p['label']} {p['probability']:.1%}{_sides(p)}" for p in found)
     return f"{name}: {words or 'nothing that probable'}"
+
+
+def _sides(found: dict[str, Any]) -> str:
+    return " ({:.0f} {:.0f} {:.0f} {:.0f})".format(*found["box"]) if "box" in found else ""
 
 
 def _numbers(values: object) -> str:

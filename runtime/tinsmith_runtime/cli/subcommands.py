@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from tinsmith_runtime.bundle import Input, Manifest, Output, Stage, TargetParity, read_bundle
+from tinsmith_runtime.bundle import (
+    BoxHead,
+    Input,
+    Manifest,
+    Output,
+    Stage,
+    TargetParity,
+    read_bundle,
+)
 from tinsmith_runtime.bundle.signature import Signer, generate_key, sign_bundle, verify_bundle
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.selftest import selftest
@@ -80,6 +88,7 @@ def describe(manifest: Manifest) -> list[str]:
         *(f"input     {_describe_input(entry)}" for entry in manifest.inputs),
         *(_describe_preprocessing(manifest.input) if len(manifest.inputs) == 1 else ()),
         *(f"output    {_describe_output(output)}" for output in manifest.outputs),
+        *([f"boxes     {_describe_boxes(manifest.boxes)}"] if manifest.boxes else ()),
         f"trained   {training.model} on {training.dataset}, seed {training.seed}",
         f"quantized {training.recipe}, {training.qat_steps} steps of fine-tuning",
         f"weights   bits a layer: {bits}",
@@ -119,6 +128,16 @@ def _describe_output(output: Output) -> str:
     return f"{output.name}: {given}, {output.activation} applied by the runtime"
 
 
+def _describe_boxes(head: BoxHead) -> str:
+    coding = {"deltas": "deltas from anchors", "distances": "distances to the sides"}
+    return (
+        f"{len(head.labels)} labels ({', '.join(head.labels)}), "
+        f"{coding.get(head.coding, head.coding)} from {', '.join(head.boxes)}, "
+        f"scores from {', '.join(head.scores)}; probability at least {head.score_limit:g}, "
+        f"overlap at most {head.iou_limit:g}, at most {head.max_detections} an image"
+    )
+
+
 def _describe_parity(reference: str, target: TargetParity) -> list[str]:
     """How far a target's outputs on the evaluation data are the reference's."""
     parity = target.evaluation
@@ -154,7 +173,8 @@ def _describe_preprocessing(entry: Input) -> list[str]:
         return []
     fit = {"stretch": "stretched to", "contain": "padded to", "crop": "cropped to"}[rules.fit]
     invert = ", inverted" if rules.invert else ""
-    return [f"images    made {entry.color}{invert}, {fit} that size, {rules.resampling}"]
+    border = f" with {rules.padding}" if rules.fit == "contain" and rules.padding else ""
+    return [f"images    made {entry.color}{invert}, {fit} that size{border}, {rules.resampling}"]
 
 
 def _selftest(arguments: argparse.Namespace) -> int:

@@ -42,7 +42,7 @@ def decode_boxes(
     head: BoxHead,
     codes: NDArray[np.float32],
     anchors: NDArray[np.float64],
-    size: tuple[int, int],
+    shape: tuple[int, ...],
 ) -> NDArray[np.float64]:
     """Turns what the model gives for candidates into boxes; see `BoxHead.coding`.
 
@@ -53,7 +53,7 @@ def decode_boxes(
         head: of the detector.
         codes: `(N, 4 * bins)`.
         anchors: `(N, 4)`, of these candidates; not looked at for corners and centers.
-        size: width and height of the input, in pixels.
+        shape: of the input: `(H, W, C)`.
 
     Returns:
         `(N, 4)`: left, top, right, bottom, in pixels of the input; neither finite nor in order
@@ -65,7 +65,7 @@ def decode_boxes(
     if head.order == "yx":
         four = four[:, _SWAPPED]
     if head.unit == "fractions":
-        four *= (*size, *size)
+        four *= (shape[1], shape[0]) * 2
     elif head.unit == "strides":
         four *= anchors[:, 2:3]
     if head.coding == "corners":

@@ -1,17 +1,20 @@
 """A detector's head on a model of one input size: outputs in, boxes in the photo out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_runtime.bundle import BoxHead
+from tinsmith_runtime.answers import Detection
+from tinsmith_runtime.bundle import Manifest, Preprocessing
 from tinsmith_runtime.bundle.box_checks import role_widths, row_width
 from tinsmith_runtime.detect.decode import decode_boxes, make_anchors
 from tinsmith_runtime.detect.scores import select
 from tinsmith_runtime.detect.suppress import suppress
 from tinsmith_runtime.errors import UsageError
+from tinsmith_runtime.inputs.image import Picture, read_photo
 from tinsmith_runtime.inputs.placement import Placement
 
 
@@ -31,17 +34,51 @@ class Found:
 
 
 class Detector:
-    """Finds boxes in what a model gives; it is made once for a model.
+    """Finds boxes in what a bundle's model gives; it is made once for a model.
 
     Args:
-        head: that fits the model, as a manifest's does.
-        shape: of the model's input: `(H, W, C)`.
+        manifest: of the bundle.
+
+    Raises:
+        UsageError: it does not say how outputs become boxes.
     """
 
-    def __init__(self, head: BoxHead, shape: tuple[int, ...]) -> None:
-        self.head = head
-        self._size = shape[1], shape[0]
-        self._anchors = make_anchors(head, shape[0], shape[1])
+    def __init__(self, manifest: Manifest) -> None:
+        if manifest.boxes is None:
+            instead = "classify" if manifest.output.kind == "logits" else "predict"
+            raise UsageError(f"detect: the bundle does not describe boxes: use {instead}")
+        self.head = manifest.boxes
+        self._names = [output.name for output in manifest.outputs]
+        self._shape = height, width, _ = manifest.input.sample_shape
+        self._preprocessing = manifest.input.preprocessing or Preprocessing()
+        self._anchors = make_anchors(self.head, height, width)
+
+    def detect(
+        self,
+        image: Picture,
+        predict: Callable[[NDArray[np.uint8]], Any],
+        score: float | None = None,
+        iou: float | None = None,
+        name: str = "image",
+    ) -> list[Detection]:
+        """Finds boxes in one image; see `Model.detect`.
+
+        Args:
+            image: as `Model.detect` takes it.
+            predict: the model's.
+            score: see `find`.
+            iou: see `find`.
+            name: what an error calls the image; a path has its own name.
+        """
+        pixels, placement = read_photo(image, self._shape, self._preprocessing, name)
+        batch = predict(pixels[np.newaxis])
+        outputs = batch if isinstance(batch, dict) else {self._names[0]: batch}
+        found = self.find(
+            {name: array[0] for name, array in outputs.items()}, placement, score, iou
+        )
+        labels = [self.head.labels[index] for index in found.classes]
+        boxes = [(left, top, right, bottom) for left, top, right, bottom in found.boxes.tolist()]
+        return list(map(Detection, labels, found.probabilities.tolist(), boxes))
 
     def find(
         self,
@@ -70,7 +107,7 @@ class Detector:
             pairs = select(head, self._rows("scores", outputs), objectness, score)
             codes = self._rows("boxes", outputs)[pairs.rows]
             anchors = self._anchors[pairs.rows] if len(self._anchors) else self._anchors
-            boxes = placement.to_photo(decode_boxes(head, codes, anchors, self._size))
+            boxes = placement.to_photo(decode_boxes(head, codes, anchors, self._shape))
             # Of a box that is nowhere, or not a number, nothing is left.
             real = np.flatnonzero((boxes[:, 2:] > boxes[:, :2]).all(axis=1))
         boxes, classes = boxes[real], pairs.classes[real]

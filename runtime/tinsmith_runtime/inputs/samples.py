@@ -49,10 +49,12 @@ class Sample:
         name: the file, with the line or row where it holds several.
         read: gives the sample as the model takes it, a tuple of arrays for several inputs, or
             raises an error that begins with `name`.
+        picture: what `read` reads, if that is one image; `None` of others, and where it fails.
     """
 
     name: str
     read: Callable[[], Arrays]
+    picture: "Picture | None" = None
 
 
 def find_samples(words: Sequence[str], inputs: Sequence[Input]) -> Iterator[Sample]:
@@ -165,7 +167,8 @@ def _open(name: str) -> "BinaryIO":
 
 def _picture(image: Picture, name: str, entry: Input) -> Sample:
     preprocessing = entry.preprocessing or Preprocessing()
-    return Sample(name, partial(read_image, image, entry.sample_shape, preprocessing, name))
+    read = partial(read_image, image, entry.sample_shape, preprocessing, name)
+    return Sample(name, read, image)
 
 
 def _fail(name: str, error: Exception) -> NoReturn:
