@@ -56,7 +56,7 @@ def find_boxes(
     """
     head, size = detector_head(labels), (shape[0], shape[1])
     places = make_anchors(head, *size)
-    found = []
+    found: list[NDArray[np.float64]] = []
     for distances, scores in zip(*outputs, strict=True):
         pairs = select(head, scores, None, _LEAST_SCORE)
         boxes = decode_boxes(head, distances[pairs.rows], places[pairs.rows], size)

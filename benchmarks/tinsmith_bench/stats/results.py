@@ -101,7 +101,7 @@ def describe(
             for threads, timings in zip(method.threads, one.timings, strict=True)
         ),
         cold_start=one.start,
-        detection=one.boxes and one.boxes.detection,
+        detection=one.boxes.detection if one.boxes else None,
     )
 
 
