@@ -8,7 +8,7 @@ from pathlib import Path
 from tinsmith_data import load_dataset
 from tinsmith_data.options import add_data
 from tinsmith_data.quiet import results_alone
-from tinsmith_train.demo import demo
+from tinsmith_train.demo import TASKS, demo
 from tinsmith_train.history import Progress
 from tinsmith_train.recipe import RECIPES, find_recipe
 from tinsmith_train.runfolder import TrainResult, check_writable, describe
@@ -41,15 +41,25 @@ def configure_train(parser: argparse.ArgumentParser) -> None:
 
 def configure_demo(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith demo`."""
-    add_data(parser, "mnist if it is at hand or can be downloaded, else digits", _ABOUT)
+    parser.add_argument(
+        "--task",
+        choices=TASKS,
+        default="classify",
+        help="classify digits, or detect them in scenes; default: classify",
+    )
+    add_data(
+        parser,
+        "mnist, or scenes of it to detect in, if it is at hand or can be downloaded; else digits, "
+        "or digit-scenes",
+        _ABOUT,
+    )
     parser.add_argument("--epochs", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument(
         "--out",
         type=Path,
-        default=Path("runs/demo"),
         metavar="FOLDER",
-        help="where all results go; default: runs/demo",
+        help="where all results go; default: runs/demo, or runs/detect",
     )
     _add_loudness(parser)
     parser.set_defaults(run=_run_demo)
@@ -120,8 +130,10 @@ def _tested(result: TrainResult) -> str:
 
 def _run_demo(arguments: argparse.Namespace) -> int:
     check_numbers(arguments.epochs, None, None, arguments.seed)  # before the data is read
+    default = Path("runs", "detect" if arguments.task == "detect" else "demo")
     return demo(
-        arguments.out,
+        arguments.out or default,
+        task=arguments.task,
         source=arguments.data or arguments.dataset,
         data_dir=arguments.data_dir,
         epochs=arguments.epochs,

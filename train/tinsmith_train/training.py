@@ -39,9 +39,9 @@ def train(
 
     The same seed on the same machine gives the same weights; seeds and settings of the caller's
     program are afterwards what they were. The best epoch is the one that is
-    right most often on training images held back (`softmax` holds none back: on all of them; the
-    detector is right where a cell that has a box names its class); the test images are looked at
-    once, when that is settled. Ctrl-C ends training early and keeps the
+    right most often on training images held back (`softmax` holds none back: on all of them), or
+    of a detector the one with the smallest loss there; the test images are looked at once, when
+    that is settled. Ctrl-C ends training early and keeps the
     best epoch so far.
 
     Args:
@@ -94,7 +94,7 @@ def _train(
     from tinsmith_train.softmax import fit_softmax
 
     net = build_model(model, dataset.x_train.shape[1:], len(dataset.labels))
-    history = History(progress)
+    history = History(progress, by_loss=recipe.task == "detect")
     started = time.perf_counter()
     stopped = False
     try:

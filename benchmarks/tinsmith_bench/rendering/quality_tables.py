@@ -38,14 +38,14 @@ def detections(report: Report) -> TextTable:
         if one.detection:
             pair = report.compare(one.id, other.id) if other else None
             changes = (pair.map50_change, pair.map_change) if pair else (None, None)
-            shares = percent(one.detection.map50), percent(one.detection.map)
+            shares = f"{100 * one.detection.map50.value:.2f}", percent(one.detection.map)
             points = ("-" if change is None else percent(change, "+") for change in changes)
             rows.append((one.name, *shares, *points))
     return TextTable(
         "Boxes: mean average precision in %",
         (
             "variant",
-            "mAP@0.5\n[95 % interval]",
+            "mAP\n@0.5",
             "mAP@0.5:0.95\n[95 % interval]",
             "change@0.5\n[95 % interval]",
             "change@0.5:0.95\n[95 % interval]",
@@ -70,7 +70,7 @@ def box_classes(report: Report) -> TextTable:
         "Average precision of each class in %, at an IoU of 0.5",
         ("class", "boxes", *(_broken(one.name) for one in judged)),
         tuple(rows),
-        "",
+        "Their mean is mAP@0.5.",
     )
 
 
