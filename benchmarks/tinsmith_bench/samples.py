@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_bench.box_truth import check_boxes, class_labels, renamed_classes
 from tinsmith_data import DatasetError, load_dataset
-from tinsmith_data.boxes import are_boxes, checked_boxes, largest_class
 from tinsmith_data.data import class_indices
 from tinsmith_data.folder import find_images, read_images
 from tinsmith_data.npz import read_npz
@@ -41,11 +41,6 @@ class Samples:
     inputs: Arrays
     targets: NDArray[Any] | None
     decode_us: float | None = None
-
-
-def class_labels(manifest: Manifest) -> tuple[str, ...]:
-    """The names of the classes of a classifier or detector; none for values."""
-    return manifest.boxes.labels if manifest.boxes else manifest.output.labels
 
 
 def find_samples(
@@ -85,11 +80,23 @@ def _named_samples(source: str, manifest: Manifest) -> Samples:
         return folder_samples(path, manifest)
     if kind is Kind.DATASET:
         return dataset_samples(source, None)
+    if kind is Kind.COCO:
+        return _coco_samples(path, manifest)
     names = tuple(entry.name for entry in manifest.inputs)
     test = read_data(source, names=names if len(names) > 1 else ()).test
     name = path.name if kind is Kind.NPY else source
     known = () if test.labels is None else (test.labels,)
     return Samples(name, _digest(*parts(test.inputs), *known), test.inputs, test.labels)
+
+
+def _coco_samples(path: Path, manifest: Manifest) -> Samples:
+    if manifest.boxes is None or manifest.input.kind != "image":
+        raise InputError(f"{path}: boxes of COCO: the bundle finds no boxes")
+    shape = manifest.input.sample_shape
+    data = read_data(str(path), shape=shape, preprocessing=manifest.input.preprocessing)
+    boxes = renamed_classes(path, data, manifest.boxes.labels)
+    inputs = data.test.inputs
+    return Samples(path.resolve().stem, _digest(*parts(inputs), boxes), inputs, boxes)
 
 
 def _digest(*arrays: Array) -> str:
@@ -259,7 +266,7 @@ def _check_input(name: str, inputs: Array, entry: Input, several: bool) -> Array
 def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[Any] | None:
     targets, classes = samples.targets, len(class_labels(manifest))
     if targets is not None and manifest.boxes:
-        return _check_boxes(samples.name, targets, count, classes)
+        return check_boxes(samples.name, targets, count, classes)
     if targets is None or len(manifest.outputs) > 1:
         return None
     if not classes:
@@ -283,17 +290,3 @@ def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[
             f"got {targets.min()} to {targets.max()}"
         )
     return targets.astype(np.int64)
-
-
-def _check_boxes(name: str, targets: NDArray[Any], count: int, classes: int) -> NDArray[Any] | None:
-    """Boxes; labels and the like mean nothing to a detector."""
-    if not are_boxes(targets):
-        return None
-    boxes = checked_boxes(name, targets, count)
-    if not 0 <= largest_class(boxes) < classes:
-        got = largest_class(boxes)
-        raise InputError(
-            f"{name}: the bundle has labels 0 to {classes - 1}, got "
-            f"{'no box' if got < 0 else f'boxes of class {got}'}"
-        )
-    return boxes

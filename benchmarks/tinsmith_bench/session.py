@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_bench.box_truth import class_labels
 from tinsmith_bench.machine import Monitor, warnings
 from tinsmith_bench.options import Options
 from tinsmith_bench.report_data import (
@@ -25,7 +26,7 @@ from tinsmith_bench.report_data import (
     Report,
     Variant,
 )
-from tinsmith_bench.samples import Samples, class_labels
+from tinsmith_bench.samples import Samples
 from tinsmith_bench.stats.detection import boxed_images, judge_boxes
 from tinsmith_bench.stats.results import Measured, compare, describe
 from tinsmith_bench.target import Target, bundle_names, bundle_targets

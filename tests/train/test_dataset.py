@@ -287,5 +287,5 @@ def test_an_unknown_dataset_lists_the_known(capsys: pytest.CaptureFixture[str]) 
     said = refusal(["--data", "mnits"], capsys)
     assert (
         "--data mnits: expected mnist, digits, scenes, digit-scenes, a FOLDER, FILE.npz, "
-        "FILE.npy or module:function" in said
+        "FILE.npy, FILE.json or module:function" in said
     )

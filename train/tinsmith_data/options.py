@@ -11,7 +11,8 @@ from tinsmith_data.sources import DATASETS
 from tinsmith_runtime.errors import printable
 
 WHAT = (
-    "mnist, digits, scenes, digit-scenes, a FOLDER of images, FILE.npz, FILE.npy or module:function"
+    "mnist, digits, scenes, digit-scenes, a FOLDER of images, FILE.npz, FILE.npy, FILE.json "
+    "(COCO's annotations) or module:function"
 )
 
 

@@ -6,6 +6,7 @@
 | `digits` | scikit-learn's handwritten digits in MNIST's form; needs no network |
 | `scenes`, `digit-scenes` | scenes made of these, with a box around each digit, see `scenes` |
 | `FOLDER` | images, `CLASS/*.png` or without labels; or MNIST's four IDX files |
+| `FOLDER` with `annotations.json`, `FILE.json` | images with boxes, as COCO has them, see `coco` |
 | `FILE.npz` | `x_train`, `y_train`, `x_test`, `y_test`; or `x` and `y`; or one array |
 | `FILE.npy` | one array, without labels |
 | `module:function` | what the function returns or yields, see `functions` |
@@ -18,6 +19,7 @@ this module takes numpy alone, so that a board can measure itself on a test set.
 from enum import Enum
 from pathlib import Path
 
+from tinsmith_data.coco import annotations_of, load_coco
 from tinsmith_data.data import Data, Part
 from tinsmith_data.dataset import Dataset, make_dataset
 from tinsmith_data.digits import load_digits
@@ -41,6 +43,7 @@ class Kind(Enum):
 
     DATASET = "a dataset"
     FOLDER = "a folder of images"
+    COCO = "images with COCO's annotations"
     NPZ = "an .npz file"
     NPY = "an .npy file"
     FUNCTION = "module:function"
@@ -55,6 +58,9 @@ def kind_of(source: str) -> Kind:
     path = Path(source)
     if source in DATASETS:
         return Kind.DATASET
+    if annotations := annotations_of(path):
+        _require_file(annotations)
+        return Kind.COCO
     if path.is_dir():
         return Kind.DATASET if holds_mnist(path) else Kind.FOLDER
     if path.suffix in (".npy", ".npz"):
@@ -63,8 +69,8 @@ def kind_of(source: str) -> Kind:
     if ":" in source:
         return Kind.FUNCTION
     raise DatasetError(
-        f"--data {source}: expected {', '.join(DATASETS)}, a FOLDER, FILE.npz, FILE.npy or "
-        "module:function"
+        f"--data {source}: expected {', '.join(DATASETS)}, a FOLDER, FILE.npz, FILE.npy, "
+        "FILE.json or module:function"
     )
 
 
@@ -107,6 +113,8 @@ def read_data(
         )
     if kind is Kind.FOLDER:
         return load_folder(path, shape, preprocessing)
+    if annotations := annotations_of(path):
+        return load_coco(annotations, shape, preprocessing)
     if kind is Kind.NPY:
         return Data(path.stem, Part(read_npy(path)))
     return _dataset(source) if source in DATASETS else _mnist(path)
@@ -126,7 +134,11 @@ def load_dataset(
     Raises:
         DatasetError: there is no such dataset, or it is damaged, or no model could learn from it.
     """
-    if divided and kind_of(source) in (Kind.FOLDER, Kind.NPY):  # before all of it is read
+    if divided and kind_of(source) in (
+        Kind.COCO,
+        Kind.FOLDER,
+        Kind.NPY,
+    ):  # before all of it is read
         raise DatasetError(f"{source}: expected training and test data, got undivided data")
     data = _dataset(source, data_dir) if source in DATASETS else read_data(source)
     return make_dataset(data, seed, divided=divided)

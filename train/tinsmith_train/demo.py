@@ -28,7 +28,7 @@ class _Task:
         model: to train.
         datasets: the one of MNIST, and the one that needs no network.
         picture: the file for a test image.
-        export: more words for `export`, the run folder in place of `OUT`.
+        export: more words for `export`; files and folders lie in the run folder.
         run: likewise for `run`.
     """
 
@@ -45,8 +45,8 @@ TASKS = {
         "detector",
         ("scenes", "digit-scenes"),
         "scene.png",
-        ("--boxes", "OUT/boxes.json"),
-        ("--draw", "OUT/drawn"),
+        ("--boxes", "boxes.json"),
+        ("--draw", "drawn"),
     ),
 }
 
@@ -129,7 +129,7 @@ def _choose(
 
 
 def _placed(words: tuple[str, ...], out: Path) -> list[str]:
-    return [str(out / word.removeprefix("OUT/")) if "/" in word else word for word in words]
+    return [word if word.startswith("-") else str(out / word) for word in words]
 
 
 def _steps(
