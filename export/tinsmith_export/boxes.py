@@ -31,8 +31,11 @@ def read_head(path: Path) -> BoxHead:
         raise UsageError(f"{path}: {error}") from error
 
 
-def check_head(head: object) -> None:
+def checked_head(head: object) -> BoxHead:
     """Checks the fields of a head that was made in Python as those of a file.
+
+    Returns:
+        The head that a reader of the bundle will see: 8 has become 8.0.
 
     Raises:
         UsageError: it is none, or a field is wrong: by its path.
@@ -40,7 +43,7 @@ def check_head(head: object) -> None:
     require(isinstance(head, BoxHead), "boxes", "a BoxHead or None", head)
     assert isinstance(head, BoxHead)
     try:
-        parse_record(BoxHead, json.loads(json.dumps(asdict(head))))
+        return parse_record(BoxHead, json.loads(json.dumps(asdict(head))))
     except (TypeError, ValueError) as error:
         raise UsageError(f"boxes: {error}") from error
 

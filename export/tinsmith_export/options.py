@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinsmith_data.limits import MAX_SEED, is_real, is_whole, require, require_real, require_whole
-from tinsmith_export.boxes import check_head
+from tinsmith_export.boxes import checked_head
 from tinsmith_runtime.bundle import BoxHead, Preprocessing
 from tinsmith_runtime.errors import UsageError
 
@@ -94,6 +94,8 @@ class Options:
             UsageError: one cannot be; the message begins with its name.
         """
         check_options(self)
+        if self.boxes is not None:
+            object.__setattr__(self, "boxes", checked_head(self.boxes))
 
     @property
     def kept_layers(self) -> tuple[str, ...]:
@@ -132,8 +134,6 @@ def check_options(options: Options) -> None:
     require_whole("release", options.release, 0)
     require(options.fit in FITS, "fit", " or ".join(FITS), options.fit)
     require_whole("padding", options.padding, 0, 255 if options.fit == "contain" else 0)
-    if options.boxes is not None:
-        check_head(options.boxes)
     require(
         _is_pixel_range(options.input_range),
         "input_range",

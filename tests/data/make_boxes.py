@@ -15,7 +15,7 @@ from tinsmith_runtime.bundle import BoxHead, BoxLevel
 
 FOLDER = Path(__file__).parent
 LABELS = ("square", "ring")
-SIDE, STRIDE = 32, 8
+SIDE, STRIDE, PADDING = 32, 8, 114
 PLACES = SIDE // STRIDE
 HEAD = BoxHead(
     boxes=("distances",),
@@ -31,12 +31,20 @@ Truth = list[tuple[int, tuple[int, int, int, int]]]
 
 
 def scene(rng: np.random.Generator) -> tuple[NDArray[np.uint8], Truth]:
-    """One or two things that do not overlap, on noise: pixels `(32, 32, 1)`, labels and boxes."""
+    """One or two things apart from each other, in the middle of a grey border or without one.
+
+    Gives pixels `(32, 32, 1)`, labels and boxes.
+    """
     image = rng.integers(0, 40, (SIDE, SIDE))
     found: Truth = []
+    border = max(0, int(rng.integers(-8, 9)))
+    x, y = (int(one) for one in rng.permutation([0, border]))
+    for across, width in ((image, y), (image.T, x)):
+        across[:width] = across[SIDE - width :] = PADDING
     for _ in range(rng.integers(1, 3)):
         size = int(rng.integers(7, 13))
-        left, top = (int(one) for one in rng.integers(0, SIDE - size + 1, 2))
+        left = int(rng.integers(x, SIDE - x - size + 1))
+        top = int(rng.integers(y, SIDE - y - size + 1))
         box = left, top, left + size, top + size
         apart = all(
             box[0] >= b[2] or b[0] >= box[2] or box[1] >= b[3] or b[1] >= box[3] for _, b in found
@@ -111,7 +119,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "scenes.npz")
         np.savez(data, x=images[:300])
-        options = Options(recipe="ptq", boxes=HEAD, fit="contain", padding=114)
+        files = ("tflite", "onnx")
+        options = Options(recipe="ptq", targets=files, boxes=HEAD, fit="contain", padding=PADDING)
         exported = compile_model(model, str(data), FOLDER / "boxes.tin", options)
         for stage in exported.manifest.quality.stages:
             print(f"{stage.name}: {stage.sqnr_db} dB")

@@ -55,6 +55,12 @@ def mixed() -> Path:
 
 
 @pytest.fixture(scope="session")
+def boxes() -> Path:
+    """A bundle of a detector: see `make_boxes.py`."""
+    return TINY.with_name("boxes.tin")
+
+
+@pytest.fixture(scope="session")
 def bundle() -> Bundle:
     return read_bundle(TINY)
 

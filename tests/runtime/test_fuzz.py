@@ -16,7 +16,7 @@ from tinsmith_runtime import Bundle, BundleError, load, read_bundle
 
 pytestmark = pytest.mark.slow
 
-MUTATIONS = 10_000
+MUTATIONS = 10_002  # a third of them of each bundle
 # The largest input that is not refused by its size alone is a manifest of 1 MiB; as lists in lists
 # it becomes some 25 MB of objects, more than once. What is promised of a bomb is a gigabyte.
 MOST_GROWN_KB = 150_000
@@ -24,9 +24,9 @@ BIG_BYTES = 8_000_000
 
 
 @pytest.mark.not_on_a_board(reason="takes minutes there, and nothing in it depends on the CPU")
-def test_ten_thousand_mutations(tiny: Path, pair: Path, tmp_path: Path) -> None:
+def test_ten_thousand_mutations(tiny: Path, pair: Path, boxes: Path, tmp_path: Path) -> None:
     """No crash, no exception but `BundleError`, nothing accepted that is not the same bundle."""
-    bundles = (tiny, pair)
+    bundles = (tiny, pair, boxes)
     each, started = MUTATIONS // len(bundles), []
     for first, whole in zip(range(0, MUTATIONS, each), bundles, strict=True):
         folder = tmp_path / str(first)

@@ -48,6 +48,8 @@ COSTLY = {
     "importlib.metadata",
     "numpy.typing",
     "pathlib",
+    "tinsmith_runtime.bundle.box_checks",
+    "tinsmith_runtime.detect",
     "tinsmith_runtime.inputs.camera",
     "tinsmith_runtime.inputs.image",
     "tinsmith_runtime.bundle.signature",

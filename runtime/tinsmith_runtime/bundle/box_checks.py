@@ -91,12 +91,10 @@ def _rows(head: BoxHead, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]
             fits = shape[-1] % width == 0
             wanted += f" or (N, H, W, anchors * {width})"
         if not fits:
-            roles = [role for role in role_widths(head) if name in getattr(head, role)]
-            counts = f"{' and '.join(roles)} of {len(head.labels)} labels"
-            if head.background != "none":
-                counts += " and a background"
+            widths = role_widths(head).items()
+            held = ", ".join(f"{role} ({n})" for role, n in widths if name in getattr(head, role))
             got = ", ".join(map(str, shape))
-            yield f"boxes: output {name!r}, {counts}: expected shape {wanted}, got (N, {got})"
+            yield f"boxes: output {name!r} of {held}: expected shape {wanted}, got (N, {got})"
 
 
 def _counts(
@@ -108,7 +106,8 @@ def _counts(
         if getattr(head, role)
     }
     if len(set(counts.values())) > 1:
-        yield mismatch("boxes", "as many candidates of each", counts)
+        got = ", ".join(f"{count} {role}" for role, count in counts.items())
+        yield f"boxes: expected as many candidates of each, got {got}: see labels, background, bins"
     places, field = 0, "anchors" if head.anchors else "levels"
     for level in head.levels:
         places += math.prod(level_grid(level, *image[:2])) * max(1, len(level.sizes))

@@ -72,7 +72,8 @@ def select(
     if factors is not None:
         found = found * factors[rows]
         found = np.sqrt(found) if geometric else found
-    return _best(Pairs(rows, classes, found), limit)
+    # A model's own probabilities may be a little more than 1.
+    return _best(Pairs(rows, classes, np.minimum(found, 1)), limit)
 
 
 def sigmoid(logits: NDArray[np.float32]) -> NDArray[np.float32]:
