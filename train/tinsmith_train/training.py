@@ -119,10 +119,6 @@ def _train(
     outputs = net.predict(pixels, batch_size=500, verbose=0)
     if recipe.task == "detect":
         outputs = find_boxes(outputs, dataset.x_test.shape[1:], dataset.labels)
-        test_map50, test_map = mean_average_precision(outputs, dataset.y_test)
-        tested: dict[str, Any] = {"test_map50": test_map50, "test_map": test_map}
-    else:
-        tested = {"test_correct": int((outputs.argmax(axis=1) == dataset.y_test).sum())}
     result = TrainResult(
         model=model,
         dataset=dataset.name,
@@ -136,11 +132,19 @@ def _train(
         parameters=net.count_params(),
         macs=count_macs(net),
         test_images=len(dataset.y_test),
-        **tested,
+        **_tested(outputs, dataset),
         seconds=time.perf_counter() - started,
     )
     write_run_folder(result, net.save, dataset, outputs)
     return result
+
+
+def _tested(outputs: Any, dataset: Dataset) -> dict[str, Any]:
+    """How right a model is on the test images: fields of `TrainResult`."""
+    if dataset.has_boxes:
+        map50, map_ = mean_average_precision(outputs, dataset.y_test)
+        return {"test_map50": map50, "test_map": map_}
+    return {"test_correct": int((outputs.argmax(axis=1) == dataset.y_test).sum())}
 
 
 def _require_task(model: str, recipe: Recipe, dataset: Dataset) -> None:

@@ -142,7 +142,7 @@ def _scenes(report: Report) -> Iterator[_Scene]:
     names = {one.id: one.name for one in shown.values()}
     for image in report.images:
         png = _png(image.shape, image.pixels)
-        for found in image.found:
+        for found in sorted(image.found, key=lambda one: names.get(one.variant, "")):  # float first
             if found.variant in names:
                 boxes = [_overlay("truth", box, "") for box in image.truth]
                 for box in found.boxes:
