@@ -22,7 +22,7 @@ def read_head(path: Path) -> BoxHead:
         UsageError: there is no such file, or a field is missing, unknown or wrong: by its path.
     """
     try:
-        return parse_record(BoxHead, read_json(read_regular(path, _MAX_BYTES).decode()))
+        return parse_record(BoxHead, read_json(read_regular(path, _MAX_BYTES).decode()), "boxes")
     except FileNotFoundError as error:
         raise UsageError(f"{path}: no such file") from error
     except OSError as error:
@@ -43,9 +43,9 @@ def checked_head(head: object) -> BoxHead:
     require(isinstance(head, BoxHead), "boxes", "a BoxHead or None", head)
     assert isinstance(head, BoxHead)
     try:
-        return parse_record(BoxHead, json.loads(json.dumps(asdict(head))))
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"boxes: {error}") from error
+        return parse_record(BoxHead, json.loads(json.dumps(asdict(head), default=repr)), "boxes")
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def require_head(

@@ -153,18 +153,19 @@ class Rule:
     holds: Callable[[Any], object]
 
 
-def parse_record(kind: type[T], tree: object) -> T:
+def parse_record(kind: type[T], tree: object, path: str = "") -> T:
     """Turns parsed JSON into a dataclass.
 
     Args:
         kind: the dataclass.
         tree: what `json.loads` gave.
+        path: of the tree, where it is a part of another.
 
     Raises:
         ValueError: fields are missing, unknown, of a wrong type or value; each with its path.
     """
     problems: list[str] = []
-    record: T = _parse(kind, tree, "", problems)
+    record: T = _parse(kind, tree, path, problems)
     if problems:
         more = len(problems) - _MAX_REPORTED
         rest = [f"and {more} more"] if more > 0 else []

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from tinsmith_export import Options, Samples, compile_model
+from tinsmith_runtime.bundle import BoxHead
 from tinsmith_runtime.errors import UsageError
 
+HEAD = BoxHead(("boxes",), ("scores",), ("a",), "corners")
 WRONG: dict[str, list[Any]] = {
     "input_range": [
         (0.0,), (0, 1, 2), (1, 0), (0, 0), (0, math.nan), (-math.inf, 0), (0, 1e39), (-1e39, 0),
@@ -38,6 +40,11 @@ WRONG: dict[str, list[Any]] = {
     "input_shape": [(), (0, 1), (8, -8, 1), (8.0, 8, 1), (True, 8), (None, 8), 8, "88"],
     "output": [0, ("answer",)],
     "custom_objects": [[Path], {0: Path}, {"": Path}, None],
+    "boxes": [{}, "head.json", replace(HEAD, labels=()), replace(HEAD, coding="polar"),
+              replace(HEAD, score_limit=math.nan), replace(HEAD, variances=(0, 1, 1, 1)),
+              replace(HEAD, anchors=((0, 0, math.inf, 1),)), replace(HEAD, boxes=b"loc")],  # type: ignore[arg-type]
+    "fit": ["cover", None, 1],
+    "padding": [-1, 256, 1.0, "114", True, None, 114],
 }  # fmt: skip
 RIGHT: dict[str, list[Any]] = {
     "input_range": [(0, 1), (-1.0, 1.0), [0, 255], (np.float64(0), np.float64(2)), (-3, -1)],
@@ -57,6 +64,9 @@ RIGHT: dict[str, list[Any]] = {
     "targets": [None, ("native",), ["tflite", "onnx"]],
     "output": [None, "answer"],
     "custom_objects": [{}, {"Mine": Path}],
+    "boxes": [None, HEAD, replace(HEAD, labels=("a", "b"))],
+    "fit": ["stretch", "contain", "crop"],
+    "padding": [0],
 }
 
 
@@ -64,7 +74,7 @@ RIGHT: dict[str, list[Any]] = {
     ("field", "value"), [(f, v) for f, values in WRONG.items() for v in values]
 )
 def test_what_cannot_be(field: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=rf"^{field}: expected .*, got ") as caught:
+    with pytest.raises(UsageError, match=rf"^{field}\S*: expected .*, got ") as caught:
         Options(**{field: value})
     assert len(str(caught.value)) < 200
 

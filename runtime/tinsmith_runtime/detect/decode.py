@@ -81,9 +81,14 @@ def decode_boxes(
 
 def _means(bins: NDArray[np.float32], logits: bool) -> NDArray[np.float32]:
     """The mean of each distribution `(..., bins)` over 0, 1, 2, ..."""
-    places = np.arange(bins.shape[-1], dtype=np.float32)
+    count = bins.shape[-1]
+    places = np.arange(count, dtype=np.float32)
     if not logits:
         return bins @ places
-    powers = np.exp(bins - bins.max(axis=-1, keepdims=True))
-    means: NDArray[np.float32] = (powers @ places) / powers.sum(axis=-1)
+    # A row a bin: numpy takes a fourth of the time for the maximum along the first axis.
+    powers = np.ascontiguousarray(bins.reshape(-1, count).T)
+    powers -= powers.max(axis=0)
+    np.exp(powers, powers)
+    weighed, whole = np.stack([places, np.ones_like(places)]).dot(powers)
+    means: NDArray[np.float32] = (weighed / whole).reshape(bins.shape[:-1])
     return means
