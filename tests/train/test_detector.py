@@ -114,6 +114,8 @@ def test_the_run_folder(scenes: Dataset, tmp_path: Path) -> None:
     assert mean_average_precision(found, scenes.y_test) == (result.test_map50, result.test_map)
     head = json.loads((tmp_path / "run" / "boxes.json").read_text())
     assert head["labels"] == list(detector_head(scenes.labels).labels)
+    run = tmp_path / "run"
+    assert main(["check", str(run / "model.keras"), "--boxes", str(run / "boxes.json")]) == 0
 
 
 def test_labels_are_no_boxes(

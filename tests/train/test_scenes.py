@@ -90,3 +90,26 @@ def test_labels_here_and_boxes_there(tmp_path: Path) -> None:
     np.savez(tmp_path / "some.npz", x_train=x, y_train=y, x_test=x, y_test=np.zeros(20, int))
     with pytest.raises(DatasetError, match="some: expected labels or boxes, got one of each"):
         load_dataset(str(tmp_path / "some.npz"))
+
+
+def test_a_function_may_give_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "boxed.py").write_text(
+        "import numpy as np\n"
+        "def some(count):\n"
+        "    x = np.zeros((20, 16, 16, 1), np.uint8)\n"
+        "    return x, np.tile(np.array([[0, 1, 2, 8, 9]]), (20, count, 1))\n"
+        "def whole():\n"
+        "    return some(2)\n"
+        "def batches():\n"
+        "    yield some(1)\n"
+        "    yield some(1)\n"
+        "def uneven():\n"
+        "    yield some(1)\n"
+        "    yield some(2)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    data = load_dataset("boxed:whole")
+    assert (data.y_train.shape, data.y_test.shape) == ((16, 2, 5), (4, 2, 5))
+    assert load_dataset("boxed:batches").y_train.shape == (32, 1, 5)
+    with pytest.raises(DatasetError, match="`boxed:uneven`: its batches hold boxes of different"):
+        load_dataset("boxed:uneven")
