@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from compiling import settle
 from PIL import Image
 
 from tinsmith_export import Options, Samples, check, compile_model
+from tinsmith_export.boxes import read_head, require_head
 from tinsmith_export.inputs.sources import Source, from_source
 from tinsmith_runtime import load
 from tinsmith_runtime.bundle import BoxHead, BoxLevel, Preprocessing
@@ -201,6 +203,30 @@ def test_a_wrong_file(
     assert len(lines) == 1
     assert said in lines[0]
     assert not (tmp_path / "a.tin").exists()
+
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "detection.md").read_text("utf-8")
+# Of each example in the document: the input's height and width, and the outputs.
+SHAPES: list[tuple[int, dict[str, tuple[int, ...]]]] = [
+    (300, {"loc": (1383, 4), "conf": (1383, 3)}),
+    (512, {"box3": (64, 64, 8), "box4": (32, 32, 8), "class3": (64, 64, 4), "class4": (32, 32, 4)}),
+    (64, {"sides3": (8, 8, 4), "sides4": (4, 4, 4), "class3": (8, 8, 2), "class4": (4, 4, 2),
+          "centre3": (8, 8, 1), "centre4": (4, 4, 1)}),
+    (320, {"boxes": (2100, 64), "classes": (2100, 2)}),
+]  # fmt: skip
+
+
+def test_the_examples_of_the_document(tmp_path: Path) -> None:
+    examples = re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)
+    for text, (side, outputs) in zip(examples, SHAPES, strict=True):
+        (tmp_path / "head.json").write_text(text)
+        require_head(read_head(tmp_path / "head.json"), (side, side, 3), outputs)
+
+
+def test_the_document_knows_all_fields() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", DOCUMENT, re.MULTILINE)
+    told = {name for row in rows for name in re.findall(r"\w+", row)}
+    assert told - {"deltas", "distances", "corners", "centers"} == set(BoxHead.__annotations__)
 
 
 def test_data_are_fitted_as_photos_will_be(tmp_path: Path) -> None:
