@@ -120,7 +120,7 @@ def average_precisions(matches: Sequence[Matches], weights: NDArray[Any]) -> Flo
     Returns:
         `(B, classes, 10)`, 0 to 1; NaN where there is no box of a class.
     """
-    size = max(1, _CHUNK // max(1, *(one.right.size for one in matches)))
+    size = max(1, _CHUNK // max(1, *(one.image.size for one in matches)))
     chunks = [weights[start : start + size] for start in range(0, len(weights), size)]
     found = [np.stack([_precisions(one, chunk) for one in matches], axis=1) for chunk in chunks]
     return np.concatenate(found)
@@ -129,21 +129,22 @@ def average_precisions(matches: Sequence[Matches], weights: NDArray[Any]) -> Flo
 def _precisions(one: Matches, weights: NDArray[Any]) -> Floats:
     """Average precision `(B, 10)` of one class."""
     total = (weights @ one.truths).astype(np.float64)
-    result = np.full((len(weights), len(IOU_THRESHOLDS)), np.nan)
-    result[total > 0] = 0
-    if not one.image.size:
-        return result
-    mine = weights[:, one.image]
+    result = np.where(total > 0, 0.0, np.nan)[:, np.newaxis].repeat(len(IOU_THRESHOLDS), axis=1)
+    counts = weights[:, one.image]
+    found = np.cumsum(counts, axis=1)
     rows = 2.0 * np.arange(len(weights))[:, np.newaxis]  # apart, for one search through all
     for level, (right, ignored) in enumerate(zip(one.right, one.ignored, strict=True)):
-        hits = np.cumsum(mine * right, axis=1, dtype=np.float64)
-        counted = np.cumsum(mine * ~ignored, axis=1, dtype=np.float64)
-        precision = hits / (counted + np.spacing(1))
+        # Precision is highest where a box is right: only there it has to be known.
+        hit = np.flatnonzero(right)
+        if not hit.size:
+            continue
+        hits = np.cumsum(counts[:, hit], axis=1, dtype=np.float64)
+        judged = np.cumsum(counts * ~ignored, axis=1) if ignored.any() else found
+        precision = hits / (judged[:, hit] + np.spacing(1))
         precision = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
         recall = hits / np.maximum(total, 1)[:, np.newaxis]
         places = np.searchsorted((recall + rows).ravel(), (_RECALLS + rows).ravel())
-        places = places.reshape(len(weights), -1) - mine.shape[1] * np.arange(len(weights))[:, None]
+        places = places.reshape(len(weights), -1) - hit.size * np.arange(len(weights))[:, None]
         padded = np.pad(precision, ((0, 0), (0, 1)))
-        result[:, level] = np.take_along_axis(padded, places, axis=1).mean(axis=1)
-    result[total == 0] = np.nan
+        result[:, level] += np.take_along_axis(padded, places, axis=1).mean(axis=1)
     return result
