@@ -157,7 +157,7 @@ def test_demo(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ("mnits", "--data mnits: expected mnist, digits, a FOLDER, FILE.npz, FILE.npy or module:f"),
+        ("mnits", "--data mnits: expected mnist, digits, scenes, digit-scenes, a FOLDER, FILE.npz"),
         ("none.npz", "no file none.npz"),
         ("none.npy", "no file none.npy"),
         ("empty", "empty: expected images in it"),

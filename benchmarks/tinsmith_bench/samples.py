@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_bench.box_truth import check_boxes, class_labels, renamed_classes
 from tinsmith_data import DatasetError, load_dataset
 from tinsmith_data.data import class_indices
 from tinsmith_data.folder import find_images, read_images
@@ -31,7 +32,7 @@ class Samples:
         inputs: raw: `uint8 (N, H, W, C)` images, or `float32 (N, ...)` features; a tuple of these
             for several inputs.
         targets: `int64 (N,)`, the index of each image's class; `float32 (N, ...)` for values;
-            `None` where they are not known.
+            boxes in the inputs' pixels, see `tinsmith_data.boxes`; `None` where they are not known.
         decode_us: median time to read and decode one file of a folder.
     """
 
@@ -79,11 +80,23 @@ def _named_samples(source: str, manifest: Manifest) -> Samples:
         return folder_samples(path, manifest)
     if kind is Kind.DATASET:
         return dataset_samples(source, None)
+    if kind is Kind.COCO:
+        return _coco_samples(path, manifest)
     names = tuple(entry.name for entry in manifest.inputs)
     test = read_data(source, names=names if len(names) > 1 else ()).test
     name = path.name if kind is Kind.NPY else source
     known = () if test.labels is None else (test.labels,)
     return Samples(name, _digest(*parts(test.inputs), *known), test.inputs, test.labels)
+
+
+def _coco_samples(path: Path, manifest: Manifest) -> Samples:
+    if manifest.boxes is None or manifest.input.kind != "image":
+        raise InputError(f"{path}: boxes of COCO: the bundle finds no boxes")
+    shape = manifest.input.sample_shape
+    data = read_data(str(path), shape=shape, preprocessing=manifest.input.preprocessing)
+    boxes = renamed_classes(path, data, manifest.boxes.labels)
+    inputs = data.test.inputs
+    return Samples(path.resolve().stem, _digest(*parts(inputs), boxes), inputs, boxes)
 
 
 def _digest(*arrays: Array) -> str:
@@ -251,7 +264,9 @@ def _check_input(name: str, inputs: Array, entry: Input, several: bool) -> Array
 
 
 def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[Any] | None:
-    targets, classes = samples.targets, len(manifest.output.labels)
+    targets, classes = samples.targets, len(class_labels(manifest))
+    if targets is not None and manifest.boxes:
+        return check_boxes(samples.name, targets, count, classes)
     if targets is None or len(manifest.outputs) > 1:
         return None
     if not classes:

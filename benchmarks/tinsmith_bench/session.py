@@ -1,18 +1,23 @@
 """Measures every variant of every bundle, on every engine that is installed here."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import combinations
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tinsmith_bench.box_truth import class_labels
 from tinsmith_bench.machine import Monitor, warnings
 from tinsmith_bench.options import Options
 from tinsmith_bench.report_data import (
+    BoxedImage,
     BundleInfo,
     Comparison,
     Dataset,
@@ -22,13 +27,21 @@ from tinsmith_bench.report_data import (
     Variant,
 )
 from tinsmith_bench.samples import Samples
+from tinsmith_bench.stats.detection import boxed_images, judge_boxes
 from tinsmith_bench.stats.results import Measured, compare, describe
 from tinsmith_bench.target import Target, bundle_names, bundle_targets
 from tinsmith_bench.timing.coldstart import measure_starts
 from tinsmith_bench.timing.latency import POOL, Watch, clock, measure
 from tinsmith_bench.timing.limits import timing_limit_s
 from tinsmith_bench.timing.operators import profile
-from tinsmith_runtime import Bundle, TinsmithError, UsageError, installed_backends, read_bundle
+from tinsmith_runtime import (
+    Bundle,
+    Manifest,
+    TinsmithError,
+    UsageError,
+    installed_backends,
+    read_bundle,
+)
 from tinsmith_runtime.backends import known_backends
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
 from tinsmith_runtime.bundle import dump_manifest
@@ -59,6 +72,9 @@ def measure_bundles(
     ]
     monitor = Monitor()
     measured = _measure(targets, samples.inputs, method, watch)
+    manifests = dict(zip(names, (bundle.manifest for bundle in bundles), strict=True))
+    if manifests[names[0]].boxes and samples.targets is not None:
+        measured = _judged(measured, manifests, samples.targets, method)
     machine = monitor.describe(
         {one.target.engine: one.engine_version for one in reversed(measured)}
     )
@@ -72,7 +88,7 @@ def measure_bundles(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         bundles=tuple(map(_bundle_info, names, paths, bundles)),
         machine=machine,
-        dataset=_dataset(samples, bundles[0].manifest.output.labels),
+        dataset=_dataset(samples, bundles[0].manifest),
         method=method,
         variants=variants,
         comparisons=comparisons,
@@ -80,6 +96,7 @@ def measure_bundles(
         notes=tuple(_notes(bundles, samples)),
         verdict=(),
         profiles=profiles,
+        images=_images(measured, manifests, samples),
     )
 
 
@@ -93,7 +110,7 @@ def read_bundles(paths: Sequence[Path]) -> list[Bundle]:
     if not paths or len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("expected one bundle or several different ones")
     bundles = [read_bundle(path) for path in paths]
-    if len({bundle.manifest.output.labels for bundle in bundles}) > 1:
+    if len({class_labels(bundle.manifest) for bundle in bundles}) > 1:
         raise UsageError("expected bundles with the same classes: only those can be compared")
     if len({len(bundle.manifest.outputs) for bundle in bundles}) > 1:
         raise UsageError("expected bundles with as many outputs: only those can be compared")
@@ -156,6 +173,42 @@ def _measure(
     ]
 
 
+def _judged(
+    measured: Sequence[Measured],
+    manifests: Mapping[str, Manifest],
+    truth: NDArray[Any],
+    method: Method,
+) -> list[Measured]:
+    """The same with the boxes that each variant found, held against the true ones."""
+    first = next(iter(manifests.values()))
+    return [
+        replace(
+            one,
+            boxes=judge_boxes(
+                one.outputs,
+                manifests.get(one.target.bundle, first),
+                truth,
+                np.random.default_rng(method.seed),  # the same draws for each
+            ),
+        )
+        for one in measured
+    ]
+
+
+def _images(
+    measured: Sequence[Measured], manifests: Mapping[str, Manifest], samples: Samples
+) -> tuple[BoxedImage, ...]:
+    first = next(iter(manifests.values()))
+    found = []
+    for one in measured:
+        head = manifests.get(one.target.bundle, first).boxes
+        if one.boxes and head:
+            found.append((one.target.id, one.boxes, head.score_limit))
+    if not found or samples.targets is None:
+        return ()
+    return tuple(boxed_images(parts(samples.inputs)[0], samples.targets, found))
+
+
 def _run_all(
     targets: Sequence[Target], inputs: Arrays, method: Method, watch: Watch
 ) -> tuple[dict[str, Arrays], dict[str, str]]:
@@ -193,9 +246,10 @@ def _bundle_info(name: str, path: Path, bundle: Bundle) -> BundleInfo:
     return BundleInfo(name, path.name, digest, manifest.training.model, manifest.training.recipe)
 
 
-def _dataset(samples: Samples, labels: tuple[str, ...]) -> Dataset:
-    targets = "none" if samples.targets is None else "labels" if labels else "values"
-    size = count(samples.inputs)
+def _dataset(samples: Samples, manifest: Manifest) -> Dataset:
+    labels, size = class_labels(manifest), count(samples.inputs)
+    targets = "boxes" if manifest.boxes else "labels" if labels else "values"
+    targets = "none" if samples.targets is None else targets
     return Dataset(samples.name, samples.sha256, size, targets, labels, samples.decode_us)
 
 
@@ -231,7 +285,10 @@ def _notes(bundles: Sequence[Bundle], samples: Samples) -> Iterator[str]:
     training = bundles[0].manifest.training
     if samples.name == training.dataset and samples.sha256 != training.dataset_sha256:
         yield f"This is not the {samples.name} that the bundle was made with: its hash differs."
-    if len(bundles[0].manifest.outputs) > 1:
+    if bundles[0].manifest.boxes:
+        if samples.targets is None:
+            yield "The data has no boxes: only how close a variant is to float can be told."
+    elif len(bundles[0].manifest.outputs) > 1:
         yield (
             "The model has several outputs: only how close each is to float can be told; where one "
             "number stands for all, it is that of the output furthest from it."

@@ -20,7 +20,7 @@ from tinsmith_runtime import (
     load,
 )
 from tinsmith_runtime.backends import BackendSpec, Operator, backends_of, known_backends
-from tinsmith_runtime.batch import Arrays, rows
+from tinsmith_runtime.batch import Arrays, parts, rows
 
 PRECISIONS = ("float", "int8")
 # A longer name leaves no room for numbers in a table of 100 columns.
@@ -49,7 +49,7 @@ class Runner(Protocol):
         """As a product does it: from raw inputs `(N, ...)` to probabilities or values."""
 
     def answer(self, sample: Arrays) -> object:
-        """All of it for one raw sample without the batch axis: a label, or values."""
+        """All of it for one raw sample without the batch axis: a label, boxes, or values."""
 
     def profile(self, encoded: Arrays) -> tuple[Operator, ...]:
         """Which operators the engine runs and what each costs, on inputs one by one."""
@@ -92,6 +92,8 @@ class ModelRunner:
 
     def answer(self, sample: Arrays) -> object:
         """See `Runner.answer`."""
+        if self._model.manifest.boxes:
+            return self._model.detect(parts(sample)[0])
         if self._model.labels and not isinstance(sample, tuple):
             return self._model.classify(sample, top=1)
         return self._model.predict(rows(sample, np.newaxis))

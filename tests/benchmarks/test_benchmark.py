@@ -469,9 +469,15 @@ def test_a_terminal_sees_progress_in_place(
     [
         (["none.tin"], "none.tin: no such bundle"),
         (["{bundle}"], "trained on nosuchset"),
-        (["{bundle}", "--data", "another"], "--data another: expected mnist, digits, a FOLDER"),
+        (
+            ["{bundle}", "--data", "another"],
+            "--data another: expected mnist, digits, scenes, digit-scenes, a FOLDER",
+        ),
         (["{bundle}", "--data", "none.npz"], "no file none.npz"),
-        (["{bundle}", "--data", "{bundle}"], "tiny.tin: expected mnist, digits, a FOLDER"),
+        (
+            ["{bundle}", "--data", "{bundle}"],
+            "tiny.tin: expected mnist, digits, scenes, digit-scenes, a FOLDER",
+        ),
         (
             ["{bundle}", "--data", "{samples}", "--rounds", "0"],
             "rounds: expected a whole number from 2",

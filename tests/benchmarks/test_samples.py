@@ -181,7 +181,9 @@ def test_the_bundles_own_dataset_is_the_default_and_its_absence_is_explained(
 ) -> None:
     with pytest.raises(UsageError, match="trained on nosuchset: name data with --data"):
         find_samples([manifest], None, None, None)
-    with pytest.raises(UsageError, match="--data another: expected mnist, digits, a FOLDER"):
+    with pytest.raises(
+        UsageError, match="--data another: expected mnist, digits, scenes, digit-scenes, a FOLDER"
+    ):
         find_samples([manifest], "another", None, None)
 
 

@@ -10,6 +10,7 @@ import pytest
 from narrow import array
 from PIL import Image
 
+from tinsmith_data import load_dataset
 from tinsmith_data.sources import kind_of as find_source
 from tinsmith_export.inputs.samples import Samples, kind_of
 from tinsmith_export.inputs.sources import Source, from_calibration, from_source
@@ -293,3 +294,15 @@ def test_folders_are_classes_where_the_model_has_as_many_outputs(tmp_path: Path)
     for outputs in (3, None):
         assert from_source(source, (6, 5, 3), 0, outputs).evaluation_labels is None
     assert from_calibration(str(tmp_path), (6, 5, 3), 0).evaluation_labels is None
+
+
+def test_boxes_are_no_labels(tmp_path: Path) -> None:
+    """A detector's data calibrates it; what is right is judged by `bench`."""
+    images, boxes = np.zeros((20, 8, 8, 1), np.uint8), np.tile([[0, 1, 1, 5, 5]], (20, 1, 1))
+    path = tmp_path / "boxes.npz"
+    np.savez(path, x_train=images, y_train=boxes, x_test=images[:5], y_test=boxes[:5])
+    samples = from_source(Source(str(path)), (8, 8, 1), 0)
+    assert (samples.calibration_labels, samples.evaluation_labels) == (None, None)
+    assert samples.sha256 == load_dataset(str(path)).sha256, "as `bench` says it"
+    np.savez(tmp_path / "whole.npz", x=images, y=boxes)
+    assert from_source(Source(str(tmp_path / "whole.npz")), (8, 8, 1), 0).evaluation_labels is None

@@ -286,6 +286,6 @@ def test_a_function_of_ones_own(
 def test_an_unknown_dataset_lists_the_known(capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(["--data", "mnits"], capsys)
     assert (
-        "--data mnits: expected mnist, digits, a FOLDER, FILE.npz, FILE.npy or module:function"
-        in said
+        "--data mnits: expected mnist, digits, scenes, digit-scenes, a FOLDER, FILE.npz, "
+        "FILE.npy, FILE.json or module:function" in said
     )

@@ -76,3 +76,25 @@ def test_it_takes_mnist_where_it_is(
     assert main(["demo", "--data", folder]) == 0
     assert capfd.readouterr().out.startswith("tinsmith demo on mnist: 60,000 training")
     assert f"--data {folder} " in typed.read_text()
+
+
+def test_it_detects(
+    typed: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tinsmith_data.sources._TRAIN_SCENES", 20)
+    monkeypatch.setattr("tinsmith_data.sources._TEST_SCENES", 10)
+    assert main(["demo", "--task", "detect", "--data", "digit-scenes", "--out", "runs/demo"]) == 0
+    commands = [
+        "train --model detector --data digit-scenes --out runs/demo",
+        "export runs/demo/model.keras --boxes runs/demo/boxes.json --data digit-scenes "
+        "--out runs/demo/digits.tin",
+        "bench runs/demo/digits.tin --data digit-scenes --json runs/demo/report.json "
+        "--markdown runs/demo/report.md --html runs/demo/report.html",
+    ]
+    assert typed.read_text().splitlines() == commands
+    out = capfd.readouterr().out
+    assert out.startswith("tinsmith demo on digit-scenes: 20 training and 10 test images\n")
+    run = "tinsmith run runs/demo/digits.tin runs/demo/scene.png --draw runs/demo/drawn\n"
+    assert f"  {run}" in out
+    with Image.open("runs/demo/scene.png") as image:
+        assert image.size == (96, 96)

@@ -1,4 +1,4 @@
-"""A dataset: train and test images with integer labels, whatever it came from."""
+"""A dataset: train and test images with integer labels or boxes, whatever it came from."""
 
 import hashlib
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_data.boxes import are_boxes, checked_boxes, largest_class
 from tinsmith_data.data import Data, Part, class_indices, divide
 from tinsmith_data.errors import DatasetError
 from tinsmith_runtime.batch import Array
@@ -18,23 +19,28 @@ _MAX_CLASSES = 100_000  # where they have no names: one wrong label would make m
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images and labels to train on, and others to test on.
+    """Images with labels or boxes to train on, and others to test on.
 
     Attributes:
         name: `mnist`, `digits`, the name of a file or folder, or `module:function`.
         x_train: `uint8 (N, H, W, C)`.
-        y_train: `int64 (N,)`, indices into `labels`.
+        y_train: `int64 (N,)`, indices into `labels`; or boxes, `float32 (N, …)`, see `boxes`.
         x_test: `uint8 (M, H, W, C)`.
-        y_test: `int64 (M,)`.
+        y_test: likewise.
         labels: the name of each class.
     """
 
     name: str
     x_train: NDArray[np.uint8]
-    y_train: NDArray[np.int64]
+    y_train: NDArray[Any]
     x_test: NDArray[np.uint8]
-    y_test: NDArray[np.int64]
+    y_test: NDArray[Any]
     labels: tuple[str, ...]
+
+    @property
+    def has_boxes(self) -> bool:
+        """Whether the labels are boxes."""
+        return self.y_train.ndim == 3
 
     @cached_property
     def sha256(self) -> str:
@@ -96,22 +102,27 @@ def _check(
         raise DatasetError(
             f"{name}: x_train has images of {x_train.shape[1:]}, x_test of {x_test.shape[1:]}"
         )
-    y_train = _class_indices(name, "y_train", y_train, len(x_train))
-    y_test = _class_indices(name, "y_test", y_test, len(x_test))
+    truth = [
+        _truth(name, "y_train", y_train, len(x_train)),
+        _truth(name, "y_test", y_test, len(x_test)),
+    ]
+    if truth[0].ndim != truth[1].ndim:
+        raise DatasetError(f"{name}: expected labels or boxes, got one of each")
+    most = [largest_class(y) if y.ndim == 3 else int(y.max()) for y in truth]
     if labels is None:
-        if y_train.max() >= _MAX_CLASSES:
+        if most[0] >= _MAX_CLASSES:
             raise DatasetError(
-                f"{name}: y_train: expected labels below {_MAX_CLASSES}, got {y_train.max()}"
+                f"{name}: y_train: expected labels below {_MAX_CLASSES}, got {most[0]}"
             )
-        labels = range(int(y_train.max()) + 1)
+        labels = range(most[0] + 1)
     names = tuple(map(str, labels))
-    for key, y in (("y_train", y_train), ("y_test", y_test)):
-        low, high = int(y.min()), int(y.max())
+    for key, y, high in zip(("y_train", "y_test"), truth, most, strict=True):
+        low = 0 if y.ndim == 3 else int(y.min())
         if low < 0 or high >= len(names):
             raise DatasetError(
                 f"{name}: {key}: expected labels 0 to {len(names) - 1}, got {low} to {high}"
             )
-    return Dataset(name, x_train, y_train.astype(np.int64), x_test, y_test.astype(np.int64), names)
+    return Dataset(name, x_train, truth[0], x_test, truth[1], names)
 
 
 def _images(name: str, key: str, x: NDArray[Any]) -> NDArray[np.uint8]:
@@ -126,7 +137,10 @@ def _images(name: str, key: str, x: NDArray[Any]) -> NDArray[np.uint8]:
     return x[..., np.newaxis] if x.ndim == 3 else x
 
 
-def _class_indices(name: str, key: str, y: NDArray[Any], images: int) -> NDArray[Any]:
+def _truth(name: str, key: str, y: NDArray[Any], images: int) -> NDArray[Any]:
+    """Labels `int64 (N,)`, or boxes."""
+    if are_boxes(y):
+        return checked_boxes(f"{name}: {key}", y, images)
     y = class_indices(y)
     if not np.issubdtype(y.dtype, np.integer) or y.ndim != 1:
         raise DatasetError(
@@ -134,4 +148,4 @@ def _class_indices(name: str, key: str, y: NDArray[Any], images: int) -> NDArray
         )
     if len(y) != images:
         raise DatasetError(f"{name}: {key}: {len(y)} labels for {images} images")
-    return y
+    return y.astype(np.int64)

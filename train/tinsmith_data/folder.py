@@ -128,13 +128,13 @@ def load_folder(
             f"{folder}: the model takes inputs of shape {shape}, which are no images"
         )
     images = find_images(folder)
-    pixels = read_images(images, shape or _common_shape(images.paths), preprocessing).array
+    pixels = read_images(images, shape or common_shape(images.paths), preprocessing).array
     names = tuple(sorted(set(images.classes)))
     labels = np.array([names.index(name) for name in images.classes]) if names else None
     return Data(folder.resolve().name, Part(pixels, labels), None, names)
 
 
-def _common_shape(paths: Sequence[Path]) -> Shape:
+def common_shape(paths: Sequence[Path]) -> Shape:
     """The size of all images, and 3 channels if one of them has colours, else 1."""
     first, channels = None, 1
     for path in paths:

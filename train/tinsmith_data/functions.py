@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinsmith_data.boxes import are_boxes
 from tinsmith_data.data import Data, Part, class_indices, require_as_many
 from tinsmith_data.dataset import Dataset
 from tinsmith_data.errors import DatasetError
@@ -69,6 +70,11 @@ def _together(spec: str, batches: list[Part]) -> Part:
                 f"{', '.join(map(str, sorted(shapes)[:3]))}"
             )
     labels = [batch.labels for batch in batches if batch.labels is not None]
+    if len(shapes := {one.shape[1:] for one in labels}) > 1:
+        raise DatasetError(
+            f"`{spec}`: its batches hold boxes of different shapes: "
+            f"{', '.join(map(str, sorted(shapes)[:3]))}"
+        )
     inputs = concatenate([batch.inputs for batch in batches])
     return Part(inputs, np.concatenate(labels) if len(labels) == len(batches) else None)
 
@@ -94,7 +100,8 @@ def _batches(returned: Iterable[Any], names: tuple[str, ...]) -> Iterator[Part]:
         size = count(inputs)
         if labels is not None:
             labels = class_indices(labels)
-            if labels.shape != (size,) or labels.dtype.kind not in "iu":
+            is_class = labels.shape == (size,) and labels.dtype.kind in "iu"
+            if not is_class and not are_boxes(labels):
                 labels = None  # values to learn, or a second input that no one asked for
         yield Part(inputs, labels)
         given += size

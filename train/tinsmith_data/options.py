@@ -10,7 +10,10 @@ from typing import Any
 from tinsmith_data.sources import DATASETS
 from tinsmith_runtime.errors import printable
 
-WHAT = "mnist, digits, a FOLDER of images, FILE.npz, FILE.npy or module:function"
+WHAT = (
+    "mnist, digits, scenes, digit-scenes, a FOLDER of images, FILE.npz, FILE.npy, FILE.json "
+    "(COCO's annotations) or module:function"
+)
 
 
 def add_data(parser: argparse._ActionsContainer, default: str, about: str = "") -> None:

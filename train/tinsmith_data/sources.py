@@ -4,18 +4,22 @@
 |---|---|
 | `mnist` | IDX files in `$TINSMITH_DATA/mnist`, else Keras's cache, else Keras's download |
 | `digits` | scikit-learn's handwritten digits in MNIST's form; needs no network |
+| `scenes`, `digit-scenes` | scenes made of these, with a box around each digit, see `scenes` |
 | `FOLDER` | images, `CLASS/*.png` or without labels; or MNIST's four IDX files |
+| `FOLDER` with `annotations.json`, `FILE.json` | images with boxes, as COCO has them, see `coco` |
 | `FILE.npz` | `x_train`, `y_train`, `x_test`, `y_test`; or `x` and `y`; or one array |
 | `FILE.npy` | one array, without labels |
 | `module:function` | what the function returns or yields, see `functions` |
 
-In an `.npz` file, `y…` are the labels and may be missing, and `labels` names the classes. Importing
+In an `.npz` file, `y…` are labels, or boxes (see `boxes`), and may be missing, and `labels` names
+the classes. Importing
 this module takes numpy alone, so that a board can measure itself on a test set.
 """
 
 from enum import Enum
 from pathlib import Path
 
+from tinsmith_data.coco import annotations_of, load_coco
 from tinsmith_data.data import Data, Part
 from tinsmith_data.dataset import Dataset, make_dataset
 from tinsmith_data.digits import load_digits
@@ -24,12 +28,14 @@ from tinsmith_data.folder import load_folder
 from tinsmith_data.functions import call_function
 from tinsmith_data.mnist import holds_mnist, load_mnist
 from tinsmith_data.npz import load_npz
+from tinsmith_data.scenes import make_scenes
 from tinsmith_runtime.bundle import Preprocessing
 from tinsmith_runtime.files import open_regular
 from tinsmith_runtime.npy import read_npy
 
 _CLASSES = tuple("0123456789")
-DATASETS = ("mnist", "digits")
+DATASETS = ("mnist", "digits", "scenes", "digit-scenes")
+_TRAIN_SCENES, _TEST_SCENES = 10_000, 1_000
 
 
 class Kind(Enum):
@@ -37,6 +43,7 @@ class Kind(Enum):
 
     DATASET = "a dataset"
     FOLDER = "a folder of images"
+    COCO = "images with COCO's annotations"
     NPZ = "an .npz file"
     NPY = "an .npy file"
     FUNCTION = "module:function"
@@ -51,6 +58,9 @@ def kind_of(source: str) -> Kind:
     path = Path(source)
     if source in DATASETS:
         return Kind.DATASET
+    if annotations := annotations_of(path):
+        _require_file(annotations)
+        return Kind.COCO
     if path.is_dir():
         return Kind.DATASET if holds_mnist(path) else Kind.FOLDER
     if path.suffix in (".npy", ".npz"):
@@ -59,8 +69,8 @@ def kind_of(source: str) -> Kind:
     if ":" in source:
         return Kind.FUNCTION
     raise DatasetError(
-        f"--data {source}: expected {', '.join(DATASETS)}, a FOLDER, FILE.npz, FILE.npy or "
-        "module:function"
+        f"--data {source}: expected {', '.join(DATASETS)}, a FOLDER, FILE.npz, FILE.npy, "
+        "FILE.json or module:function"
     )
 
 
@@ -103,9 +113,11 @@ def read_data(
         )
     if kind is Kind.FOLDER:
         return load_folder(path, shape, preprocessing)
+    if annotations := annotations_of(path):
+        return load_coco(annotations, shape, preprocessing)
     if kind is Kind.NPY:
         return Data(path.stem, Part(read_npy(path)))
-    return _digits() if source == "digits" else _mnist(None if source == "mnist" else path)
+    return _dataset(source) if source in DATASETS else _mnist(path)
 
 
 def load_dataset(
@@ -122,10 +134,20 @@ def load_dataset(
     Raises:
         DatasetError: there is no such dataset, or it is damaged, or no model could learn from it.
     """
-    if divided and kind_of(source) in (Kind.FOLDER, Kind.NPY):  # before all of it is read
+    if divided and kind_of(source) in (
+        Kind.COCO,
+        Kind.FOLDER,
+        Kind.NPY,
+    ):  # before all of it is read
         raise DatasetError(f"{source}: expected training and test data, got undivided data")
-    data = _mnist(data_dir) if source == "mnist" else read_data(source)
+    data = _dataset(source, data_dir) if source in DATASETS else read_data(source)
     return make_dataset(data, seed, divided=divided)
+
+
+def _dataset(name: str, data_dir: Path | None = None) -> Data:
+    """One of `DATASETS`; MNIST's files may lie in `data_dir`."""
+    digits = _digits() if name in ("digits", "digit-scenes") else _mnist(data_dir)
+    return _scenes(name, digits) if name in ("scenes", "digit-scenes") else digits
 
 
 def _mnist(folder: Path | None) -> Data:
@@ -137,3 +159,13 @@ def _mnist(folder: Path | None) -> Data:
 def _digits() -> Data:
     train, test = (Part(*arrays) for arrays in load_digits())
     return Data("digits", test, train, _CLASSES)
+
+
+def _scenes(name: str, digits: Data) -> Data:
+    """Scenes of the digits to train on, and others of those to test on."""
+    parts = (digits.train or digits.test, digits.test)
+    train, test = (
+        Part(*make_scenes(part.inputs, part.labels, count, seed))
+        for seed, (part, count) in enumerate(zip(parts, (_TRAIN_SCENES, _TEST_SCENES), strict=True))
+    )
+    return Data(name, test, train, _CLASSES)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,47 @@ from numpy.typing import NDArray
 from tinsmith_data import Dataset, load_dataset
 from tinsmith_data.errors import DatasetError
 from tinsmith_data.options import folder_source
+from tinsmith_runtime.errors import UsageError
 from tinsmith_train.runfolder import check_writable
 
-_BUNDLE, _PICTURE = "digits.tin", "digit.png"
+_BUNDLE = "digits.tin"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What there is to be learned.
+
+    Attributes:
+        model: to train.
+        datasets: the one of MNIST, and the one that needs no network.
+        picture: the file for a test image.
+        export: more words for `export`; files and folders lie in the run folder.
+        run: likewise for `run`.
+    """
+
+    model: str
+    datasets: tuple[str, str]
+    picture: str
+    export: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+
+
+TASKS = {
+    "classify": _Task("cnn", ("mnist", "digits"), "digit.png"),
+    "detect": _Task(
+        "detector",
+        ("scenes", "digit-scenes"),
+        "scene.png",
+        ("--boxes", "boxes.json"),
+        ("--draw", "drawn"),
+    ),
+}
 
 
 def demo(
     out: Path,
     *,
+    task: str = "classify",
     source: str | None = None,
     data_dir: Path | None = None,
     epochs: int | None = None,
@@ -28,12 +62,14 @@ def demo(
     quiet: bool = False,
     verbose: bool = False,
 ) -> int:
-    """Trains `cnn`, exports it and measures it, each step by its own command.
+    """Trains a model, exports it and measures it, each step by its own command.
 
     Args:
         out: the folder for everything: the run folder, `digits.tin`, `report.json`, `.md` and
-            `.html`, and `digit.png`, a test image to try the bundle on.
-        source: images with labels, as `--data`; MNIST if it can be had, else `digits`, if `None`.
+            `.html`, and `digit.png` or `scene.png`, a test image to try the bundle on.
+        task: `classify` digits, or `detect` them in scenes.
+        source: images with labels or boxes, as `--data`; if `None`, MNIST or scenes of it, where it
+            can be had, else `digits` or `digit-scenes`.
         data_dir: where MNIST's IDX files are.
         epochs: the model's own if `None`.
         seed: of training and export.
@@ -44,25 +80,28 @@ def demo(
         0, or the exit status of the step that failed.
 
     Raises:
-        UsageError: no such data, or no folder can be where `out` is.
+        UsageError: no such task or data, or no folder can be where `out` is.
     """
     started = time.perf_counter()
-    check_writable(out)
-    data, named = _choose(source, data_dir, seed)
+    if task not in TASKS:
+        raise UsageError(f"task: expected {' or '.join(TASKS)}, got {task!r}")
+    check_writable(out, task)
+    data, named = _choose(TASKS[task], source, data_dir, seed)
     print(
         f"tinsmith demo on {data.name}: {len(data.y_train):,} training and {len(data.y_test):,} "
         "test images"
     )
-    for words in _steps(out, named, epochs, seed, quiet, verbose):
+    for words in _steps(TASKS[task], out, named, epochs, seed, quiet, verbose):
         status = _type(words)
         if status:
             return status
-    _save_picture(data.x_test[0], out / _PICTURE)
+    picture, run = out / TASKS[task].picture, _placed(TASKS[task].run, out)
+    _save_picture(data.x_test[0], picture)
     minutes, seconds = divmod(round(time.perf_counter() - started), 60)
     print(f"\ndone in {minutes} min {seconds} s; everything is in {out}. Next:")
     bundle = str(out / _BUNDLE)
     for words in (
-        ["run", bundle, str(out / _PICTURE)],
+        ["run", bundle, str(picture), *run],
         ["inspect", bundle],
         ["selftest", bundle],
     ):
@@ -70,22 +109,37 @@ def demo(
     return 0
 
 
-def _choose(source: str | None, data_dir: Path | None, seed: int) -> tuple[Dataset, str]:
+def _choose(
+    task: _Task, source: str | None, data_dir: Path | None, seed: int
+) -> tuple[Dataset, str]:
     """Gives the data, and what the steps call it."""
+    best, other = task.datasets
     if source is None and data_dir is None:
         try:
-            return load_dataset("mnist"), "mnist"
+            return load_dataset(best), best
         except DatasetError as error:
             print(f"tinsmith: {error}", file=sys.stderr)
-            source = "digits"
+            source = other
     if data_dir is not None and source in (None, "mnist"):
+        if best != "mnist":
+            raise UsageError("--data-dir: name the folder above `mnist` with $TINSMITH_DATA")
         return load_dataset("mnist", data_dir), folder_source(data_dir)
-    source = source or "mnist"
+    source = source or best
     return load_dataset(source, seed=seed), source
 
 
+def _placed(words: tuple[str, ...], out: Path) -> list[str]:
+    return [word if word.startswith("-") else str(out / word) for word in words]
+
+
 def _steps(
-    out: Path, source: str, epochs: int | None, seed: int, quiet: bool, verbose: bool
+    task: _Task,
+    out: Path,
+    source: str,
+    epochs: int | None,
+    seed: int,
+    quiet: bool,
+    verbose: bool,
 ) -> Iterator[list[str]]:
     """Gives the words of each command."""
     model, bundle, data = str(out / "model.keras"), str(out / _BUNDLE), ["--data", source]
@@ -95,8 +149,8 @@ def _steps(
     count = [] if epochs is None else ["--epochs", str(epochs)]
     kinds = {"--json": "report.json", "--markdown": "report.md", "--html": "report.html"}
     report = [word for option, name in kinds.items() for word in (option, str(out / name))]
-    yield ["train", "--model", "cnn", *data, *count, "--out", str(out), *options]
-    yield ["export", model, *data, "--out", bundle, *options]
+    yield ["train", "--model", task.model, *data, *count, "--out", str(out), *options]
+    yield ["export", model, *_placed(task.export, out), *data, "--out", bundle, *options]
     yield ["bench", bundle, *data, *report, *loudness]
 
 

@@ -3,13 +3,18 @@
 Importing this module imports Keras and TensorFlow.
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from tinsmith_data.dataset import Dataset
 from tinsmith_train.batches import training_batches
+from tinsmith_train.detection import cell_accuracy, cell_middles, cell_targets, detection_loss
 from tinsmith_train.history import History
-from tinsmith_train.recipe import Recipe
+from tinsmith_train.recipe import STRIDE, Recipe
 
 # One-cycle: this part of the steps goes up to the learning rate, from this part of it.
 _WARM_UP = 0.2
@@ -34,25 +39,25 @@ def fit(
     held = max(1, round(recipe.held_back * len(order)))
     val, kept = order[:held], order[held:]
     batch_size = min(batch_size, len(kept))
-    classes = len(dataset.labels) if recipe.label_smoothing else None
+    aim = _aim(dataset, recipe)
     batches = training_batches(
         dataset.x_train[kept],
-        dataset.y_train[kept],
+        aim.targets[kept],
         batch_size,
         seed,
-        classes=classes,
+        classes=aim.one_hot,
         augmented=recipe.augment,
         # Batch normalisation makes little sense of a last batch of one.
         drop_remainder=True,
     )
-    y_val = dataset.y_train[val]
+    y_val = aim.targets[val]
     steps = len(kept) // batch_size
+    if recipe.task == "detect":  # the loss sees both outputs side by side
+        model = keras.Model(model.inputs, keras.layers.Concatenate()(model.outputs))
     model.compile(
         optimizer=_optimizer(recipe, steps * epochs),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-        if classes
-        else keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
+        loss=aim.loss,
+        metrics=[aim.accuracy],
         # Measured on this small CNN on x86: XLA takes half as long again.
         jit_compile=False,
     )
@@ -61,7 +66,7 @@ def fit(
         batches,
         validation_data=(
             dataset.x_train[val].astype(np.float32) / 255,
-            keras.utils.to_categorical(y_val, classes) if classes else y_val,
+            keras.utils.to_categorical(y_val, aim.one_hot) if aim.one_hot else y_val,
         ),
         validation_batch_size=500,
         epochs=epochs,
@@ -69,6 +74,37 @@ def fit(
         verbose=0,
         callbacks=[_Report(history)],
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Aim:
+    """What a model is to give for each training image, and how far it is from that.
+
+    Attributes:
+        targets: `(N, …)`.
+        one_hot: the number of classes, where the targets become one-hot.
+        loss: as Keras takes it.
+        accuracy: likewise; a metric of that name.
+    """
+
+    targets: NDArray[Any]
+    one_hot: int | None
+    loss: Any
+    accuracy: Any
+
+
+def _aim(dataset: Dataset, recipe: Recipe) -> _Aim:
+    classes = len(dataset.labels)
+    if recipe.task == "detect":
+        middles = cell_middles(dataset.x_train.shape[1], dataset.x_train.shape[2], STRIDE)
+        targets = cell_targets(dataset.y_train, middles, STRIDE, classes)
+        accuracy = keras.metrics.MeanMetricWrapper(cell_accuracy, name="accuracy")
+        return _Aim(targets, None, detection_loss, accuracy)
+    if recipe.label_smoothing:
+        loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+        return _Aim(dataset.y_train, classes, loss, "accuracy")
+    loss = keras.losses.SparseCategoricalCrossentropy()
+    return _Aim(dataset.y_train, None, loss, "accuracy")
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:

@@ -62,10 +62,13 @@ class History:
     Attributes:
         epochs: those that are over.
         progress: who is told.
+        by_loss: whether the best epoch is the one of the smallest loss, of a detector, in place of
+            the highest accuracy.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, by_loss: bool = False) -> None:
         self.epochs: list[Epoch] = []
+        self.by_loss = by_loss
         self.progress = progress
         self._best: tuple[Epoch, Weights] | None = None
         self._since = time.perf_counter()
@@ -88,9 +91,12 @@ class History:
         number = len(self.epochs) + 1
         epoch = Epoch(number, loss, accuracy, val_loss, val_accuracy, now - self._since)
         self._since = now
-        is_best = self._best is None or epoch.score > self._best[0].score
+        is_best = self._best is None or self._score(epoch) > self._score(self._best[0])
         # Epoch and weights change together, so Ctrl-C finds the one pair or the other.
         if is_best:
             self._best = epoch, weights
         self.epochs.append(epoch)
         self.progress.epoch(epoch, is_best)
+
+    def _score(self, epoch: Epoch) -> tuple[float, ...]:
+        return epoch.score[::-1] if self.by_loss else epoch.score

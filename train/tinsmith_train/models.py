@@ -1,4 +1,4 @@
-"""The four models: Keras 3, functional, `float32 (N, H, W, C)` pixels in 0..1 to probabilities.
+"""The models: Keras 3, functional, from `float32 (N, H, W, C)` pixels in 0..1.
 
 Importing this module imports Keras.
 """
@@ -12,24 +12,30 @@ from keras import layers
 from tinsmith_runtime.errors import UsageError
 
 Shape = tuple[int, int, int]
+# A score of a detector that has learned nothing yet: 1 of 100 cells has anything. Lin et al. 2017,
+# "Focal Loss for Dense Object Detection", 4.1.
+_RARE = -math.log(99)
 
 
 def build_model(name: str, shape: Shape, classes: int) -> keras.Model:
     """Builds a model with fresh weights.
 
     Args:
-        name: `cnn`, `lenet`, `mlp` or `softmax`.
+        name: `cnn`, `lenet`, `mlp`, `softmax` or `detector`.
         shape: height, width and channels of an image.
         classes: the number of outputs.
 
     Returns:
         A model from `float32 (N, H, W, C)`, pixels in 0..1, to `float32 (N, classes)`,
-        probabilities.
+        probabilities; a detector to `distances` `(N, cells, 4)` in strides and `scores`
+        `(N, cells, classes)`, logits: see `detection`.
 
     Raises:
         UsageError: the images are too small for the model.
     """
     image = keras.Input(shape, name="image")
+    if name == "detector":
+        return keras.Model(image, _detector(image, classes), name=name)
     try:
         x = _BODIES[name](image)
     except ValueError as error:
@@ -115,6 +121,23 @@ def _mlp(x: keras.KerasTensor) -> keras.KerasTensor:
 
 def _softmax(x: keras.KerasTensor) -> keras.KerasTensor:
     return layers.Flatten(name="flatten")(x)
+
+
+def _detector(x: keras.KerasTensor, classes: int) -> list[keras.KerasTensor]:
+    """One map of every eighth pixel; its cells see 73 by 73 pixels."""
+    x = _block(x, 16, "1", size=5, strides=2, padding="same")
+    x = _block(x, 32, "2", strides=2, padding="same")
+    x = _block(x, 32, "3", padding="same")
+    x = _block(x, 64, "4", strides=2, padding="same")
+    x = _block(x, 64, "5", padding="same")
+    x = _block(x, 64, "6", padding="same")
+    outputs = []
+    for name, width, start in (("distances", 4, 1.5), ("scores", classes, _RARE)):
+        bias = keras.initializers.Constant(start)
+        map_ = layers.Conv2D(width, 3, padding="same", bias_initializer=bias, name=f"{name}_map")(x)
+        cells = math.prod(map_.shape[1:3])
+        outputs.append(layers.Reshape((cells, width), name=name)(map_))
+    return outputs
 
 
 _BODIES: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {

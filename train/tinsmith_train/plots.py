@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
@@ -19,6 +20,8 @@ from tinsmith_train.history import Epoch
 _DPI = 120
 _TRAIN, _VAL, _BEST, _WRONG = DARK, WARM, NEUTRAL, "#c0392b"
 _COLUMNS, _ROWS = 10, 6
+_SCENE_COLUMNS, _SCENES = 6, 24
+_SURE = 0.5  # how probable a box is that is drawn
 
 
 def draw_curves(epochs: Sequence[Epoch], best: Epoch, title: str, path: Path) -> None:
@@ -119,6 +122,50 @@ def draw_digits(
             truth = labels[y_test[index]]
             axes.set_title(f"{name}  {certainty[index]:.0%}\nis {truth}", fontsize=8, color=_WRONG)
     figure.savefig(path, dpi=_DPI)
+
+
+def draw_boxes(
+    x_test: NDArray[np.uint8],
+    y_test: NDArray[np.float32],
+    found: Sequence[NDArray[np.float64]],
+    labels: Sequence[str],
+    title: str,
+    path: Path,
+) -> None:
+    """Draws the first test images with the boxes that the model found, and the true ones dashed.
+
+    Args:
+        x_test: `uint8 (M, H, W, C)`.
+        y_test: boxes, see `tinsmith_data.boxes`.
+        found: of each image `(K, 6)`: class, probability, left, top, right, bottom.
+        labels: the name of each class.
+        title: what the model is.
+        path: the PNG file.
+    """
+    count = min(_SCENES, len(x_test))
+    rows = -(-count // _SCENE_COLUMNS)
+    figure = Figure(figsize=(_SCENE_COLUMNS * 2.4, rows * 2.5 + 0.5), layout="constrained")
+    figure.suptitle(f"{title}: what it found, at {_SURE:.0%} or more; what is there is dashed")
+    for axes in figure.subplots(rows, _SCENE_COLUMNS, squeeze=False).flat:
+        axes.axis("off")
+    for axes, image, truth, boxes in zip(figure.axes, x_test[:count], y_test, found, strict=False):
+        _draw_image(axes, image)
+        for _, *box in truth[truth[:, 0] >= 0, :5]:
+            _draw_box(axes, box, _BEST, "", linestyle="--")
+        for index, certainty, *box in boxes[boxes[:, 1] >= _SURE]:
+            _draw_box(axes, box, _VAL, f"{labels[int(index)]} {certainty:.0%}")
+    figure.savefig(path, dpi=_DPI)
+
+
+def _draw_box(
+    axes: Axes, box: Sequence[float], color: str, label: str, linestyle: str = "-"
+) -> None:
+    left, top, right, bottom = (side - 0.5 for side in box)  # a pixel's middle is a whole number
+    shape = Rectangle(
+        (left, top), right - left, bottom - top, fill=False, edgecolor=color, linestyle=linestyle
+    )
+    axes.add_patch(shape)
+    axes.text(left, top - 1, label, color=color, fontsize=7, va="bottom")
 
 
 def _draw_image(axes: Axes, image: NDArray[Any]) -> None:

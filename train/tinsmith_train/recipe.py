@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from tinsmith_runtime.errors import UsageError
 
+STRIDE = 8
+"""Of the detector's map: a cell is as many pixels wide and high."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -21,6 +24,7 @@ class Recipe:
         one_cycle: warm up to the learning rate, then down to zero along a cosine.
         weight_decay: decoupled, as in AdamW.
         augment: shift, turn, zoom and shear the training images at random.
+        task: `classify` images with labels, or `detect` what has a box in images.
     """
 
     summary: str
@@ -33,6 +37,7 @@ class Recipe:
     one_cycle: bool = False
     weight_decay: float = 0.0
     augment: bool = False
+    task: str = "classify"
 
     def epochs_for(self, images: int) -> int:
         """Gives the number of epochs for a training set of `images` images."""
@@ -72,6 +77,16 @@ RECIPES = {
         batch_size=50,
         learning_rate=0.25,
         held_back=0.0,
+    ),
+    "detector": Recipe(
+        "single-shot detector, for data with boxes",
+        epochs=8,
+        batch_size=32,
+        learning_rate=4e-3,
+        held_back=1 / 20,
+        one_cycle=True,
+        weight_decay=4e-3,
+        task="detect",
     ),
 }
 

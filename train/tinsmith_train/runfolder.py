@@ -7,6 +7,8 @@
 | `curves.png` | loss and accuracy, epoch by epoch |
 | `confusion.png` | what the model said of the test images of each class |
 | `digits.png` | test images and what the model said of them, mistakes first |
+| `boxes.json` | of a detector: what its outputs mean, for `tinsmith export --boxes` |
+| `boxes.png` | of a detector, in place of the two above: test images and the boxes found there |
 """
 
 import contextlib
@@ -18,16 +20,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tinsmith_data.dataset import Dataset
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.files import require_writable
 from tinsmith_train.errors import RunFolderError
+from tinsmith_train.head import detector_head, head_json
 from tinsmith_train.history import Epoch
 
-FILES = ("model.keras", "history.json", "curves.png", "confusion.png", "digits.png")
+FILES = ("model.keras", "history.json", "curves.png")
+CLASSIFIERS = ("confusion.png", "digits.png")
+DETECTORS = ("boxes.json", "boxes.png")
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,11 @@ class TrainResult:
         stopped: whether Ctrl-C ended it.
         parameters: the number of weights, the statistics of batch normalisation included.
         macs: multiply-accumulates for one image.
-        test_correct: how many test images the model gets right.
-        test_images: of how many.
+        test_images: how many it was tested on.
         seconds: wall time of training and testing.
+        test_correct: how many of the test images a classifier gets right.
+        test_map50: mean average precision of a detector at an IoU of 0.5, 0 to 1.
+        test_map: likewise, the mean over IoUs from 0.5 to 0.95.
     """
 
     model: str
@@ -62,17 +66,19 @@ class TrainResult:
     stopped: bool
     parameters: int
     macs: int
-    test_correct: int
     test_images: int
     seconds: float
+    test_correct: int | None = None
+    test_map50: float | None = None
+    test_map: float | None = None
 
     @property
-    def test_accuracy(self) -> float:
-        """The part of the test images that the model gets right, in 0..1."""
-        return self.test_correct / self.test_images
+    def test_accuracy(self) -> float | None:
+        """The part of the test images that a classifier gets right, in 0..1."""
+        return None if self.test_correct is None else self.test_correct / self.test_images
 
 
-def check_writable(out: Path) -> None:
+def check_writable(out: Path, task: str = "classify") -> None:
     """Finds out before training, not after it, that `out` cannot be a folder.
 
     Raises:
@@ -87,7 +93,8 @@ def check_writable(out: Path) -> None:
     except OSError as error:
         raise UsageError(f"cannot write to {out}: {error.strerror or error}") from error
     whole = there == way[0]
-    for path in [out / name for name in FILES] if whole else [way[way.index(there) - 1]]:
+    names = (*FILES, *(DETECTORS if task == "detect" else CLASSIFIERS))
+    for path in [out / name for name in names] if whole else [way[way.index(there) - 1]]:
         require_writable(path)
 
 
@@ -95,7 +102,7 @@ def write_run_folder(
     result: TrainResult,
     save_model: Callable[[Path], object],
     dataset: Dataset,
-    probabilities: NDArray[np.float32],
+    outputs: Any,
 ) -> None:
     """Writes every file beside its place, then moves them all: a killed run leaves none in half.
 
@@ -103,12 +110,13 @@ def write_run_folder(
         result: goes into `history.json`; its `out` is the folder.
         save_model: writes the model to a path.
         dataset: what the model was trained and tested on.
-        probabilities: `(M, classes)`, what the model said of each test image.
+        outputs: what the model said of each test image: `(M, classes)` probabilities, or of each
+            the boxes that it found.
 
     Raises:
         RunFolderError: the disk is full, a folder is in the way, and the like.
     """
-    from tinsmith_train.plots import draw_confusion, draw_curves, draw_digits
+    from tinsmith_train.plots import draw_boxes, draw_confusion, draw_curves, draw_digits
 
     title = f"{result.model} on {result.dataset}"
     with _moved_into(result.out) as folder:
@@ -116,17 +124,13 @@ def write_run_folder(
         text = json.dumps(describe(result, dataset), indent=2)
         (folder / "history.json").write_text(text + "\n", encoding="utf-8")
         draw_curves(result.epochs, result.best, title, folder / "curves.png")
-        draw_confusion(
-            dataset.y_test, probabilities, dataset.labels, title, folder / "confusion.png"
-        )
-        draw_digits(
-            dataset.x_test,
-            dataset.y_test,
-            probabilities,
-            dataset.labels,
-            title,
-            folder / "digits.png",
-        )
+        tested, labels = (dataset.x_test, dataset.y_test, outputs), dataset.labels
+        if dataset.has_boxes:
+            (folder / "boxes.json").write_text(head_json(detector_head(labels)), encoding="utf-8")
+            draw_boxes(*tested, labels, title, folder / "boxes.png")
+        else:
+            draw_confusion(*tested[1:], labels, title, folder / "confusion.png")
+            draw_digits(*tested, labels, title, folder / "digits.png")
 
 
 def describe(result: TrainResult, dataset: Dataset) -> dict[str, Any]:
@@ -150,6 +154,8 @@ def describe(result: TrainResult, dataset: Dataset) -> dict[str, Any]:
         "stopped": result.stopped,
         "test_correct": result.test_correct,
         "test_accuracy": result.test_accuracy,
+        "test_map50": result.test_map50,
+        "test_map": result.test_map,
         "seconds": result.seconds,
         "made_with": {name: version(name) for name in ("tinsmith", "keras", "tensorflow")},
     }

@@ -4,6 +4,7 @@ import math
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from tinsmith_data.limits import MAX_SEED, require_real, require_whole
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train.errors import StoppedError
+from tinsmith_train.head import find_boxes, mean_average_precision
 from tinsmith_train.history import History, Progress
 from tinsmith_train.recipe import Recipe, find_recipe
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
@@ -37,12 +39,13 @@ def train(
 
     The same seed on the same machine gives the same weights; seeds and settings of the caller's
     program are afterwards what they were. The best epoch is the one that is
-    right most often on training images held back (`softmax` holds none back: on all of them); the
-    test images are looked at once, when that is settled. Ctrl-C ends training early and keeps the
+    right most often on training images held back (`softmax` holds none back: on all of them), or
+    of a detector the one with the smallest loss there; the test images are looked at once, when
+    that is settled. Ctrl-C ends training early and keeps the
     best epoch so far.
 
     Args:
-        model: `cnn`, `lenet`, `mlp` or `softmax`.
+        model: `cnn`, `lenet`, `mlp` or `softmax`; `detector` for images with boxes.
         dataset: what to train and test on.
         out: the run folder, made if need be; files of an earlier run in it are replaced.
         epochs: the recipe's if `None`, like `batch_size` and `learning_rate`.
@@ -53,8 +56,8 @@ def train(
         verbose: lets TensorFlow log.
 
     Raises:
-        UsageError: no such model, a number out of range, images the model cannot take, or no
-            folder can be where `out` is.
+        UsageError: no such model, a number out of range, images the model cannot take, labels in
+            place of boxes or boxes in place of labels, or no folder can be where `out` is.
         TinsmithError: the loss came to NaN or infinity; nothing has been written.
         StoppedError: Ctrl-C before the first epoch was over; nothing has been written.
         RunFolderError: the run folder cannot be written.
@@ -66,7 +69,8 @@ def train(
     check_numbers(epochs, batch_size, rate, seed)
     if len(dataset.x_train) < 2:
         raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
-    check_writable(out)
+    _require_task(model, recipe, dataset)
+    check_writable(out, recipe.task)
     import_tensorflow(verbose)
     import keras
 
@@ -90,7 +94,7 @@ def _train(
     from tinsmith_train.softmax import fit_softmax
 
     net = build_model(model, dataset.x_train.shape[1:], len(dataset.labels))
-    history = History(progress)
+    history = History(progress, by_loss=recipe.task == "detect")
     started = time.perf_counter()
     stopped = False
     try:
@@ -111,7 +115,10 @@ def _train(
             f"try a --learning-rate below {recipe.learning_rate:g}; nothing is written"
         )
     net.set_weights(weights)
-    probabilities = net.predict(dataset.x_test.astype(np.float32) / 255, batch_size=500, verbose=0)
+    pixels = dataset.x_test.astype(np.float32) / 255
+    outputs = net.predict(pixels, batch_size=500, verbose=0)
+    if recipe.task == "detect":
+        outputs = find_boxes(outputs, dataset.x_test.shape[1:], dataset.labels)
     result = TrainResult(
         model=model,
         dataset=dataset.name,
@@ -124,12 +131,33 @@ def _train(
         stopped=stopped,
         parameters=net.count_params(),
         macs=count_macs(net),
-        test_correct=int((probabilities.argmax(axis=1) == dataset.y_test).sum()),
         test_images=len(dataset.y_test),
+        **_tested(outputs, dataset),
         seconds=time.perf_counter() - started,
     )
-    write_run_folder(result, net.save, dataset, probabilities)
+    write_run_folder(result, net.save, dataset, outputs)
     return result
+
+
+def _tested(outputs: Any, dataset: Dataset) -> dict[str, Any]:
+    """How right a model is on the test images: fields of `TrainResult`."""
+    if dataset.has_boxes:
+        map50, map_ = mean_average_precision(outputs, dataset.y_test)
+        return {"test_map50": map50, "test_map": map_}
+    return {"test_correct": int((outputs.argmax(axis=1) == dataset.y_test).sum())}
+
+
+def _require_task(model: str, recipe: Recipe, dataset: Dataset) -> None:
+    if dataset.has_boxes and recipe.task != "detect":
+        raise UsageError(
+            f"dataset `{dataset.name}` has boxes, the model `{model}` learns labels: "
+            "--model detector learns boxes"
+        )
+    if recipe.task == "detect" and not dataset.has_boxes:
+        raise UsageError(
+            f"the model `{model}` learns boxes, dataset `{dataset.name}` has labels: give boxes "
+            "(N, M, 5) as y_train and y_test, or --data scenes"
+        )
 
 
 def check_numbers(

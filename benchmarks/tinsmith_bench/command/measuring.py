@@ -146,7 +146,7 @@ def _training(
     except DatasetError:  # a test set alone: whoever needs more says so
         return None, None
     order = np.random.default_rng(seed).permutation(len(dataset.x_train))[:TRAINING_INPUTS]
-    return dataset.x_train[order], dataset.y_train[order]
+    return dataset.x_train[order], None if dataset.has_boxes else dataset.y_train[order]
 
 
 def _silent(board: Board) -> None:

@@ -21,7 +21,7 @@ from tinsmith_report.statistics import mcnemar_p
 from tinsmith_report.tables import TextTable
 
 # Shown even where they did not move.
-_ALWAYS = ("latency_us_p50", "accuracy", "mae", "size_bytes")
+_ALWAYS = ("latency_us_p50", "accuracy", "mae", "map50", "size_bytes")
 
 # A machine is faster one day than another. What has not changed between two reports says by how
 # much; of three, two outvote one that did change for a reason that no report knows.
@@ -207,20 +207,17 @@ def _accuracy(pair: _Pair) -> Moved | None:
     return old, new, _exact(new, old), mcnemar_p(lost, won) < SIGNIFICANT
 
 
-def _agreement(pair: _Pair) -> Moved | None:
-    its, mine = pair.old.fidelity, pair.new.fidelity
-    if not pair.is_same_data or not its or not mine or not its.agreement or not mine.agreement:
-        return None
-    old, new = its.agreement, mine.agreement
-    return old.value, new.value, _exact(new.value, old.value), are_apart(old, new, 0)
+def _estimate(part: str, name: str) -> Callable[[_Pair], Moved | None]:
+    """Compares an estimate whose interval is over the samples: `regression.mae` and the like."""
 
+    def moved(pair: _Pair) -> Moved | None:
+        parts = (getattr(one, part) for one in (pair.old, pair.new))
+        old, new = (one and getattr(one, name) for one in parts)
+        if not old or not new or not pair.is_same_data:
+            return None
+        return old.value, new.value, _exact(new.value, old.value), are_apart(old, new, 0)
 
-def _mae(pair: _Pair) -> Moved | None:
-    its, mine = pair.old.regression, pair.new.regression
-    if not its or not mine or not pair.is_same_data:
-        return None
-    old, new = its.mae, mine.mae
-    return old.value, new.value, _exact(new.value, old.value), are_apart(old, new, 0)
+    return moved
 
 
 def _size(pair: _Pair) -> Moved:
@@ -292,8 +289,10 @@ METRICS = {
     "engine_us_p50": Metric("µs", True, False, _latency("engine_us", "p50")),
     "engine_us_p90": Metric("µs", True, False, _latency("engine_us", "p90")),
     "accuracy": Metric("%", False, True, _accuracy),
-    "agreement": Metric("%", False, True, _agreement),
-    "mae": Metric("", False, False, _mae),
+    "agreement": Metric("%", False, True, _estimate("fidelity", "agreement")),
+    "mae": Metric("", False, False, _estimate("regression", "mae")),
+    "map50": Metric("%", False, True, _estimate("detection", "map50")),
+    "map": Metric("%", False, True, _estimate("detection", "map")),
     "size_bytes": Metric("bytes", False, False, _size),
     "start_ms": Metric("ms", True, False, _start),
     "peak_rss_bytes": Metric("bytes", True, False, _memory),

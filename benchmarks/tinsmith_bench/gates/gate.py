@@ -5,7 +5,7 @@
 | `latency_us_p50 > 1.10x` | it is more than 1.10 times the baseline's, and that is not chance |
 | `accuracy < -0.2pp` | it is more than 0.2 percentage points below the baseline's, not by chance |
 | `size_bytes > 50000` | it is more than that, whatever the baseline says |
-| `accuracy < 99%` | it is less than that |
+| `accuracy < 99%` | it is less than that; likewise `map50` and `map` of a detector |
 
 Every variant is held against every condition. A condition that cannot be tried fails too, for each
 variant that it cannot be tried on: a gate that is silent would be taken for one that was passed.
@@ -22,7 +22,7 @@ from tinsmith_bench.stats.difference import START_RUNS
 from tinsmith_runtime import UsageError
 
 _GATE = re.compile(r"(\w+)\s*([<>])\s*([-+]?\d+(?:\.\d+)?)\s*(x|pp|%|)")
-_SHARES = ("accuracy", "agreement")
+_SHARES = ("accuracy", "agreement", "map50", "map")
 # Of these a competitor may have none: it is in no bundle, so that nothing starts it by itself.
 _STARTS = ("start_ms", "peak_rss_bytes")
 

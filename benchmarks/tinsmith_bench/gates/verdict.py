@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from tinsmith_bench.report_data import Comparison, Report, Variant
+from tinsmith_bench.report_data import Comparison, Detection, Report, Variant
 from tinsmith_bench.stats.difference import (
     MEMORY_MARGIN,
     are_apart,
@@ -11,7 +11,9 @@ from tinsmith_bench.stats.difference import (
     is_accuracy_changed,
     is_error_changed,
     is_faster,
+    is_map_changed,
     is_slower,
+    points_interval,
 )
 from tinsmith_bench.stats.significance import with_significance
 
@@ -19,6 +21,9 @@ from tinsmith_bench.stats.significance import with_significance
 MAX_DROP = 0.005
 # Errors of values that grow by no more are as good: of a regressor's mean absolute error.
 MAX_ERROR_GROWTH = 1.02
+
+# Of a detector's mAP@0.5, likewise.
+MAX_MAP_DROP = 0.01
 
 Pairs = Mapping[tuple[str, str], Comparison]
 
@@ -110,6 +115,8 @@ def _quality(int8: Variant, other: Variant, pair: Comparison) -> str:
             f"The mean absolute error {word} a factor of {ratio.value:.3f} "
             f"(95 % interval {ratio.low:.3f} to {ratio.high:.3f})."
         )
+    if int8.detection and other.detection and pair.map50_change:
+        return _boxes(int8.detection, other.detection, pair)
     fidelity = int8.fidelity
     if fidelity and fidelity.agreement:
         share = fidelity.agreement
@@ -139,6 +146,17 @@ def _accuracy(int8: Variant, other: Variant, pair: Comparison) -> str:
     return f"It {word} {100 * abs(mine - its):.2f} points of accuracy ({levels}; {flips})."
 
 
+def _boxes(mine: Detection, its: Detection, pair: Comparison) -> str:
+    assert pair.map50_change
+    change = pair.map50_change
+    levels = f"{100 * mine.map50.value:.2f} %, float {100 * its.map50.value:.2f} %"
+    words = f"{levels}; {points_interval(change)} points"
+    if not is_map_changed(pair):
+        return f"mAP@0.5 is the same within noise ({words})."
+    word = "loses" if change.value < 0 else "gains"
+    return f"It {word} {100 * abs(change.value):.2f} points of mAP@0.5 ({words})."
+
+
 def _ship(variants: Sequence[Variant], pairs: Pairs) -> str:
     """Of the variants that are accurate enough the fastest; of those as fast, the smallest."""
     best = max(variants, key=_goodness)
@@ -155,6 +173,8 @@ def _ship(variants: Sequence[Variant], pairs: Pairs) -> str:
         f"as fast as {others} within noise{', and smaller' * smaller}" if others else "the fastest"
     )
     known = f", accuracy {100 * pick.accuracy.top1.value:.2f} %" if pick.accuracy else ""
+    if pick.detection:
+        known = f", mAP@0.5 {100 * pick.detection.map50.value:.2f} %"
     sentences = [
         f"On this machine ship {pick.name} ({pick.file}), {reason}: p50 "
         f"{pick.speed.latency_us.p50:.0f} µs, {pick.size_bytes / 1e3:.1f} kB{known}."
@@ -166,6 +186,7 @@ def _ship(variants: Sequence[Variant], pairs: Pairs) -> str:
     if barred:
         names = " and ".join(one.name for one in barred)
         what = f"{100 * MAX_DROP:.1f} points less accurate" if best.accuracy else "2 % more error"
+        what = f"{100 * MAX_MAP_DROP:.0f} point less mAP@0.5" if best.detection else what
         sentences.append(f"More than {what}: {names}.")
     int8 = [one for one in variants if one.precision == "int8"]
     if pick.precision == "float" and int8:
@@ -196,6 +217,8 @@ def _gain(pick: Variant, variants: Sequence[Variant], pairs: Pairs) -> list[str]
 def _goodness(one: Variant) -> float:
     if one.accuracy:
         return one.accuracy.correct
+    if one.detection:
+        return one.detection.map50.value
     return -one.regression.mae.value if one.regression else 0
 
 
@@ -207,6 +230,8 @@ def _loses(one: Variant, best: Variant, pairs: Pairs, drop: float) -> bool:
     if one.accuracy and best.accuracy:
         worse = best.accuracy.top1.value - one.accuracy.top1.value > drop
         return worse and is_accuracy_changed(pair)
+    if pair.map50_change:
+        return -pair.map50_change.value > MAX_MAP_DROP and is_map_changed(pair)
     return bool(
         pair.mae_ratio and pair.mae_ratio.value > MAX_ERROR_GROWTH and is_error_changed(pair)
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinsmith_bench.box_truth import class_labels
 from tinsmith_bench.competitors import Competitor
 from tinsmith_bench.gates.verdict import judged
 from tinsmith_bench.options import Options
@@ -221,7 +222,7 @@ def _require_what_was_asked_for(
     digests = [sha256(dump_manifest(bundle.manifest)) for bundle in bundles]
     for what, expected, got in (
         ("bundles", digests, [bundle.sha256 for bundle in report.bundles]),
-        ("labels", bundles[0].manifest.output.labels, dataset.labels),
+        ("labels", class_labels(bundles[0].manifest), dataset.labels),
         ("samples", count(samples.inputs), dataset.samples),
         ("data", samples.sha256, dataset.sha256),
         ("threads", tuple(dict.fromkeys(options.threads)), method.threads),

@@ -11,9 +11,47 @@ from PIL import Image
 from tinsmith_bench.rendering.facts import facts
 from tinsmith_bench.rendering.plots import MAX_CONFUSION, confusions, plots
 from tinsmith_bench.rendering.tables import tables
-from tinsmith_bench.report_data import Flip, Report
+from tinsmith_bench.report_data import Box, Flip, Report, Variant
 from tinsmith_report.html import render
 from tinsmith_runtime.errors import printable
+
+
+@dataclass(frozen=True)
+class _Overlay:
+    """A box as the page draws it over an image, in pixels of the model's input.
+
+    Attributes:
+        kind: `truth` or `found`.
+        label: what stands above it.
+    """
+
+    kind: str
+    label: str
+    left: float
+    top: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """An image with the boxes of one variant.
+
+    Attributes:
+        name: the variant's.
+        index: of the sample.
+        height: of the model's input, in pixels.
+        width: likewise.
+        png: the image, in base64.
+        boxes: the true ones and those found.
+    """
+
+    name: str
+    index: int
+    height: int
+    width: int
+    png: str
+    boxes: list[_Overlay]
 
 
 @dataclass(frozen=True)
@@ -58,6 +96,7 @@ def html(report: Report) -> str:
         mistakes=list(_mistakes(report)),
         max_confusion=MAX_CONFUSION,
         flips=list(_flips(report)),
+        scenes=list(_scenes(report)),
         tables=others,
         facts=facts(report),
         notes=list(_notes(report)),
@@ -95,6 +134,28 @@ def _flips(report: Report) -> Iterator[tuple[str, list[_Picture]]]:
         yield title, [_picture(flip, report.dataset.labels) for flip in flips]
 
 
+def _scenes(report: Report) -> Iterator[_Scene]:
+    """Each image with the boxes of the first float and the first int8 variant."""
+    shown: dict[str, Variant] = {}
+    for one in report.variants:
+        shown.setdefault(one.precision, one)
+    names = {one.id: one.name for one in shown.values()}
+    for image in report.images:
+        png = _png(image.shape, image.pixels)
+        for found in sorted(image.found, key=lambda one: names.get(one.variant, "")):  # float first
+            if found.variant in names:
+                boxes = [_overlay("truth", box, "") for box in image.truth]
+                for box in found.boxes:
+                    label = f"{report.dataset.labels[box.label]} {100 * box.probability:.0f}%"
+                    boxes.append(_overlay("found", box, label))
+                yield _Scene(names[found.variant], image.index, *image.size, png, boxes)
+
+
+def _overlay(kind: str, box: Box, label: str) -> _Overlay:
+    left, top, right, bottom = box.sides
+    return _Overlay(kind, label, left, top, max(0, right - left), max(0, bottom - top))
+
+
 def _picture(flip: Flip, labels: tuple[str, ...]) -> _Picture:
     kind = "unknown"
     if flip.label is not None:
@@ -105,14 +166,14 @@ def _picture(flip: Flip, labels: tuple[str, ...]) -> _Picture:
         truth="" if flip.label is None else labels[flip.label],
         was=labels[flip.was],
         now=labels[flip.now],
-        png=_png(flip) if flip.pixels else "",
+        png=_png(flip.shape, flip.pixels) if flip.pixels else "",
     )
 
 
-def _png(flip: Flip) -> str:
-    pixels = np.frombuffer(base64.b64decode(flip.pixels), np.uint8).reshape(flip.shape)
+def _png(shape: tuple[int, ...], encoded: str) -> str:
+    pixels = np.frombuffer(base64.b64decode(encoded), np.uint8).reshape(shape)
     picture = io.BytesIO()
-    channels = flip.shape[-1]
+    channels = shape[-1]
     # Pillow knows grey, RGB and RGBA; of anything else the first channel is shown.
     Image.fromarray(pixels if channels in (3, 4) else pixels[..., 0]).save(picture, "PNG")
     return base64.b64encode(picture.getvalue()).decode()

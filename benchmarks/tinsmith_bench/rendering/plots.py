@@ -108,15 +108,20 @@ def _tradeoffs(report: Report) -> Iterator[Plot]:
     if not known:
         return
     what = "accuracy in %" if known[0][0].accuracy else "mean absolute error"
-    if not known[0][0].accuracy and not known[0][0].regression:
+    if known[0][0].detection:
+        what = "mAP@0.5 in %"
+    elif not known[0][0].accuracy and not known[0][0].regression:
         what = "agreement with float in %"
+    quality_name = what.split(" in ")[0]
+    if not known[0][0].detection:
+        quality_name = quality_name.capitalize()
     for title, label, size in (
         (
-            f"{what.split(' in ')[0].capitalize()} against latency",
+            f"{quality_name} against latency",
             "µs for one input (median)",
             False,
         ),
-        (f"{what.split(' in ')[0].capitalize()} against size", "file in kB", True),
+        (f"{quality_name} against size", "file in kB", True),
     ):
         figure, axes = new_figure(3.1)
         for one, color in known:
@@ -149,6 +154,8 @@ def _tradeoffs(report: Report) -> Iterator[Plot]:
 def _quality(one: Variant) -> tuple[float, float, float] | None:
     if one.accuracy:
         share, scale = one.accuracy.top1, 100
+    elif one.detection:
+        share, scale = one.detection.map50, 100
     elif one.regression:
         share, scale = one.regression.mae, 1
     elif one.fidelity and one.fidelity.agreement:

@@ -1,6 +1,7 @@
-"""The tables of accuracy and of closeness to float."""
+"""The tables of accuracy, of boxes and of closeness to float."""
 
 from tinsmith_bench.report_data import Closeness, Estimate, Report
+from tinsmith_bench.stats.difference import reference_of
 from tinsmith_report.tables import TextTable
 from tinsmith_runtime.errors import printable
 
@@ -26,6 +27,50 @@ def accuracies(report: Report) -> TextTable:
         ),
         tuple(rows),
         "Wilson intervals. Whether one variant is better than another is McNemar's test, below.",
+    )
+
+
+def detections(report: Report) -> TextTable:
+    """How right each detector is."""
+    rows = []
+    for one in report.variants:
+        other = reference_of(one, report)
+        if one.detection:
+            pair = report.compare(one.id, other.id) if other else None
+            changes = (pair.map50_change, pair.map_change) if pair else (None, None)
+            shares = f"{100 * one.detection.map50.value:.2f}", percent(one.detection.map)
+            points = ("-" if change is None else percent(change, "+") for change in changes)
+            rows.append((one.name, *shares, *points))
+    return TextTable(
+        "Boxes: mean average precision in %",
+        (
+            "variant",
+            "mAP\n@0.5",
+            "mAP@0.5:0.95\n[95 % interval]",
+            "change@0.5\n[95 % interval]",
+            "change@0.5:0.95\n[95 % interval]",
+        ),
+        tuple(rows),
+        "By COCO's rules. Intervals: bootstrap over the images. change: in points, against float, "
+        "or its like in the first bundle, on the same images.",
+    )
+
+
+def box_classes(report: Report) -> TextTable:
+    """How right each detector is on each class."""
+    judged = [one for one in report.variants if one.detection]
+    if len(judged) > MAX_COLUMNS:
+        judged = [one for one in judged if one.precision != "float"][:MAX_COLUMNS]
+    rows = []
+    for index, label in enumerate(report.dataset.labels):
+        found = [one.detection.classes[index] for one in judged if one.detection]
+        averages = ("-" if one.ap50 is None else f"{100 * one.ap50:.2f}" for one in found)
+        rows.append((label, f"{found[0].boxes:,}", *averages))
+    return TextTable(
+        "Average precision of each class in %, at an IoU of 0.5",
+        ("class", "boxes", *(_broken(one.name) for one in judged)),
+        tuple(rows),
+        "Their mean is mAP@0.5.",
     )
 
 
@@ -107,6 +152,7 @@ def _broken(name: str) -> str:
     return printable(name).replace(": ", ":\n").replace(" on ", "\non ")
 
 
-def percent(share: Estimate) -> str:
-    """A share with its interval, in percent."""
-    return f"{100 * share.value:.2f} [{100 * share.low:.2f}, {100 * share.high:.2f}]"
+def percent(share: Estimate, sign: str = "") -> str:
+    """A share with its interval, in percent; a change with `+` or `-` before each."""
+    value, low, high = (f"{100 * end:{sign}.2f}" for end in (share.value, share.low, share.high))
+    return f"{value} [{low}, {high}]"

@@ -2,7 +2,14 @@
 
 from collections.abc import Iterator
 
-from tinsmith_bench.rendering.quality_tables import accuracies, classes_table, closeness, percent
+from tinsmith_bench.rendering.quality_tables import (
+    accuracies,
+    box_classes,
+    classes_table,
+    closeness,
+    detections,
+    percent,
+)
 from tinsmith_bench.report_data import Estimate, Profile, Report, SpeedRatio, Variant
 from tinsmith_bench.stats.difference import is_faster, is_slower, reference_of
 from tinsmith_report.tables import TextTable
@@ -27,18 +34,22 @@ def tables(report: Report) -> Iterator[TextTable]:
     yield _throughputs(report)
     if any(one.accuracy for one in report.variants):
         yield accuracies(report)
+    if report.dataset.targets == "boxes":
+        yield detections(report)
     if any(one.cold_start for one in report.variants):
         yield _starts(report)
     if any(one.fidelity for one in report.variants):
         yield closeness(report)
-    if 0 < len(report.dataset.labels) <= MAX_CLASSES and report.dataset.targets == "labels":
+    few = 0 < len(report.dataset.labels) <= MAX_CLASSES
+    if few and report.dataset.targets == "labels":
         yield classes_table(report)
+    if few and report.dataset.targets == "boxes":
+        yield box_classes(report)
     for profile in report.profiles:
         yield operators_table(profile, report)
 
 
 def _overview(report: Report) -> TextTable:
-    values = report.dataset.targets == "values"
     rows = []
     for one in report.variants:
         start = one.cold_start
@@ -53,7 +64,8 @@ def _overview(report: Report) -> TextTable:
                 f"{start.peak_rss_bytes.value / 1e6:.1f}" if start else "-",
             )
         )
-    quality = "error (MAE)" if values else "accuracy %"
+    qualities = {"values": "error (MAE)", "boxes": "mAP@0.5 %"}
+    quality = qualities.get(report.dataset.targets, "accuracy %")
     against = "float" if len({one.bundle for one in report.variants}) == 1 else "its like"
     return TextTable(
         "Overview",
@@ -80,6 +92,8 @@ def _quality(one: Variant) -> str:
     if one.regression:
         mae = one.regression.mae
         return f"{mae.value:.4g} [{mae.low:.4g}, {mae.high:.4g}]"
+    if one.detection:
+        return percent(one.detection.map50)
     return "-"
 
 

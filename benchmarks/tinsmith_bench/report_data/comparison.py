@@ -42,6 +42,9 @@ class Comparison:
         mcnemar_p: probability of a split at least so uneven if both were equally good; likewise.
         mae_ratio: of the mean absolute errors, with its bootstrap interval at 95 %; `None` without
             targets.
+        map50_change: the variant's mAP@0.5 less the reference's, with its paired bootstrap interval
+            at 95 % over the images; `None` without true boxes.
+        map_change: likewise, of the mean over IoUs from 0.5 to 0.95.
     """
 
     candidate: str
@@ -52,6 +55,8 @@ class Comparison:
     won: int | None
     mcnemar_p: float | None
     mae_ratio: Estimate | None
+    map50_change: Estimate | None = None
+    map_change: Estimate | None = None
 
     @property
     def speed(self) -> SpeedRatio:
@@ -69,4 +74,6 @@ class Comparison:
             self.lost,
             self.mcnemar_p,
             self.mae_ratio and self.mae_ratio.inverse(),
+            self.map50_change and self.map50_change.opposite(),
+            self.map_change and self.map_change.opposite(),
         )

@@ -23,6 +23,10 @@ class Estimate:
         """The same ratio the other way round."""
         return Estimate(1 / self.value, 1 / self.high, 1 / self.low)
 
+    def opposite(self) -> "Estimate":
+        """The same difference the other way round."""
+        return Estimate(-self.value, -self.high, -self.low)
+
 
 def share_of(part: int, total: int) -> Estimate:
     """A share, 0 to 1, whose interval has not been computed yet: see `significance`."""

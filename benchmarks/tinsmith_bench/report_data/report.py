@@ -9,6 +9,7 @@ import re
 from dataclasses import asdict, dataclass
 
 from tinsmith_bench.report_data.comparison import Comparison
+from tinsmith_bench.report_data.detection import BoxedImage
 from tinsmith_bench.report_data.machine import Machine
 from tinsmith_bench.report_data.variant import Variant
 
@@ -46,8 +47,8 @@ class Dataset:
         name: the dataset's, or the file's or folder's.
         sha256: of its content.
         samples: how many inputs.
-        targets: `labels`, `values`, or `none` where only agreement can be told.
-        labels: the class names, in the order of the outputs; none for values.
+        targets: `labels`, `values`, `boxes`, or `none` where only agreement can be told.
+        labels: the class names, in the order of the outputs or scores; none for values.
         decode_us: median time to read and decode one image file; `None` where there were arrays.
     """
 
@@ -160,6 +161,7 @@ class Report:
         verdict: what int8 gains and loses here, in words, and what to ship.
         profiles: where each variant's time goes; none where that was not asked for.
         failures: competitors that were asked for and not measured.
+        images: the first images with their boxes, true and found; none without true boxes.
     """
 
     tinsmith: str
@@ -175,6 +177,7 @@ class Report:
     verdict: tuple[str, ...]
     profiles: tuple[Profile, ...] = ()
     failures: tuple[Failure, ...] = ()
+    images: tuple[BoxedImage, ...] = ()
 
     def compare(self, variant: str, reference: str) -> Comparison:
         """Gives the comparison of two variants, by their ids, in that direction.

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from tinsmith_bench.report_data.detection import Detection
 from tinsmith_bench.report_data.estimate import Estimate
 
 
@@ -222,6 +223,7 @@ class Variant:
         fidelity: to the bundle's float model; `None` for the float model itself, or without one.
         speeds: one for each of `method.threads`, in that order.
         cold_start: of fresh processes; `None` where it cannot be started by itself.
+        detection: of a detector; `None` without true boxes.
     """
 
     id: str
@@ -237,6 +239,7 @@ class Variant:
     fidelity: Fidelity | None
     speeds: tuple[Speed, ...]
     cold_start: ColdStart | None
+    detection: Detection | None = None
 
     @property
     def speed(self) -> Speed:

@@ -26,7 +26,7 @@ class Difference:
     """One respect in which a variant really differs from another.
 
     Attributes:
-        metric: `latency`, `engine`, `accuracy`, `error`, `size`, `memory` or `start`.
+        metric: `latency`, `engine`, `accuracy`, `error`, `map`, `size`, `memory` or `start`.
         better: whether the variant is the better one.
         text: what a person is told.
     """
@@ -72,6 +72,12 @@ def is_error_changed(pair: Comparison) -> bool:
     return ratio is not None and not ratio.low <= 1 <= ratio.high
 
 
+def is_map_changed(pair: Comparison) -> bool:
+    """Whether one of two detectors has more mean average precision, in the same images."""
+    change = pair.map50_change
+    return change is not None and not change.low <= 0 <= change.high
+
+
 def differences(one: Variant, other: Variant, pair: Comparison) -> tuple[Difference, ...]:
     """In what one variant really differs from another, the most important first.
 
@@ -93,6 +99,10 @@ def differences(one: Variant, other: Variant, pair: Comparison) -> tuple[Differe
     if pair.mae_ratio and is_error_changed(pair):
         text = f"{pair.mae_ratio.value:.3f} of its error"
         found.append(Difference("error", pair.mae_ratio.value < 1, text))
+    if pair.map50_change and is_map_changed(pair):
+        change = pair.map50_change
+        text = f"{100 * change.value:+.2f} points of mAP@0.5 ({points_interval(change)})"
+        found.append(Difference("map", change.value > 0, text))
     if one.size_bytes != other.size_bytes:
         text = f"{one.size_bytes / 1e3:.1f} kB, not {other.size_bytes / 1e3:.1f}"
         found.append(Difference("size", one.size_bytes < other.size_bytes, text))
@@ -106,6 +116,11 @@ def differences(one: Variant, other: Variant, pair: Comparison) -> tuple[Differe
             text = f"started in {mine.value:.0f} ms, not {its.value:.0f}"
             found.append(Difference("start", mine.value < its.value, text))
     return tuple(found)
+
+
+def points_interval(change: Estimate) -> str:
+    """The interval of a difference of two shares, in percentage points."""
+    return f"95 % interval {100 * change.low:+.2f} to {100 * change.high:+.2f}"
 
 
 def reference_of(variant: Variant, report: Report) -> Variant | None:

@@ -81,16 +81,21 @@ def _flips(
     images = [array for array in parts(inputs) if array.dtype == np.uint8 and array.ndim == 4]
     for index in map(int, flipped[:MAX_FLIPS]):
         shape: tuple[int, ...] = ()
-        pixels = b""
+        pixels = ""
         if images:
-            step = -(-max(images[0].shape[1:3]) // MAX_SIDE)
-            picture = np.ascontiguousarray(images[0][index, ::step, ::step])
-            shape, pixels = picture.shape, picture.tobytes()
+            shape, pixels = encoded_picture(images[0][index], MAX_SIDE)
         yield Flip(
             index=index,
             label=None if labels is None else int(labels[index]),
             was=int(was[index]),
             now=int(now[index]),
             shape=shape,
-            pixels=base64.b64encode(pixels).decode(),
+            pixels=pixels,
         )
+
+
+def encoded_picture(image: Array, max_side: int) -> tuple[tuple[int, ...], str]:
+    """Shape and pixels in base64 of an image `(H, W, C)`; of a larger one every n-th pixel."""
+    step = -(-max(image.shape[:2]) // max_side)
+    picture = np.ascontiguousarray(image[::step, ::step])
+    return picture.shape, base64.b64encode(picture.tobytes()).decode()

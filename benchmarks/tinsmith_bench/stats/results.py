@@ -18,6 +18,7 @@ from tinsmith_bench.report_data import (
 )
 from tinsmith_bench.samples import Samples
 from tinsmith_bench.stats.accuracy import error_ratio, judge, judge_values, sample_errors
+from tinsmith_bench.stats.detection import Boxes, map_changes
 from tinsmith_bench.stats.fidelity import compare_outputs
 from tinsmith_bench.stats.intervals import paired_ratio
 from tinsmith_bench.target import Target
@@ -36,6 +37,7 @@ class Measured:
         outputs: for every sample, `float32 (N, ...)`; a tuple of these for several outputs.
         timings: one for each number of threads.
         start: what fresh processes cost.
+        boxes: what a detector found; `None` for others, and without true boxes.
     """
 
     target: Target
@@ -43,6 +45,7 @@ class Measured:
     outputs: Arrays
     timings: tuple[Timings, ...]
     start: ColdStart | None
+    boxes: Boxes | None = None
 
 
 def describe(
@@ -63,7 +66,7 @@ def describe(
         method: how they were measured.
         outputs: their names, where there are several.
     """
-    target, truth = one.target, samples.targets
+    target, truth = one.target, None if one.boxes else samples.targets
     reference = _float_of(one, others)
     floats = None if reference is None else _only(reference.outputs)
     accuracy = regression = None
@@ -98,6 +101,7 @@ def describe(
             for threads, timings in zip(method.threads, one.timings, strict=True)
         ),
         cold_start=one.start,
+        detection=one.boxes.detection if one.boxes else None,
     )
 
 
@@ -147,7 +151,10 @@ def compare(
 ) -> Comparison:
     """Holds one variant against another, the reference."""
     agreement = lost = won = mae_ratio = None
-    targets = samples.targets
+    map50_change = map_change = None
+    targets = None if one.boxes else samples.targets
+    if one.boxes and other.boxes:
+        map50_change, map_change = map_changes(one.boxes, other.boxes)
     if classes:
         mine, its = (_only(found.outputs).argmax(axis=1) for found in (one, other))
         agreement = float(np.mean(mine == its))
@@ -177,6 +184,8 @@ def compare(
         won=won,
         mcnemar_p=None,
         mae_ratio=mae_ratio,
+        map50_change=map50_change,
+        map_change=map_change,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_data import Dataset
+from tinsmith_data.boxes import are_boxes
 from tinsmith_data.data import class_indices, divide
 from tinsmith_data.limits import require
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
@@ -151,12 +152,12 @@ def _checked(name: str, inputs: NDArray[Any], shape: tuple[int, ...] | None) -> 
 
 
 def checked_labels(name: str, labels: NDArray[Any] | None, count: int) -> NDArray[np.int64] | None:
-    """Labels as `int64 (N,)`, one-hot or not.
+    """Labels as `int64 (N,)`, one-hot or not; boxes are none.
 
     Raises:
         UsageError: they are something else.
     """
-    if labels is None:
+    if labels is None or are_boxes(labels):
         return None
     labels = class_indices(labels)
     if labels.dtype.kind not in "iu" or labels.shape != (count,):

@@ -93,10 +93,7 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
         "best, 0 to 1 (default: what the bundle says)",
     )
     parser.add_argument(
-        "--draw",
-        type=Path,
-        metavar="FOLDER",
-        help="write a copy of each picture there, with its boxes",
+        "--draw", type=Path, metavar="FOLDER", help="write a copy of each picture there, with boxes"
     )
 
 
