@@ -45,6 +45,7 @@ WRONG: dict[str, list[Any]] = {
     "keep_float": ["conv", ("conv", 1), ("",), None],
     "layer_errors": [1, "no", None],
     "sensitivity": [0, "yes", None],
+    "stateful": [0, "yes", None],
     "targets": ["native", (1,), {"native"}],
     "verify_onnx": [1, "yes", None],
     "input_shape": [(), (0, 1), (8, -8, 1), (8.0, 8, 1), (True, 8), (None, 8), 8, "88"],
