@@ -158,7 +158,9 @@ def check_options(options: Options) -> None:
     require_whole("seed", options.seed, 0, MAX_SEED)
     require_whole("release", options.release, 0)
     require(options.fit in FITS, "fit", " or ".join(FITS), options.fit)
-    require_whole("padding", options.padding, 0, 255 if options.fit == "contain" else 0)
+    require_whole("padding", options.padding, 0, 255)
+    if options.padding and options.fit != "contain":
+        raise UsageError(f"padding: expected fit contain, got {options.fit}: it has no border")
     _ = options.pixel_ranges  # it checks them
     bits = options.weight_bits
     require(is_whole(bits, 7, 8), "weight_bits", "7 or 8", bits)
