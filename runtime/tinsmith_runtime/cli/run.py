@@ -55,6 +55,21 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="stop after N frames (default: when the source ends)",
     )
+    _add_limits(parser)
+    parser.add_argument(
+        "--backend",
+        default="auto",
+        metavar="NAME",
+        help="native, litert, onnx, another, or auto: the first installed (default)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
+    add_trusted_key(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON object for each input")
+    parser.set_defaults(run=_run)
+
+
+def _add_limits(parser: argparse.ArgumentParser) -> None:
+    """Which classes or boxes are told, and where boxes are drawn."""
     parser.add_argument(
         "--top",
         type=int,
@@ -78,16 +93,6 @@ def configure_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--draw", type=Path, metavar="FOLDER", help="write a copy of each picture there, with boxes"
     )
-    parser.add_argument(
-        "--backend",
-        default="auto",
-        metavar="NAME",
-        help="native, litert, onnx, another, or auto: the first installed (default)",
-    )
-    parser.add_argument("--threads", type=int, default=1, help="threads of the engine (default 1)")
-    add_trusted_key(parser)
-    parser.add_argument("--json", action="store_true", help="print a JSON object for each input")
-    parser.set_defaults(run=_run)
 
 
 def add_trusted_key(parser: argparse.ArgumentParser, more: str = "") -> None:

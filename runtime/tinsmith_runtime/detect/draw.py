@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _READABLE_PIXELS = 480  # the longer side of a picture that is not enlarged
+_MAX_LABEL = 40  # characters: a manifest may hold a million
 _GOLDEN = (math.sqrt(5) - 1) / 2  # hues at this distance are far apart, however many there are
 
 
@@ -40,7 +41,7 @@ def draw(photo: "Image", detections: Sequence[Detection], labels: Sequence[str])
         left, top, right, bottom = (round(side * times) for side in found.box)
         corners = (left, top, max(left, right - 1), max(top, bottom - 1))
         pen.rectangle(corners, outline=color, width=thickness)
-        words = f"{printable(found.label)} {found.probability:.0%}"
+        words = f"{printable(found.label)[:_MAX_LABEL]} {found.probability:.0%}"
         x0, y0, x1, y1 = pen.textbbox((0, 0), words, font)
         width, height = math.ceil(x1 - x0) + 4, math.ceil(y1 - y0) + 4
         x = max(0, min(left, size[0] - width))
