@@ -5,14 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from narrow import some
 
 from tinsmith_data import Dataset
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_data.scenes import make_scenes
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train import train
+from tinsmith_train import Progress, train
 from tinsmith_train.head import detector_head, find_boxes, mean_average_precision
+from tinsmith_train.history import History
 
 import_tensorflow()
 
@@ -126,3 +128,11 @@ def test_labels_are_no_boxes(
     assert main(["train", "--model", "detector", "--data", "digits", "--out", str(tmp_path)]) == 2
     said = "tinsmith: error: the model `detector` learns boxes, dataset `digits` has labels"
     assert said in capfd.readouterr().err
+
+
+def test_the_epoch_of_the_smallest_loss_is_kept() -> None:
+    """Not of the highest accuracy: that is of a few cells, and of chance."""
+    history = History(Progress(), by_loss=True)
+    for loss, accuracy in ((0.5, 0.7), (0.3, 0.6), (0.4, 0.9)):
+        history.end_epoch(1.0, 0.5, [], loss, accuracy)
+    assert some(history.best)[0].number == 2

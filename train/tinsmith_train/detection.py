@@ -44,17 +44,18 @@ def cell_targets(
         0 for a cell without a box.
     """
     targets = np.zeros((len(boxes), len(middles), 4 + classes), np.float32)
-    away = (boxes[:, :, np.newaxis, 1:3] + boxes[:, :, np.newaxis, 3:5]) / 2 - middles
-    far = np.abs(away).max(axis=-1) / stride
-    far[boxes[..., 0] < 0] = np.inf
-    # The nearest box of each cell, and the nearest cell of each box.
-    near = np.isfinite(far) & (far == far.min(axis=1, keepdims=True))
-    found = near & ((far <= _REACH) | (far == far.min(axis=2, keepdims=True)))
-    scene, box, cell = np.nonzero(found)
-    corners = boxes[scene, box, 1:5]
-    targets[scene, cell, :2] = (middles[cell] - corners[:, :2]) / stride
-    targets[scene, cell, 2:4] = (corners[:, 2:] - middles[cell]) / stride
-    targets[scene, cell, 4 + boxes[scene, box, 0].astype(int)] = 1
+    for target, rows in zip(targets, boxes, strict=True):
+        rows = rows[(rows[:, 0] >= 0) & (rows[:, 5:] == 0).all(axis=1)]  # a crowd is no thing
+        if not len(rows):
+            continue
+        away = (rows[:, np.newaxis, 1:3] + rows[:, np.newaxis, 3:5]) / 2 - middles
+        far = np.abs(away).max(axis=-1) / stride
+        # The nearest box of each cell, and the nearest cell of each box.
+        mine = far.argmin(axis=0) == np.arange(len(rows))[:, np.newaxis]
+        box, cell = np.nonzero(mine & ((far <= _REACH) | (far == far.min(axis=1, keepdims=True))))
+        target[cell, :2] = (middles[cell] - rows[box, 1:3]) / stride
+        target[cell, 2:4] = (rows[box, 3:5] - middles[cell]) / stride
+        target[cell, 4 + rows[box, 0].astype(int)] = 1
     return targets
 
 

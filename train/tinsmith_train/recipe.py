@@ -83,6 +83,7 @@ RECIPES = {
         epochs=8,
         batch_size=32,
         learning_rate=4e-3,
+        min_steps=600,
         held_back=1 / 20,
         one_cycle=True,
         weight_decay=4e-3,
