@@ -1,6 +1,6 @@
 """Runs tinsmith's bundles on small boards, without TensorFlow."""
 
-from tinsmith_runtime.api import load, open_model
+from tinsmith_runtime.api import inspect, load, open_model
 from tinsmith_runtime.backends import installed_backends
 from tinsmith_runtime.bundle import Bundle, Manifest, Variant, read_bundle, write_bundle
 from tinsmith_runtime.errors import (
@@ -25,6 +25,7 @@ __all__ = [
     "TinsmithError",
     "UsageError",
     "Variant",
+    "inspect",
     "installed_backends",
     "load",
     "open_model",

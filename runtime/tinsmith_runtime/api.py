@@ -11,7 +11,7 @@ from tinsmith_runtime.backends import (
     iter_backends,
     none_installed,
 )
-from tinsmith_runtime.bundle import Bundle, Variant, read_bundle
+from tinsmith_runtime.bundle import Bundle, Manifest, Variant, read_bundle
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.executor import Engine
 from tinsmith_runtime.model import Model
@@ -74,6 +74,11 @@ def open_model(
     needed += [v.file for v in bundle.manifest.variants if v.precision == "int8"]
     proof = Bundle(bundle.manifest, {file: bundle.files[file] for file in needed})
     return Model(variant, engine, proof)
+
+
+def inspect(path: str | Path) -> Manifest:
+    """Gives what a bundle says of itself; all of the bundle is checked, as `load` does."""
+    return read_bundle(path).manifest
 
 
 def _choose(

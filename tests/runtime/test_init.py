@@ -12,6 +12,7 @@ EXPORTED = {
     "TinsmithError",
     "UsageError",
     "Variant",
+    "inspect",
     "installed_backends",
     "load",
     "open_model",

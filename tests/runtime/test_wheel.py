@@ -71,6 +71,7 @@ def test_both_distributions_have_the_one_version(wheel: Path, tmp_path: Path) ->
         "benchmarks",
         "export",
         "runtime",
+        "tinsmith",
         "train",
     }
     assert [name for name in files if name.startswith("runtime")] == ["runtime/pyproject.toml"]
