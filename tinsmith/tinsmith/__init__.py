@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tinsmith.initial import init
     from tinsmith.predicting import run
     from tinsmith_bench import Options as BenchOptions
     from tinsmith_bench import Report, bench, compare, read_report
@@ -70,6 +71,7 @@ __all__ = [
     "confirm",
     "demo",
     "export",
+    "init",
     "inspect",
     "install",
     "installed_backends",
@@ -88,6 +90,7 @@ __all__ = [
 
 # Where a name lies: what type checkers read above, for Python. A name alone keeps its own.
 _NAMES = {
+    "tinsmith.initial": ("init",),
     "tinsmith.predicting": ("run",),
     "tinsmith_bench": ("BenchOptions=Options", "Report", "bench", "compare", "read_report"),
     "tinsmith_data": ("Dataset", "DatasetError", "load_dataset"),

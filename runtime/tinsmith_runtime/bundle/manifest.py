@@ -35,6 +35,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
         (tree["layers"], "saturates"),
         (tree["variants"], "arena_bytes"),
         ([tree], "failures"),
+        ([tree], "settings"),
     ):
         for record in records:
             if not record[name]:

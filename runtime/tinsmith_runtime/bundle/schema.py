@@ -16,6 +16,8 @@ from tinsmith_runtime.bundle.fields import (
 )
 from tinsmith_runtime.record import Rule, frozen_dataclass
 
+MAX_SETTINGS, MAX_SETTING = 64, 1000
+
 
 @frozen_dataclass(frozen=True)
 class Preprocessing:
@@ -238,6 +240,21 @@ class Training:
 
 
 @frozen_dataclass(frozen=True)
+class Setting:
+    """An option of the export that was not its default.
+
+    Attributes:
+        name: as in `tinsmith_export.Options`.
+        value: as JSON; its beginning, where it is longer than `MAX_SETTING`.
+    """
+
+    name: Annotated[str, Rule("1 to 100 characters", lambda text: 0 < len(text) <= 100)]
+    value: Annotated[
+        str, Rule(f"at most {MAX_SETTING} characters", lambda text: len(text) <= MAX_SETTING)
+    ]
+
+
+@frozen_dataclass(frozen=True)
 class Manifest:
     """Everything a bundle says of itself.
 
@@ -248,6 +265,7 @@ class Manifest:
         release: grows from one bundle for a device to the next, so that `install` can tell an
             older one; 0 where nobody counts.
         failures: the gates that it failed, a line each.
+        settings: how it was exported, where that is not the default.
     """
 
     format_version: int
@@ -261,6 +279,10 @@ class Manifest:
     quality: Quality
     release: Release = 0
     failures: tuple[str, ...] = ()
+    settings: Annotated[
+        tuple[Setting, ...],
+        Rule(f"at most {MAX_SETTINGS} settings", lambda found: len(found) <= MAX_SETTINGS),
+    ] = ()
 
     @property
     def input(self) -> Input:
