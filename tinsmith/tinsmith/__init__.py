@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from tinsmith_runtime.bundle.signature import verify_bundle as verify
     from tinsmith_runtime.deploy.install import install, rollback
     from tinsmith_runtime.deploy.trial import boot, confirm
+    from tinsmith_runtime.doctor import Finding, doctor
     from tinsmith_train import TrainResult, train
     from tinsmith_train.demo import demo
 
@@ -54,6 +55,7 @@ __all__ = [
     "DatasetError",
     "ExportOptions",
     "Exported",
+    "Finding",
     "GateError",
     "InputError",
     "Manifest",
@@ -70,6 +72,7 @@ __all__ = [
     "compile_model",
     "confirm",
     "demo",
+    "doctor",
     "export",
     "init",
     "inspect",
@@ -124,6 +127,7 @@ _NAMES = {
     ),
     "tinsmith_runtime.deploy.install": ("install", "rollback"),
     "tinsmith_runtime.deploy.trial": ("boot", "confirm"),
+    "tinsmith_runtime.doctor": ("Finding", "doctor"),
     "tinsmith_train": ("TrainResult", "train"),
     "tinsmith_train.demo": ("demo",),
 }

@@ -60,7 +60,7 @@ def load_mnist(data_dir: Path | None) -> Arrays:
     root = os.environ.get("TINSMITH_DATA")
     if root and (folder := Path(root, "mnist")).is_dir():
         return _read_folder(folder)
-    cache = _keras_home() / "datasets" / "mnist.npz"
+    cache = keras_cache()
     failure = "" if cache.is_file() else _download()
     if failure:
         place = str(Path(root, "mnist")) if root else "$TINSMITH_DATA/mnist (not set)"
@@ -132,6 +132,11 @@ def _short_timeout() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(previous)
+
+
+def keras_cache() -> Path:
+    """The file that Keras downloads MNIST to."""
+    return _keras_home() / "datasets" / "mnist.npz"
 
 
 def _keras_home() -> Path:

@@ -36,6 +36,7 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "install": ("test a bundle here, then switch a folder to it", "tinsmith-runtime"),
     "boot": ("run before a service: roll a failed trial back", "tinsmith-runtime"),
     "confirm": ("accept the bundle that is on trial", "tinsmith-runtime"),
+    "doctor": ("say what works here, what is missing and how to install it", "tinsmith-runtime"),
     "init": ("ask what there is, and write tinsmith.toml", "tinsmith"),
     "demo": ("train, export and bench on handwritten digits", "tinsmith[compile]"),
 }
