@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tinsmith.initial import init
-    from tinsmith.predicting import run
+    from tinsmith.predicting import Answer, run
+    from tinsmith.shells import completion
     from tinsmith_bench import Options as BenchOptions
     from tinsmith_bench import Report, bench, compare, read_report
     from tinsmith_data import Dataset, DatasetError, load_dataset
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from tinsmith_train.demo import demo
 
 __all__ = [
+    "Answer",
     "BackendError",
     "BenchOptions",
     "BundleError",
@@ -70,6 +72,7 @@ __all__ = [
     "check",
     "compare",
     "compile_model",
+    "completion",
     "confirm",
     "demo",
     "doctor",
@@ -94,7 +97,8 @@ __all__ = [
 # Where a name lies: what type checkers read above, for Python. A name alone keeps its own.
 _NAMES = {
     "tinsmith.initial": ("init",),
-    "tinsmith.predicting": ("run",),
+    "tinsmith.predicting": ("Answer", "run"),
+    "tinsmith.shells": ("completion",),
     "tinsmith_bench": ("BenchOptions=Options", "Report", "bench", "compare", "read_report"),
     "tinsmith_data": ("Dataset", "DatasetError", "load_dataset"),
     "tinsmith_export": (

@@ -38,6 +38,7 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "confirm": ("accept the bundle that is on trial", "tinsmith-runtime"),
     "doctor": ("say what works here, what is missing and how to install it", "tinsmith-runtime"),
     "init": ("ask what there is, and write tinsmith.toml", "tinsmith"),
+    "completion": ("print what completes tinsmith in a shell", "tinsmith"),
     "demo": ("train, export and bench on handwritten digits", "tinsmith[compile]"),
 }
 

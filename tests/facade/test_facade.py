@@ -52,6 +52,7 @@ def test_type_checkers_read_what_python_finds() -> None:
     assert read == tinsmith._PLACES
 
 
+@pytest.mark.slow
 def test_mypy_sees_the_types(tmp_path: Path) -> None:
     """As one who installed it: by `py.typed`, not by this repository's settings."""
     (tmp_path / "mypy.ini").write_text("[mypy]\n")
