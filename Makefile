@@ -36,9 +36,9 @@ test: $(VENV)/installed $(VENV)/native
 test-arm64: $(VENV)/installed $(VENV)/zig
 	$(BIN)/pytest tests/arm64
 
-# What other machines install, in dist/: the runtime, and the engine in C for each kind of Linux machine.
+# What other machines install, in dist/: the runtime, all of tinsmith, and the engine in C for each kind of Linux machine.
 wheels: $(VENV)/installed $(VENV)/zig
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./runtime
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./runtime .
 	$(BIN)/python runtime/native/wheels.py dist
 
 # The numbers in the README, measured with the demo's bundle on this machine.

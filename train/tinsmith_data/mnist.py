@@ -19,6 +19,7 @@ from tinsmith_data.errors import DatasetError
 from tinsmith_data.idx import encode_idx, read_idx
 from tinsmith_data.npz import read_npz
 from tinsmith_data.quiet import import_tensorflow
+from tinsmith_runtime.errors import UsageError
 
 # The name of each file, its number of axes, and the MD5 of its bytes when not compressed.
 _FILES = {
@@ -113,7 +114,7 @@ def _download() -> str:
             from keras.datasets import mnist
 
             mnist.load_data()
-    except ImportError:
+    except (ImportError, UsageError):
         return "Keras is not installed"
     except Exception as error:  # Keras raises bare Exception for everything that goes wrong
         said = (
