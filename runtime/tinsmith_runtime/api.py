@@ -96,7 +96,12 @@ def _choose(
     if not asked:
         raise none_installed()
     held = ", ".join(f"{v.precision} for {_runners(v.format)}" for v in variants)
-    raise UsageError(f"the bundle holds {held}; asked for {precision} for {' or '.join(asked)}")
+    fitting = [v.format for v in variants if v.precision == precision]
+    others = [spec for name in fitting for spec in backends_of(name) if not spec.package]
+    extras = " or ".join(dict.fromkeys(f"'{spec.extra}'" for spec in others))
+    cure = f": pip install {extras}" if extras and backend == "auto" else ""
+    asks = f"{precision} for {' or '.join(asked)}"
+    raise UsageError(f"the bundle holds {held}; asked for {asks}{cure}")
 
 
 def _runners(model_format: str) -> str:
