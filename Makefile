@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 UNIT_TESTS := tests/runtime tests/native tests/kernels tests/benchmarks tests/train/test_idx.py tests/train/test_dataset.py tests/test_contributing.py \
-	tests/test_sizes.py tests/test_architecture.py
+	tests/test_sizes.py tests/test_architecture.py tests/facade
 NATIVE := $(shell find runtime/native -name '*.[chpt]*' -not -path '*/__pycache__/*')
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -36,9 +36,9 @@ test: $(VENV)/installed $(VENV)/native
 test-arm64: $(VENV)/installed $(VENV)/zig
 	$(BIN)/pytest tests/arm64
 
-# What other machines install, in dist/: the runtime, and the engine in C for each kind of Linux machine.
+# What other machines install, in dist/: the runtime, all of tinsmith, and the engine in C for each kind of Linux machine.
 wheels: $(VENV)/installed $(VENV)/zig
-	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./runtime
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./runtime .
 	$(BIN)/python runtime/native/wheels.py dist
 
 # The numbers in the README, measured with the demo's bundle on this machine.

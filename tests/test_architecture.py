@@ -6,7 +6,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "ARCHITECTURE.md").read_text()
-PACKAGES = [init.parent for init in sorted(ROOT.glob("*/tinsmith_*/__init__.py"))]
+PACKAGES = [init.parent for init in sorted(ROOT.glob("*/tinsmith*/__init__.py"))]
 INNER = [init.parent for package in PACKAGES for init in sorted(package.glob("*/__init__.py"))]
 
 
@@ -16,6 +16,6 @@ def test_a_package_is_named(package: Path) -> None:
 
 
 def test_files_that_are_named_are_there() -> None:
-    for name in ("runtime", "train", "export", "benchmarks"):
+    for name in ("runtime", "train", "export", "benchmarks", "tinsmith"):
         assert f"`{name}/`" in PAGE
         assert (ROOT / name).is_dir()

@@ -1,7 +1,7 @@
 """Runs tinsmith's bundles on small boards, without TensorFlow."""
 
 from tinsmith_runtime.answers import Detection, Prediction
-from tinsmith_runtime.api import load, open_model
+from tinsmith_runtime.api import inspect, load, open_model
 from tinsmith_runtime.backends import installed_backends
 from tinsmith_runtime.bundle import Bundle, Manifest, Variant, read_bundle, write_bundle
 from tinsmith_runtime.errors import (
@@ -27,6 +27,7 @@ __all__ = [
     "TinsmithError",
     "UsageError",
     "Variant",
+    "inspect",
     "installed_backends",
     "load",
     "open_model",

@@ -11,7 +11,7 @@ from tinsmith_runtime.backends import (
     iter_backends,
     none_installed,
 )
-from tinsmith_runtime.bundle import Bundle, Variant, read_bundle
+from tinsmith_runtime.bundle import Bundle, Manifest, Variant, read_bundle
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.executor import Engine
 from tinsmith_runtime.model import Model
@@ -76,6 +76,11 @@ def open_model(
     return Model(variant, engine, proof)
 
 
+def inspect(path: str | Path) -> Manifest:
+    """Gives what a bundle says of itself; all of the bundle is checked, as `load` does."""
+    return read_bundle(path).manifest
+
+
 def _choose(
     variants: tuple[Variant, ...], backend: str, precision: str
 ) -> tuple[BackendSpec, Variant]:
@@ -91,7 +96,12 @@ def _choose(
     if not asked:
         raise none_installed()
     held = ", ".join(f"{v.precision} for {_runners(v.format)}" for v in variants)
-    raise UsageError(f"the bundle holds {held}; asked for {precision} for {' or '.join(asked)}")
+    fitting = [v.format for v in variants if v.precision == precision]
+    others = [spec for name in fitting for spec in backends_of(name) if not spec.package]
+    extras = " or ".join(dict.fromkeys(f"'{spec.extra}'" for spec in others))
+    cure = f": pip install {extras}" if extras and backend == "auto" else ""
+    asks = f"{precision} for {' or '.join(asked)}"
+    raise UsageError(f"the bundle holds {held}; asked for {asks}{cure}")
 
 
 def _runners(model_format: str) -> str:

@@ -64,9 +64,14 @@ def selftest_bundle(bundle: Bundle) -> list[SelfTest]:
         if any(variant.format in spec.formats for variant in integer)
     ]
     if not chosen:
-        runners = {spec.name for variant in integer for spec in backends_of(variant.format)}
-        held = ", ".join(sorted(runners)) or "no engine"
-        raise BackendError(f"the bundle holds int8 for {held}: that is not installed")
+        runners = [spec for variant in integer for spec in backends_of(variant.format)]
+        if not runners:
+            raise BackendError("the bundle holds int8 for no engine that this tinsmith knows")
+        held = ", ".join(dict.fromkeys(spec.name for spec in runners))
+        extras = " or ".join(dict.fromkeys(f"'{spec.extra}'" for spec in runners))
+        raise BackendError(
+            f"the bundle holds int8 for {held}: that is not installed: pip install {extras}"
+        )
     cpu = read_cpu()
     results = []
     for spec, variant in chosen:

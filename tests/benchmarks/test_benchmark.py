@@ -531,7 +531,7 @@ def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_package_shows_the_function_and_its_result() -> None:
     assert tinsmith_bench.__all__ == [
-        *("Options", "Report", "bench", "parse_report", "read_report"),
+        *("Compared", "Options", "Report", "bench", "compare", "parse_report", "read_report"),
     ]
 
 

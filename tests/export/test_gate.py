@@ -151,7 +151,9 @@ def test_a_rejected_bundle_can_be_kept(
     assert (verdict["outcome"], verdict["lost"], verdict["count"]) == ("fail", 30, COUNT)
     assert found["failures"]
     assert found["advice"].startswith("try --recipe qat")
-    assert list(read_bundle(kept).manifest.failures) == found["failures"]
+    manifest = read_bundle(kept).manifest
+    assert list(manifest.failures) == found["failures"]
+    assert [(one.name, one.value) for one in manifest.settings] == [("recipe", '"ptq"')]
     with load(kept) as model:
         assert model.predict(np.zeros((1, 6, 6, 1), np.uint8)).shape == (1, 3)
 

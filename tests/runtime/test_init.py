@@ -13,6 +13,7 @@ EXPORTED = {
     "TinsmithError",
     "UsageError",
     "Variant",
+    "inspect",
     "installed_backends",
     "load",
     "open_model",

@@ -21,6 +21,7 @@ from tinsmith_runtime.bundle import (
     PixelRanges,
     Preprocessing,
     Quality,
+    Setting,
     Stage,
     TargetParity,
     Training,
@@ -102,6 +103,9 @@ def outputs(draw: st.DrawFn, name: str, only: bool) -> Output:
     return Output(*place, tuple(labels), activation, kind)
 
 
+setting = st.builds(Setting, text.filter(lambda name: 0 < len(name) <= 100), text)
+
+
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     names = draw(
@@ -140,6 +144,7 @@ def manifests(draw: st.DrawFn) -> Manifest:
         training=Training(draw(text), draw(digest), draw(text), draw(text), draw(whole), 0),
         release=draw(st.integers(0, 2**31 - 1)),
         failures=tuple(draw(st.lists(text, max_size=2))),
+        settings=tuple(draw(st.lists(setting, max_size=3))),
         quality=Quality(
             tuple(draw(st.lists(stage, min_size=1, max_size=3))),
             reference,
@@ -466,6 +471,37 @@ def test_a_second_seal(bundle: Bundle, reseal: Callable[[bytes], bytes]) -> None
     data = dump_manifest(bundle.manifest)
     with pytest.raises(BundleError, match="'manifest_sha256': expected every key once"):
         parse_manifest(reseal(data.removesuffix(b"\n}\n") + b',\n "manifest_sha256": ""\n}\n'))
+
+
+def test_only_a_bundle_with_settings_says_so(bundle: Bundle) -> None:
+    plain = dump_manifest(bundle.manifest)
+    assert "settings" not in json.loads(plain)
+    assert parse_manifest(plain).settings == ()
+    told = replace(bundle.manifest, settings=(Setting("recipe", '"ptq"'),))
+    assert parse_manifest(dump_manifest(told)) == told
+    assert 'setting   recipe = "ptq"' in describe(told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ([{"name": "a", "value": "x"}] * 65, "settings: expected at most 64 settings"),
+        ([{"name": "a", "value": "x" * 1001}], r"settings\[0\].value: expected at most 1000"),
+        ([{"name": "", "value": "x"}], r"settings\[0\].name: expected 1 to 100 characters"),
+        ([{"name": "a\x1b[2J", "value": "x"}], r"settings\[0\].name: expected text without"),
+        ([{"name": "a"}], r"settings\[0\].value: missing"),
+        ([{"name": "a", "value": 3}], r"settings\[0\].value: expected text"),
+        ({"a": "x"}, "settings: expected a list"),
+    ],
+)
+def test_settings_of_a_stranger(
+    bundle: Bundle, reseal: Callable[[bytes], bytes], settings: object, expected: str
+) -> None:
+    tree = {**json.loads(dump_manifest(bundle.manifest)), "settings": settings}
+    seal = tree.pop("manifest_sha256")  # it is the last field
+    data = json.dumps({**tree, "manifest_sha256": seal}, indent=1) + "\n"
+    with pytest.raises(BundleError, match=expected):
+        parse_manifest(reseal(data.encode()))
 
 
 def test_only_a_bundle_that_failed_says_so(bundle: Bundle) -> None:

@@ -1,8 +1,6 @@
 """The built wheel, alone in an empty environment with one engine: what a board gets."""
 
-import os
 import subprocess
-import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -11,41 +9,13 @@ from email.parser import Parser
 from pathlib import Path
 
 import pytest
+from installing import ROOT, build, environment, install
 
-ROOT = Path(__file__).parents[2]
-CONSTRAINTS = ROOT / "constraints.txt"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.not_on_a_board(reason="builds and installs: there, the wheel is installed"),
 ]
 PACKAGES = {"litert": "ai-edge-litert", "onnx": "onnxruntime"}
-# How pip says that it cannot reach the registry.
-OFFLINE = (
-    "Failed to establish a new connection",
-    "Temporary failure in name resolution",
-    "ProxyError",
-    "Read timed out",
-    "Connection refused",
-)
-
-
-def _install(*words: object) -> None:
-    """Runs a command that needs the package registry."""
-    environment = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}
-    line = [sys.executable, "-m", *map(str, words)]
-    done = subprocess.run(line, capture_output=True, text=True, env=environment)
-    if done.returncode and "CI" not in os.environ:
-        missing = next((line for line in OFFLINE if line in done.stdout + done.stderr), None)
-        if missing:
-            pytest.skip(f"the package registry does not answer: {missing}")
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def _build(source: Path, folder: Path) -> Path:
-    """Builds an sdist, and the wheel from it; gives the wheel."""
-    _install("build", "--outdir", folder, source)
-    (path,) = folder.glob("*.whl")
-    return path
 
 
 def _contents(wheel: Path) -> tuple[list[str], str, Message]:
@@ -58,12 +28,12 @@ def _contents(wheel: Path) -> tuple[list[str], str, Message]:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _build(ROOT / "runtime", tmp_path_factory.mktemp("wheel"))
+    return build(ROOT / "runtime", tmp_path_factory.mktemp("wheel"))
 
 
 def test_both_distributions_have_the_one_version(wheel: Path, tmp_path: Path) -> None:
     *_, runtime = _contents(wheel)
-    names, _, tinsmith = _contents(_build(ROOT, tmp_path))
+    names, _, tinsmith = _contents(build(ROOT, tmp_path))
     (sdist,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
         files = [name.partition("/")[2] for name in archive.getnames()]
@@ -71,6 +41,7 @@ def test_both_distributions_have_the_one_version(wheel: Path, tmp_path: Path) ->
         "benchmarks",
         "export",
         "runtime",
+        "tinsmith",
         "train",
     }
     assert [name for name in files if name.startswith("runtime")] == ["runtime/pyproject.toml"]
@@ -121,10 +92,8 @@ def test_empty_environment(
     one_line: Callable[[str], str],
 ) -> None:
     home = tmp_path / "environment"
-    # Without pip of its own: it is made in a second, and on a Debian without ensurepip too.
-    _install("venv", "--without-pip", home)
-    python = home / "bin" / "python"
-    _install("pip", "--python", python, "install", "--quiet", f"{wheel}[{engine}]")
+    python = environment(home)
+    install("pip", "--python", python, "install", "--quiet", f"{wheel}[{engine}]")
 
     def tinsmith(*words: object) -> subprocess.CompletedProcess[str]:
         line = [str(home / "bin" / "tinsmith"), *map(str, words)]

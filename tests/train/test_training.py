@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +28,7 @@ import tensorflow as tf  # noqa: E402
 from tensorflow.python.framework.config import is_op_determinism_enabled  # noqa: E402
 
 RUN_FILES = ["confusion.png", "curves.png", "digits.png", "history.json", "model.keras"]
+COMMAND_FILES = [*RUN_FILES, "tinsmith.toml"]  # the settings are what was typed
 
 
 def tinsmith(*words: str) -> list[str]:
@@ -38,7 +40,7 @@ def names(folder: Path) -> list[str]:
 
 
 def test_the_run_folder(cnn_run: Path, digits: Dataset) -> None:
-    assert names(cnn_run) == RUN_FILES
+    assert names(cnn_run) == COMMAND_FILES
     for name in RUN_FILES[:3]:
         assert (cnn_run / name).read_bytes().startswith(b"\x89PNG")
     history = json.loads((cnn_run / "history.json").read_text())
@@ -97,6 +99,32 @@ def test_colour_images_that_are_not_square(
     printed = json.loads(said.out)
     assert printed == json.loads((out / "history.json").read_text())
     assert printed["dataset"]["labels"] == ["a", "b", "c"]
+    settings = tomllib.loads((out / "tinsmith.toml").read_text())["train"]
+    assert settings == {
+        "model": "cnn",
+        "data": str(tmp_path / "own.npz"),
+        "epochs": 1,
+        "seed": 0,
+        "out": str(out),
+        "json": True,
+        "quiet": True,
+    }
+
+
+def test_the_settings_of_a_run_repeat_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "--model", "softmax", "--data", "digits", "--epochs", "1"]) == 0
+    Path("runs/softmax/tinsmith.toml").rename("again.toml")
+    assert main(["train", "--config", "again.toml", "--out", "again"]) == 0
+    assert "again.toml sets model, data, epochs, seed\n" in capsys.readouterr().err
+    weights = [
+        keras.models.load_model(path).get_weights()
+        for path in ("runs/softmax/model.keras", "again/model.keras")
+    ]
+    for one, other in zip(*weights, strict=True):
+        assert one.tobytes() == other.tobytes()
 
 
 def test_files_of_an_earlier_run_are_replaced_and_others_kept(
@@ -250,7 +278,7 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(tmp_path: Path) -> None:
     best = history["best_epoch"]
     assert f"stopped after {done} epochs: kept the best, epoch {best}" in stderr
     assert f"kept      epoch {best} of {done}" in stdout
-    assert names(tmp_path / "run") == RUN_FILES
+    assert names(tmp_path / "run") == COMMAND_FILES
 
 
 def test_ctrl_c_before_there_is_anything_to_keep(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from tinsmith_data.errors import DatasetError
 from tinsmith_data.idx import encode_idx, read_idx
 from tinsmith_data.npz import read_npz
 from tinsmith_data.quiet import import_tensorflow
+from tinsmith_runtime.errors import UsageError
 
 # The name of each file, its number of axes, and the MD5 of its bytes when not compressed.
 _FILES = {
@@ -60,7 +61,7 @@ def load_mnist(data_dir: Path | None) -> Arrays:
     root = os.environ.get("TINSMITH_DATA")
     if root and (folder := Path(root, "mnist")).is_dir():
         return _read_folder(folder)
-    cache = _keras_home() / "datasets" / "mnist.npz"
+    cache = keras_cache()
     failure = "" if cache.is_file() else _download()
     if failure:
         place = str(Path(root, "mnist")) if root else "$TINSMITH_DATA/mnist (not set)"
@@ -113,7 +114,7 @@ def _download() -> str:
             from keras.datasets import mnist
 
             mnist.load_data()
-    except ImportError:
+    except (ImportError, UsageError):
         return "Keras is not installed"
     except Exception as error:  # Keras raises bare Exception for everything that goes wrong
         said = (
@@ -132,6 +133,11 @@ def _short_timeout() -> Iterator[None]:
         yield
     finally:
         socket.setdefaulttimeout(previous)
+
+
+def keras_cache() -> Path:
+    """The file that Keras downloads MNIST to."""
+    return _keras_home() / "datasets" / "mnist.npz"
 
 
 def _keras_home() -> Path:

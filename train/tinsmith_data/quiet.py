@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Iterator
 
+from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.quiet import mute_stderr
 
 _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
@@ -26,6 +27,9 @@ def import_tensorflow(verbose: bool = False, bare: bool = False) -> None:
         verbose: let it all through instead.
         bare: without Keras's wrappers for scikit-learn and its plots, for a process that ends
             without them.
+
+    Raises:
+        UsageError: one of them is not installed; the message says what installs it.
     """
     if "tensorflow" in sys.modules:
         return
@@ -35,8 +39,13 @@ def import_tensorflow(verbose: bool = False, bare: bool = False) -> None:
         contextlib.nullcontext() if verbose else mute_stderr(),
         _absent(_UNUSED if bare else ()),
     ):
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
+        try:
+            import keras  # noqa: F401
+            import tensorflow  # noqa: F401
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                f"{error.name} is not installed: pip install 'tinsmith[compile]'"
+            ) from error
 
 
 @contextlib.contextmanager

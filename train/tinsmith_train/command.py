@@ -8,10 +8,12 @@ from pathlib import Path
 from tinsmith_data import load_dataset
 from tinsmith_data.options import add_data
 from tinsmith_data.quiet import results_alone
+from tinsmith_runtime.cli.toml import toml_text
+from tinsmith_runtime.files import write_whole
 from tinsmith_train.demo import TASKS, demo
 from tinsmith_train.history import Progress
 from tinsmith_train.recipe import RECIPES, find_recipe
-from tinsmith_train.runfolder import TrainResult, check_writable, describe
+from tinsmith_train.runfolder import SETTINGS, TrainResult, check_writable, describe
 from tinsmith_train.terminal import TerminalProgress
 from tinsmith_train.training import check_numbers, train
 
@@ -93,6 +95,7 @@ def _run_train(arguments: argparse.Namespace) -> int:
             progress=progress,
             verbose=arguments.verbose,
         )
+    write_whole(out / SETTINGS, toml_text(arguments.settings(arguments)).encode())
     if result.stopped:
         print(
             f"tinsmith: stopped after {len(result.epochs)} epochs: kept the best, "

@@ -157,7 +157,9 @@ def _steps(
 def _type(words: list[str]) -> int:
     """Runs a tinsmith command in a process of its own and gives its exit status."""
     print(f"\n$ {shlex.join(['tinsmith', *words])}", flush=True)
-    with subprocess.Popen([sys.executable, "-m", "tinsmith_runtime", *words]) as process:
+    # What a person keeps in `tinsmith.toml` is for work of their own.
+    line = [sys.executable, "-m", "tinsmith_runtime", *words, "--no-config"]
+    with subprocess.Popen(line) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:

@@ -3,6 +3,7 @@
 | file | what |
 |---|---|
 | `model.keras` | the model after its best epoch |
+| `tinsmith.toml` | the settings of `tinsmith train`, which takes them again with `--config` |
 | `history.json` | every epoch, and what the model was made of |
 | `curves.png` | loss and accuracy, epoch by epoch |
 | `confusion.png` | what the model said of the test images of each class |
@@ -27,7 +28,8 @@ from tinsmith_train.errors import RunFolderError
 from tinsmith_train.head import detector_head, head_json
 from tinsmith_train.history import Epoch
 
-FILES = ("model.keras", "history.json", "curves.png")
+SETTINGS = "tinsmith.toml"
+FILES = ("model.keras", "history.json", "curves.png", SETTINGS)
 CLASSIFIERS = ("confusion.png", "digits.png")
 DETECTORS = ("boxes.json", "boxes.png")
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from tinsmith_bench.api import unwatched
-from tinsmith_bench.command.compare import hold_gates, print_moves
+from tinsmith_bench.command.compare import print_moves, tell_gates
 from tinsmith_bench.command.measuring import measure
 from tinsmith_bench.command.output import check_writable, write_text
 from tinsmith_bench.gates.compare import moves
-from tinsmith_bench.gates.gate import parse_gate
+from tinsmith_bench.gates.gate import judge, parse_gate
 from tinsmith_bench.options import QUICK, Options
 from tinsmith_bench.rendering.markdown import markdown
 from tinsmith_bench.rendering.terminal import open_terminal, print_report
@@ -56,7 +56,7 @@ def run_bench(arguments: argparse.Namespace) -> int:
     if baseline is not None:
         terminal.lines([""])
         print_moves(gates, *moves(baseline, report), terminal)
-    return hold_gates(gates, baseline, report, terminal)
+    return tell_gates(gates, *judge(gates, baseline, report), terminal)
 
 
 def _load_html() -> Callable[[Report], str]:

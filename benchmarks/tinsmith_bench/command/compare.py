@@ -8,11 +8,10 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-from tinsmith_bench.gates.compare import Move, moves, moves_table
-from tinsmith_bench.gates.gate import Gate, judge, parse_gate
+from tinsmith_bench.gates.compare import Move, moves_table
+from tinsmith_bench.gates.comparing import compare
+from tinsmith_bench.gates.gate import Failure, Gate, parse_gate
 from tinsmith_bench.rendering.terminal import open_terminal, print_table
-from tinsmith_bench.report_data import Report
-from tinsmith_bench.report_data.reading import read_report
 from tinsmith_report.terminal import Terminal
 
 
@@ -22,15 +21,16 @@ def run_compare(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: a report cannot be read, or a condition is none.
     """
+    found = compare(arguments.old, arguments.new, arguments.fail_if)
     gates = [parse_gate(text) for text in arguments.fail_if]
-    old, new = read_report(arguments.old), read_report(arguments.new)
-    found, notes = moves(old, new)
     if arguments.json:
-        print(json.dumps({"moves": [_tree(move) for move in found], "notes": notes}, indent=1))
-        return hold_gates(gates, old, new, open_terminal(sys.stderr))
-    terminal = open_terminal(sys.stdout)
-    print_moves(gates, found, notes, terminal)
-    return hold_gates(gates, old, new, terminal)
+        tree = {"moves": [_tree(move) for move in found.moves], "notes": found.notes}
+        print(json.dumps(tree, indent=1))
+        terminal = open_terminal(sys.stderr)
+    else:
+        terminal = open_terminal(sys.stdout)
+        print_moves(gates, found.moves, found.notes, terminal)
+    return tell_gates(gates, found.failed, found.untried, terminal)
 
 
 def _tree(move: Move) -> dict[str, Any]:
@@ -49,9 +49,13 @@ def print_moves(
         terminal.paragraphs(["Nothing moved by more than chance explains."])
 
 
-def hold_gates(gates: Sequence[Gate], old: Report | None, new: Report, terminal: Terminal) -> int:
+def tell_gates(
+    gates: Sequence[Gate],
+    stopped: Sequence[Failure],
+    untried: Sequence[Failure],
+    terminal: Terminal,
+) -> int:
     """Says which gates failed and which could not be tried; returns the exit status."""
-    stopped, untried = judge(gates, old, new)
     lines = [
         f"{word}: {failure.gate.text}: {failure.variant}: {failure.reason}".replace(": : ", ": ")
         for word, found in (("Failed", stopped), ("Not tried", untried))

@@ -36,9 +36,12 @@ TRAINING_INPUTS = 5000
 
 def configure_host(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments that say where to measure."""
-    there = parser.add_argument_group("on a board, over ssh")
+    # The title is the table of `tinsmith.toml` in which these stand.
+    there = parser.add_argument_group("board", "over ssh")
     there.add_argument(
-        "--host", metavar="[USER@]HOST", help="measure there, over ssh; nothing is left there"
+        "--host",
+        metavar="[USER@]HOST",
+        help="measure there, over ssh; nothing is left there; '' measures here",
     )
     there.add_argument("--identity", type=Path, metavar="FILE", help="the key to log in with")
     there.add_argument(
@@ -82,7 +85,7 @@ def measure(arguments: argparse.Namespace, options: Options, watch: Watch) -> Re
     paths: list[Path] = arguments.bundles
     check_names(arguments.against)
     host = None
-    if arguments.host is not None:
+    if arguments.host:
         host = Host(
             arguments.host, arguments.identity, tuple(arguments.ssh_option), arguments.remote_python
         )
@@ -126,7 +129,7 @@ def _competitors(
         arguments.against, arguments.bundles[0], material, folder, watch
     )
     for competitor in [competitor for competitor in made if not competitor.is_bundle]:
-        if arguments.host is not None:
+        if arguments.host:
             made.remove(competitor)
             failures.append(Failure(competitor.name, "it is measured only without --host"))
         elif len(options.threads) > 1:

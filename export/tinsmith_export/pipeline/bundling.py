@@ -1,5 +1,8 @@
 """The last stage: the bundle is written."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import fields
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,16 +18,22 @@ from tinsmith_runtime.bundle import (
     Golden,
     Layer,
     Manifest,
+    Setting,
     Training,
     Variant,
     sha256,
     write_bundle,
 )
+from tinsmith_runtime.bundle.schema import MAX_SETTING
 
 _MADE_WITH = (
     "tinsmith",
     "tensorflow",
     "tensorflow-model-optimization",
+)
+# Or they change nothing of what is in the bundle.
+_TOLD_ELSEWHERE = (
+    *("seed", "release", "keep_rejected", "layer_errors", "sensitivity", "verify_onnx", "boxes"),
 )
 
 
@@ -69,11 +78,25 @@ def write_model(
         quality=verified.quality,
         failures=failures,
         boxes=options.boxes,
+        settings=_settings(options),
     )
     if out is not None:
         files = {file.name: file.data for file in _bundled(verified, options)}
         write_bundle(out, manifest, {**files, "golden.npz": golden})
     return manifest
+
+
+def _settings(options: Options) -> tuple[Setting, ...]:
+    """What was not left at its default; without the names of the user's folders."""
+    default, kept = Options(), []
+    for field in fields(Options):
+        value = getattr(options, field.name)
+        if field.name in _TOLD_ELSEWHERE or value == getattr(default, field.name):
+            continue
+        # Of classes and functions their names.
+        plain = sorted(value) if isinstance(value, Mapping) else value
+        kept.append(Setting(field.name, json.dumps(plain, default=str)[:MAX_SETTING]))
+    return tuple(kept)
 
 
 def _bundled(verified: VerifiedModel, options: Options) -> list[ModelFile]:

@@ -30,6 +30,7 @@ from tinsmith_runtime.bundle.schema import (
     Output,
     PixelRanges,
     Preprocessing,
+    Setting,
     Training,
     Variant,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "PixelRanges",
     "Preprocessing",
     "Quality",
+    "Setting",
     "Stage",
     "StateError",
     "TargetParity",

@@ -51,6 +51,7 @@ def dump_manifest(manifest: Manifest) -> bytes:
         ([entry["preprocessing"] or {} for entry in tree["inputs"]], "padding"),
         (tree["inputs"], "fed_by"),
         ([tree["quality"]], "states"),
+        ([tree], "settings"),
     ):
         for record in records:
             if not record.get(name, True):

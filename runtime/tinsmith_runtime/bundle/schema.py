@@ -19,6 +19,8 @@ from tinsmith_runtime.bundle.fields import (
 from tinsmith_runtime.bundle.quality import Quality
 from tinsmith_runtime.record import Rule, frozen_dataclass
 
+MAX_SETTINGS, MAX_SETTING = 64, 1000
+
 
 @frozen_dataclass(frozen=True)
 class Preprocessing:
@@ -184,6 +186,21 @@ class Training:
 
 
 @frozen_dataclass(frozen=True)
+class Setting:
+    """An option of the export that was not its default.
+
+    Attributes:
+        name: as in `tinsmith_export.Options`.
+        value: as JSON; its beginning, where it is longer than `MAX_SETTING`.
+    """
+
+    name: Annotated[str, Rule("1 to 100 characters", lambda text: 0 < len(text) <= 100)]
+    value: Annotated[
+        str, Rule(f"at most {MAX_SETTING} characters", lambda text: len(text) <= MAX_SETTING)
+    ]
+
+
+@frozen_dataclass(frozen=True)
 class Manifest:
     """Everything a bundle says of itself.
 
@@ -195,6 +212,7 @@ class Manifest:
             older one; 0 where nobody counts.
         failures: the gates that it failed, a line each.
         boxes: how the outputs of a detector become boxes; `None` for other models.
+        settings: how it was exported, where that is not the default.
     """
 
     format_version: int
@@ -209,6 +227,10 @@ class Manifest:
     release: Release = 0
     failures: tuple[str, ...] = ()
     boxes: BoxHead | None = None
+    settings: Annotated[
+        tuple[Setting, ...],
+        Rule(f"at most {MAX_SETTINGS} settings", lambda found: len(found) <= MAX_SETTINGS),
+    ] = ()
 
     @property
     def states(self) -> tuple[Input, ...]:

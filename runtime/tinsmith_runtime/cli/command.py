@@ -10,9 +10,12 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import entry_points, version
 from typing import NoReturn
 
+from tinsmith_runtime.cli.settings import TYPED, Settings, add_config, find_settings
+from tinsmith_runtime.cli.toml import effective
 from tinsmith_runtime.errors import TinsmithError, UsageError, printable
 
 Configure = Callable[[argparse.ArgumentParser], None]
@@ -34,6 +37,9 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "install": ("test a bundle here, then switch a folder to it", "tinsmith-runtime"),
     "boot": ("run before a service: roll a failed trial back", "tinsmith-runtime"),
     "confirm": ("accept the bundle that is on trial", "tinsmith-runtime"),
+    "doctor": ("say what works here, what is missing and how to install it", "tinsmith-runtime"),
+    "init": ("ask what there is, and write tinsmith.toml", "tinsmith"),
+    "completion": ("print what completes tinsmith in a shell", "tinsmith"),
     "demo": ("train, export and bench on handwritten digits", "tinsmith[compile]"),
 }
 
@@ -102,13 +108,17 @@ def _dispatch(words: list[str]) -> int:
     parser.add_argument(
         "--version", action="version", version=f"tinsmith {version('tinsmith-runtime')}"
     )
+    settings: Settings | None = None
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     try:
         for command, (summary, _) in SUMMARIES.items():
             sub = commands.add_parser(command, help=summary, description=summary)
             if command == name:
                 _configure(command)(sub)
+                settings = _settings(sub, command, words)
         arguments = parser.parse_args(words)
+        if settings:
+            settings.fill(arguments)
         run: Callable[[argparse.Namespace], int] = arguments.run
         return run(arguments)
     except ModuleNotFoundError as error:
@@ -116,6 +126,18 @@ def _dispatch(words: list[str]) -> int:
             f"`tinsmith {name}` needs {error.name}, which is not installed: "
             f"pip install '{SUMMARIES[str(name)][1]}'"
         ) from error
+
+
+def _settings(
+    parser: argparse.ArgumentParser, command: str, words: Sequence[str]
+) -> Settings | None:
+    """What `tinsmith.toml` says for a sub-command, which gets the options to choose another."""
+    parser.set_defaults(settings=partial(effective, parser, command))
+    if command in TYPED:
+        return None
+    add_config(parser)
+    asks = {"-h", "--help"} & {*words}
+    return None if asks else find_settings(parser, command, words, [*SUMMARIES])
 
 
 def _configure(command: str) -> Configure:

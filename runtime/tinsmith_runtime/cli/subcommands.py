@@ -93,6 +93,7 @@ def describe(manifest: Manifest) -> list[str]:
         f"quantized {training.recipe}, {training.qat_steps} steps of fine-tuning",
         f"weights   bits a layer: {bits}",
         *([f"float     {', '.join(kept)}: weights not rounded"] if kept else []),
+        *(f"setting   {one.name} = {one.value}" for one in manifest.settings),
         *(f"failed    {gate}" for gate in manifest.failures),
         "files",
     ]
