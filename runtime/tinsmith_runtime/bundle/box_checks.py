@@ -79,8 +79,8 @@ def _rows(head: BoxHead, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]
             widths = role_widths(head).items()
             held = ", ".join(f"{role} ({n})" for role, n in widths if name in getattr(head, role))
             got = ", ".join(map(str, shape))
-            said = f"boxes: output {reprlib.repr(name)} of {held}"
-            yield f"{said}: expected shape {wanted}, got (N, {got})"
+            said = f"boxes: output {reprlib.repr(name)} of {held}: expected shape {wanted}"
+            yield f"{said}, got (N, {got})"
 
 
 def _counts(
