@@ -43,6 +43,7 @@ def no_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{HERE}._engines", lambda: ())
 
 
+@pytest.mark.both_engines
 def test_the_command_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     captured = capsys.readouterr()
@@ -55,6 +56,7 @@ def test_the_command_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
         assert any(line.split("  ")[0] == "ok" and topic in line for line in lines), topic
 
 
+@pytest.mark.not_on_a_board(reason="it starts a process an engine, which takes minutes there")
 def test_json_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--json"]) == 0
     tree = json.loads(capsys.readouterr().out)
@@ -64,6 +66,7 @@ def test_json_is_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(one["cure"] for one in tree["findings"] if one["status"] != OK)
 
 
+@pytest.mark.not_on_a_board(reason="it starts a process an engine, which takes minutes there")
 def test_an_engine_that_is_missing_is_no_failure() -> None:
     """The native one is hidden from these tests."""
     finding = found("engine native")
@@ -71,6 +74,7 @@ def test_an_engine_that_is_missing_is_no_failure() -> None:
     assert finding.cure == "pip install 'tinsmith-runtime[native]'"
 
 
+@pytest.mark.not_on_a_board(reason="it starts a process an engine, which takes minutes there")
 @pytest.mark.parametrize(
     ("code", "text"),
     [
@@ -103,6 +107,7 @@ def test_an_engine_that_does_not_import(
     assert "\x1b" not in finding.text
 
 
+@pytest.mark.not_on_a_board(reason="it starts a process an engine, which takes minutes there")
 def test_another_engine_that_works(engine: Callable[[str], None]) -> None:
     engine("Odd = object")
     assert found("engine odd").status == OK

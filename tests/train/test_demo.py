@@ -48,6 +48,16 @@ def test_it_types_what_a_person_would(
         assert (np.asarray(image) == digits.x_test[0, :, :, 0]).all()
 
 
+def test_the_settings_of_other_work_are_not_for_the_demo(typed: Path) -> None:
+    Path("tinsmith.toml").write_text(
+        '[demo]\ndata = "digits"\nquiet = true\n[board]\nhost = "pi"\n'
+    )
+    assert main(["demo"]) == 0
+    lines = typed.read_text().splitlines()
+    assert len(lines) == 3
+    assert all(line.endswith("--quiet --no-config") for line in lines)
+
+
 def test_it_stops_where_a_step_fails(typed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAIL_AT", "export")
     assert main(["demo", "--data", "digits"]) == 3

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tinsmith_data import Dataset, load_dataset
 from tinsmith_data.errors import DatasetError
 from tinsmith_data.options import folder_source
+from tinsmith_runtime.cli.settings import FILE
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train.runfolder import check_writable
 
@@ -91,8 +92,10 @@ def demo(
         f"tinsmith demo on {data.name}: {len(data.y_train):,} training and {len(data.y_test):,} "
         "test images"
     )
+    # The settings of a person's own work are not the demo's.
+    alone = ["--no-config"] if Path(FILE).exists() else []
     for words in _steps(TASKS[task], out, named, epochs, seed, quiet, verbose):
-        status = _type(words)
+        status = _type([*words, *alone])
         if status:
             return status
     picture, run = out / TASKS[task].picture, _placed(TASKS[task].run, out)
@@ -157,9 +160,7 @@ def _steps(
 def _type(words: list[str]) -> int:
     """Runs a tinsmith command in a process of its own and gives its exit status."""
     print(f"\n$ {shlex.join(['tinsmith', *words])}", flush=True)
-    # What a person keeps in `tinsmith.toml` is for work of their own.
-    line = [sys.executable, "-m", "tinsmith_runtime", *words, "--no-config"]
-    with subprocess.Popen(line) as process:
+    with subprocess.Popen([sys.executable, "-m", "tinsmith_runtime", *words]) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
