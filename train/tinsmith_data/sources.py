@@ -73,19 +73,31 @@ def _require_file(path: Path) -> None:
 
 
 def read_data(
-    source: str, *, shape: tuple[int, ...] | None = None, names: tuple[str, ...] = ()
+    source: str,
+    *,
+    shape: tuple[int, ...] | None = None,
+    names: tuple[str, ...] = (),
+    seed: int = 0,
+    size: int | None = None,
+    grey: bool = False,
 ) -> Data:
     """Reads what a source holds.
 
     Args:
         source: see the table of this module.
-        shape: `(H, W, C)` that images of a folder are fitted to; if `None`, all must have one.
+        shape: `(H, W, C)` that images of a folder are fitted to; see `folder.load_folder`.
         names: of a model's inputs, where it has several.
+        seed: divides a folder of images.
+        size: height and width of a folder's images, instead of `shape`.
+        grey: gives a folder's images one channel.
 
     Raises:
         DatasetError: there is no such source, or it cannot be read.
     """
     kind, path = kind_of(source), Path(source)
+    if kind is not Kind.FOLDER and (size is not None or grey):
+        option = "--grey" if size is None else "--size"
+        raise DatasetError(f"{option} is for a folder of images: --data {source} is {kind.value}")
     if kind is Kind.NPZ:
         return load_npz(path, names)
     if kind is Kind.FUNCTION:
@@ -96,14 +108,20 @@ def read_data(
             "give FILE.npz with an array for each, or module:function"
         )
     if kind is Kind.FOLDER:
-        return load_folder(path, shape)
+        return load_folder(path, shape, seed, size, grey)
     if kind is Kind.NPY:
         return Data(path.stem, Part(read_npy(path)))
     return _digits() if source == "digits" else _mnist(None if source == "mnist" else path)
 
 
 def load_dataset(
-    source: str, data_dir: Path | None = None, *, seed: int = 0, divided: bool = False
+    source: str,
+    data_dir: Path | None = None,
+    *,
+    seed: int = 0,
+    divided: bool = False,
+    size: int | None = None,
+    grey: bool = False,
 ) -> Dataset:
     """Loads and checks labelled images to train and to test on.
 
@@ -112,13 +130,17 @@ def load_dataset(
         data_dir: where MNIST's IDX files are, if not in `$TINSMITH_DATA/mnist`.
         seed: divides what its source does not: a fifth is kept for testing.
         divided: refuse what its source does not divide.
+        size: height and width that a folder's images are fitted to; see `folder.load_folder`.
+        grey: gives a folder's images one channel.
 
     Raises:
         DatasetError: there is no such dataset, or it is damaged, or no model could learn from it.
     """
     if divided and kind_of(source) in (Kind.FOLDER, Kind.NPY):  # before all of it is read
         raise DatasetError(f"{source}: expected training and test data, got undivided data")
-    data = _mnist(data_dir) if source == "mnist" else read_data(source)
+    if source == "mnist" and data_dir is not None and size is None and not grey:
+        return make_dataset(_mnist(data_dir), seed)
+    data = read_data(source, seed=seed, size=size, grey=grey)
     return make_dataset(data, seed, divided=divided)
 
 

@@ -69,9 +69,11 @@ def from_source(
     shapes = tuple(shape.values()) if isinstance(shape, Mapping) else (shape,)
     names = tuple(shape) if isinstance(shape, Mapping) else ()
     kind = kind_of(source.place)
-    data = read_data(source.place, shape=None if several else shapes[0], names=names)
-    if kind is Kind.FOLDER and not (source.learn_labels and len(data.classes) == outputs):
-        data = replace(data, test=replace(data.test, labels=None), classes=())
+    data = read_data(source.place, shape=None if several else shapes[0], names=names, seed=seed)
+    classes = len(data.classes) == outputs and source.learn_labels
+    if kind is Kind.FOLDER and data.train is not None and not classes:
+        test, train = (replace(part, labels=None) for part in (data.test, data.train))
+        data = Data(data.name, test, train)
     if data.train is None:
         found = split(data.name, data.test.inputs, data.test.labels, seed, shapes)
         return replace(found, classes=data.classes)
