@@ -146,7 +146,8 @@ def _thumbnail(path: Path, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if path.suffix.lower() != ".npy":
         return read_image(path, (SIDE, SIDE, 1), _THUMBNAIL).ravel()
     rows, columns = (np.linspace(0, size - 1, SIDE).astype(int) for size in pixels.shape[:2])
-    return pixels.mean(axis=2)[np.ix_(rows, columns)].astype(np.uint8).ravel()
+    grey: NDArray[np.uint8] = pixels.mean(axis=2)[np.ix_(rows, columns)].astype(np.uint8)
+    return grey.ravel()
 
 
 def _report_broken(

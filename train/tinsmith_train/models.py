@@ -1,4 +1,4 @@
-"""The four models: Keras 3, functional, `float32 (N, H, W, C)` pixels in 0..1 to probabilities.
+"""The models: Keras 3, functional, `float32 (N, H, W, C)` pixels in 0..1 to probabilities.
 
 Importing this module imports Keras.
 """
@@ -10,17 +10,23 @@ import keras
 from keras import layers
 
 from tinsmith_runtime.errors import UsageError
+from tinsmith_train.photo_models import dscnn, mobilenet, mobilenetv2, resnet
+from tinsmith_train.recipe import find_recipe
 
 Shape = tuple[int, int, int]
 
 
-def build_model(name: str, shape: Shape, classes: int) -> keras.Model:
+def build_model(
+    name: str, shape: Shape, classes: int, width: float | None = None, depth: int | None = None
+) -> keras.Model:
     """Builds a model with fresh weights.
 
     Args:
-        name: `cnn`, `lenet`, `mlp` or `softmax`.
+        name: of a recipe.
         shape: height, width and channels of an image.
         classes: the number of outputs.
+        width: multiplies the filters of a model that has a width; its own if `None`.
+        depth: the layers of a model that has a depth; its own if `None`.
 
     Returns:
         A model from `float32 (N, H, W, C)`, pixels in 0..1, to `float32 (N, classes)`,
@@ -31,7 +37,11 @@ def build_model(name: str, shape: Shape, classes: int) -> keras.Model:
     """
     image = keras.Input(shape, name="image")
     try:
-        x = _BODIES[name](image)
+        if name in _PHOTO_BODIES:
+            recipe = find_recipe(name)
+            x = _PHOTO_BODIES[name](image, width or recipe.width, depth or recipe.depth)
+        else:
+            x = _BODIES[name](image)
     except ValueError as error:
         size = " by ".join(map(str, shape))
         raise UsageError(f"images of {size} are too small for the model `{name}`") from error
@@ -44,13 +54,13 @@ def build_model(name: str, shape: Shape, classes: int) -> keras.Model:
 
 def count_macs(model: keras.Model) -> int:
     """Counts the multiply-accumulates of one image in convolutions and dense layers."""
-    return sum(_layer_macs(layer) for layer in model.layers)
+    return sum(_layer_macs(layer) for layer in model._flatten_layers())
 
 
 def _layer_macs(layer: keras.Layer) -> int:
     if isinstance(layer, layers.Dense):
         return math.prod(layer.kernel.shape)
-    if isinstance(layer, layers.Conv2D):
+    if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
         # The kernel, (h, w, in, out), is applied once for each position of the output.
         _, height, width, _ = layer.output.shape
         return math.prod((*layer.kernel.shape, height, width))
@@ -122,4 +132,10 @@ _BODIES: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
     "lenet": _lenet,
     "mlp": _mlp,
     "softmax": _softmax,
+}
+_PHOTO_BODIES: dict[str, Callable[[keras.KerasTensor, float, int], keras.KerasTensor]] = {
+    "mobilenet": mobilenet,
+    "mobilenetv2": mobilenetv2,
+    "resnet": resnet,
+    "dscnn": dscnn,
 }

@@ -1,7 +1,7 @@
 """What each model is and how it is trained when nobody says otherwise."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinsmith_runtime.errors import UsageError
 
@@ -18,9 +18,12 @@ class Recipe:
         learning_rate: of the optimizer; the peak, where there is a schedule.
         held_back: the part of the training images that is not trained on but picks the best epoch.
         label_smoothing: 0 where labels are integers; more than 0 makes them one-hot.
-        one_cycle: warm up to the learning rate, then down to zero along a cosine.
+        warm_up: the part of the steps in which the learning rate rises.
+        one_cycle: afterwards it falls to zero along a cosine.
         weight_decay: decoupled, as in AdamW.
-        augment: shift, turn, zoom and shear the training images at random.
+        augment: change the training images at random; how, the data say (`augmentation_for`).
+        width: multiplies the filters; 0 where a model has no width.
+        depth: layers; 0 where a model has one depth alone.
     """
 
     summary: str
@@ -30,27 +33,49 @@ class Recipe:
     min_steps: int = 0
     held_back: float = 1 / 12
     label_smoothing: float = 0.0
+    warm_up: float = 0.0
     one_cycle: bool = False
     weight_decay: float = 0.0
     augment: bool = False
+    width: float = 0.0
+    depth: int = 0
 
     def epochs_for(self, images: int) -> int:
         """Gives the number of epochs for a training set of `images` images."""
         return max(self.epochs, math.ceil(self.min_steps * self.batch_size / images))
 
 
+_PHOTOS = Recipe(
+    "",
+    epochs=40,
+    batch_size=32,
+    learning_rate=3e-3,
+    min_steps=800,
+    label_smoothing=0.05,
+    warm_up=0.2,
+    one_cycle=True,
+    weight_decay=4e-3,
+    augment=True,
+)
 RECIPES = {
     "cnn": Recipe(
-        "small, batch-normalised CNN for the edge (the default)",
+        "small, batch-normalised CNN for the edge",
         epochs=18,
         batch_size=128,
         learning_rate=5e-3,
         min_steps=600,
         label_smoothing=0.05,
+        warm_up=0.2,
         one_cycle=True,
         weight_decay=4e-3,
         augment=True,
     ),
+    "mobilenet": replace(_PHOTOS, summary="MobileNetV1 of a quarter of the filters", width=0.25),
+    "mobilenetv2": replace(_PHOTOS, summary="MobileNetV2 of a third of the filters", width=0.35),
+    "resnet": replace(
+        _PHOTOS, summary="residual network of 8, 14 or 20 layers", width=1.0, depth=8
+    ),
+    "dscnn": replace(_PHOTOS, summary="four depthwise separable convolutions", width=1.0),
     "lenet": Recipe(
         "5x5 convolutions of 32 and 64, dense 1024, dropout",
         epochs=4,
