@@ -3,17 +3,20 @@
 import argparse
 import json
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from tinsmith_data import load_dataset
+from tinsmith_data.limits import require_whole
 from tinsmith_data.options import add_data
 from tinsmith_data.quiet import results_alone
 from tinsmith_train.demo import demo
 from tinsmith_train.history import Progress
-from tinsmith_train.recipe import RECIPES, find_recipe
+from tinsmith_train.recipe import AUGMENTATIONS, RECIPES, default_model
 from tinsmith_train.runfolder import TrainResult, check_writable, describe
+from tinsmith_train.settings import SIZES, Settings, check_model
 from tinsmith_train.terminal import TerminalProgress
-from tinsmith_train.training import check_numbers, train
+from tinsmith_train.training import train
 
 _ABOUT = ", with labels; a fifth is kept for testing where training and test data are not apart"
 
@@ -21,16 +24,36 @@ _ABOUT = ", with labels; a fifth is kept for testing where training and test dat
 def configure_train(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith train`."""
     models = "; ".join(f"{name}: {recipe.summary}" for name, recipe in RECIPES.items())
-    parser.add_argument("--model", default="cnn", metavar="NAME", help=models)
+    default = "; default: mobilenet for images of more than 64 pixels a side, else cnn"
+    parser.add_argument("--model", metavar="NAME", help=models + default)
     add_data(parser, "mnist", _ABOUT)
+    _add_photos(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: the model's own")
     parser.add_argument(
         "--learning-rate", type=float, metavar="RATE", help="default: the model's own"
     )
+    parser.add_argument(
+        "--warm-up",
+        type=float,
+        metavar="PART",
+        help="the part of the steps in which the learning rate rises; default: the model's own",
+    )
+    parser.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        help="end after so many epochs that are no better; default: never",
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument(
         "--out", type=Path, metavar="FOLDER", help="the run folder; default: runs/MODEL"
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on after the last epoch of a run with the same options that was killed; it ends "
+        "with the same weights",
     )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     _add_loudness(parser)
@@ -53,6 +76,35 @@ def configure_demo(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run_demo)
 
 
+def _add_photos(parser: argparse.ArgumentParser) -> None:
+    """What a folder of photos becomes, and the models for them."""
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="N",
+        help="fit a folder's images to N by N pixels; default: their own size if they have one up "
+        "to 128 by 128, else 96",
+    )
+    parser.add_argument("--grey", action="store_true", help="one channel, for a folder's images")
+    parser.add_argument(
+        "--width",
+        type=float,
+        metavar="FACTOR",
+        help="multiplies the filters of mobilenet (default: 0.25), mobilenetv2 (0.35), resnet (1) "
+        "and dscnn (1)",
+    )
+    parser.add_argument(
+        "--depth", type=int, metavar="N", help="layers of a resnet: 8, 14 or 20; default: 8"
+    )
+    parser.add_argument(
+        "--augment",
+        metavar="KIND",
+        help=f"change training images at random: {', '.join(AUGMENTATIONS)}. shifts: turn, zoom, "
+        "shear and shift; photos: also mirror, and change brightness and contrast; auto: photos "
+        "where images have colours, else shifts; default: auto, for mlp and lenet none",
+    )
+
+
 def _add_loudness(parser: argparse.ArgumentParser) -> None:
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("--quiet", action="store_true", help="no progress, only results")
@@ -60,24 +112,34 @@ def _add_loudness(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_train(arguments: argparse.Namespace) -> int:
-    find_recipe(arguments.model)
+    names = (field.name for field in fields(Settings))
+    said = {name: getattr(arguments, name) for name in names}
     # Before the data is read.
-    check_numbers(arguments.epochs, arguments.batch_size, arguments.learning_rate, arguments.seed)
-    out = arguments.out or Path("runs", arguments.model)
-    check_writable(out)
+    Settings(**said).check()
+    if arguments.size is not None:
+        require_whole("size", arguments.size, *SIZES)
+    if arguments.model:
+        check_model(arguments.model, Settings(**said))
+    if arguments.out or arguments.model:
+        check_writable(arguments.out or Path("runs", arguments.model))
     source = arguments.data or arguments.dataset or "mnist"
     progress = Progress() if arguments.quiet else TerminalProgress()
     with results_alone():
-        dataset = load_dataset(source, arguments.data_dir, seed=arguments.seed)
-        progress.note(f"training {arguments.model} on {dataset.name}; Ctrl-C keeps the best epoch")
-        result = train(
-            arguments.model,
-            dataset,
-            out,
-            epochs=arguments.epochs,
-            batch_size=arguments.batch_size,
-            learning_rate=arguments.learning_rate,
+        dataset = load_dataset(
+            source,
+            arguments.data_dir,
             seed=arguments.seed,
+            size=arguments.size,
+            grey=arguments.grey,
+        )
+        model = arguments.model or default_model(*dataset.x_train.shape[1:3])
+        progress.note(f"training {model} on {dataset.name}; Ctrl-C keeps the best epoch")
+        result = train(
+            model,
+            dataset,
+            arguments.out or Path("runs", model),
+            **said,
+            resume=arguments.resume,
             progress=progress,
             verbose=arguments.verbose,
         )
@@ -109,7 +171,7 @@ def _say(result: TrainResult) -> str:
 
 
 def _run_demo(arguments: argparse.Namespace) -> int:
-    check_numbers(arguments.epochs, None, None, arguments.seed)  # before the data is read
+    Settings(epochs=arguments.epochs, seed=arguments.seed).check()  # before the data is read
     return demo(
         arguments.out,
         source=arguments.data or arguments.dataset,

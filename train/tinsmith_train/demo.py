@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tinsmith_data import Dataset, load_dataset
 from tinsmith_data.errors import DatasetError
 from tinsmith_data.options import folder_source
+from tinsmith_train.recipe import default_model
 from tinsmith_train.runfolder import check_writable
 
 _BUNDLE, _PICTURE = "digits.tin", "digit.png"
@@ -28,7 +29,7 @@ def demo(
     quiet: bool = False,
     verbose: bool = False,
 ) -> int:
-    """Trains `cnn`, exports it and measures it, each step by its own command.
+    """Trains a model, exports it and measures it, each step by its own command.
 
     Args:
         out: the folder for everything: the run folder, `digits.tin`, `report.json`, `.md` and
@@ -53,7 +54,8 @@ def demo(
         f"tinsmith demo on {data.name}: {len(data.y_train):,} training and {len(data.y_test):,} "
         "test images"
     )
-    for words in _steps(out, named, epochs, seed, quiet, verbose):
+    model = default_model(*data.x_train.shape[1:3])
+    for words in _steps(out, model, named, epochs, seed, quiet, verbose):
         status = _type(words)
         if status:
             return status
@@ -85,7 +87,7 @@ def _choose(source: str | None, data_dir: Path | None, seed: int) -> tuple[Datas
 
 
 def _steps(
-    out: Path, source: str, epochs: int | None, seed: int, quiet: bool, verbose: bool
+    out: Path, name: str, source: str, epochs: int | None, seed: int, quiet: bool, verbose: bool
 ) -> Iterator[list[str]]:
     """Gives the words of each command."""
     model, bundle, data = str(out / "model.keras"), str(out / _BUNDLE), ["--data", source]
@@ -95,7 +97,7 @@ def _steps(
     count = [] if epochs is None else ["--epochs", str(epochs)]
     kinds = {"--json": "report.json", "--markdown": "report.md", "--html": "report.html"}
     report = [word for option, name in kinds.items() for word in (option, str(out / name))]
-    yield ["train", "--model", "cnn", *data, *count, "--out", str(out), *options]
+    yield ["train", "--model", name, *data, *count, "--out", str(out), *options]
     yield ["export", model, *data, "--out", bundle, *options]
     yield ["bench", bundle, *data, *report, *loudness]
 

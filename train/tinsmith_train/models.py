@@ -11,22 +11,19 @@ from keras import layers
 
 from tinsmith_runtime.errors import UsageError
 from tinsmith_train.photo_models import dscnn, mobilenet, mobilenetv2, resnet
-from tinsmith_train.recipe import find_recipe
+from tinsmith_train.recipe import Recipe, find_recipe
 
 Shape = tuple[int, int, int]
 
 
-def build_model(
-    name: str, shape: Shape, classes: int, width: float | None = None, depth: int | None = None
-) -> keras.Model:
+def build_model(name: str, shape: Shape, classes: int, recipe: Recipe | None = None) -> keras.Model:
     """Builds a model with fresh weights.
 
     Args:
         name: of a recipe.
         shape: height, width and channels of an image.
         classes: the number of outputs.
-        width: multiplies the filters of a model that has a width; its own if `None`.
-        depth: the layers of a model that has a depth; its own if `None`.
+        recipe: has the model's width and depth; the model's own if `None`.
 
     Returns:
         A model from `float32 (N, H, W, C)`, pixels in 0..1, to `float32 (N, classes)`,
@@ -38,8 +35,8 @@ def build_model(
     image = keras.Input(shape, name="image")
     try:
         if name in _PHOTO_BODIES:
-            recipe = find_recipe(name)
-            x = _PHOTO_BODIES[name](image, width or recipe.width, depth or recipe.depth)
+            recipe = recipe or find_recipe(name)
+            x = _PHOTO_BODIES[name](image, recipe.width, recipe.depth)
         else:
             x = _BODIES[name](image)
     except ValueError as error:

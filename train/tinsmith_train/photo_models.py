@@ -4,11 +4,12 @@ Importing this module imports Keras.
 """
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import keras
 from keras import layers
 
-Tensor = keras.KerasTensor
+Tensor: TypeAlias = keras.KerasTensor
 
 # Filters and stride of each depthwise separable convolution of MobileNetV1: table 1 of Howard et
 # al., MobileNets, arXiv:1704.04861.

@@ -5,6 +5,28 @@ from dataclasses import dataclass, replace
 
 from tinsmith_runtime.errors import UsageError
 
+AUGMENTATIONS = ("auto", "none", "shifts", "photos")
+DEPTHS = (8, 14, 20)
+_FINE = 0.1
+_LARGE = 64  # pixels: of larger images the cnn would get millions of weights
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs with one optimizer.
+
+    Attributes:
+        start: how many epochs are before.
+        end: how many are over with it.
+        rate: the learning rate; the peak, where there is a schedule.
+        frozen: whether only the head learns.
+    """
+
+    start: int
+    end: int
+    rate: float
+    frozen: bool
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -21,7 +43,10 @@ class Recipe:
         warm_up: the part of the steps in which the learning rate rises.
         one_cycle: afterwards it falls to zero along a cosine.
         weight_decay: decoupled, as in AdamW.
-        augment: change the training images at random; how, the data say (`augmentation_for`).
+        augment: changes the training images at random: `none`, `shifts` or `photos`, see
+            `batches.augment`; `auto`: `photos` where images have colours, else `shifts`.
+        patience: ends training after so many epochs that are no better; `None`: never.
+        frozen: the part of the epochs in which a trained network below a new head stays as it is.
         width: multiplies the filters; 0 where a model has no width.
         depth: layers; 0 where a model has one depth alone.
     """
@@ -36,9 +61,19 @@ class Recipe:
     warm_up: float = 0.0
     one_cycle: bool = False
     weight_decay: float = 0.0
-    augment: bool = False
+    augment: str = "none"
+    patience: int | None = None
+    frozen: float = 0.0
     width: float = 0.0
     depth: int = 0
+
+    @property
+    def phases(self) -> tuple["Phase", ...]:
+        """The head alone, then all of a trained network at a tenth of the rate; else one phase."""
+        alone = min(max(1, round(self.frozen * self.epochs)), self.epochs) if self.frozen else 0
+        rest = self.learning_rate * (_FINE if alone else 1)
+        phases = Phase(0, alone, self.learning_rate, True), Phase(alone, self.epochs, rest, False)
+        return tuple(phase for phase in phases if phase.end > phase.start)
 
     def epochs_for(self, images: int) -> int:
         """Gives the number of epochs for a training set of `images` images."""
@@ -55,7 +90,7 @@ _PHOTOS = Recipe(
     warm_up=0.2,
     one_cycle=True,
     weight_decay=4e-3,
-    augment=True,
+    augment="auto",
 )
 RECIPES = {
     "cnn": Recipe(
@@ -68,7 +103,7 @@ RECIPES = {
         warm_up=0.2,
         one_cycle=True,
         weight_decay=4e-3,
-        augment=True,
+        augment="auto",
     ),
     "mobilenet": replace(_PHOTOS, summary="MobileNetV1 of a quarter of the filters", width=0.25),
     "mobilenetv2": replace(_PHOTOS, summary="MobileNetV2 of a third of the filters", width=0.35),
@@ -101,6 +136,20 @@ RECIPES = {
 }
 
 
+FINE_TUNING = Recipe(
+    "a trained network with a new head",
+    epochs=12,
+    batch_size=16,
+    learning_rate=3e-3,
+    min_steps=160,
+    label_smoothing=0.05,
+    warm_up=0.2,
+    one_cycle=True,
+    augment="auto",
+    frozen=0.5,
+)
+
+
 def find_recipe(model: str) -> Recipe:
     """Gives the recipe of a model.
 
@@ -110,3 +159,8 @@ def find_recipe(model: str) -> Recipe:
     if model not in RECIPES:
         raise UsageError(f"unknown model `{model}`: expected {', '.join(RECIPES)}")
     return RECIPES[model]
+
+
+def default_model(height: int, width: int) -> str:
+    """The model for images of a size, where nobody says one."""
+    return "mobilenet" if max(height, width) > _LARGE else "cnn"

@@ -26,6 +26,7 @@ from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.files import require_writable
 from tinsmith_train.errors import RunFolderError
 from tinsmith_train.history import Epoch
+from tinsmith_train.recipe import Recipe
 
 FILES = ("model.keras", "history.json", "curves.png", "confusion.png", "digits.png")
 
@@ -39,11 +40,11 @@ class TrainResult:
         dataset: the dataset's name.
         out: the run folder.
         seed: of everything random.
-        batch_size: images in a step.
-        learning_rate: of the optimizer; the peak, where there is a schedule.
+        recipe: how it was trained, no setting left open.
         epochs: those that were done.
         best: the one whose weights were kept.
         stopped: whether Ctrl-C ended it.
+        init: the file of the trained network that it began with, or `None`.
         parameters: the number of weights, the statistics of batch normalisation included.
         macs: multiply-accumulates for one image.
         test_correct: how many test images the model gets right.
@@ -55,8 +56,7 @@ class TrainResult:
     dataset: str
     out: Path
     seed: int
-    batch_size: int
-    learning_rate: float
+    recipe: Recipe
     epochs: tuple[Epoch, ...]
     best: Epoch
     stopped: bool
@@ -65,6 +65,7 @@ class TrainResult:
     test_correct: int
     test_images: int
     seconds: float
+    init: Path | None = None
 
     @property
     def test_accuracy(self) -> float:
@@ -143,8 +144,14 @@ def describe(result: TrainResult, dataset: Dataset) -> dict[str, Any]:
             "test_images": len(dataset.y_test),
         },
         "seed": result.seed,
-        "batch_size": result.batch_size,
-        "learning_rate": result.learning_rate,
+        "batch_size": result.recipe.batch_size,
+        "learning_rate": result.recipe.learning_rate,
+        "width": result.recipe.width,
+        "depth": result.recipe.depth,
+        "augmentation": result.recipe.augment,
+        "warm_up": result.recipe.warm_up,
+        "patience": result.recipe.patience,
+        "init": str(result.init) if result.init else None,
         "epochs": [asdict(epoch) for epoch in result.epochs],
         "best_epoch": result.best.number,
         "stopped": result.stopped,

@@ -2,27 +2,27 @@
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tinsmith_data.dataset import Dataset
 from tinsmith_data.isolation import deterministic, isolated
-from tinsmith_data.limits import MAX_SEED, require_real, require_whole
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import TinsmithError, UsageError
+from tinsmith_train.checkpoint import Checkpoint
 from tinsmith_train.errors import StoppedError
 from tinsmith_train.history import History, Progress
-from tinsmith_train.recipe import Recipe, find_recipe
+from tinsmith_train.recipe import Recipe, default_model
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
-
-# What float32 can hold, and more than any optimizer has a use for.
-_LEAST_RATE, _MOST_RATE = 1e-30, 1e30
+from tinsmith_train.settings import Settings, settled
 
 
 def train(
-    model: str,
+    model: str | None,
     dataset: Dataset,
     out: Path,
     *,
@@ -30,40 +30,53 @@ def train(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
+    width: float | None = None,
+    depth: int | None = None,
+    augment: str | None = None,
+    warm_up: float | None = None,
+    patience: int | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
     verbose: bool = False,
 ) -> TrainResult:
     """Trains a model and writes its run folder.
 
-    The same seed on the same machine gives the same weights; seeds and settings of the caller's
-    program are afterwards what they were. The best epoch is the one that is
-    right most often on training images held back (`softmax` holds none back: on all of them); the
-    test images are looked at once, when that is settled. Ctrl-C ends training early and keeps the
-    best epoch so far.
+    The same seed on the same machine gives the same weights, killed and resumed or not; seeds and
+    settings of the caller's program are afterwards what they were. The best epoch is the one that
+    is right most often on training images held back (`softmax` holds none back: on all of them);
+    the test images are looked at once, when that is settled. Ctrl-C ends training early and keeps
+    the best epoch so far.
 
     Args:
-        model: `cnn`, `lenet`, `mlp` or `softmax`.
+        model: one of `recipe.RECIPES`; if `None`, `mobilenet` for images of more than 64 pixels a
+            side, else `cnn`.
         dataset: what to train and test on.
         out: the run folder, made if need be; files of an earlier run in it are replaced.
-        epochs: the recipe's if `None`, like `batch_size` and `learning_rate`.
+        epochs: the recipe's if `None`, like all the next but the seed.
         batch_size: images in a step.
         learning_rate: of the optimizer; the peak, where there is a schedule.
         seed: of everything random.
+        width: multiplies the filters of a model for photos.
+        depth: layers of a `resnet`.
+        augment: how training images are changed at random: `none`, `shifts`, `photos`, or `auto`.
+        warm_up: the part of the steps in which the learning rate rises.
+        patience: ends training after so many epochs that are no better.
+        resume: goes on where an earlier run in `out` with the same arguments was killed.
         progress: is told how it goes.
         verbose: lets TensorFlow log.
 
     Raises:
-        UsageError: no such model, a number out of range, images the model cannot take, or no
-            folder can be where `out` is.
+        UsageError: no such model, a number out of range, images the model cannot take, no
+            folder can be where `out` is, or the run to be resumed had other arguments.
         TinsmithError: the loss came to NaN or infinity; nothing has been written.
         StoppedError: Ctrl-C before the first epoch was over; nothing has been written.
-        RunFolderError: the run folder cannot be written.
+        RunFolderError: the run folder cannot be written, or its checkpoint is damaged.
     """
-    recipe = find_recipe(model)
-    epochs = recipe.epochs_for(len(dataset.x_train)) if epochs is None else epochs
-    batch_size = recipe.batch_size if batch_size is None else batch_size
-    rate = recipe.learning_rate if learning_rate is None else learning_rate
-    check_numbers(epochs, batch_size, rate, seed)
+    settings = Settings(
+        epochs, batch_size, learning_rate, seed, width, depth, augment, warm_up, patience
+    )
+    name = model or default_model(*dataset.x_train.shape[1:3])
+    recipe = settled(name, settings, dataset)
     if len(dataset.x_train) < 2:
         raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
     check_writable(out)
@@ -71,8 +84,7 @@ def train(
     import keras
 
     with isolated(seed, keras), deterministic():
-        recipe = replace(recipe, learning_rate=rate)
-        return _train(model, dataset, out, recipe, epochs, batch_size, seed, progress or Progress())
+        return _train(name, dataset, out, recipe, seed, resume, progress or Progress())
 
 
 def _train(
@@ -80,24 +92,28 @@ def _train(
     dataset: Dataset,
     out: Path,
     recipe: Recipe,
-    epochs: int,
-    batch_size: int,
     seed: int,
+    resume: bool,
     progress: Progress,
 ) -> TrainResult:
     from tinsmith_train.fit import fit
     from tinsmith_train.models import build_model, count_macs
     from tinsmith_train.softmax import fit_softmax
 
-    net = build_model(model, dataset.x_train.shape[1:], len(dataset.labels))
+    net = build_model(model, dataset.x_train.shape[1:], len(dataset.labels), recipe)
+    checkpoint = Checkpoint(out, _deciding(model, dataset, recipe, seed))
+    state = checkpoint.read() if resume else None
     history = History(progress)
-    started = time.perf_counter()
+    if state:
+        history.restore(state)
+        progress.note(f"going on after epoch {len(state.epochs)}")
+    elif resume:
+        progress.note(f"no run to go on with in {out}: training from the start")
+    started = time.perf_counter() - sum(epoch.seconds for epoch in history.epochs)
     stopped = False
     try:
-        if model == "softmax":
-            fit_softmax(net, dataset, recipe, epochs, batch_size, seed, history)
-        else:
-            fit(net, dataset, recipe, epochs, batch_size, seed, history)
+        train_net = fit_softmax if model == "softmax" else fit
+        train_net(net, dataset, recipe, seed, history, checkpoint, state)
     except KeyboardInterrupt:
         stopped = True
     finally:
@@ -106,6 +122,7 @@ def _train(
         raise StoppedError("stopped before the first epoch was over: nothing is written")
     best, weights = history.best
     if not math.isfinite(best.loss):
+        checkpoint.remove()
         raise TinsmithError(
             f"training diverged: the loss is {best.loss} in the best epoch, {best.number}: "
             f"try a --learning-rate below {recipe.learning_rate:g}; nothing is written"
@@ -117,8 +134,7 @@ def _train(
         dataset=dataset.name,
         out=out,
         seed=seed,
-        batch_size=batch_size,
-        learning_rate=recipe.learning_rate,
+        recipe=recipe,
         epochs=tuple(history.epochs),
         best=best,
         stopped=stopped,
@@ -129,20 +145,17 @@ def _train(
         seconds=time.perf_counter() - started,
     )
     write_run_folder(result, net.save, dataset, probabilities)
+    if not stopped:  # a run that Ctrl-C ended can be resumed
+        checkpoint.remove()
     return result
 
 
-def check_numbers(
-    epochs: int | None, batch_size: int | None, learning_rate: float | None, seed: int
-) -> None:
-    """Checks what a user may say of training; `None` is the recipe's own.
-
-    Raises:
-        UsageError: a number is none or out of range; the message begins with its name.
-    """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value is not None:
-            require_whole(name, value, 1)
-    require_whole("seed", seed, 0, MAX_SEED)
-    if learning_rate is not None:
-        require_real("learning_rate", learning_rate, _LEAST_RATE, _MOST_RATE)
+def _deciding(model: str, dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
+    """All that decides what comes of a run."""
+    return {
+        "model": model,
+        "data": f"{dataset.name} {dataset.sha256[:16]}",
+        "seed": seed,
+        **asdict(replace(recipe, summary="", patience=None)),
+        **{name: version(name) for name in ("keras", "tensorflow")},
+    }
