@@ -120,6 +120,7 @@ def load_dataset(
     *,
     seed: int = 0,
     divided: bool = False,
+    shape: tuple[int, int, int] | None = None,
     size: int | None = None,
     grey: bool = False,
 ) -> Dataset:
@@ -130,7 +131,8 @@ def load_dataset(
         data_dir: where MNIST's IDX files are, if not in `$TINSMITH_DATA/mnist`.
         seed: divides what its source does not: a fifth is kept for testing.
         divided: refuse what its source does not divide.
-        size: height and width that a folder's images are fitted to; see `folder.load_folder`.
+        shape: `(H, W, C)` that a folder's images are fitted to; see `folder.load_folder`.
+        size: height and width that they are fitted to.
         grey: gives a folder's images one channel.
 
     Raises:
@@ -140,7 +142,7 @@ def load_dataset(
         raise DatasetError(f"{source}: expected training and test data, got undivided data")
     if source == "mnist" and data_dir is not None and size is None and not grey:
         return make_dataset(_mnist(data_dir), seed)
-    data = read_data(source, seed=seed, size=size, grey=grey)
+    data = read_data(source, shape=shape, seed=seed, size=size, grey=grey)
     return make_dataset(data, seed, divided=divided)
 
 

@@ -39,7 +39,8 @@ def training_batches(
         classes: makes the labels one-hot, `float32 (batch, classes)`.
         augmentation: changes every image a little, another way each epoch; see `augment`.
         drop_remainder: leaves out what does not fill a batch.
-        skip: epochs that were gone through before: what comes next is what came after them.
+        skip: how often it was gone through before: each time has an order of its own, and what
+            comes next is what came after these.
 
     Returns:
         Pairs of `float32 (batch, H, W, C)`, pixels in 0..1, and labels.
@@ -58,8 +59,7 @@ def training_batches(
     batched = order.batch(batch_size, drop_remainder=drop_remainder)
     chosen = tf.data.Dataset.zip(batched, noise)
     for _ in range(skip):
-        for _ in chosen:
-            pass
+        iter(chosen)  # which draws the order
     return chosen.map(gather).prefetch(4)
 
 

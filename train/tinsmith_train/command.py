@@ -7,11 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 
 from tinsmith_data import load_dataset
-from tinsmith_data.limits import require_whole
+from tinsmith_data.folder import SIZE
+from tinsmith_data.limits import require, require_real, require_whole
 from tinsmith_data.options import add_data
 from tinsmith_data.quiet import results_alone
+from tinsmith_data.sources import Kind, kind_of
+from tinsmith_runtime.errors import UsageError
 from tinsmith_train.demo import demo
 from tinsmith_train.history import Progress
+from tinsmith_train.pretrained import load_network
 from tinsmith_train.recipe import AUGMENTATIONS, RECIPES, default_model
 from tinsmith_train.runfolder import TrainResult, check_writable, describe
 from tinsmith_train.settings import SIZES, Settings, check_model
@@ -28,6 +32,7 @@ def configure_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="NAME", help=models + default)
     add_data(parser, "mnist", _ABOUT)
     _add_photos(parser)
+    _add_init(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="default: the model's own")
     parser.add_argument("--batch-size", type=int, metavar="N", help="default: the model's own")
     parser.add_argument(
@@ -105,6 +110,25 @@ def _add_photos(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_init(parser: argparse.ArgumentParser) -> None:
+    """A trained network to begin with."""
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="FILE",
+        help="begin with a trained network, a .keras file of Keras 3, instead of --model: a new "
+        "head learns alone in the first half of the epochs, then all of it at a tenth of the rate",
+    )
+    parser.add_argument(
+        "--input-range",
+        type=float,
+        nargs=2,
+        default=(0.0, 1.0),
+        metavar=("LOW", "HIGH"),
+        help="what the network of --init takes for pixels 0 and 255; default: 0 1",
+    )
+
+
 def _add_loudness(parser: argparse.ArgumentParser) -> None:
     loudness = parser.add_mutually_exclusive_group()
     loudness.add_argument("--quiet", action="store_true", help="no progress, only results")
@@ -112,33 +136,33 @@ def _add_loudness(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_train(arguments: argparse.Namespace) -> int:
-    names = (field.name for field in fields(Settings))
-    said = {name: getattr(arguments, name) for name in names}
-    # Before the data is read.
-    Settings(**said).check()
-    if arguments.size is not None:
-        require_whole("size", arguments.size, *SIZES)
-    if arguments.model:
-        check_model(arguments.model, Settings(**said))
-    if arguments.out or arguments.model:
-        check_writable(arguments.out or Path("runs", arguments.model))
+    said = {field.name: getattr(arguments, field.name) for field in fields(Settings)}
+    _check(arguments, Settings(**said))  # before the data is read
     source = arguments.data or arguments.dataset or "mnist"
     progress = Progress() if arguments.quiet else TerminalProgress()
     with results_alone():
+        init, shape, size = None, None, arguments.size
+        if arguments.init:
+            init = load_network(arguments.init, tuple(arguments.input_range), arguments.verbose)
+            if kind_of(source) is Kind.FOLDER:
+                shape, size = init.image_shape(size, SIZE), None
         dataset = load_dataset(
             source,
             arguments.data_dir,
             seed=arguments.seed,
-            size=arguments.size,
+            shape=shape,
+            size=size,
             grey=arguments.grey,
         )
         model = arguments.model or default_model(*dataset.x_train.shape[1:3])
-        progress.note(f"training {model} on {dataset.name}; Ctrl-C keeps the best epoch")
+        name = init.path.stem if init else model
+        progress.note(f"training {name} on {dataset.name}; Ctrl-C keeps the best epoch")
         result = train(
-            model,
+            None if init else model,
             dataset,
-            arguments.out or Path("runs", model),
+            arguments.out or Path("runs", name),
             **said,
+            init=init,
             resume=arguments.resume,
             progress=progress,
             verbose=arguments.verbose,
@@ -151,6 +175,31 @@ def _run_train(arguments: argparse.Namespace) -> int:
         )
     print(json.dumps(describe(result, dataset)) if arguments.json else _say(result))
     return 0
+
+
+def _check(arguments: argparse.Namespace, settings: Settings) -> None:
+    """Checks what can be checked without data."""
+    settings.check()
+    if arguments.size is not None:
+        require_whole("size", arguments.size, *SIZES)
+    if arguments.init and (arguments.model or arguments.grey):
+        option = "--model" if arguments.model else "--grey"
+        raise UsageError(f"--init says the network and its images: leave {option} out")
+    if tuple(arguments.input_range) != (0.0, 1.0) and not arguments.init:
+        raise UsageError("--input-range is for --init: the models of train take pixels as 0 to 1")
+    for name, value in zip(("LOW", "HIGH"), arguments.input_range, strict=True):
+        require_real(f"--input-range {name}", value, -1e6, 1e6)
+    require(
+        arguments.input_range[0] < arguments.input_range[1],
+        "--input-range",
+        "LOW below HIGH",
+        arguments.input_range,
+    )
+    name = arguments.init.stem if arguments.init else arguments.model
+    if name:
+        check_model(name, settings, bool(arguments.init))
+    if name or arguments.out:
+        check_writable(arguments.out or Path("runs", name))
 
 
 def _say(result: TrainResult) -> str:

@@ -11,6 +11,7 @@
 
 import contextlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -29,6 +30,7 @@ from tinsmith_train.history import Epoch
 from tinsmith_train.recipe import Recipe
 
 FILES = ("model.keras", "history.json", "curves.png", "confusion.png", "digits.png")
+_PARTIAL = ".partial-"
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,9 @@ def _moved_into(out: Path) -> Iterator[Path]:
     """Gives an empty folder; if all goes well, what is in it afterwards moves into `out`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as partial:
+        for killed in out.glob(f"{_PARTIAL}*"):  # what a run left that was killed while it wrote
+            shutil.rmtree(killed, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=out) as partial:
             yield Path(partial)
             for path in sorted(Path(partial).iterdir()):
                 path.replace(out / path.name)

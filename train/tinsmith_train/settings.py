@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from tinsmith_data.dataset import Dataset
 from tinsmith_data.limits import MAX_SEED, require, require_real, require_whole
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train.recipe import AUGMENTATIONS, DEPTHS, RECIPES, Recipe, find_recipe
+from tinsmith_train.recipe import AUGMENTATIONS, DEPTHS, FINE_TUNING, RECIPES, Recipe, find_recipe
 
 # What float32 can hold, and more than any optimizer has a use for.
 _LEAST_RATE, _MOST_RATE = 1e-30, 1e30
@@ -55,31 +55,38 @@ class Settings:
             require(self.augment in AUGMENTATIONS, "augment", names, self.augment)
 
 
-def check_model(model: str, settings: Settings) -> Recipe:
+def check_model(model: str, settings: Settings, init: bool = False) -> Recipe:
     """Gives the recipe of a model that can do what the settings say.
+
+    Args:
+        model: its name.
+        settings: what a user says.
+        init: whether it is a trained network with a new head.
 
     Raises:
         UsageError: there is no such model, or it has no such setting.
     """
     settings.check()
-    recipe = find_recipe(model)
+    recipe = FINE_TUNING if init else find_recipe(model)
     for name in ("width", "depth"):
         if getattr(settings, name) is not None and not getattr(recipe, name):
             having = ", ".join(key for key, one in RECIPES.items() if getattr(one, name))
             raise UsageError(f"{name}: the model `{model}` has none to choose: it is for {having}")
-    if model == "softmax" and (settings.warm_up or settings.augment not in (None, "none", "auto")):
+    if recipe is RECIPES["softmax"] and (
+        settings.warm_up or settings.augment not in (None, "none", "auto")
+    ):
         name = "warm_up" if settings.warm_up else "augment"
         raise UsageError(f"{name}: `softmax` has a training loop of its own, without it")
     return recipe
 
 
-def settled(model: str, settings: Settings, dataset: Dataset) -> Recipe:
-    """Gives a recipe with no setting left open.
+def settled(model: str, settings: Settings, dataset: Dataset, init: bool = False) -> Recipe:
+    """Gives a recipe with no setting left open; the arguments are those of `check_model`.
 
     Raises:
         UsageError: see `check_model`.
     """
-    recipe = check_model(model, settings)
+    recipe = check_model(model, settings, init)
     said = {name: value for name, value in vars(settings).items() if value is not None}
     del said["seed"]
     recipe = replace(recipe, **said)

@@ -16,6 +16,7 @@ from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train.checkpoint import Checkpoint
 from tinsmith_train.errors import StoppedError
 from tinsmith_train.history import History, Progress
+from tinsmith_train.pretrained import Network, with_new_head
 from tinsmith_train.recipe import Recipe, default_model
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
 from tinsmith_train.settings import Settings, settled
@@ -35,6 +36,7 @@ def train(
     augment: str | None = None,
     warm_up: float | None = None,
     patience: int | None = None,
+    init: Network | None = None,
     resume: bool = False,
     progress: Progress | None = None,
     verbose: bool = False,
@@ -61,6 +63,8 @@ def train(
         augment: how training images are changed at random: `none`, `shifts`, `photos`, or `auto`.
         warm_up: the part of the steps in which the learning rate rises.
         patience: ends training after so many epochs that are no better.
+        init: a trained network to begin with, instead of a model: first a new head learns alone,
+            then all of it at a tenth of the rate.
         resume: goes on where an earlier run in `out` with the same arguments was killed.
         progress: is told how it goes.
         verbose: lets TensorFlow log.
@@ -75,8 +79,8 @@ def train(
     settings = Settings(
         epochs, batch_size, learning_rate, seed, width, depth, augment, warm_up, patience
     )
-    name = model or default_model(*dataset.x_train.shape[1:3])
-    recipe = settled(name, settings, dataset)
+    name = model or (init.path.stem if init else default_model(*dataset.x_train.shape[1:3]))
+    recipe = settled(name, settings, dataset, init is not None)
     if len(dataset.x_train) < 2:
         raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
     check_writable(out)
@@ -84,7 +88,7 @@ def train(
     import keras
 
     with isolated(seed, keras), deterministic():
-        return _train(name, dataset, out, recipe, seed, resume, progress or Progress())
+        return _train(name, dataset, out, recipe, seed, init, resume, progress or Progress())
 
 
 def _train(
@@ -93,6 +97,7 @@ def _train(
     out: Path,
     recipe: Recipe,
     seed: int,
+    init: Network | None,
     resume: bool,
     progress: Progress,
 ) -> TrainResult:
@@ -100,8 +105,12 @@ def _train(
     from tinsmith_train.models import build_model, count_macs
     from tinsmith_train.softmax import fit_softmax
 
-    net = build_model(model, dataset.x_train.shape[1:], len(dataset.labels), recipe)
-    checkpoint = Checkpoint(out, _deciding(model, dataset, recipe, seed))
+    shape, classes = dataset.x_train.shape[1:], len(dataset.labels)
+    if init:
+        net = with_new_head(init, shape, classes)
+    else:
+        net = build_model(model, shape, classes, recipe)
+    checkpoint = Checkpoint(out, _deciding(model, dataset, recipe, seed, init))
     state = checkpoint.read() if resume else None
     history = History(progress)
     if state:
@@ -112,7 +121,7 @@ def _train(
     started = time.perf_counter() - sum(epoch.seconds for epoch in history.epochs)
     stopped = False
     try:
-        train_net = fit_softmax if model == "softmax" else fit
+        train_net = fit_softmax if model == "softmax" and not init else fit
         train_net(net, dataset, recipe, seed, history, checkpoint, state)
     except KeyboardInterrupt:
         stopped = True
@@ -143,6 +152,7 @@ def _train(
         test_correct=int((probabilities.argmax(axis=1) == dataset.y_test).sum()),
         test_images=len(dataset.y_test),
         seconds=time.perf_counter() - started,
+        init=init.path if init else None,
     )
     write_run_folder(result, net.save, dataset, probabilities)
     if not stopped:  # a run that Ctrl-C ended can be resumed
@@ -150,12 +160,15 @@ def _train(
     return result
 
 
-def _deciding(model: str, dataset: Dataset, recipe: Recipe, seed: int) -> dict[str, Any]:
+def _deciding(
+    model: str, dataset: Dataset, recipe: Recipe, seed: int, init: Network | None
+) -> dict[str, Any]:
     """All that decides what comes of a run."""
     return {
         "model": model,
         "data": f"{dataset.name} {dataset.sha256[:16]}",
         "seed": seed,
+        "init": f"{init.sha256[:16]} {init.input_range}" if init else None,
         **asdict(replace(recipe, summary="", patience=None)),
         **{name: version(name) for name in ("keras", "tensorflow")},
     }
