@@ -28,14 +28,14 @@ SIZE = 24
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three classes of 20: a bright spot on the left, in the middle or on the right."""
+    """Three classes of 20: mostly red, green or blue."""
     folder = tmp_path_factory.mktemp("data") / "photos"
     rng = np.random.default_rng(0)
     for number in range(60):
         label = number % 3
         pixels = rng.integers(0, 120, (6, 9, 3), np.uint8)
-        pixels[:, 3 * label : 3 * label + 3] += 120
-        path = folder / ("left", "middle", "right")[label] / f"{number:02}.jpg"
+        pixels[..., label] += 120
+        path = folder / ("red", "green", "blue")[label] / f"{number:02}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).resize((90, 60), Image.Resampling.BICUBIC).save(path)
     return folder

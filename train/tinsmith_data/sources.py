@@ -4,7 +4,7 @@
 |---|---|
 | `mnist` | IDX files in `$TINSMITH_DATA/mnist`, else Keras's cache, else Keras's download |
 | `digits` | scikit-learn's handwritten digits in MNIST's form; needs no network |
-| `FOLDER` | images, `CLASS/*.png`, `train/CLASS/*.png` and `test/CLASS/*.png`, or without labels; or MNIST's |
+| `FOLDER` | images, see `folder`; or MNIST's four IDX files |
 | `FILE.npz` | `x_train`, `y_train`, `x_test`, `y_test`; or `x` and `y`; or one array |
 | `FILE.npy` | one array, without labels |
 | `module:function` | what the function returns or yields, see `functions` |

@@ -29,19 +29,10 @@ def fit(
     checkpoint: Checkpoint,
     state: State | None,
 ) -> None:
-    """Trains `model` in place and records each epoch in `history`.
+    """Trains `model` in place; a part of the training images is held back to judge each epoch by.
 
-    A part of the training images is held back to judge each epoch by. The test images are not
-    looked at.
-
-    Args:
-        model: with fresh weights, or of a network that was trained before.
-        dataset: its training images are learned from.
-        recipe: how, no setting left to the data.
-        seed: of everything random.
-        history: holds the epochs that `state` has.
-        checkpoint: is written after each epoch.
-        state: goes on from there.
+    `history` holds the epochs that `state` has, gets the others, and `checkpoint` is written after
+    each.
     """
     order = np.random.default_rng(seed).permutation(len(dataset.x_train))
     held = max(1, round(recipe.held_back * len(order)))
@@ -49,12 +40,17 @@ def fit(
     batch_size = min(recipe.batch_size, len(kept))
     classes = len(dataset.labels) if recipe.label_smoothing else None
     steps = len(kept) // batch_size
-    weights = class_weights(dataset.y_train[kept])
+    x, y = dataset.x_train[kept], dataset.y_train[kept]
+    weights = class_weights(y)
     title = f"{len(kept):,} images, {held:,} held back"
     history.progress.start(title, recipe.epochs, steps)
     if weights:
         history.progress.note("the classes are uneven: images of rare ones count more")
     y_val = dataset.y_train[val]
+    validation = (
+        dataset.x_train[val].astype(np.float32) / 255,
+        keras.utils.to_categorical(y_val, classes) if classes else y_val,
+    )
     if state:
         checkpoint.fill(_variables(model), state.model)
     for number, phase in enumerate(recipe.phases):
@@ -63,35 +59,23 @@ def fit(
         if done >= phase.end or history.waited(patience, phase.start):
             continue
         _set_trainable(model, phase.frozen)
-        model.compile(
-            optimizer=_optimizer(recipe, phase, steps),
-            loss=keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-            if classes
-            else keras.losses.SparseCategoricalCrossentropy(),
-            metrics=["accuracy"],
-            # Measured on this small CNN on x86: XLA takes half as long again.
-            jit_compile=False,
-        )
+        _compile(model, recipe, phase, steps)
         if state and done > phase.start:
             model.optimizer.build(model.trainable_variables)
             checkpoint.fill(model.optimizer.variables, state.optimizer)
-        batches = training_batches(
-            dataset.x_train[kept],
-            dataset.y_train[kept],
-            batch_size,
-            seed + number,
-            classes=classes,
-            augmentation=recipe.augment,
-            # Batch normalisation makes little sense of a last batch of one.
-            drop_remainder=True,
-            skip=_ITERATORS * (done - phase.start),
-        )
         model.fit(
-            batches,
-            validation_data=(
-                dataset.x_train[val].astype(np.float32) / 255,
-                keras.utils.to_categorical(y_val, classes) if classes else y_val,
+            training_batches(
+                x,
+                y,
+                batch_size,
+                seed + number,
+                classes=classes,
+                augmentation=recipe.augment,
+                # Batch normalisation makes little sense of a last batch of one.
+                drop_remainder=True,
+                skip=_ITERATORS * (done - phase.start),
             ),
+            validation_data=validation,
             validation_batch_size=500,
             class_weight=weights,
             initial_epoch=done,
@@ -129,6 +113,19 @@ def _set_trainable(model: keras.Model, frozen: bool) -> None:
             for part in layer._flatten_layers():
                 if isinstance(part, keras.layers.BatchNormalization):
                     part.trainable = False
+
+
+def _compile(model: keras.Model, recipe: Recipe, phase: Phase, steps: int) -> None:
+    smoothing = recipe.label_smoothing
+    model.compile(
+        optimizer=_optimizer(recipe, phase, steps),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
+        if smoothing
+        else keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+        # Measured on this small CNN on x86: XLA takes half as long again.
+        jit_compile=False,
+    )
 
 
 def _optimizer(recipe: Recipe, phase: Phase, steps: int) -> keras.optimizers.Optimizer:

@@ -99,8 +99,12 @@ class History:
         best, weights = self._best or (self.epochs[-1], [])
         return State(tuple(self.epochs), best.number, weights, model, optimizer)
 
-    def restore(self, state: State) -> None:
-        """Goes on from there."""
+    def restore(self, state: State | None) -> None:
+        """Goes on from there, or from the start, and says which."""
+        if state is None:
+            self.progress.note("no run to go on with: training from the start")
+            return
+        self.progress.note(f"going on after epoch {len(state.epochs)}")
         self.epochs = list(state.epochs)
         self._best = state.epochs[state.best_epoch - 1], state.best
 

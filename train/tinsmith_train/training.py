@@ -15,7 +15,7 @@ from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import TinsmithError, UsageError
 from tinsmith_train.checkpoint import Checkpoint
 from tinsmith_train.errors import StoppedError
-from tinsmith_train.history import History, Progress
+from tinsmith_train.history import Epoch, History, Progress
 from tinsmith_train.pretrained import Network, with_new_head
 from tinsmith_train.recipe import Recipe, default_model
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
@@ -43,11 +43,10 @@ def train(
 ) -> TrainResult:
     """Trains a model and writes its run folder.
 
-    The same seed on the same machine gives the same weights, killed and resumed or not; seeds and
-    settings of the caller's program are afterwards what they were. The best epoch is the one that
-    is right most often on training images held back (`softmax` holds none back: on all of them);
-    the test images are looked at once, when that is settled. Ctrl-C ends training early and keeps
-    the best epoch so far.
+    The same seed on the same machine gives the same weights, killed and resumed or not. The best
+    epoch is the one that is right most often on training images held back (`softmax` holds none
+    back: on all of them); the test images are looked at once, when that is settled. Ctrl-C ends
+    training early and keeps the best epoch so far.
 
     Args:
         model: one of `recipe.RECIPES`; if `None`, `mobilenet` for images of more than 64 pixels a
@@ -58,20 +57,18 @@ def train(
         batch_size: images in a step.
         learning_rate: of the optimizer; the peak, where there is a schedule.
         seed: of everything random.
-        width: multiplies the filters of a model for photos.
-        depth: layers of a `resnet`.
-        augment: how training images are changed at random: `none`, `shifts`, `photos`, or `auto`.
-        warm_up: the part of the steps in which the learning rate rises.
-        patience: ends training after so many epochs that are no better.
-        init: a trained network to begin with, instead of a model: first a new head learns alone,
-            then all of it at a tenth of the rate.
+        width: see `recipe.Recipe`, like all the next.
+        depth: 8, 14 or 20 layers.
+        augment: `none`, `shifts`, `photos` or `auto`.
+        warm_up: in 0..1.
+        patience: in epochs.
+        init: a trained network to begin with, instead of a model.
         resume: goes on where an earlier run in `out` with the same arguments was killed.
         progress: is told how it goes.
         verbose: lets TensorFlow log.
 
     Raises:
-        UsageError: no such model, a number out of range, images the model cannot take, no
-            folder can be where `out` is, or the run to be resumed had other arguments.
+        UsageError: an argument or the images do not fit, or no folder can be where `out` is.
         TinsmithError: the loss came to NaN or infinity; nothing has been written.
         StoppedError: Ctrl-C before the first epoch was over; nothing has been written.
         RunFolderError: the run folder cannot be written, or its checkpoint is damaged.
@@ -105,19 +102,13 @@ def _train(
     from tinsmith_train.models import build_model, count_macs
     from tinsmith_train.softmax import fit_softmax
 
-    shape, classes = dataset.x_train.shape[1:], len(dataset.labels)
-    if init:
-        net = with_new_head(init, shape, classes)
-    else:
-        net = build_model(model, shape, classes, recipe)
+    form = dataset.x_train.shape[1:], len(dataset.labels)
+    net = with_new_head(init, *form) if init else build_model(model, *form, recipe)
     checkpoint = Checkpoint(out, _deciding(model, dataset, recipe, seed, init))
-    state = checkpoint.read() if resume else None
-    history = History(progress)
-    if state:
+    history, state = History(progress), None
+    if resume:
+        state = checkpoint.read()
         history.restore(state)
-        progress.note(f"going on after epoch {len(state.epochs)}")
-    elif resume:
-        progress.note(f"no run to go on with in {out}: training from the start")
     started = time.perf_counter() - sum(epoch.seconds for epoch in history.epochs)
     stopped = False
     try:
@@ -132,10 +123,7 @@ def _train(
     best, weights = history.best
     if not math.isfinite(best.loss):
         checkpoint.remove()
-        raise TinsmithError(
-            f"training diverged: the loss is {best.loss} in the best epoch, {best.number}: "
-            f"try a --learning-rate below {recipe.learning_rate:g}; nothing is written"
-        )
+        raise _diverged(best, recipe)
     net.set_weights(weights)
     probabilities = net.predict(dataset.x_test.astype(np.float32) / 255, batch_size=500, verbose=0)
     result = TrainResult(
@@ -158,6 +146,13 @@ def _train(
     if not stopped:  # a run that Ctrl-C ended can be resumed
         checkpoint.remove()
     return result
+
+
+def _diverged(best: Epoch, recipe: Recipe) -> TinsmithError:
+    return TinsmithError(
+        f"training diverged: the loss is {best.loss} in the best epoch, {best.number}: "
+        f"try a --learning-rate below {recipe.learning_rate:g}; nothing is written"
+    )
 
 
 def _deciding(

@@ -2,7 +2,7 @@
 
 | the source gives | calibration data | evaluation data |
 |---|---|---|
-| training and test data, a folder | the training data and its labels | the test data and its labels |
+| training and test data, a folder | the training data, its labels | the test data, its labels |
 | other undivided data | four fifths, without labels | a fifth and its labels |
 
 `uint8` of four dimensions are pixels, anything else features. Labels may be missing. Fine-tuning
