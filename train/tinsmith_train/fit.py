@@ -3,6 +3,8 @@
 Importing this module imports Keras and TensorFlow.
 """
 
+from functools import partial
+
 import keras
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +44,19 @@ def fit(
     steps = len(kept) // batch_size
     x, y = dataset.x_train[kept], dataset.y_train[kept]
     weights = class_weights(y)
-    title = f"{len(kept):,} images, {held:,} held back"
-    history.progress.start(title, recipe.epochs, steps)
+    history.progress.start(f"{len(kept):,} images, {held:,} held back", recipe.epochs, steps)
     if weights:
         history.progress.note("the classes are uneven: images of rare ones count more")
-    y_val = dataset.y_train[val]
-    validation = (
-        dataset.x_train[val].astype(np.float32) / 255,
-        keras.utils.to_categorical(y_val, classes) if classes else y_val,
+    x_val, y_val = dataset.x_train[val].astype(np.float32) / 255, dataset.y_train[val]
+    validation = x_val, keras.utils.to_categorical(y_val, classes) if classes else y_val
+    batches = partial(
+        training_batches,
+        x,
+        y,
+        batch_size,
+        classes=classes,
+        augmentation=recipe.augment,
+        drop_remainder=True,  # batch normalisation makes little sense of a last batch of one
     )
     if state:
         checkpoint.fill(_variables(model), state.model)
@@ -64,17 +71,7 @@ def fit(
             model.optimizer.build(model.trainable_variables)
             checkpoint.fill(model.optimizer.variables, state.optimizer)
         model.fit(
-            training_batches(
-                x,
-                y,
-                batch_size,
-                seed + number,
-                classes=classes,
-                augmentation=recipe.augment,
-                # Batch normalisation makes little sense of a last batch of one.
-                drop_remainder=True,
-                skip=_ITERATORS * (done - phase.start),
-            ),
+            batches(seed + number, skip=_ITERATORS * (done - phase.start)),
             validation_data=validation,
             validation_batch_size=500,
             class_weight=weights,

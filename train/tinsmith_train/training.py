@@ -43,14 +43,12 @@ def train(
 ) -> TrainResult:
     """Trains a model and writes its run folder.
 
-    The same seed on the same machine gives the same weights, killed and resumed or not. The best
-    epoch is the one that is right most often on training images held back (`softmax` holds none
-    back: on all of them); the test images are looked at once, when that is settled. Ctrl-C ends
-    training early and keeps the best epoch so far.
+    The same seed on the same machine gives the same weights, killed and resumed or not. The epoch
+    that is right most often on training images held back is kept (`softmax` holds none back), also
+    after Ctrl-C. The test images are looked at once, when that is settled.
 
     Args:
-        model: one of `recipe.RECIPES`; if `None`, `mobilenet` for images of more than 64 pixels a
-            side, else `cnn`.
+        model: one of `recipe.RECIPES`; if `None`, see `recipe.default_model`.
         dataset: what to train and test on.
         out: the run folder, made if need be; files of an earlier run in it are replaced.
         epochs: the recipe's if `None`, like all the next but the seed.
@@ -69,15 +67,13 @@ def train(
 
     Raises:
         UsageError: an argument or the images do not fit, or no folder can be where `out` is.
-        TinsmithError: the loss came to NaN or infinity; nothing has been written.
-        StoppedError: Ctrl-C before the first epoch was over; nothing has been written.
+        TinsmithError: the loss came to NaN or infinity.
+        StoppedError: Ctrl-C before the first epoch was over.
         RunFolderError: the run folder cannot be written, or its checkpoint is damaged.
     """
-    settings = Settings(
-        epochs, batch_size, learning_rate, seed, width, depth, augment, warm_up, patience
-    )
+    words = epochs, batch_size, learning_rate, seed, width, depth, augment, warm_up, patience
     name = model or (init.path.stem if init else default_model(*dataset.x_train.shape[1:3]))
-    recipe = settled(name, settings, dataset, init is not None)
+    recipe = settled(name, Settings(*words), dataset, init is not None)
     if len(dataset.x_train) < 2:
         raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
     check_writable(out)
