@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from tinsmith_bench.box_truth import check_boxes, class_labels, renamed_classes
 from tinsmith_data import DatasetError, load_dataset
-from tinsmith_data.data import class_indices
-from tinsmith_data.folder import find_images, read_images
+from tinsmith_data.data import LEAST, class_indices, digest
+from tinsmith_data.folder import divide_images, find_images
+from tinsmith_data.images import Indices, Pixels, decode_time, read_images
 from tinsmith_data.npz import read_npz
 from tinsmith_data.sources import DATASETS, Kind, kind_of, read_data
 from tinsmith_runtime import InputError, Manifest, UsageError
 from tinsmith_runtime.batch import Array, Arrays, joined, parts, require_as_many
-from tinsmith_runtime.bundle import Input
-from tinsmith_runtime.files import open_regular, read_regular
-from tinsmith_runtime.inputs.image import MAX_FILE_BYTES
+from tinsmith_runtime.bundle import Input, Training
+from tinsmith_runtime.files import open_regular
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ def _named_samples(source: str, manifest: Manifest) -> Samples:
     test = read_data(source, names=names if len(names) > 1 else ()).test
     name = path.name if kind is Kind.NPY else source
     known = () if test.labels is None else (test.labels,)
-    return Samples(name, _digest(*parts(test.inputs), *known), test.inputs, test.labels)
+    return Samples(name, digest(*parts(test.inputs), *known), test.inputs, test.labels)
 
 
 def _coco_samples(path: Path, manifest: Manifest) -> Samples:
@@ -96,15 +96,7 @@ def _coco_samples(path: Path, manifest: Manifest) -> Samples:
     data = read_data(str(path), shape=shape, preprocessing=manifest.input.preprocessing)
     boxes = renamed_classes(path, data, manifest.boxes.labels)
     inputs = data.test.inputs
-    return Samples(path.resolve().stem, _digest(*parts(inputs), boxes), inputs, boxes)
-
-
-def _digest(*arrays: Array) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
-    return digest.hexdigest()
+    return Samples(path.resolve().stem, digest(*parts(inputs), boxes), inputs, boxes)
 
 
 def _own_samples(manifest: Manifest, data_dir: Path | None) -> Samples:
@@ -173,6 +165,8 @@ def _file_digest(path: Path) -> str:
 def folder_samples(folder: Path, manifest: Manifest) -> Samples:
     """Reads `folder/CLASS/*.png` (or `.jpg`, `.npy`), or without labels `folder/*.png`.
 
+    Of images that the bundle was made with, only those for testing are taken.
+
     Args:
         folder: its subfolders are named like the bundle's classes.
         manifest: the bundle's: says the classes and the size of the images.
@@ -187,24 +181,45 @@ def folder_samples(folder: Path, manifest: Manifest) -> Samples:
     if manifest.input.dtype != "uint8":
         raise InputError(f"{folder}: the bundle takes no images: name an .npz file with --data")
     images = find_images(folder)
-    subs = [path.name for path in folder.iterdir() if path.is_dir()] if images.classes else []
-    for name in sorted(set(subs) - set(labels)):
+    roots = [folder / "train", folder / "test"] if images.is_test else [folder]
+    subs = [path.name for root in roots for path in root.iterdir() if path.is_dir()]
+    for name in sorted(set(subs) - set(labels)) if images.classes else ():
         known = ", ".join(labels[:20]) + (", …" if len(labels) > 20 else "")
         raise InputError(f"{folder / name}: expected a folder named like a class: {known}")
     shape = tuple(size or 0 for size in manifest.input.shape[1:])
-    pixels = read_images(images, shape, manifest.input.preprocessing)
-    digest = hashlib.sha256()
-    for path in images.paths:
-        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(read_regular(path, MAX_FILE_BYTES)).digest())
-    targets = np.array([labels.index(name) for name in images.classes], np.int64)
+    preprocessing = manifest.input.preprocessing
+    pixels = read_images(images, shape, preprocessing, cached=False)
+    targets = np.array([labels.index(name) for name in pixels.images.classes], np.int64)
+    test, sha256 = _test_part(pixels, targets, manifest.training)
     return Samples(
         name=folder.resolve().name,
-        sha256=digest.hexdigest(),
-        inputs=pixels.array,
-        targets=targets if images.classes else None,
-        decode_us=pixels.decode_us,
+        sha256=sha256,
+        inputs=pixels.array[test],
+        targets=targets[test] if images.classes else None,
+        decode_us=decode_time(pixels.images, shape, preprocessing),
     )
+
+
+def _test_part(
+    pixels: Pixels, targets: NDArray[np.int64], training: Training
+) -> tuple[Indices, str]:
+    """The images of a folder that a bundle was not made with, and the hash that goes with them.
+
+    Of the user's own division it is what lies in `test`. Where the bundle's seed divides the folder
+    into what the bundle was made with, to the byte, it is the part for testing; else all.
+    """
+    every = np.arange(len(pixels.array))
+    divided = bool(pixels.images.is_test)
+    if divided or len(every) >= LEAST:
+        train, test = divide_images(pixels, training.seed)
+        x, y = pixels.array, targets
+        whole = (
+            digest(x[train], y[train], x[test], y[test]) if len(y) else digest(x[train], x[test])
+        )
+        if divided or whole == training.dataset_sha256:
+            return test, whole
+    known = (targets,) if len(targets) else ()
+    return every, digest(pixels.array, *known)
 
 
 def _names(manifest: Manifest) -> str:

@@ -196,6 +196,8 @@ def test_a_bundle_cannot_make_the_benchmark_run_code(manifest: Manifest) -> None
 
 def test_what_is_no_file_is_named(folder: Path, tmp_path: Path, manifest: Manifest) -> None:
     os.mkfifo(folder / "a" / "3.png")
+    for name in ("1.png", "2.jpg"):
+        (folder / "a" / name).unlink()
     with pytest.raises(InputError, match=r"3\.png: expected a file, found a pipe"):
         find_samples([manifest], None, folder, None)
     (tmp_path / "x.npz").symlink_to("/dev/zero")

@@ -37,6 +37,7 @@ from tinsmith_export.targets.tflite.outputs import run_outputs
 from tinsmith_export.targets.tflite.target import TfliteTarget
 from tinsmith_runtime.backends import create_backend
 from tinsmith_train.models import build_model
+from tinsmith_train.recipe import RECIPES
 
 CODES = np.arange(-128, 128).astype(np.int8)
 ZERO_POINTS = st.integers(-128, 127)
@@ -220,7 +221,7 @@ def test_the_small_model(converted: Compiled) -> None:
     require_interpreted(converted)
 
 
-@pytest.mark.parametrize("name", ["cnn", "lenet", "mlp", "softmax"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_the_models_of_train(name: str) -> None:
     model = settle(build_model(name, (28, 28, 1), 10))
     require_interpreted(compiled(model, count=32))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from narrow import array
+from narrow import array, some
 from PIL import Image
 
 from tinsmith_data import load_dataset
@@ -85,7 +85,7 @@ def test_what_is_a_pixel(
     assert array(samples.evaluation).shape[1:] == shape
 
 
-def test_a_folder_of_images(tmp_path: Path) -> None:
+def test_a_folder_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "deep" / "er").mkdir(parents=True)
     for index in range(20):
         name = f"deep/er/{index}.JPG" if index % 2 else f"deep/{index}.png"
@@ -96,8 +96,10 @@ def test_a_folder_of_images(tmp_path: Path) -> None:
     assert kind_of(array(samples.calibration)) == "image"
     assert samples.name == "deep"
     (tmp_path / "deep" / "broken.jpg").write_bytes(b"no image")
-    with pytest.raises(UsageError, match=r"1 of 21 images .*broken\.jpg: expected a PNG or JPEG"):
-        from_calibration(str(tmp_path / "deep"), (6, 5, 3), 0)
+    assert from_calibration(str(tmp_path / "deep"), (6, 5, 3), 0).sha256 == samples.sha256
+    said = capsys.readouterr().err
+    assert "tinsmith: 1 of 21 images cannot be read and are left out: " in said
+    assert "broken.jpg: expected a PNG or JPEG" in said
     with pytest.raises(UsageError, match=r"inputs of shape \(7,\), which are no images"):
         from_calibration(str(tmp_path / "deep"), (7,), 0)
 
@@ -285,7 +287,7 @@ def test_folders_are_classes_where_the_model_has_as_many_outputs(tmp_path: Path)
     source = Source(str(tmp_path))
     samples = from_source(source, (6, 5, 3), 0, 2)
     assert samples.classes == ("a", "b")
-    assert samples.calibration_labels is None
+    assert sorted(some(samples.calibration_labels)) == [0] * 8 + [1] * 8
     pixels = {PIXELS[index].tobytes(): 1 - index % 2 for index in range(20)}
     assert samples.evaluation_labels is not None
     assert [

@@ -91,7 +91,7 @@ def broken(change: str, value: object) -> dict[str, Any]:
         ("images.0.id", 3, r"images\[1\]: expected ids that differ, got 3 again"),
         ("images.0.file_name", "../wide.png", "expected file names below the file's folder"),
         ("images.0.file_name", "/etc/passwd", "expected file names below the file's folder"),
-        ("images.0.file_name", "none.png", "none.png: No such file"),
+        ("images.0.file_name", "none.png", "none.png: no such file"),
         ("images.0.file_name", "annotations.json", "annotations.json: expected a PNG or JPEG"),
         ("images.0.file_name", "wide\0.png", r"images\[0\]: expected an id and a file_name"),
         ("categories.0.name", "cat", "categories: expected names that differ"),

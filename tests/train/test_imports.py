@@ -31,11 +31,13 @@ def test_exported_names() -> None:
         "Dataset",
         "DatasetError",
         "Epoch",
+        "Network",
         "Progress",
         "RunFolderError",
         "StoppedError",
         "TrainResult",
         "load_dataset",
+        "load_network",
         "train",
     ]
     assert all(hasattr(tinsmith_train, name) for name in tinsmith_train.__all__)

@@ -1,10 +1,14 @@
 """The loop of softmax regression against numpy, by hand."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from tinsmith_data import Dataset
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_train import Epoch, Progress
+from tinsmith_train.checkpoint import Checkpoint
 from tinsmith_train.history import History
 from tinsmith_train.recipe import RECIPES
 
@@ -60,12 +64,14 @@ class Listener(Progress):
         self.epochs.append(epoch)
 
 
-def test_the_loop_reports_as_the_notebook_does(digits: Dataset) -> None:
+def test_the_loop_reports_as_the_notebook_does(digits: Dataset, tmp_path: Path) -> None:
     recipe = RECIPES["softmax"]
     assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (10, 50, 0.25)
     model = build_model("softmax", (28, 28, 1), 10)
     listener = Listener()
-    fit_softmax(model, digits, recipe, 2, 2, 0, History(listener))
+    recipe = replace(recipe, epochs=2, batch_size=2)
+    checkpoint = Checkpoint(tmp_path, {})
+    fit_softmax(model, digits, recipe, 0, History(listener), checkpoint, None)
     assert listener.steps == 2 * 672, "1,343 images in twos, none left out"
     assert [line.split(":")[0] for line in listener.lines] == ["batch 500", "batch 500"]
     last = listener.epochs[-1]

@@ -140,7 +140,23 @@ def test_files_of_an_earlier_run_are_replaced_and_others_kept(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--model", "resnet"], "unknown model `resnet`: expected cnn, lenet, mlp, softmax"),
+        (["--model", "vgg"], "unknown model `vgg`: expected cnn, mobilenet, mobilenetv2, resnet, "),
+        (
+            ["--model", "cnn", "--width", "1"],
+            "width: the model `cnn` has none to choose: it is for",
+        ),
+        (["--width", "0"], "width: expected a number from 0.05 to 4, got 0.0"),
+        (["--model", "dscnn", "--depth", "8"], "depth: the model `dscnn` has none to choose"),
+        (["--depth", "9"], "depth: expected 8 or 14 or 20, got 9"),
+        (["--size", "7"], "size: expected a whole number from 8 to 1024, got 7"),
+        (["--patience", "0"], "patience: expected a whole number from 1"),
+        (["--warm-up", "1.5"], "warm_up: expected a number from 0 to 1, got 1.5"),
+        (["--augment", "all"], "augment: expected auto or none or shifts or photos, got 'all'"),
+        (["--model", "softmax", "--augment", "shifts"], "augment: `softmax` has a training loop"),
+        (["--model", "cnn", "--init", "a.keras"], "--init says the network and its images: leave"),
+        (["--init", "none.keras"], "none.keras: no such model"),
+        (["--init", "none.keras", "--width", "1"], "width: the model `none` has none to choose"),
+        (["--input-range", "0", "255"], "--input-range is for --init: the models of train take"),
         (["--epochs", "0"], "epochs: expected a whole number from 1 to 2147483647, got 0"),
         (["--epochs", "-3"], "epochs: expected a whole number from 1 to 2147483647, got -3"),
         (["--epochs", str(2**31)], "epochs: expected a whole number from 1 to 2147483647, got 214"),
@@ -278,7 +294,9 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(tmp_path: Path) -> None:
     best = history["best_epoch"]
     assert f"stopped after {done} epochs: kept the best, epoch {best}" in stderr
     assert f"kept      epoch {best} of {done}" in stdout
-    assert names(tmp_path / "run") == COMMAND_FILES
+    assert names(tmp_path / "run") == sorted([*COMMAND_FILES, "checkpoint.npz"]), (
+        "it can be resumed"
+    )
 
 
 def test_ctrl_c_before_there_is_anything_to_keep(tmp_path: Path) -> None:

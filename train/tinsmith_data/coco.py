@@ -62,7 +62,7 @@ def load_coco(
 
     Args:
         path: of the file of annotations.
-        shape: `(H, W, C)` that images are fitted to; if `None`, they must be of one size.
+        shape: `(H, W, C)` that images are fitted to; if `None`, see `folder.load_folder`.
         preprocessing: how they are fitted.
 
     Returns:

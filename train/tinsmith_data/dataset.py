@@ -1,6 +1,5 @@
 """A dataset: train and test images with integer labels or boxes, whatever it came from."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_data.boxes import are_boxes, checked_boxes, largest_class
-from tinsmith_data.data import Data, Part, class_indices, divide
+from tinsmith_data.data import Data, Part, class_indices, digest, divide
 from tinsmith_data.errors import DatasetError
 from tinsmith_runtime.batch import Array
 
@@ -45,11 +44,7 @@ class Dataset:
     @cached_property
     def sha256(self) -> str:
         """64 hex digits over the shapes and bytes of the four arrays; the same on every machine."""
-        digest = hashlib.sha256()
-        for array in (self.x_train, self.y_train, self.x_test, self.y_test):
-            digest.update(f"{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
-        return digest.hexdigest()
+        return digest(self.x_train, self.y_train, self.x_test, self.y_test)
 
 
 def make_dataset(data: Data, seed: int = 0, *, divided: bool = False) -> Dataset:

@@ -5,7 +5,7 @@
 | `mnist` | IDX files in `$TINSMITH_DATA/mnist`, else Keras's cache, else Keras's download |
 | `digits` | scikit-learn's handwritten digits in MNIST's form; needs no network |
 | `scenes`, `digit-scenes` | scenes made of these, with a box around each digit, see `scenes` |
-| `FOLDER` | images, `CLASS/*.png` or without labels; or MNIST's four IDX files |
+| `FOLDER` | images, see `folder`; or MNIST's four IDX files |
 | `FOLDER` with `annotations.json`, `FILE.json` | images with boxes, as COCO has them, see `coco` |
 | `FILE.npz` | `x_train`, `y_train`, `x_test`, `y_test`; or `x` and `y`; or one array |
 | `FILE.npy` | one array, without labels |
@@ -89,19 +89,28 @@ def read_data(
     shape: tuple[int, ...] | None = None,
     names: tuple[str, ...] = (),
     preprocessing: Preprocessing | None = None,
+    seed: int = 0,
+    size: int | None = None,
+    grey: bool = False,
 ) -> Data:
     """Reads what a source holds.
 
     Args:
         source: see the table of this module.
-        shape: `(H, W, C)` that images of a folder are fitted to; if `None`, all must have one.
+        shape: `(H, W, C)` that images of a folder are fitted to; see `folder.load_folder`.
         names: of a model's inputs, where it has several.
         preprocessing: how images of a folder are fitted.
+        seed: divides a folder of images.
+        size: height and width of a folder's images, instead of `shape`.
+        grey: gives a folder's images one channel.
 
     Raises:
         DatasetError: there is no such source, or it cannot be read.
     """
     kind, path = kind_of(source), Path(source)
+    if kind is not Kind.FOLDER and (size is not None or grey):
+        option = "--grey" if size is None else "--size"
+        raise DatasetError(f"{option} is for a folder of images: --data {source} is {kind.value}")
     if kind is Kind.NPZ:
         return load_npz(path, names)
     if kind is Kind.FUNCTION:
@@ -112,7 +121,7 @@ def read_data(
             "give FILE.npz with an array for each, or module:function"
         )
     if kind is Kind.FOLDER:
-        return load_folder(path, shape, preprocessing)
+        return load_folder(path, shape, seed, size, grey, preprocessing)
     if annotations := annotations_of(path):
         return load_coco(annotations, shape, preprocessing)
     if kind is Kind.NPY:
@@ -121,7 +130,14 @@ def read_data(
 
 
 def load_dataset(
-    source: str, data_dir: Path | None = None, *, seed: int = 0, divided: bool = False
+    source: str,
+    data_dir: Path | None = None,
+    *,
+    seed: int = 0,
+    divided: bool = False,
+    shape: tuple[int, int, int] | None = None,
+    size: int | None = None,
+    grey: bool = False,
 ) -> Dataset:
     """Loads and checks labelled images to train and to test on.
 
@@ -130,6 +146,9 @@ def load_dataset(
         data_dir: where MNIST's IDX files are, if not in `$TINSMITH_DATA/mnist`.
         seed: divides what its source does not: a fifth is kept for testing.
         divided: refuse what its source does not divide.
+        shape: `(H, W, C)` that a folder's images are fitted to; see `folder.load_folder`.
+        size: height and width that they are fitted to.
+        grey: gives a folder's images one channel.
 
     Raises:
         DatasetError: there is no such dataset, or it is damaged, or no model could learn from it.
@@ -140,7 +159,9 @@ def load_dataset(
         Kind.NPY,
     ):  # before all of it is read
         raise DatasetError(f"{source}: expected training and test data, got undivided data")
-    data = _dataset(source, data_dir) if source in DATASETS else read_data(source)
+    if source in DATASETS and size is None and not grey:
+        return make_dataset(_dataset(source, data_dir), seed)
+    data = read_data(source, shape=shape, seed=seed, size=size, grey=grey)
     return make_dataset(data, seed, divided=divided)
 
 

@@ -16,6 +16,7 @@ from tinsmith_data.errors import DatasetError
 from tinsmith_data.options import folder_source
 from tinsmith_runtime.cli.settings import FILE
 from tinsmith_runtime.errors import UsageError
+from tinsmith_train.recipe import default_model
 from tinsmith_train.runfolder import check_writable
 
 _BUNDLE = "digits.tin"
@@ -26,14 +27,12 @@ class _Task:
     """What there is to be learned.
 
     Attributes:
-        model: to train.
         datasets: the one of MNIST, and the one that needs no network.
         picture: the file for a test image.
         export: more words for `export`; files and folders lie in the run folder.
         run: likewise for `run`.
     """
 
-    model: str
     datasets: tuple[str, str]
     picture: str
     export: tuple[str, ...] = ()
@@ -41,9 +40,8 @@ class _Task:
 
 
 TASKS = {
-    "classify": _Task("cnn", ("mnist", "digits"), "digit.png"),
+    "classify": _Task(("mnist", "digits"), "digit.png"),
     "detect": _Task(
-        "detector",
         ("scenes", "digit-scenes"),
         "scene.png",
         ("--boxes", "boxes.json"),
@@ -94,7 +92,9 @@ def demo(
     )
     # The settings of a person's own work are not the demo's.
     alone = ["--no-config"] if Path(FILE).exists() else []
-    for words in _steps(TASKS[task], out, named, epochs, seed, quiet, verbose):
+    chosen = TASKS[task]
+    name = default_model(data)
+    for words in _steps(chosen, name, out, named, epochs, seed, quiet, verbose):
         status = _type([*words, *alone])
         if status:
             return status
@@ -137,6 +137,7 @@ def _placed(words: tuple[str, ...], out: Path) -> list[str]:
 
 def _steps(
     task: _Task,
+    name: str,
     out: Path,
     source: str,
     epochs: int | None,
@@ -152,7 +153,7 @@ def _steps(
     count = [] if epochs is None else ["--epochs", str(epochs)]
     kinds = {"--json": "report.json", "--markdown": "report.md", "--html": "report.html"}
     report = [word for option, name in kinds.items() for word in (option, str(out / name))]
-    yield ["train", "--model", task.model, *data, *count, "--out", str(out), *options]
+    yield ["train", "--model", name, *data, *count, "--out", str(out), *options]
     yield ["export", model, *_placed(task.export, out), *data, "--out", bundle, *options]
     yield ["bench", bundle, *data, *report, *loudness]
 

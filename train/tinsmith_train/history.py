@@ -37,6 +37,25 @@ class Epoch:
         return self.val_accuracy, -self.val_loss
 
 
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where training stands after an epoch.
+
+    Attributes:
+        epochs: those that are over.
+        best_epoch: the number of the one whose weights are kept.
+        best: these weights.
+        model: every variable of the model, its random numbers' states among them.
+        optimizer: every variable of the optimizer.
+    """
+
+    epochs: tuple[Epoch, ...]
+    best_epoch: int
+    best: Weights
+    model: Weights
+    optimizer: Weights
+
+
 class Progress:
     """What training tells while it runs; this one keeps it to itself."""
 
@@ -77,6 +96,26 @@ class History:
     def best(self) -> tuple[Epoch, Weights] | None:
         """The epoch with the highest score, the first of equals, and the weights after it."""
         return self._best
+
+    def state(self, model: Weights, optimizer: Weights) -> State:
+        """Where training stands, with the variables after the last epoch."""
+        best, weights = self._best or (self.epochs[-1], [])
+        return State(tuple(self.epochs), best.number, weights, model, optimizer)
+
+    def restore(self, state: State | None) -> None:
+        """Goes on from there, or from the start, and says which."""
+        if state is None:
+            self.progress.note("no run to go on with: training from the start")
+            return
+        self.progress.note(f"going on after epoch {len(state.epochs)}")
+        self.epochs = list(state.epochs)
+        self._best = state.epochs[state.best_epoch - 1], state.best
+
+    def waited(self, patience: int | None, since: int = 0) -> bool:
+        """Whether so many epochs, `since` one of them, were no better; never if `None`."""
+        if patience is None or self._best is None:
+            return False
+        return len(self.epochs) - max(self._best[0].number, since) >= patience
 
     def end_epoch(
         self,

@@ -10,6 +10,8 @@ import keras
 from keras import layers
 
 from tinsmith_runtime.errors import UsageError
+from tinsmith_train.photo_models import dscnn, mobilenet, mobilenetv2, resnet
+from tinsmith_train.recipe import Recipe, find_recipe
 
 Shape = tuple[int, int, int]
 # A score of a detector that has learned nothing yet: 1 of 100 cells has anything. Lin et al. 2017,
@@ -17,13 +19,14 @@ Shape = tuple[int, int, int]
 _RARE = -math.log(99)
 
 
-def build_model(name: str, shape: Shape, classes: int) -> keras.Model:
+def build_model(name: str, shape: Shape, classes: int, recipe: Recipe | None = None) -> keras.Model:
     """Builds a model with fresh weights.
 
     Args:
-        name: `cnn`, `lenet`, `mlp`, `softmax` or `detector`.
+        name: of a recipe.
         shape: height, width and channels of an image.
         classes: the number of outputs.
+        recipe: has the model's width and depth; the model's own if `None`.
 
     Returns:
         A model from `float32 (N, H, W, C)`, pixels in 0..1, to `float32 (N, classes)`,
@@ -37,7 +40,11 @@ def build_model(name: str, shape: Shape, classes: int) -> keras.Model:
     if name == "detector":
         return keras.Model(image, _detector(image, classes), name=name)
     try:
-        x = _BODIES[name](image)
+        if name in _PHOTO_BODIES:
+            recipe = recipe or find_recipe(name)
+            x = _PHOTO_BODIES[name](image, recipe.width, recipe.depth)
+        else:
+            x = _BODIES[name](image)
     except ValueError as error:
         size = " by ".join(map(str, shape))
         raise UsageError(f"images of {size} are too small for the model `{name}`") from error
@@ -50,13 +57,13 @@ def build_model(name: str, shape: Shape, classes: int) -> keras.Model:
 
 def count_macs(model: keras.Model) -> int:
     """Counts the multiply-accumulates of one image in convolutions and dense layers."""
-    return sum(_layer_macs(layer) for layer in model.layers)
+    return sum(_layer_macs(layer) for layer in model._flatten_layers())
 
 
 def _layer_macs(layer: keras.Layer) -> int:
     if isinstance(layer, layers.Dense):
         return math.prod(layer.kernel.shape)
-    if isinstance(layer, layers.Conv2D):
+    if isinstance(layer, layers.Conv2D | layers.DepthwiseConv2D):
         # The kernel, (h, w, in, out), is applied once for each position of the output.
         _, height, width, _ = layer.output.shape
         return math.prod((*layer.kernel.shape, height, width))
@@ -145,4 +152,10 @@ _BODIES: dict[str, Callable[[keras.KerasTensor], keras.KerasTensor]] = {
     "lenet": _lenet,
     "mlp": _mlp,
     "softmax": _softmax,
+}
+_PHOTO_BODIES: dict[str, Callable[[keras.KerasTensor, float, int], keras.KerasTensor]] = {
+    "mobilenet": mobilenet,
+    "mobilenetv2": mobilenetv2,
+    "resnet": resnet,
+    "dscnn": dscnn,
 }

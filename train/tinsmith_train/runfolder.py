@@ -14,6 +14,7 @@
 
 import contextlib
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -27,11 +28,13 @@ from tinsmith_runtime.files import require_writable
 from tinsmith_train.errors import RunFolderError
 from tinsmith_train.head import detector_head, head_json
 from tinsmith_train.history import Epoch
+from tinsmith_train.recipe import Recipe
 
 SETTINGS = "tinsmith.toml"
 FILES = ("model.keras", "history.json", "curves.png", SETTINGS)
 CLASSIFIERS = ("confusion.png", "digits.png")
 DETECTORS = ("boxes.json", "boxes.png")
+_PARTIAL = ".partial-"
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,11 @@ class TrainResult:
         dataset: the dataset's name.
         out: the run folder.
         seed: of everything random.
-        batch_size: images in a step.
-        learning_rate: of the optimizer; the peak, where there is a schedule.
+        recipe: how it was trained, no setting left open.
         epochs: those that were done.
         best: the one whose weights were kept.
         stopped: whether Ctrl-C ended it.
+        init: the file of the trained network that it began with, or `None`.
         parameters: the number of weights, the statistics of batch normalisation included.
         macs: multiply-accumulates for one image.
         test_images: how many it was tested on.
@@ -61,8 +64,7 @@ class TrainResult:
     dataset: str
     out: Path
     seed: int
-    batch_size: int
-    learning_rate: float
+    recipe: Recipe
     epochs: tuple[Epoch, ...]
     best: Epoch
     stopped: bool
@@ -73,6 +75,7 @@ class TrainResult:
     test_correct: int | None = None
     test_map50: float | None = None
     test_map: float | None = None
+    init: Path | None = None
 
     @property
     def test_accuracy(self) -> float | None:
@@ -149,8 +152,14 @@ def describe(result: TrainResult, dataset: Dataset) -> dict[str, Any]:
             "test_images": len(dataset.y_test),
         },
         "seed": result.seed,
-        "batch_size": result.batch_size,
-        "learning_rate": result.learning_rate,
+        "batch_size": result.recipe.batch_size,
+        "learning_rate": result.recipe.learning_rate,
+        "width": result.recipe.width,
+        "depth": result.recipe.depth,
+        "augmentation": result.recipe.augment,
+        "warm_up": result.recipe.warm_up,
+        "patience": result.recipe.patience,
+        "init": str(result.init) if result.init else None,
         "epochs": [asdict(epoch) for epoch in result.epochs],
         "best_epoch": result.best.number,
         "stopped": result.stopped,
@@ -168,7 +177,9 @@ def _moved_into(out: Path) -> Iterator[Path]:
     """Gives an empty folder; if all goes well, what is in it afterwards moves into `out`."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".partial-", dir=out) as partial:
+        for killed in out.glob(f"{_PARTIAL}*"):  # what a run left that was killed while it wrote
+            shutil.rmtree(killed, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_PARTIAL, dir=out) as partial:
             yield Path(partial)
             for path in sorted(Path(partial).iterdir()):
                 path.replace(out / path.name)

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from tinsmith_data.dataset import Dataset
 from tinsmith_train.batches import training_batches
-from tinsmith_train.history import History
+from tinsmith_train.checkpoint import Checkpoint
+from tinsmith_train.history import History, State
 from tinsmith_train.recipe import Recipe
 
 # Keeps the logarithm of a probability that has come to nothing finite.
@@ -61,17 +62,22 @@ def fit_softmax(
     model: keras.Model,
     dataset: Dataset,
     recipe: Recipe,
-    epochs: int,
-    batch_size: int,
     seed: int,
     history: History,
+    checkpoint: Checkpoint,
+    state: State | None,
 ) -> None:
-    """Trains `model` in place on every training image and records each epoch in `history`."""
+    """Trains `model` in place on every training image; the arguments are those of `fit.fit`."""
     images, classes = len(dataset.x_train), len(dataset.labels)
-    batches = training_batches(dataset.x_train, dataset.y_train, batch_size, seed, classes=classes)
+    done = len(history.epochs)
+    batches = training_batches(
+        dataset.x_train, dataset.y_train, recipe.batch_size, seed, classes=classes, skip=done
+    )
+    if state:
+        checkpoint.fill(model.weights, state.model)
     step = make_step(model, recipe.learning_rate)
-    history.progress.start(f"{images:,} images", epochs, len(batches))
-    for _ in range(epochs):
+    history.progress.start(f"{images:,} images", recipe.epochs, len(batches))
+    for _ in range(done, recipe.epochs):
         seen, total, correct = 0, 0.0, 0
         for number, (x, targets) in enumerate(batches, start=1):
             loss, right = step(x, targets)
@@ -83,6 +89,9 @@ def fit_softmax(
                 )
         mean_loss, accuracy = evaluate(model, dataset)
         history.end_epoch(mean_loss, accuracy, model.get_weights())
+        checkpoint.write(history.state(model.get_weights(), []))
+        if history.waited(recipe.patience):
+            return
 
 
 def evaluate(model: keras.Model, dataset: Dataset) -> tuple[float, float]:

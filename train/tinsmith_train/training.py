@@ -2,7 +2,8 @@
 
 import math
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +11,20 @@ import numpy as np
 
 from tinsmith_data.dataset import Dataset
 from tinsmith_data.isolation import deterministic, isolated
-from tinsmith_data.limits import MAX_SEED, require_real, require_whole
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import TinsmithError, UsageError
+from tinsmith_train.checkpoint import Checkpoint
 from tinsmith_train.errors import StoppedError
 from tinsmith_train.head import find_boxes, mean_average_precision
-from tinsmith_train.history import History, Progress
-from tinsmith_train.recipe import Recipe, find_recipe
+from tinsmith_train.history import Epoch, History, Progress
+from tinsmith_train.pretrained import Network, with_new_head
+from tinsmith_train.recipe import Recipe, default_model
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
-
-# What float32 can hold, and more than any optimizer has a use for.
-_LEAST_RATE, _MOST_RATE = 1e-30, 1e30
+from tinsmith_train.settings import Settings, settled
 
 
 def train(
-    model: str,
+    model: str | None,
     dataset: Dataset,
     out: Path,
     *,
@@ -32,51 +32,61 @@ def train(
     batch_size: int | None = None,
     learning_rate: float | None = None,
     seed: int = 0,
+    width: float | None = None,
+    depth: int | None = None,
+    augment: str | None = None,
+    warm_up: float | None = None,
+    patience: int | None = None,
+    init: Network | None = None,
+    resume: bool = False,
     progress: Progress | None = None,
     verbose: bool = False,
 ) -> TrainResult:
     """Trains a model and writes its run folder.
 
-    The same seed on the same machine gives the same weights; seeds and settings of the caller's
-    program are afterwards what they were. The best epoch is the one that is
-    right most often on training images held back (`softmax` holds none back: on all of them), or
-    of a detector the one with the smallest loss there; the test images are looked at once, when
-    that is settled. Ctrl-C ends training early and keeps the
-    best epoch so far.
+    The same seed on the same machine gives the same weights, killed and resumed or not. The epoch
+    that is right most often on training images held back is kept (`softmax` holds none back), of a
+    detector the one with the smallest loss there, also after Ctrl-C. The test images are looked at
+    once, when that is settled.
 
     Args:
-        model: `cnn`, `lenet`, `mlp` or `softmax`; `detector` for images with boxes.
+        model: one of `recipe.RECIPES`; if `None`, see `recipe.default_model`. `detector` is for
+            images with boxes, the others for images with labels.
         dataset: what to train and test on.
         out: the run folder, made if need be; files of an earlier run in it are replaced.
-        epochs: the recipe's if `None`, like `batch_size` and `learning_rate`.
+        epochs: the recipe's if `None`, like all the next but the seed.
         batch_size: images in a step.
         learning_rate: of the optimizer; the peak, where there is a schedule.
         seed: of everything random.
+        width: see `recipe.Recipe`, like all the next.
+        depth: 8, 14 or 20 layers.
+        augment: `none`, `shifts`, `photos` or `auto`.
+        warm_up: in 0..1.
+        patience: in epochs.
+        init: a trained network to begin with, instead of a model.
+        resume: goes on where an earlier run in `out` with the same arguments was killed.
         progress: is told how it goes.
         verbose: lets TensorFlow log.
 
     Raises:
-        UsageError: no such model, a number out of range, images the model cannot take, labels in
-            place of boxes or boxes in place of labels, or no folder can be where `out` is.
-        TinsmithError: the loss came to NaN or infinity; nothing has been written.
-        StoppedError: Ctrl-C before the first epoch was over; nothing has been written.
-        RunFolderError: the run folder cannot be written.
+        UsageError: an argument or the images do not fit, labels stand in place of boxes or boxes in
+            place of labels, or no folder can be where `out` is.
+        TinsmithError: the loss came to NaN or infinity.
+        StoppedError: Ctrl-C before the first epoch was over.
+        RunFolderError: the run folder cannot be written, or its checkpoint is damaged.
     """
-    recipe = find_recipe(model)
-    epochs = recipe.epochs_for(len(dataset.x_train)) if epochs is None else epochs
-    batch_size = recipe.batch_size if batch_size is None else batch_size
-    rate = recipe.learning_rate if learning_rate is None else learning_rate
-    check_numbers(epochs, batch_size, rate, seed)
+    words = epochs, batch_size, learning_rate, seed, width, depth, augment, warm_up, patience
+    name = model or (init.path.stem if init else default_model(dataset))
+    recipe = settled(name, Settings(*words), dataset, init is not None)
     if len(dataset.x_train) < 2:
         raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
-    _require_task(model, recipe, dataset)
+    _require_task(name, recipe, dataset)
     check_writable(out, recipe.task)
     import_tensorflow(verbose)
     import keras
 
     with isolated(seed, keras), deterministic():
-        recipe = replace(recipe, learning_rate=rate)
-        return _train(model, dataset, out, recipe, epochs, batch_size, seed, progress or Progress())
+        return _train(name, dataset, out, recipe, seed, init, resume, progress or Progress())
 
 
 def _train(
@@ -84,24 +94,27 @@ def _train(
     dataset: Dataset,
     out: Path,
     recipe: Recipe,
-    epochs: int,
-    batch_size: int,
     seed: int,
+    init: Network | None,
+    resume: bool,
     progress: Progress,
 ) -> TrainResult:
     from tinsmith_train.fit import fit
     from tinsmith_train.models import build_model, count_macs
     from tinsmith_train.softmax import fit_softmax
 
-    net = build_model(model, dataset.x_train.shape[1:], len(dataset.labels))
-    history = History(progress, by_loss=recipe.task == "detect")
-    started = time.perf_counter()
+    form = dataset.x_train.shape[1:], len(dataset.labels)
+    net = with_new_head(init, *form) if init else build_model(model, *form, recipe)
+    checkpoint = Checkpoint(out, _deciding(model, dataset, recipe, seed, init))
+    history, state = History(progress, by_loss=recipe.task == "detect"), None
+    if resume:
+        state = checkpoint.read()
+        history.restore(state)
+    started = time.perf_counter() - sum(epoch.seconds for epoch in history.epochs)
     stopped = False
     try:
-        if model == "softmax":
-            fit_softmax(net, dataset, recipe, epochs, batch_size, seed, history)
-        else:
-            fit(net, dataset, recipe, epochs, batch_size, seed, history)
+        train_net = fit_softmax if model == "softmax" and not init else fit
+        train_net(net, dataset, recipe, seed, history, checkpoint, state)
     except KeyboardInterrupt:
         stopped = True
     finally:
@@ -110,10 +123,8 @@ def _train(
         raise StoppedError("stopped before the first epoch was over: nothing is written")
     best, weights = history.best
     if not math.isfinite(best.loss):
-        raise TinsmithError(
-            f"training diverged: the loss is {best.loss} in the best epoch, {best.number}: "
-            f"try a --learning-rate below {recipe.learning_rate:g}; nothing is written"
-        )
+        checkpoint.remove()
+        raise _diverged(best, recipe)
     net.set_weights(weights)
     pixels = dataset.x_test.astype(np.float32) / 255
     outputs = net.predict(pixels, batch_size=500, verbose=0)
@@ -124,8 +135,7 @@ def _train(
         dataset=dataset.name,
         out=out,
         seed=seed,
-        batch_size=batch_size,
-        learning_rate=recipe.learning_rate,
+        recipe=recipe,
         epochs=tuple(history.epochs),
         best=best,
         stopped=stopped,
@@ -134,8 +144,11 @@ def _train(
         test_images=len(dataset.y_test),
         **_tested(outputs, dataset),
         seconds=time.perf_counter() - started,
+        init=init.path if init else None,
     )
     write_run_folder(result, net.save, dataset, outputs)
+    if not stopped:  # a run that Ctrl-C ended can be resumed
+        checkpoint.remove()
     return result
 
 
@@ -160,17 +173,22 @@ def _require_task(model: str, recipe: Recipe, dataset: Dataset) -> None:
         )
 
 
-def check_numbers(
-    epochs: int | None, batch_size: int | None, learning_rate: float | None, seed: int
-) -> None:
-    """Checks what a user may say of training; `None` is the recipe's own.
+def _diverged(best: Epoch, recipe: Recipe) -> TinsmithError:
+    return TinsmithError(
+        f"training diverged: the loss is {best.loss} in the best epoch, {best.number}: "
+        f"try a --learning-rate below {recipe.learning_rate:g}; nothing is written"
+    )
 
-    Raises:
-        UsageError: a number is none or out of range; the message begins with its name.
-    """
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value is not None:
-            require_whole(name, value, 1)
-    require_whole("seed", seed, 0, MAX_SEED)
-    if learning_rate is not None:
-        require_real("learning_rate", learning_rate, _LEAST_RATE, _MOST_RATE)
+
+def _deciding(
+    model: str, dataset: Dataset, recipe: Recipe, seed: int, init: Network | None
+) -> dict[str, Any]:
+    """All that decides what comes of a run."""
+    return {
+        "model": model,
+        "data": f"{dataset.name} {dataset.sha256[:16]}",
+        "seed": seed,
+        "init": f"{init.sha256[:16]} {init.input_range}" if init else None,
+        **asdict(replace(recipe, summary="", patience=None)),
+        **{name: version(name) for name in ("keras", "tensorflow")},
+    }

@@ -1,6 +1,5 @@
 """What a model is compiled with: calibration data and evaluation data."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from tinsmith_data import Dataset
 from tinsmith_data.boxes import are_boxes
-from tinsmith_data.data import class_indices, divide
+from tinsmith_data.data import class_indices, digest, divide
 from tinsmith_data.limits import require
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
 from tinsmith_runtime.errors import UsageError
@@ -117,12 +116,8 @@ def made(
     calibration_labels: NDArray[np.int64] | None = None,
 ) -> Samples:
     """Samples with the hash over them; `labels` are those of `evaluation`."""
-    digest = hashlib.sha256()
     known = [array for array in (labels, calibration_labels) if array is not None]
-    for array in (*parts(calibration), *parts(evaluation), *known):
-        digest.update(f"{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
-    sha256 = digest.hexdigest()
+    sha256 = digest(*parts(calibration), *parts(evaluation), *known)
     return Samples(name, sha256, calibration, calibration_labels, evaluation, labels, classes)
 
 

@@ -2,8 +2,8 @@
 
 | the source gives | calibration data | evaluation data |
 |---|---|---|
-| training and test data | the training data and its labels | the test data and its labels |
-| undivided data | four fifths, without labels | a fifth and its labels |
+| training and test data, a folder | the training data, its labels | the test data, its labels |
+| other undivided data | four fifths, without labels | a fifth and its labels |
 
 `uint8` of four dimensions are pixels, anything else features. Labels may be missing. Fine-tuning
 learns from those of calibration data; those of evaluation data tell the accuracy.
@@ -80,9 +80,12 @@ def from_source(
         shape=None if several else shapes[0],
         names=names,
         preprocessing=preprocessing,
+        seed=seed,
     )
-    if kind is Kind.FOLDER and not (source.learn_labels and len(data.classes) == outputs):
-        data = replace(data, test=replace(data.test, labels=None), classes=())
+    classes = len(data.classes) == outputs and source.learn_labels
+    if kind is Kind.FOLDER and data.train is not None and not classes:
+        test, train = (replace(part, labels=None) for part in (data.test, data.train))
+        data = Data(data.name, test, train)
     if data.train is None:
         found = split(data.name, data.test.inputs, data.test.labels, seed, shapes)
         return replace(found, classes=data.classes)
