@@ -50,7 +50,7 @@ def dataset(photos: Path) -> Dataset:
 def run(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder and its bundle, by the commands that a person types."""
     out = tmp_path_factory.mktemp("photos") / "run"
-    model = ["--model", "dscnn", "--size", str(SIZE), "--epochs", "16"]
+    model = ["--model", "dscnn", "--size", str(SIZE), "--epochs", "16", "--batch-size", "8"]
     words = ["--data", str(photos), "--quiet", "--augment", "none"]
     assert main(["train", *words, *model, "--out", str(out)]) == 0
     export = ["--recipe", "ptq", "--max-drop-pp", "100", "--quiet", "--data", str(photos)]
