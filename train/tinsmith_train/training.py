@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tinsmith_data.dataset import Dataset
+from tinsmith_data.installed import require_installed
 from tinsmith_data.isolation import deterministic, isolated
 from tinsmith_data.limits import MAX_SEED, require_real, require_whole
 from tinsmith_data.quiet import import_tensorflow
@@ -67,6 +68,7 @@ def train(
     if len(dataset.x_train) < 2:
         raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
     check_writable(out)
+    require_installed("tinsmith[compile]", "keras", "tensorflow", "matplotlib")
     import_tensorflow(verbose)
     import keras
 
