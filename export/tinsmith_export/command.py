@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from tinsmith_data import Dataset, load_dataset
+from tinsmith_data.installed import require_installed
 from tinsmith_data.quiet import results_alone
 from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
@@ -36,6 +37,10 @@ def _run(arguments: argparse.Namespace) -> int:
     out = arguments.out or _beside(model)
     if not table_alone:
         _require_places(arguments, out)
+    if report:
+        require_installed("tinsmith[html]", "jinja2", "matplotlib")
+    if arguments.verify_onnx:
+        require_installed("tinsmith[compile]", "tf2onnx")
     if not model.exists():
         raise UsageError(f"{model}: no such model: make one with `tinsmith train`")
     progress = Progress() if arguments.quiet else TerminalProgress()

@@ -109,10 +109,13 @@ def test_what_is_wrong_has_its_path(folder: Path, change: str, value: object, sa
         read_data(written(folder, broken(change, value)))
 
 
-def test_images_of_two_sizes_need_a_model(folder: Path) -> None:
+def test_images_of_two_sizes_are_fitted_to_one(folder: Path) -> None:
+    before = read_data(str(folder)).test
     Image.new("L", (20, 40)).save(folder / "wide.png")
-    with pytest.raises(DatasetError, match="expected images of one size"):
-        read_data(str(folder))
+    found = read_data(str(folder)).test
+    assert before.inputs.shape[1:3] != found.inputs.shape[1:3] == (96, 96)
+    assert found.labels.shape == before.labels.shape
+    assert found.labels[..., 1:5].max() <= 96
 
 
 @settings(

@@ -49,9 +49,8 @@ def test_it_types_what_a_person_would(
 
 
 def test_the_settings_of_other_work_are_not_for_the_demo(typed: Path) -> None:
-    Path("tinsmith.toml").write_text(
-        '[demo]\ndata = "digits"\nquiet = true\n[board]\nhost = "pi"\n'
-    )
+    text = '[demo]\ndata = "digits"\nquiet = true\n[board]\nhost = "pi"\n'
+    Path("tinsmith.toml").write_text(text)
     assert main(["demo"]) == 0
     lines = typed.read_text().splitlines()
     assert len(lines) == 3

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinsmith_data.dataset import Dataset
+from tinsmith_data.installed import require_installed
 from tinsmith_data.isolation import deterministic, isolated
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import TinsmithError, UsageError
@@ -82,6 +83,7 @@ def train(
         raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
     _require_task(name, recipe, dataset)
     check_writable(out, recipe.task)
+    require_installed("tinsmith[compile]", "keras", "tensorflow", "matplotlib")
     import_tensorflow(verbose)
     import keras
 
