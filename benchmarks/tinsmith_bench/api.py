@@ -6,9 +6,10 @@ from pathlib import Path
 from tinsmith_bench.gates.verdict import judged
 from tinsmith_bench.options import DEFAULT, Options
 from tinsmith_bench.report_data import Report
-from tinsmith_bench.samples import Samples, find_samples
+from tinsmith_bench.samples import find_samples
 from tinsmith_bench.session import measure_bundles, read_bundles
 from tinsmith_bench.target import Target
+from tinsmith_bench.test_set import Samples
 from tinsmith_bench.timing.latency import Watch
 
 

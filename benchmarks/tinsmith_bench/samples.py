@@ -2,45 +2,23 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tinsmith_bench.box_truth import check_boxes, class_labels, renamed_classes
+from tinsmith_bench.box_truth import renamed_classes
+from tinsmith_bench.test_set import Samples, check_samples, expected_npz, input_names
 from tinsmith_data import DatasetError, load_dataset
-from tinsmith_data.data import LEAST, class_indices, digest
+from tinsmith_data.data import LEAST, digest
 from tinsmith_data.folder import divide_images, find_images
 from tinsmith_data.images import Indices, Pixels, decode_time, read_images
 from tinsmith_data.npz import read_npz
 from tinsmith_data.sources import DATASETS, Kind, kind_of, read_data
 from tinsmith_runtime import InputError, Manifest, UsageError
-from tinsmith_runtime.batch import Array, Arrays, joined, parts, require_as_many
-from tinsmith_runtime.bundle import Input, Training
+from tinsmith_runtime.batch import joined, parts
+from tinsmith_runtime.bundle import Training
 from tinsmith_runtime.files import open_regular
-
-
-@dataclass(frozen=True, eq=False)
-class Samples:
-    """A test set.
-
-    Attributes:
-        name: the dataset's name, the file's or the folder's.
-        sha256: of its content.
-        inputs: raw: `uint8 (N, H, W, C)` images, or `float32 (N, ...)` features; a tuple of these
-            for several inputs.
-        targets: `int64 (N,)`, the index of each image's class; `float32 (N, ...)` for values;
-            boxes in the inputs' pixels, see `tinsmith_data.boxes`; `None` where they are not known.
-        decode_us: median time to read and decode one file of a folder.
-    """
-
-    name: str
-    sha256: str
-    inputs: Arrays
-    targets: NDArray[Any] | None
-    decode_us: float | None = None
 
 
 def find_samples(
@@ -134,7 +112,7 @@ def file_samples(path: Path, manifest: Manifest) -> Samples:
     """
     several = len(manifest.inputs) > 1
     expected = (
-        f"arrays {_names(manifest)}, and y where labels are known"
+        f"arrays {input_names(manifest)}, and y where labels are known"
         if several
         else "an array x_test or x, and y_test or y where labels are known"
     )
@@ -177,7 +155,7 @@ def folder_samples(folder: Path, manifest: Manifest) -> Samples:
     """
     labels = manifest.output.labels
     if len(manifest.inputs) > 1:
-        raise InputError(f"{folder}: {_expected_npz(manifest)}")
+        raise InputError(f"{folder}: {expected_npz(manifest)}")
     if manifest.input.dtype != "uint8":
         raise InputError(f"{folder}: the bundle takes no images: name an .npz file with --data")
     images = find_images(folder)
@@ -220,88 +198,3 @@ def _test_part(
             return test, whole
     known = (targets,) if len(targets) else ()
     return every, digest(pixels.array, *known)
-
-
-def _names(manifest: Manifest) -> str:
-    return ", ".join(entry.name for entry in manifest.inputs)
-
-
-def _expected_npz(manifest: Manifest) -> str:
-    return (
-        f"the bundle takes {len(manifest.inputs)} inputs: name an .npz file with --data that has "
-        f"an array for each: {_names(manifest)}"
-    )
-
-
-def check_samples(samples: Samples, manifest: Manifest) -> Samples:
-    """Checks that a bundle can be measured on these samples.
-
-    Args:
-        samples: what was read; images may lack the axis of a single channel.
-        manifest: the bundle's.
-
-    Returns:
-        The same samples, images with four axes, class labels as `int64`, values as `float32`.
-        Targets that mean nothing to the bundle, like the labels of an autoencoder's images or of
-        a model with several outputs, are left out.
-
-    Raises:
-        InputError: inputs or targets do not fit the bundle, or each other.
-    """
-    found, entries = parts(samples.inputs), manifest.inputs
-    if len(found) != len(entries):
-        raise InputError(f"{samples.name}: {_expected_npz(manifest)}")
-    pairs = zip(found, entries, strict=True)
-    arrays = [_check_input(samples.name, array, entry, len(entries) > 1) for array, entry in pairs]
-    if not all(map(len, arrays)):
-        raise InputError(f"{samples.name}: expected at least one sample, got none")
-    require_as_many(samples.name, arrays)
-    targets = _check_targets(samples, len(arrays[0]), manifest)
-    return replace(samples, inputs=joined(arrays), targets=targets)
-
-
-def _check_input(name: str, inputs: Array, entry: Input, several: bool) -> Array:
-    expected = entry.sample_shape
-    if inputs.ndim == len(expected) and inputs.dtype == np.uint8 and expected[-1] == 1:
-        inputs = inputs[..., np.newaxis]
-    if inputs.dtype == np.float64 and entry.dtype == "float32":
-        inputs = inputs.astype(np.float32)
-    if inputs.dtype.kind in "iu" and entry.dtype == "int32":
-        inputs = inputs.astype(np.int32)
-    if inputs.dtype != entry.dtype or inputs.shape[1:] != expected:
-        kind = "images" if entry.dtype == "uint8" else entry.kind
-        where = f"{name}: {entry.name}" if several else name
-        raise InputError(
-            f"{where}: the bundle takes {kind} {entry.dtype} {expected}, "
-            f"got {inputs.dtype} {inputs.shape[1:]}"
-        )
-    return inputs
-
-
-def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[Any] | None:
-    targets, classes = samples.targets, len(class_labels(manifest))
-    if targets is not None and manifest.boxes:
-        return check_boxes(samples.name, targets, count, classes)
-    if targets is None or len(manifest.outputs) > 1:
-        return None
-    if not classes:
-        if targets.dtype.kind != "f":
-            return None
-        if targets.shape != (count, *manifest.output.shape[1:]):
-            raise InputError(
-                f"{samples.name}: expected targets {(count, *manifest.output.shape[1:])}, "
-                f"got {targets.shape}"
-            )
-        return targets.astype(np.float32)
-    targets = class_indices(targets)
-    if targets.shape != (count,) or targets.dtype.kind not in "iu":
-        raise InputError(
-            f"{samples.name}: expected one integer label for each of {count} images, "
-            f"got {targets.dtype} {targets.shape}"
-        )
-    if targets.min() < 0 or targets.max() >= classes:
-        raise InputError(
-            f"{samples.name}: the bundle has labels 0 to {classes - 1}, "
-            f"got {targets.min()} to {targets.max()}"
-        )
-    return targets.astype(np.int64)

@@ -26,10 +26,10 @@ from tinsmith_bench.report_data import (
     Report,
     Variant,
 )
-from tinsmith_bench.samples import Samples
 from tinsmith_bench.stats.detection import boxed_images, judge_boxes
 from tinsmith_bench.stats.results import Measured, compare, describe
 from tinsmith_bench.target import Target, bundle_names, bundle_targets
+from tinsmith_bench.test_set import Samples
 from tinsmith_bench.timing.coldstart import measure_starts
 from tinsmith_bench.timing.latency import POOL, Watch, clock, measure
 from tinsmith_bench.timing.limits import timing_limit_s

@@ -9,17 +9,17 @@ from dataclasses import asdict, replace
 
 from tinsmith_data.quiet import import_tensorflow, results_alone
 from tinsmith_export.api import check
-from tinsmith_export.arguments import (
+from tinsmith_export.arguments import target_names
+from tinsmith_export.check_summary import check_summary
+from tinsmith_export.errors import TargetError, UnsupportedLayerError
+from tinsmith_export.options import Options
+from tinsmith_export.reading_arguments import (
     add_boxes,
     add_model,
     add_reading,
     custom_objects,
     reading_options,
-    target_names,
 )
-from tinsmith_export.check_summary import check_summary
-from tinsmith_export.errors import TargetError, UnsupportedLayerError
-from tinsmith_export.options import Options
 from tinsmith_export.results import Checked
 from tinsmith_export.targets.names import TARGET_NAMES
 

@@ -10,12 +10,13 @@ from tinsmith_data.installed import require_installed
 from tinsmith_data.quiet import results_alone
 from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.api import export, sensitivity
-from tinsmith_export.arguments import add_arguments, custom_objects, reading_options
+from tinsmith_export.arguments import add_arguments
 from tinsmith_export.errors import FloatChoiceError, GateError
 from tinsmith_export.inputs.sources import Source
 from tinsmith_export.node_data import node_data
 from tinsmith_export.options import Options
 from tinsmith_export.progress import Progress
+from tinsmith_export.reading_arguments import custom_objects, reading_options
 from tinsmith_export.record import as_json
 from tinsmith_export.results import Exported
 from tinsmith_export.summary import sensitivity_table, summary

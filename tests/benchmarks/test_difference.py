@@ -19,9 +19,9 @@ from tinsmith_bench import Options, bench
 from tinsmith_bench.gates.compare import moves
 from tinsmith_bench.gates.gate import failures, parse_gate
 from tinsmith_bench.report_data import Comparison, Estimate, Method, Report, SpeedRatio, Variant
-from tinsmith_bench.samples import Samples
 from tinsmith_bench.stats.difference import are_apart, differences, is_faster, is_slower
 from tinsmith_bench.stats.results import Measured, compare
+from tinsmith_bench.test_set import Samples
 from tinsmith_bench.timing.timings import Timings
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

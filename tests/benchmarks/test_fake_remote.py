@@ -24,7 +24,8 @@ from tinsmith_bench.remote import agent, ssh
 from tinsmith_bench.remote.measure import WaitLimit, bench_there
 from tinsmith_bench.remote.messages import Board, Progress, parse_message
 from tinsmith_bench.remote.ssh import Connection, Host
-from tinsmith_bench.samples import Samples, find_samples
+from tinsmith_bench.samples import find_samples
+from tinsmith_bench.test_set import Samples
 from tinsmith_runtime import TinsmithError, UsageError, read_bundle
 
 pytestmark = pytest.mark.slow

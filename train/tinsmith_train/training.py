@@ -46,13 +46,11 @@ def train(
     """Trains a model and writes its run folder.
 
     The same seed on the same machine gives the same weights, killed and resumed or not. The epoch
-    that is right most often on training images held back is kept (`softmax` holds none back), of a
-    detector the one with the smallest loss there, also after Ctrl-C. The test images are looked at
-    once, when that is settled.
+    that does best on training images held back is kept (`softmax` holds none back), also after
+    Ctrl-C. The test images are looked at once, when that is settled.
 
     Args:
-        model: one of `recipe.RECIPES`; if `None`, see `recipe.default_model`. `detector` is for
-            images with boxes, the others for images with labels.
+        model: one of `recipe.RECIPES`; if `None`, see `recipe.default_model`.
         dataset: what to train and test on.
         out: the run folder, made if need be; files of an earlier run in it are replaced.
         epochs: the recipe's if `None`, like all the next but the seed.
@@ -70,8 +68,7 @@ def train(
         verbose: lets TensorFlow log.
 
     Raises:
-        UsageError: an argument or the images do not fit, labels stand in place of boxes or boxes in
-            place of labels, or no folder can be where `out` is.
+        UsageError: an argument, images or labels do not fit, or no folder can be where `out` is.
         TinsmithError: the loss came to NaN or infinity.
         StoppedError: Ctrl-C before the first epoch was over.
         RunFolderError: the run folder cannot be written, or its checkpoint is damaged.
@@ -79,9 +76,7 @@ def train(
     words = epochs, batch_size, learning_rate, seed, width, depth, augment, warm_up, patience
     name = model or (init.path.stem if init else default_model(dataset))
     recipe = settled(name, Settings(*words), dataset, init is not None)
-    if len(dataset.x_train) < 2:
-        raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
-    _require_task(name, recipe, dataset)
+    _require_learnable(name, recipe, dataset)
     check_writable(out, recipe.task)
     require_installed("tinsmith[compile]", "keras", "tensorflow", "matplotlib")
     import_tensorflow(verbose)
@@ -128,10 +123,7 @@ def _train(
         checkpoint.remove()
         raise _diverged(best, recipe)
     net.set_weights(weights)
-    pixels = dataset.x_test.astype(np.float32) / 255
-    outputs = net.predict(pixels, batch_size=500, verbose=0)
-    if recipe.task == "detect":
-        outputs = find_boxes(outputs, dataset.x_test.shape[1:], dataset.labels)
+    outputs = _answers(net, dataset)
     result = TrainResult(
         model=model,
         dataset=dataset.name,
@@ -154,6 +146,15 @@ def _train(
     return result
 
 
+def _answers(net: Any, dataset: Dataset) -> Any:
+    """What a model says of the test images: probabilities, or boxes."""
+    pixels = dataset.x_test.astype(np.float32) / 255
+    outputs = net.predict(pixels, batch_size=500, verbose=0)
+    if not dataset.has_boxes:
+        return outputs
+    return find_boxes(outputs, dataset.x_test.shape[1:], dataset.labels)
+
+
 def _tested(outputs: Any, dataset: Dataset) -> dict[str, Any]:
     """How right a model is on the test images: fields of `TrainResult`."""
     if dataset.has_boxes:
@@ -162,7 +163,9 @@ def _tested(outputs: Any, dataset: Dataset) -> dict[str, Any]:
     return {"test_correct": int((outputs.argmax(axis=1) == dataset.y_test).sum())}
 
 
-def _require_task(model: str, recipe: Recipe, dataset: Dataset) -> None:
+def _require_learnable(model: str, recipe: Recipe, dataset: Dataset) -> None:
+    if len(dataset.x_train) < 2:
+        raise UsageError(f"dataset `{dataset.name}` has one training image: nothing to hold back")
     if dataset.has_boxes and recipe.task != "detect":
         raise UsageError(
             f"dataset `{dataset.name}` has boxes, the model `{model}` learns labels: "

@@ -26,7 +26,7 @@ from tinsmith_bench.remote.payload import CODE, REQUEST, pack
 from tinsmith_bench.remote.ssh import Connection, Host
 from tinsmith_bench.report_data import Report
 from tinsmith_bench.report_data.reading import parse_report
-from tinsmith_bench.samples import Samples
+from tinsmith_bench.test_set import Samples
 from tinsmith_bench.timing.latency import Watch
 from tinsmith_bench.timing.limits import LONGEST_S, SLACK, start_limit_s, timing_limit_s
 from tinsmith_runtime import BackendError, Bundle, TinsmithError, UsageError, read_bundle

@@ -10,8 +10,8 @@ import numpy as np
 from tinsmith_bench.competitors import Competitor, competitor_target
 from tinsmith_bench.options import Options
 from tinsmith_bench.remote.agent import say, words
-from tinsmith_bench.samples import Samples
 from tinsmith_bench.session import measure_bundles
+from tinsmith_bench.test_set import Samples
 from tinsmith_runtime import TinsmithError, read_bundle
 from tinsmith_runtime.batch import joined
 from tinsmith_runtime.record import parse_record

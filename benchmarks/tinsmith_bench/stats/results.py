@@ -16,12 +16,12 @@ from tinsmith_bench.report_data import (
     Throughput,
     Variant,
 )
-from tinsmith_bench.samples import Samples
 from tinsmith_bench.stats.accuracy import error_ratio, judge, judge_values, sample_errors
 from tinsmith_bench.stats.detection import Boxes, map_changes
 from tinsmith_bench.stats.fidelity import compare_outputs
 from tinsmith_bench.stats.intervals import paired_ratio
 from tinsmith_bench.target import Target
+from tinsmith_bench.test_set import Samples
 from tinsmith_bench.timing.latency import summarize
 from tinsmith_bench.timing.timings import Timings
 from tinsmith_runtime.batch import Array, Arrays, parts
