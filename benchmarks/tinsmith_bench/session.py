@@ -96,7 +96,7 @@ def measure_bundles(
         notes=tuple(_notes(bundles, samples)),
         verdict=(),
         profiles=profiles,
-        images=_images(measured, manifests, samples),
+        images=_images(measured, samples),
     )
 
 
@@ -195,15 +195,8 @@ def _judged(
     ]
 
 
-def _images(
-    measured: Sequence[Measured], manifests: Mapping[str, Manifest], samples: Samples
-) -> tuple[BoxedImage, ...]:
-    first = next(iter(manifests.values()))
-    found = []
-    for one in measured:
-        head = manifests.get(one.target.bundle, first).boxes
-        if one.boxes and head:
-            found.append((one.target.id, one.boxes, head.score_limit))
+def _images(measured: Sequence[Measured], samples: Samples) -> tuple[BoxedImage, ...]:
+    found = [(one.target.id, one.boxes) for one in measured if one.boxes]
     if not found or samples.targets is None:
         return ()
     return tuple(boxed_images(parts(samples.inputs)[0], samples.targets, found))

@@ -35,11 +35,13 @@ class Boxes:
         averages: average precision `(1 + draws, classes, 10)`: first of all images, then of images
             drawn again and again, the same ones for each variant; NaN where a class has no box.
         detection: how right that is.
+        score_limit: the least probability of a box that `model.detect` gives.
     """
 
     found: tuple[NDArray[np.float64], ...]
     averages: NDArray[np.float64]
     detection: Detection
+    score_limit: float
 
 
 def find_boxes(
@@ -66,7 +68,8 @@ def judge_boxes(
 ) -> Boxes:
     """Holds a detector's outputs `(N, …)` against true boxes, see `tinsmith_data.boxes`."""
     found = find_boxes(outputs, manifest)
-    labels = manifest.boxes.labels if manifest.boxes else ()
+    assert manifest.boxes
+    labels, least = manifest.boxes.labels, manifest.boxes.score_limit
     matches = match_boxes(found, truth, len(labels))
     images = len(truth)
     draws = rng.multinomial(images, np.full(images, 1 / images), _DRAWS)
@@ -78,7 +81,7 @@ def judge_boxes(
         ap50, ap = (float(average[0]), float(average.mean())) if count else (None, None)
         classes.append(BoxClass(label, count, ap50, ap))
     map50, map_ = map(_estimate, _means(averages))
-    return Boxes(found, averages, Detection(map50, map_, tuple(classes)))
+    return Boxes(found, averages, Detection(map50, map_, tuple(classes)), least)
 
 
 def map_changes(one: Boxes, other: Boxes) -> tuple[Estimate, Estimate]:
@@ -112,14 +115,14 @@ def _estimate(values: NDArray[np.float64]) -> Estimate:
 def boxed_images(
     images: NDArray[np.uint8],
     truth: NDArray[Any],
-    found: Sequence[tuple[str, Boxes, float]],
+    found: Sequence[tuple[str, Boxes]],
 ) -> Iterator[BoxedImage]:
     """The first images with their boxes.
 
     Args:
         images: `uint8 (N, H, W, C)`.
         truth: their boxes.
-        found: of each variant its id, what it found, and how probable a box of it must be.
+        found: of each variant its id, and what it found.
     """
     for index in range(min(MAX_IMAGES, len(images))):
         shape, pixels = encoded_picture(images[index], _MAX_SIDE)
@@ -136,10 +139,10 @@ def boxed_images(
                     tuple(
                         _box(int(row[0]), float(row[1]), row[2:])
                         for row in boxes.found[index]
-                        if row[1] >= least
+                        if row[1] >= boxes.score_limit
                     ),
                 )
-                for variant, boxes, least in found
+                for variant, boxes in found
             ),
         )
 
