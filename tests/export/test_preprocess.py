@@ -78,13 +78,12 @@ def resnet() -> keras.Model:
     )
 
 
-def scaled_weights(model: keras.Model, images: NDArray[np.float32]) -> keras.Model:
-    """Random weights; the first convolution's are such that its output is of a size of about 1."""
-    settle(model)
-    layer = next(one for one in model.layers if isinstance(one, L.Conv2D))
-    size = float(np.std(keras.Model(model.inputs, layer.output).predict(images, verbose=0)))
-    kernel, *bias = layer.get_weights()
-    layer.set_weights([kernel / size, *bias])
+def with_statistics(model: keras.Model, images: NDArray[np.float32]) -> keras.Model:
+    """Takes the batch normalizations' statistics from images, so that these make a difference."""
+    for layer in model.layers:
+        if isinstance(layer, L.BatchNormalization):
+            layer.momentum = 0.0
+    model(images, training=True)
     return model
 
 
@@ -101,10 +100,11 @@ def test_from_a_jpeg_on_a_bundle_gives_what_keras_gives(
         found = keras.applications.imagenet_utils.preprocess_input(given, mode=mode)
         return np.asarray(found, np.float32)
 
+    keras.utils.set_random_seed(1)
     model = build()
     size = model.input_shape[1]
     pictures = photographs(size, 64)
-    model = scaled_weights(model, preprocess(pictures))
+    model = with_statistics(model, preprocess(pictures))
     options = Options(preprocess=mode, recipe="ptq", max_changed_pp=100)
     bundle = tmp_path / "model.tin"
     compile_model(model, samples_of(pictures), bundle, options)
@@ -112,8 +112,9 @@ def test_from_a_jpeg_on_a_bundle_gives_what_keras_gives(
     jpeg = tmp_path / "photo.jpg"
     Image.fromarray(photographs(3 * size, 1)[0]).save(jpeg, quality=90)
     pixels = read_image(jpeg, model.input_shape[1:])
-    (expected,) = model.predict(preprocess(pixels[np.newaxis]), verbose=0)
-    assert expected.std() > 1e-3 or build is mobilenet
+    both = np.stack([pixels, pixels[..., ::-1]])
+    expected, turned = model.predict(preprocess(both), verbose=0)
+    assert np.abs(expected - turned).max() > 1e-3  # so that an error would be seen
     int8 = []
     for engine, precision in (
         *((engine, "float") for engine in ("litert", "onnx")),
@@ -122,8 +123,10 @@ def test_from_a_jpeg_on_a_bundle_gives_what_keras_gives(
         with load(bundle, engine, precision=precision) as runner:
             answers = {one.label: one.probability for one in runner.classify(jpeg)}
         found = np.array([answers[str(label)] for label in range(5)])
-        # Float: sums in another order. Int8: a code of a logit is 1/256 of what there are.
-        tolerance = 1e-4 if precision == "float" else 0.03
+        # Float: sums in another order. Int8: codes of logits; MobileNetV2 at this size, untrained,
+        # makes of any error a large one, whatever it takes for pixels.
+        rounded = 0.1 if build is mobilenet else 0.01
+        tolerance = 1e-4 if precision == "float" else rounded
         np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
         int8 += [found] if precision == "int8" else []
     np.testing.assert_allclose(int8, [int8[0]] * 3, rtol=0, atol=1e-6)
