@@ -7,6 +7,7 @@
 | `curves.png` | loss and accuracy, epoch by epoch |
 | `confusion.png` | what the model said of the test images of each class |
 | `digits.png` | test images and what the model said of them, mistakes first |
+| `checkpoint.npz` | while it is trained, or after Ctrl-C: what `--resume` needs |
 """
 
 import contextlib
