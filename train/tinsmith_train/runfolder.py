@@ -10,6 +10,7 @@
 | `digits.png` | test images and what the model said of them, mistakes first |
 | `boxes.json` | of a detector: what its outputs mean, for `tinsmith export --boxes` |
 | `boxes.png` | of a detector, in place of the two above: test images and the boxes found there |
+| `checkpoint.npz` | while it is trained, or after Ctrl-C: what `--resume` needs |
 """
 
 import contextlib
