@@ -133,7 +133,9 @@ def check_options(options: Options) -> None:
     require_whole("seed", options.seed, 0, MAX_SEED)
     require_whole("release", options.release, 0)
     require(options.fit in FITS, "fit", " or ".join(FITS), options.fit)
-    require_whole("padding", options.padding, 0, 255 if options.fit == "contain" else 0)
+    require_whole("padding", options.padding, 0, 255)
+    if options.padding and options.fit != "contain":
+        raise UsageError(f"padding: expected fit contain, got {options.fit}: it has no border")
     require(
         _is_pixel_range(options.input_range),
         "input_range",

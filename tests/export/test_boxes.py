@@ -132,7 +132,10 @@ def never() -> Any:
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"boxes": ("box",)}, r"boxes\.boxes\[0\]: expected an output of values: loc, conf, got 'box'"),
+    (
+        {"boxes": ("box",)},
+        r"boxes\.boxes\[0\]: expected an output of values: 'loc', 'conf', got 'box'",
+    ),
     (
         {"labels": ("a",)},
         r"boxes: output 'conf' of scores \(2\): expected shape .* got \(N, 40, 3\)",
@@ -184,7 +187,10 @@ HEAD = asdict(STYLES["SSD"][1])
             json.dumps({**HEAD, "levels": [{"stride": 0}]}),
             "head.json: boxes.levels[0].stride: expected",
         ),
-        (json.dumps({**HEAD, "boxes": ["x"]}), "boxes.boxes[0]: expected an output of values: loc"),
+        (
+            json.dumps({**HEAD, "boxes": ["x"]}),
+            "boxes.boxes[0]: expected an output of values: 'loc'",
+        ),
         ('{"boxes": ["loc"], "boxes": ["loc"]}', "head.json: 'boxes': expected every key once"),
         ("[" * 100_000, "head.json: "),
         (None, "head.json: no such file"),

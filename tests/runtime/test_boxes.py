@@ -326,7 +326,7 @@ def edited(bundle: Path, **fields: object) -> Any:
         ({"bins": 16}, "boxes: output 'distances' of boxes (64): expected shape (N, "),
         ({"score_limit": 1.5}, "boxes.score_limit: expected 0 to 1, got 1.5"),
         ({"max_detections": 10**6}, "boxes.max_detections: expected 1 to 1000, got 1000000"),
-        ({"boxes": ["logits"]}, "boxes.boxes[0]: expected an output of values: distances, scores"),
+        ({"boxes": ["logits"]}, "boxes.boxes[0]: expected an output of values: 'distances', 's"),
         ({"boxes": []}, "boxes.boxes: expected 1 to 16 names, got []"),
         ({"novelty": 1}, "boxes.'novelty': unknown field"),
     ],
@@ -337,6 +337,15 @@ def test_wrong_heads(
     with pytest.raises(BundleError) as caught:
         parse_manifest(seal(edited(boxes, **fields)))
     assert str(caught.value).startswith(f"manifest.json: {said}")
+    assert len(str(caught.value)) < 500
+
+
+def test_long_names_make_no_long_error(boxes: Path, seal: Callable[[Any], bytes]) -> None:
+    tree = edited(boxes)
+    for output in tree["outputs"]:
+        output["name"] += 5000 * "x"
+    with pytest.raises(BundleError, match=r"boxes\.boxes\[0\]: expected an output of") as caught:
+        parse_manifest(seal(tree))
     assert len(str(caught.value)) < 500
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.bundle import BoxHead, BoxLevel, Manifest, Output
-from tinsmith_runtime.bundle.box_checks import head_contradictions, row_width
+from tinsmith_runtime.bundle.box_checks import head_contradictions
+from tinsmith_runtime.bundle.box_head import row_width
 from tinsmith_runtime.detect import Detector, suppress
 from tinsmith_runtime.detect.scores import MAX_PAIRS
 from tinsmith_runtime.errors import UsageError
@@ -262,7 +263,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"coding": "distances"}, "boxes: expected no anchors and no sizes, for distances"),
     ({"coding": "distances", "anchors": ()}, "boxes.levels: expected levels, for distances, got 0"),
     ({"coding": "corners", "anchors": (), "levels": LEVELS}, "boxes.levels: expected none, for"),
-    ({"boxes": ("x",)}, "boxes.boxes[0]: expected an output of values: b, s, o, got 'x'"),
+    ({"boxes": ("x",)}, "boxes.boxes[0]: expected an output of values: 'b', 's', 'o', got 'x'"),
     ({"scores": ("s", "s")}, "boxes.scores: expected names that differ, got ('s', 's')"),
     ({"labels": ("a",)}, "boxes: output 's' of scores (2): expected shape (N, candidates, 2), got "
      "(N, 9, 4)"),

@@ -143,6 +143,27 @@ def test_a_folder_of_images(
         assert line.startswith(f"tinsmith: error: {images / kind}{suffix}: ")
 
 
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".npy"])
+def test_a_folder_of_photos_for_a_detector(
+    boxes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    """Nothing is drawn of what cannot be read, and what a link in the folder names stays."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    out.mkdir()
+    for kind in STRANGE:
+        put(kind, photos / f"{kind}{suffix}")
+    np.save(photos / "good.npy", np.zeros((32, 32), np.uint8))
+    kept = tmp_path / "kept.png"
+    kept.write_bytes(b"mine")
+    (out / "good.png").symlink_to(kept)
+    lines = said_of(["run", boxes, photos, "--draw", out], capsys)
+    assert lines[-1] == "tinsmith: 7 of 8 inputs could not be read"
+    assert [path.name for path in out.iterdir()] == ["good.png"]
+    assert not (out / "good.png").is_symlink()
+    assert kept.read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz"])
 def test_a_folder_of_features(
     features: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str

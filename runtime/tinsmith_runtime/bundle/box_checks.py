@@ -1,9 +1,10 @@
 """Whether a `BoxHead` fits a model's inputs and outputs."""
 
 import math
+import reprlib
 from collections.abc import Iterator, Mapping
 
-from tinsmith_runtime.bundle.box_head import BoxHead, BoxLevel
+from tinsmith_runtime.bundle.box_head import BoxHead, level_grid, role_widths, row_width
 from tinsmith_runtime.record import mismatch
 
 _UNITS = {
@@ -12,22 +13,6 @@ _UNITS = {
     "corners": ("pixels", "fractions"),
     "centers": ("pixels", "fractions"),
 }
-
-
-def role_widths(head: BoxHead) -> dict[str, int]:
-    """Says how many numbers of each thing a candidate has, in the order of a row."""
-    scores = len(head.labels) + (head.background != "none")
-    return {"boxes": 4 * head.bins, "objectness": 1, "scores": scores}
-
-
-def row_width(head: BoxHead, name: str) -> int:
-    """Says how many numbers a row of the output has that is named so."""
-    return sum(width for role, width in role_widths(head).items() if name in getattr(head, role))
-
-
-def level_grid(level: BoxLevel, height: int, width: int) -> tuple[int, int]:
-    """Gives the rows and columns of a level, for an input of `height` and `width` pixels."""
-    return level.grid or (math.ceil(height / level.stride), math.ceil(width / level.stride))
 
 
 def head_contradictions(
@@ -71,7 +56,7 @@ def _names(head: BoxHead, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str
         names = getattr(head, role)
         for index, name in enumerate(names):
             if name not in shapes:
-                known = ", ".join(shapes) or "the model has none"
+                known = ", ".join(map(reprlib.repr, shapes)) or "the model has none"
                 yield mismatch(f"boxes.{role}[{index}]", f"an output of values: {known}", name)
         if len(set(names)) < len(names):
             yield mismatch(f"boxes.{role}", "names that differ", names)
@@ -94,7 +79,8 @@ def _rows(head: BoxHead, shapes: Mapping[str, tuple[int, ...]]) -> Iterator[str]
             widths = role_widths(head).items()
             held = ", ".join(f"{role} ({n})" for role, n in widths if name in getattr(head, role))
             got = ", ".join(map(str, shape))
-            yield f"boxes: output {name!r} of {held}: expected shape {wanted}, got (N, {got})"
+            said = f"boxes: output {reprlib.repr(name)} of {held}: expected shape {wanted}"
+            yield f"{said}, got (N, {got})"
 
 
 def _counts(

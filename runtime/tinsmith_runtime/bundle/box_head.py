@@ -3,6 +3,7 @@
 Sizes are in pixels of the model's input, x to the right and y down.
 """
 
+import math
 from typing import Annotated, TypeAlias
 
 from tinsmith_runtime.bundle.fields import Count, at_most, few, one_of
@@ -100,3 +101,29 @@ class BoxHead:
     score_limit: Share = 0.25
     iou_limit: Share = 0.5
     max_detections: Annotated[int, Rule("1 to 1000", lambda count: 1 <= count <= 1000)] = 100
+
+
+def role_widths(head: BoxHead) -> dict[str, int]:
+    """Says how many numbers of each thing a candidate has, in the order of a row."""
+    scores = len(head.labels) + (head.background != "none")
+    return {"boxes": 4 * head.bins, "objectness": 1, "scores": scores}
+
+
+def row_width(head: BoxHead, name: str) -> int:
+    """Says how many numbers a row of the output has that is named so."""
+    return sum(width for role, width in role_widths(head).items() if name in getattr(head, role))
+
+
+def level_grid(level: BoxLevel, height: int, width: int) -> tuple[int, int]:
+    """Gives the rows and columns of a level, for an input of `height` and `width` pixels."""
+    return level.grid or (math.ceil(height / level.stride), math.ceil(width / level.stride))
+
+
+def row_part(head: BoxHead, role: str, name: str) -> slice:
+    """Says where in a row of an output the numbers of one thing are."""
+    first = 0
+    for other, numbers in role_widths(head).items():
+        if other == role:
+            break
+        first += numbers if name in getattr(head, other) else 0
+    return slice(first, first + role_widths(head)[role])

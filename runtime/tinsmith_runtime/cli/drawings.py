@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Iterable, Sequence
+from os.path import realpath  # `Path.resolve` fails on links in a circle
 from pathlib import Path
 
 from tinsmith_runtime.answers import Detection
@@ -35,11 +36,11 @@ class Drawings:
 
     def require_apart(self, samples: Iterable[Sample]) -> None:
         """Raises a `UsageError` if an input lies in the folder: a drawing could replace it."""
-        folder = self._folder.resolve()
+        folder = Path(realpath(self._folder))
         for sample in samples:
             if isinstance(sample.picture, str):
                 path = Path(sample.picture)
-                if folder in (path.parent.resolve(), path.resolve().parent):
+                if folder in (Path(realpath(path.parent)), Path(realpath(path)).parent):
                     raise UsageError(
                         f"--draw: {self._folder} holds the input {sample.name}: "
                         "expected another folder"

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.bundle import BoxHead
-from tinsmith_runtime.bundle.box_checks import level_grid
+from tinsmith_runtime.bundle.box_head import level_grid
 
 # An anchor grows to 62 times its size at most, as in Detectron and torchvision: exp of what a
 # wrong output gives could be infinite.

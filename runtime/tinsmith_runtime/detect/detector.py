@@ -1,6 +1,6 @@
 """A detector's head on a model of one input size: outputs in, boxes in the photo out."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tinsmith_runtime.answers import Detection
 from tinsmith_runtime.bundle import Manifest, Preprocessing
-from tinsmith_runtime.bundle.box_checks import role_widths, row_width
+from tinsmith_runtime.bundle.box_head import row_part, row_width
 from tinsmith_runtime.detect.decode import decode_boxes, make_anchors
 from tinsmith_runtime.detect.scores import select
 from tinsmith_runtime.detect.suppress import suppress
@@ -116,18 +116,12 @@ class Detector:
 
     def _rows(self, role: str, outputs: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """The rows of one thing, `(candidates, numbers)`, of all outputs that hold it."""
-        names: Sequence[str] = getattr(self.head, role)
         found = []
-        for name in names:
+        for name in getattr(self.head, role):
+            whole = outputs[name]
             width = row_width(self.head, name)
-            rows = outputs[name]
-            rows = rows.T if self.head.candidates_last else rows.reshape(-1, width)
-            first = 0
-            for other, numbers in role_widths(self.head).items():
-                if other == role:
-                    found.append(rows[:, first : first + numbers])
-                    break
-                first += numbers if name in getattr(self.head, other) else 0
+            rows = whole.T if self.head.candidates_last else whole.reshape(-1, width)
+            found.append(rows[:, row_part(self.head, role, name)])
         return found[0] if len(found) == 1 else np.concatenate(found)
 
 
