@@ -157,8 +157,8 @@ def read_graph(trace: Trace) -> Graph:
 
 def _read(reader: Reader, operator: Operator) -> Node:
     """Reads an operator, or notes why it cannot be compiled."""
-    if reader.follows_refused(operator):
-        return reader.refuse(operator)
+    if (reason := reader.refusal(operator)) is not None:
+        return reader.refuse(operator, reason)
     try:
         read = READERS.get(operator.kind)
         if read is None:

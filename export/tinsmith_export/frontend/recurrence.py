@@ -43,10 +43,24 @@ class _Cell:
     step: Callable[[list[Tensor], States], States]
 
 
-def step_by_step(layer: Layer) -> Callable[..., Any] | None:
-    """A function to trace in the place of a layer's own `call`; none if it needs no other."""
+def step_by_step(layer: Layer, refuse: Callable[[str], None]) -> Callable[..., Any] | None:
+    """A function to trace in the place of a layer's own `call`; none if it needs no other.
+
+    Args:
+        layer: any layer of a model.
+        refuse: takes the reason, if the layer cannot be computed step by step; what is traced
+            then has only the shape of what the layer gives.
+    """
     if any(type(layer) is getattr(one, name) for one in _LIBRARIES for name in RECURRENT):
-        return lambda *args, **kwargs: _recurrent(layer, *args, **kwargs)
+
+        def compute(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return _recurrent(layer, inputs, *args, **kwargs)
+            except UnsupportedLayerError as error:
+                refuse(str(error))
+                return _of_its_shape(layer, tf.nest.flatten(inputs)[0])
+
+        return compute
     if any(type(layer) is one.TimeDistributed for one in _LIBRARIES):
         return lambda inputs, training=None, mask=None: _time_distributed(layer, inputs)
     return None
@@ -88,11 +102,25 @@ def _recurrent(
     return [found, *(state[:, 0, 0] for state in last)] if layer.return_state else found
 
 
+def _of_its_shape(layer: Layer, inputs: Tensor) -> Any:
+    """Some number in the shape of each tensor that a recurrent layer gives."""
+    shapes = layer.compute_output_shape(tuple(inputs.shape))
+    several = layer.return_state
+    found = [
+        tf.broadcast_to(tf.reduce_sum(inputs), tuple(tf.TensorShape(shape)))
+        for shape in (shapes if several else [shapes])
+    ]
+    return found if several else found[0]
+
+
 def _require_unrolled(layer: Layer, inputs: Tensor, mask: Any) -> None:
     """Refuses what cannot be computed step by step."""
     steps, needed = inputs.shape[1], ""
     if any(one is not None for one in tf.nest.flatten(mask)):
-        needed = "a mask, which skips steps: give it sequences of one length, without a mask"
+        needed = (
+            "a mask, which skips steps: leave Masking and mask_zero=True out, and give it "
+            "sequences of one length"
+        )
     elif getattr(layer, "stateful", False):
         needed = "the state of the call before: build it with stateful=False"
     elif getattr(layer, "time_major", False):

@@ -11,11 +11,18 @@ from tinsmith_export.frontend.recurrence import inner_layers, step_by_step
 
 
 class Calls:
-    """Notes which operators each layer makes while a model is traced."""
+    """Notes which operators each layer makes while a model is traced.
+
+    Attributes:
+        layers: operator to the layer that made it; in a model inside a model `inner.layer`.
+        classes: layer to its class.
+        refused: layer that cannot be compiled to the reason.
+    """
 
     def __init__(self) -> None:
-        self.layers: dict[str, str] = {}  # operator to layer
-        self.classes: dict[str, str] = {}  # layer to class
+        self.layers: dict[str, str] = {}
+        self.classes: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
         self._stack: list[str] = []
 
     @contextmanager
@@ -35,7 +42,7 @@ class Calls:
                     object.__setattr__(part, "call", call)
 
     def _listen(self, part: Any) -> Any:
-        call = step_by_step(part) or part.call
+        call = step_by_step(part, self._refuse) or part.call
 
         @functools.wraps(call)
         def listening(*args: Any, **kwargs: Any) -> Any:
@@ -52,6 +59,10 @@ class Calls:
                     self.layers.setdefault(operation.name, layer)
 
         return tf.autograph.experimental.do_not_convert(listening)
+
+    def _refuse(self, reason: str) -> None:
+        """Notes why the layer that is called now cannot be compiled."""
+        self.refused[".".join(self._stack)] = reason
 
 
 def parts(model: Any) -> Iterator[Any]:
