@@ -412,6 +412,12 @@ CASES = (
         "padding by a mirror image",
         _function(lambda x: tf.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0)), "SYMMETRIC"), (11, 11, 4)),
     ),
+    Case(
+        "Concatenate with a constant",
+        _function(
+            lambda x: tf.concat([x, tf.ones_like(x[:, :1]) * (0.0, 1.0, -2.0, 3.0)], 1), (9, 8, 4)
+        ),
+    ),
     Case("`tile`", _function(lambda x: tf.tile(x, (1, 2, 1, 3)), (16, 8, 12))),
     Case("`repeat`", _function(lambda x: tf.repeat(x, 2, axis=-1), (8, 8, 8))),
     Case("RepeatVector", _in_a_row(_layer("GlobalMaxPooling2D"), _layer("RepeatVector", 3))),

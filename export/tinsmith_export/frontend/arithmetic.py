@@ -38,23 +38,31 @@ _OF_TWO: dict[str, type[Add | Maximum | Minimum | Multiply]] = {
 }
 
 
-def _affine(
-    reader: Reader, operator: Operator, source: Node, factor: Any = 1.0, offset: Any = 0.0
+def affine(
+    reader: Reader,
+    operator: Operator,
+    source: Node,
+    factor: Any = 1.0,
+    offset: Any = 0.0,
+    shape: Shape | None = None,
 ) -> Node:
     """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`.
 
     Where they have a number for each place of several dimensions, these are made one; where it is
-    another dimension than the last, that becomes the last between two transpositions.
+    another dimension than the last, that becomes the last between two transpositions. `shape` is
+    that of its output, without the batch, if it is not the operator's.
     """
     factor, offset = np.asarray(factor), np.asarray(offset)
+    shape = operator.shape[1:] if shape is None else shape
     count = max(_dimensions(source.shape, values) for values in (factor, offset))
     if count > 1:
-        shape = (*source.shape[:-count], prod(source.shape[-count:]))
-        flat = reader.add(Reshape(*reader.place(operator, [source], shape)))
-        inner = _by_channel(reader, operator, flat, shape, factor.reshape(-1), offset.reshape(-1))
+        flat_shape = (*source.shape[:-count], prod(source.shape[-count:]))
+        flat = reader.add(Reshape(*reader.place(operator, [source], flat_shape)))
+        values = factor.reshape(-1), offset.reshape(-1)
+        inner = _by_channel(reader, operator, flat, flat_shape, *values)
         return reader.add(Reshape(*reader.place(operator, [inner], source.shape)))
     axis = _channel_axis(source, factor, offset)
-    if axis < len(source.shape) - 1 and source.shape == operator.shape[1:]:
+    if axis < len(source.shape) - 1 and source.shape == shape:
         values = factor.reshape(-1), offset.reshape(-1)
         return over_last(
             reader,
@@ -63,7 +71,7 @@ def _affine(
             axis,
             lambda node: _by_channel(reader, operator, node, node.shape, *values),
         )
-    return _by_channel(reader, operator, source, operator.shape[1:], factor, offset)
+    return _by_channel(reader, operator, source, shape, factor, offset)
 
 
 def _channel_axis(source: Node, *constants: NDArray[Any]) -> int:
@@ -107,7 +115,7 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
     if left is None and right is None:
         sources = [reader.source(operator, index) for index in (0, 1)]
         if kind in ("Sub", "SquaredDifference"):
-            sources[1] = _affine(reader, operator, sources[1], factor=-1.0)
+            sources[1] = affine(reader, operator, sources[1], factor=-1.0)
         if kind == "Mul" and isinstance(sources[1], Above):
             return _thresholded(reader, operator, sources[1], sources[0])
         if kind == "RealDiv":
@@ -121,17 +129,17 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
     source = reader.source(operator, 0 if left is None else 1)
     values = reader.known(operator, 1 if left is None else 0)
     if kind in ("AddV2", "Add", "BiasAdd"):
-        return _affine(reader, operator, source, offset=values)
+        return affine(reader, operator, source, offset=values)
     if kind == "Sub":
         if left is None:
-            return _affine(reader, operator, source, offset=-np.asarray(values))
-        return _affine(reader, operator, source, factor=-1.0, offset=values)
+            return affine(reader, operator, source, offset=-np.asarray(values))
+        return affine(reader, operator, source, factor=-1.0, offset=values)
     if kind == "Mul":
-        return _affine(reader, operator, source, factor=values)
+        return affine(reader, operator, source, factor=values)
     if kind == "RealDiv" and left is None:
-        return _affine(reader, operator, source, factor=1 / np.asarray(values, np.float32))
+        return affine(reader, operator, source, factor=1 / np.asarray(values, np.float32))
     if kind == "RealDiv":
-        return _affine(reader, operator, _reciprocal(reader, operator, source), factor=values)
+        return affine(reader, operator, _reciprocal(reader, operator, source), factor=values)
     if kind in ("Maximum", "Minimum") and np.size(values) == 1:
         limit = float(np.reshape(values, ()))
         limits: Clipping = (limit, None) if kind == "Maximum" else (None, limit)
@@ -141,7 +149,7 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
 
 def negate(reader: Reader, operator: Operator) -> Node:
     """`-x`."""
-    return _affine(reader, operator, reader.source(operator), factor=-1.0)
+    return affine(reader, operator, reader.source(operator), factor=-1.0)
 
 
 def _quotient(reader: Reader, operator: Operator, one: Node, other: Node) -> Node:
@@ -202,7 +210,7 @@ def _elu(reader: Reader, operator: Operator, condition: Node, one: Node, other: 
 def absolute(reader: Reader, operator: Operator) -> Node:
     """`|x|`, the larger of `x` and `-x`."""
     source = reader.source(operator)
-    negative = _affine(reader, operator, source, factor=-1.0)
+    negative = affine(reader, operator, source, factor=-1.0)
     return reader.add(Maximum(*reader.place(operator, [source, negative])))
 
 
@@ -221,7 +229,7 @@ def batch_norm(reader: Reader, operator: Operator) -> Node:
         reader.weights(operator, index).astype(np.float64) for index in range(1, 5)
     )
     factor = gamma / np.sqrt(variance + operator.settings["epsilon"])
-    return _affine(reader, operator, source, factor, beta - mean * factor)
+    return affine(reader, operator, source, factor, beta - mean * factor)
 
 
 def _layer_norm(reader: Reader, operator: Operator) -> Node:

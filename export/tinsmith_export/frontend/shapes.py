@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tinsmith_export.frontend.arithmetic import affine
 from tinsmith_export.frontend.gathering import gathered
 from tinsmith_export.frontend.moving import over_last
 from tinsmith_export.frontend.reader import Reader
@@ -86,17 +89,33 @@ def _pooled(reader: Reader, operator: Operator, order: tuple[int, ...], count: i
 
 
 def concatenate(reader: Reader, operator: Operator) -> Node:
-    """A concatenation along any dimension but the batch."""
-    *tensors, axis = operator.inputs
-    if any(name in reader.constants for name in tensors):
-        raise reader.unsupported(operator, "a constant joined to a computed tensor")
-    sources = [reader.source(operator, index) for index in range(len(tensors))]
-    over = int(np.ravel(reader.constants[axis])[0]) % (len(operator.shape))
-    if over == 0:
+    """A concatenation along any dimension but the batch; constants are made of a computed tensor."""
+    *tensors, place = operator.inputs
+    axis = int(np.ravel(reader.constants[place])[0]) % len(operator.shape)
+    if axis == 0:
         raise reader.unsupported(operator, "a concatenation that leaves the images apart")
+    computed = next(i for i, name in enumerate(tensors) if name not in reader.constants)
+    first = reader.source(operator, computed)
+    sources = [
+        reader.source(operator, index)
+        if (values := reader.constant(operator, index)) is None
+        else _constant(reader, operator, first, axis, values)
+        for index in range(len(tensors))
+    ]
     if len(sources) == 1:
         return sources[0]
-    return reader.add(Concatenate(*reader.place(operator, sources), axis=over - 1))
+    return reader.add(Concatenate(*reader.place(operator, sources), axis=axis - 1))
+
+
+def _constant(
+    reader: Reader, operator: Operator, source: Node, axis: int, values: NDArray[Any]
+) -> Node:
+    """Numbers that are the same for every image: places of a tensor, times 0, and they added."""
+    if not np.array_equal(values[:1].repeat(BATCH, 0), values):
+        raise reader.unsupported(operator, "a constant that is the same for every image")
+    places = {axis: np.zeros(values.shape[axis], np.int64)}
+    part = gathered(reader, operator, source, places)
+    return affine(reader, operator, part, 0.0, values[0], part.shape)
 
 
 def pad(reader: Reader, operator: Operator) -> Node:
