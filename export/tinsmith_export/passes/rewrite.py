@@ -25,7 +25,9 @@ from tinsmith_export.passes.convolutions import (
 from tinsmith_export.passes.patterns import (
     find_gelu,
     join_upsamplings,
+    limit_masks,
     split_leaky_relu,
+    square_before_reshape,
 )
 from tinsmith_export.passes.rule import for_each
 from tinsmith_export.passes.transpositions import move_transpositions
@@ -40,6 +42,7 @@ FUNCTIONS = (
 REWRITES = (
     join_upsamplings,
     merge_affines,
+    limit_masks,
     find_gelu,
     split_leaky_relu,
     pool_by_convolution,
@@ -49,9 +52,11 @@ FOLDS = (merge_affines, swap_affine, hoist_factor, hoist_clips, fold_affine)
 LAST = (
     fold_affine_forward,
     affine_by_convolution,
+    hoist_clips,
     fuse_clips,
     split_clips,
     dense_by_convolution,
+    square_before_reshape,
 )
 
 
