@@ -42,7 +42,6 @@ FUNCTIONS = (
 REWRITES = (
     join_upsamplings,
     merge_affines,
-    limit_masks,
     find_gelu,
     split_leaky_relu,
     pool_by_convolution,
@@ -76,6 +75,7 @@ def rewrite(graph: Graph) -> Graph:
     graph = strip_output_activations(graph)
     for step in REWRITES:
         graph = step(graph)
+    graph = limit_masks(graph)
     before = None
     while graph != before:  # a fold can make room for another
         before = graph
