@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -26,19 +27,32 @@ class Case:
         build: from a Keras and the output of a 3 x 3 convolution, `(8, 8, 4)`, to a tensor.
         refused: part of the error, for what does not compile.
         kerases: those that have the layer.
+        ids: below which the numbers are that the layer reads, in the place of an image.
     """
 
     layer: str
     build: Callable[[Any, Any], Any]
     refused: str | None = None
     kerases: tuple[str, ...] = BOTH
+    ids: int = 0
+
+    def inputs(self) -> Any:
+        """Some inputs of the model."""
+        rng = np.random.default_rng(1)
+        if self.ids:
+            return rng.integers(0, self.ids, (64, 12), np.int32)
+        return rng.uniform(size=(5, *SHAPE)).astype(np.float32)
 
     def model(self, version: str) -> Any:
         """The case as a model: before it a convolution, behind it a dense layer."""
         module = KERASES[version]
         layers = module.layers
-        source = module.Input(SHAPE, name="pixels")
-        x = self.build(module, layers.Conv2D(4, 3, padding="same", name="stem")(source))
+        if self.ids:
+            source = module.Input((12,), name="numbers", dtype="int32")
+            x = self.build(module, source)
+        else:
+            source = module.Input(SHAPE, name="pixels")
+            x = self.build(module, layers.Conv2D(4, 3, padding="same", name="stem")(source))
         if len(x.shape) > 2:
             x = layers.Flatten(name="flat")(x)
         return module.Model(source, layers.Dense(3, name="answer")(x))
@@ -398,6 +412,12 @@ CASES = (
         "padding by a mirror image",
         _function(lambda x: tf.pad(x, ((0, 0), (2, 1), (0, 3), (0, 0)), "SYMMETRIC"), (11, 11, 4)),
     ),
+    Case(
+        "Concatenate with a constant",
+        _function(
+            lambda x: tf.concat([x, tf.ones_like(x[:, :1]) * (0.0, 1.0, -2.0, 3.0)], 1), (9, 8, 4)
+        ),
+    ),
     Case("`tile`", _function(lambda x: tf.tile(x, (1, 2, 1, 3)), (16, 8, 12))),
     Case("`repeat`", _function(lambda x: tf.repeat(x, 2, axis=-1), (8, 8, 8))),
     Case("RepeatVector", _in_a_row(_layer("GlobalMaxPooling2D"), _layer("RepeatVector", 3))),
@@ -457,6 +477,7 @@ CASES = (
     Case("a model inside a model", _nested),
     Case("MultiHeadAttention", _attention),
     Case("Attention", _dot_attention),
+    Case("Embedding of an input", _layer("Embedding", 300, 8), ids=300),
     Case("SimpleRNN", _recurrent("SimpleRNN", return_sequences=True)),
     Case("LSTM", _recurrent("LSTM")),
     Case("LSTM backwards, all that it gives", _recurrent("LSTM", **_ALL, go_backwards=True)),

@@ -77,6 +77,13 @@ BACKBONES: dict[str, dict[str, Any]] = {
         "stage_type": "dark",
         "block_type": "dark_block",
     },
+    "ViTBackbone": {
+        "patch_size": 8,
+        "num_layers": 2,
+        "num_heads": 2,
+        "hidden_dim": 16,
+        "mlp_dim": 32,
+    },
 }
 """Arguments of each, but for the size of images."""
 
@@ -99,7 +106,7 @@ def test_a_backbone_loads_and_is_checked(name: str, tmp_path: Path) -> None:
     assert type(load_keras(tmp_path / "model.keras")).__name__ == name
 
 
-@pytest.mark.parametrize("name", ["VGGBackbone", "XceptionBackbone"])
+@pytest.mark.parametrize("name", ["VGGBackbone", "XceptionBackbone", "ViTBackbone"])
 def test_a_backbone_compiles(name: str, tmp_path: Path) -> None:
     settle(backbone(name)).save(tmp_path / "model.keras")
     made = compiled(load_keras(tmp_path / "model.keras"), count=16)

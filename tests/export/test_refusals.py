@@ -48,7 +48,7 @@ def test_more_steps_than_are_unrolled(library: Any, both: bool) -> None:
 def test_a_recurrent_layer_with_a_mask(library: Any) -> None:
     layers = [library.layers.Masking(), library.layers.GRU(3, name="memory")]
     said = refused(library.Sequential([library.Input((4, 2)), *layers]))
-    assert said.startswith("layer `memory` (GRU) cannot be compiled: it needs a mask")
+    assert "layer `memory` (GRU) cannot be compiled: it needs a mask" in said
 
 
 @BOTH
@@ -57,6 +57,30 @@ def test_a_recurrent_layer_that_keeps_its_state(library: Any) -> None:
     memory = library.layers.GRU(3, stateful=True, name="memory")
     said = refused(library.Model(source, memory(source)))
     assert "it needs the state of the call before: build it with stateful=False" in said
+
+
+@BOTH
+def test_recurrent_layers_are_refused_with_all_others(library: Any) -> None:
+    layers = library.layers
+    source = library.Input(batch_shape=(2, 100, 3))
+    x = layers.LSTM(4, return_sequences=True, return_state=True, name="long")(source)
+    x = layers.Dense(3, activation="log_softmax", name="gate")(x[0])
+    x = layers.GRU(3, return_sequences=True, stateful=True, name="kept")(x)
+    x = layers.SimpleRNN(2, name="skips")(layers.Masking(name="mask")(x))
+    with pytest.raises(UnsupportedLayerError) as caught:
+        rewrite(read_graph(trace(prepared(library.Model(source, layers.Dense(2)(x)), None, None))))
+    said = {reason.split("`")[1]: reason for reason in caught.value.reasons}
+    assert said.keys() == {"long", "gate", "kept", "mask", "skips"}
+    assert "100 steps" in said["long"]
+    assert "LogSoftmax" in said["gate"]
+    assert "the state of the call before" in said["kept"]
+    assert "it needs a mask, which skips steps" in said["skips"]
+
+
+def test_layers_that_change_variables_are_refused_with_all_others() -> None:
+    layers = [Noise(name="noise"), keras.layers.Dense(3, activation="log_softmax", name="gate")]
+    said = refused(keras.Sequential([keras.Input((4,)), *layers]))
+    assert said.startswith("2 layers cannot be compiled: layer `noise` (Noise) cannot be compiled")
 
 
 def test_a_cell_of_ones_own() -> None:

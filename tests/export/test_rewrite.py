@@ -40,6 +40,12 @@ def functional(build: Callable[[Any], Any]) -> keras.Model:
     return settle(keras.Model(source, build(source)))
 
 
+def square_of_rows(source: Any) -> Any:
+    x = conv()(source)
+    x = L.Reshape((-1, x.shape[-1]))(x)
+    return L.Dense(3)(L.Flatten()(keras.ops.square(x)[:, 1:]))
+
+
 def check(model: keras.Model) -> Graph:
     graph = rewritten(model)
     inputs = np.random.default_rng(2).normal(size=(9, *model.input_shape[1:])).astype(np.float32)
@@ -135,6 +141,10 @@ NEEDED: dict[str, tuple[Callable[[], keras.Model], list[str]]] = {
     "dense_by_convolution": (
         lambda: model_of(conv(), L.Dense(5)),
         ["Conv2D", "Conv2D"],
+    ),
+    "square_before_reshape": (
+        lambda: functional(square_of_rows),
+        ["Conv2D", "Multiply", "Reshape", "Slice", "Reshape", "Conv2D", "Reshape"],
     ),
 }
 

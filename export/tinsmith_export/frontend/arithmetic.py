@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinsmith_export.frontend.choices import thresholded
+from tinsmith_export.frontend.gathering import spread
 from tinsmith_export.frontend.moving import over_last
 from tinsmith_export.frontend.reader import Reader, Shape
 from tinsmith_export.frontend.trace import BATCH, Operator
@@ -26,6 +28,8 @@ from tinsmith_export.ir.ops import (
 )
 from tinsmith_export.ir.unrewritten import Above, LeakyReLU
 
+# What a power is made of, at most.
+_MOST_FACTORS = 4
 # Of two computed tensors; a difference is a sum with the second negated.
 _OF_TWO: dict[str, type[Add | Maximum | Minimum | Multiply]] = {
     "Add": Add,
@@ -38,23 +42,33 @@ _OF_TWO: dict[str, type[Add | Maximum | Minimum | Multiply]] = {
 }
 
 
-def _affine(
-    reader: Reader, operator: Operator, source: Node, factor: Any = 1.0, offset: Any = 0.0
+def affine(
+    reader: Reader,
+    operator: Operator,
+    source: Node,
+    factor: Any = 1.0,
+    offset: Any = 0.0,
+    shape: Shape | None = None,
 ) -> Node:
     """A factor and an offset for every channel, or for all: `float32 (C,)` or `()`.
 
     Where they have a number for each place of several dimensions, these are made one; where it is
-    another dimension than the last, that becomes the last between two transpositions.
+    another dimension than the last, that becomes the last between two transpositions. `shape` is
+    that of its output, without the batch, if it is not the operator's.
     """
     factor, offset = np.asarray(factor), np.asarray(offset)
+    shape = operator.shape[1:] if shape is None else shape
+    if prod(shape) > prod(source.shape):
+        source = spread(reader, operator, source, shape)
     count = max(_dimensions(source.shape, values) for values in (factor, offset))
     if count > 1:
-        shape = (*source.shape[:-count], prod(source.shape[-count:]))
-        flat = reader.add(Reshape(*reader.place(operator, [source], shape)))
-        inner = _by_channel(reader, operator, flat, shape, factor.reshape(-1), offset.reshape(-1))
+        flat_shape = (*source.shape[:-count], prod(source.shape[-count:]))
+        flat = reader.add(Reshape(*reader.place(operator, [source], flat_shape)))
+        values = factor.reshape(-1), offset.reshape(-1)
+        inner = _by_channel(reader, operator, flat, flat_shape, *values)
         return reader.add(Reshape(*reader.place(operator, [inner], source.shape)))
     axis = _channel_axis(source, factor, offset)
-    if axis < len(source.shape) - 1 and source.shape == operator.shape[1:]:
+    if axis < len(source.shape) - 1 and source.shape == shape:
         values = factor.reshape(-1), offset.reshape(-1)
         return over_last(
             reader,
@@ -63,7 +77,7 @@ def _affine(
             axis,
             lambda node: _by_channel(reader, operator, node, node.shape, *values),
         )
-    return _by_channel(reader, operator, source, operator.shape[1:], factor, offset)
+    return _by_channel(reader, operator, source, shape, factor, offset)
 
 
 def _channel_axis(source: Node, *constants: NDArray[Any]) -> int:
@@ -107,9 +121,9 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
     if left is None and right is None:
         sources = [reader.source(operator, index) for index in (0, 1)]
         if kind in ("Sub", "SquaredDifference"):
-            sources[1] = _affine(reader, operator, sources[1], factor=-1.0)
+            sources[1] = affine(reader, operator, sources[1], factor=-1.0, shape=sources[1].shape)
         if kind == "Mul" and isinstance(sources[1], Above):
-            return _thresholded(reader, operator, sources[1], sources[0])
+            return thresholded(reader, operator, sources[1], sources[0])
         if kind == "RealDiv":
             return _quotient(reader, operator, *sources)
         if kind not in _OF_TWO:
@@ -121,27 +135,33 @@ def arithmetic(reader: Reader, operator: Operator) -> Node:
     source = reader.source(operator, 0 if left is None else 1)
     values = reader.known(operator, 1 if left is None else 0)
     if kind in ("AddV2", "Add", "BiasAdd"):
-        return _affine(reader, operator, source, offset=values)
+        return affine(reader, operator, source, offset=values)
     if kind == "Sub":
         if left is None:
-            return _affine(reader, operator, source, offset=-np.asarray(values))
-        return _affine(reader, operator, source, factor=-1.0, offset=values)
+            return affine(reader, operator, source, offset=-np.asarray(values))
+        return affine(reader, operator, source, factor=-1.0, offset=values)
     if kind == "Mul":
-        return _affine(reader, operator, source, factor=values)
+        return affine(reader, operator, source, factor=values)
     if kind == "RealDiv" and left is None:
-        return _affine(reader, operator, source, factor=1 / np.asarray(values, np.float32))
+        return affine(reader, operator, source, factor=1 / np.asarray(values, np.float32))
     if kind == "RealDiv":
-        return _affine(reader, operator, _reciprocal(reader, operator, source), factor=values)
-    if kind in ("Maximum", "Minimum") and np.size(values) == 1:
+        return affine(reader, operator, _reciprocal(reader, operator, source), factor=values)
+    if kind == "SquaredDifference":
+        centered = affine(reader, operator, source, offset=-np.asarray(values))
+        return reader.add(Multiply(*reader.place(operator, [centered, centered])))
+    limits: Clipping = (0.0, None) if kind == "Maximum" else (None, 0.0)
+    if np.size(values) == 1:
         limit = float(np.reshape(values, ()))
-        limits: Clipping = (limit, None) if kind == "Maximum" else (None, limit)
+        limits = (limit, None) if kind == "Maximum" else (None, limit)
         return reader.add(Clip(*reader.place(operator, [source]), clip=limits))
-    raise reader.unsupported(operator, f"TensorFlow's operator {kind} there")
+    above = affine(reader, operator, source, offset=-np.asarray(values))
+    clipped = reader.add(Clip(*reader.place(operator, [above]), clip=limits))
+    return affine(reader, operator, clipped, offset=values)
 
 
 def negate(reader: Reader, operator: Operator) -> Node:
     """`-x`."""
-    return _affine(reader, operator, reader.source(operator), factor=-1.0)
+    return affine(reader, operator, reader.source(operator), factor=-1.0)
 
 
 def _quotient(reader: Reader, operator: Operator, one: Node, other: Node) -> Node:
@@ -155,55 +175,40 @@ def _reciprocal(reader: Reader, operator: Operator, source: Node) -> Node:
     return reader.add(Function(*place, function="reciprocal"))
 
 
-def above(reader: Reader, operator: Operator) -> Node:
-    """`x > threshold`, which `select` or a product reads."""
-    limit = reader.known(operator, 1)
-    if np.size(limit) != 1:
-        raise reader.unsupported(operator, "a threshold that is one number")
-    return reader.add(Above(*reader.place(operator), threshold=float(np.reshape(limit, ()))))
-
-
-def select(reader: Reader, operator: Operator) -> Node:
-    """How Keras spells a ReLU with a threshold, and an ELU with an alpha."""
-    values = [reader.constant(operator, index) for index in (0, 1, 2)]
-    if values[0] is None and values[1] is None:
-        condition, one = reader.source(operator, 0), reader.source(operator, 1)
-        if isinstance(condition, Above) and values[2] is not None and not np.any(values[2]):
-            return _thresholded(reader, operator, condition, one)
-        other = None if values[2] is not None else reader.source(operator, 2)
-        if isinstance(condition, Above) and condition.threshold == 0 and other is not None:
-            return _elu(reader, operator, condition, one, other)
-    raise reader.unsupported(operator, "a choice between tensors")
-
-
-def _thresholded(reader: Reader, operator: Operator, condition: Above, source: Node) -> Node:
-    """`x`, but 0 where it is not above a threshold."""
-    if condition.inputs != (source.name,):
-        raise reader.unsupported(operator, "a choice between tensors")
-    place = reader.place(operator, [source])
-    return reader.add(Function(*place, function="thresholded", parameter=condition.threshold))
-
-
-def _elu(reader: Reader, operator: Operator, condition: Node, one: Node, other: Node) -> Node:
-    """`elu(x)`, but `alpha * elu(x)` where `x` is negative."""
-    is_elu = isinstance(one, Function) and one.function == "elu" and one.inputs == condition.inputs
-    if (
-        not is_elu
-        or not isinstance(other, Affine)
-        or other.inputs != (one.name,)
-        or np.size(other.factor) != 1
-        or np.any(other.offset)
-    ):
-        raise reader.unsupported(operator, "a choice between tensors")
-    place, alpha = reader.place(operator, [reader.nodes[one.inputs[0]]]), float(other.factor)
-    return reader.add(Function(*place, function="elu", parameter=alpha))
-
-
 def absolute(reader: Reader, operator: Operator) -> Node:
     """`|x|`, the larger of `x` and `-x`."""
     source = reader.source(operator)
-    negative = _affine(reader, operator, source, factor=-1.0)
+    negative = affine(reader, operator, source, factor=-1.0)
     return reader.add(Maximum(*reader.place(operator, [source, negative])))
+
+
+def power(reader: Reader, operator: Operator) -> Node:
+    """`x ** n`, where `n` is a whole number or a half: products, a root, a reciprocal."""
+    source, exponent = reader.source(operator), reader.known(operator, 1)
+    times = float(np.reshape(exponent, ())) if np.size(exponent) == 1 else np.nan
+    if times in (0.5, -0.5):
+        name = "sqrt" if times > 0 else "rsqrt"
+        return reader.add(Function(*reader.place(operator, [source]), function=name))
+    if times not in (*range(1, _MOST_FACTORS + 1), *range(-_MOST_FACTORS, 0)):
+        raise reader.unsupported(
+            operator, f"a power of a whole number up to {_MOST_FACTORS}, or a root"
+        )
+    node = source
+    for _ in range(int(abs(times)) - 1):
+        node = reader.add(Multiply(*reader.place(operator, [node, source])))
+    return _reciprocal(reader, operator, node) if times < 0 else node
+
+
+def log1p(reader: Reader, operator: Operator) -> Node:
+    """`log(1 + x)`."""
+    above = affine(reader, operator, reader.source(operator), offset=1.0)
+    return reader.add(Function(*reader.place(operator, [above]), function="log"))
+
+
+def expm1(reader: Reader, operator: Operator) -> Node:
+    """`exp(x) - 1`."""
+    found = reader.add(Function(*reader.place(operator), function="exp"))
+    return affine(reader, operator, found, offset=-1.0)
 
 
 def square(reader: Reader, operator: Operator) -> Node:
@@ -221,7 +226,7 @@ def batch_norm(reader: Reader, operator: Operator) -> Node:
         reader.weights(operator, index).astype(np.float64) for index in range(1, 5)
     )
     factor = gamma / np.sqrt(variance + operator.settings["epsilon"])
-    return _affine(reader, operator, source, factor, beta - mean * factor)
+    return affine(reader, operator, source, factor, beta - mean * factor)
 
 
 def _layer_norm(reader: Reader, operator: Operator) -> Node:

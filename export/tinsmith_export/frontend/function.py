@@ -78,10 +78,22 @@ def frozen(function: Any) -> Frozen:
         func=function, lower_control_flow=False, aggressive_inlining=True
     )
     graph, constant = convert_to_constants._replace_variables_by_constants(data)
+    _drop_assignments(graph)
     captured = function.graph.internal_captures
     constants = {captured[place].name for place in constant}
     inputs = (tensor.name for tensor in function.inputs if tensor.name not in constants)
     return Frozen(graph, tuple(inputs), tuple(tensor.name for tensor in function.outputs))
+
+
+def _drop_assignments(graph: Any) -> None:
+    """Takes what assigns to a variable from a graph; the layers that do so are refused later."""
+    dropped = {node.name for node in graph.node if node.op.startswith("Assign")}
+    if dropped:
+        kept = [node for node in graph.node if node.name not in dropped]
+        for node in kept:
+            node.input[:] = [name for name in node.input if name.lstrip("^") not in dropped]
+        graph.ClearField("node")
+        graph.node.extend(kept)
 
 
 def in_order(outputs: Sequence[Any]) -> list[Any]:

@@ -1,6 +1,6 @@
 """Readers of the operators that take places of a dimension in another order, or several times."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from tinsmith_export.frontend.reader import Reader
 from tinsmith_export.frontend.trace import BATCH, Operator
 from tinsmith_export.ir.moving import Gather
-from tinsmith_export.ir.ops import Node, Reshape
+from tinsmith_export.ir.ops import Concatenate, Node, Reshape
 
 
 def gathered(
@@ -85,13 +85,31 @@ def reverse(reader: Reader, operator: Operator) -> Node:
 
 def broadcast(reader: Reader, operator: Operator) -> Node:
     """The one place of a dimension, taken for several."""
-    source = reader.source(operator)
-    sizes = (BATCH, *source.shape)
-    if len(sizes) != len(operator.shape):
-        raise reader.unsupported(operator, "as many dimensions behind it as before it")
+    return spread(reader, operator, reader.source(operator), operator.shape[1:])
+
+
+def spread(reader: Reader, operator: Operator, source: Node, shape: Sequence[int]) -> Node:
+    """A node in a larger shape: the one place of a dimension, taken for several."""
+    missing = len(shape) - len(source.shape)
+    if missing < 0 or operator.shape[0] != BATCH:
+        raise reader.unsupported(operator, "an operator that leaves the images as they are")
+    if missing:
+        place = reader.place(operator, [source], (*(1,) * missing, *source.shape))
+        source = reader.add(Reshape(*place))
     places = {
         axis: np.zeros(new, np.int64)
-        for axis, (old, new) in enumerate(zip(sizes, operator.shape, strict=True))
+        for axis, (old, new) in enumerate(zip(source.shape, shape, strict=True), 1)
         if old != new
     }
     return gathered(reader, operator, source, places)
+
+
+def stack(reader: Reader, operator: Operator) -> Node:
+    """Tensors behind each other in a dimension of their own."""
+    axis = int(operator.settings["axis"]) % len(operator.shape)
+    if axis == 0 or any(name in reader.constants for name in operator.inputs):
+        raise reader.unsupported(operator, "a stack of computed tensors that leaves images apart")
+    shape = (*operator.shape[1:axis], 1, *operator.shape[axis + 1 :])
+    sources = (reader.source(operator, index) for index in range(len(operator.inputs)))
+    parts = [reader.add(Reshape(*reader.place(operator, [one], shape))) for one in sources]
+    return reader.add(Concatenate(*reader.place(operator, parts), axis=axis - 1))

@@ -4,8 +4,10 @@ import string
 from collections.abc import Sequence
 from itertools import chain
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tinsmith_export.frontend.moving import transposed
 from tinsmith_export.frontend.products import dense
@@ -28,8 +30,8 @@ def matmul(reader: Reader, operator: Operator) -> Node:
     """A product with weights, or of two computed tensors."""
     if reader.constant(operator, 1) is not None:
         return dense(reader, operator)
-    if reader.constant(operator, 0) is not None:
-        raise reader.unsupported(operator, "weights that are one matrix, on the right side")
+    if (weights := reader.constant(operator, 0)) is not None:
+        return _weights_first(reader, operator, weights)
     factors = []
     for index, names in enumerate((("adj_x", "transpose_a"), ("adj_y", "transpose_b"))):
         source = reader.source(operator, index)
@@ -41,6 +43,20 @@ def matmul(reader: Reader, operator: Operator) -> Node:
             source = transposed(reader, operator, source, order)
         factors.append(source)
     return reader.add(MatMul(*reader.place(operator, factors)))
+
+
+def _weights_first(reader: Reader, operator: Operator, weights: NDArray[Any]) -> Node:
+    """A product of weights and a tensor, `(x' w')'`."""
+    source, settings = reader.source(operator, 1), operator.settings
+    turned = [bool(settings.get(f"adj_{x}") or settings.get(f"transpose_{x}")) for x in "xy"]
+    rank = len(source.shape)
+    if weights.ndim != 2 or rank < 2:
+        raise reader.unsupported(operator, "weights that are one matrix")
+    order = [*range(rank - 2), rank - 1, rank - 2]
+    kernel = (weights if turned[0] else weights.T).astype(np.float32)
+    source = source if turned[1] else transposed(reader, operator, source, order)
+    place = reader.place(operator, [source], (*source.shape[:-1], kernel.shape[1]))
+    return transposed(reader, operator, reader.add(Dense(*place, kernel=kernel)), order)
 
 
 def einsum(reader: Reader, operator: Operator) -> Node:

@@ -4,22 +4,32 @@ from collections.abc import Callable
 
 from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.arithmetic import (
-    above,
     absolute,
     arithmetic,
     batch_norm,
     clip,
+    expm1,
     function,
     leaky_relu,
+    log1p,
     negate,
-    select,
+    power,
     softmax,
     square,
 )
 from tinsmith_export.frontend.channels import is_channels_first, read_channels_first
+from tinsmith_export.frontend.choices import above
 from tinsmith_export.frontend.deviations import NORMALIZATION, find_normalizations
 from tinsmith_export.frontend.embedding import EMBEDDING, embedding, find_embeddings
-from tinsmith_export.frontend.gathering import broadcast, gather, mirror_pad, reverse, roll
+from tinsmith_export.frontend.gathering import (
+    broadcast,
+    gather,
+    mirror_pad,
+    reverse,
+    roll,
+    stack,
+)
+from tinsmith_export.frontend.masks import band_part, select
 from tinsmith_export.frontend.matrices import einsum, matmul
 from tinsmith_export.frontend.moving import (
     depth_to_space,
@@ -73,6 +83,11 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "SelectV2": select,
     "Abs": absolute,
     "Square": square,
+    "Pow": power,
+    "Log1p": log1p,
+    "Expm1": expm1,
+    "MatrixBandPart": band_part,
+    "Pack": stack,
     "FusedBatchNormV3": batch_norm,
     "Relu": clip(0.0, None),
     "Relu6": clip(0.0, 6.0),
@@ -99,6 +114,7 @@ READERS: dict[str, Callable[[Reader, Operator], Node]] = {
     "AvgPool": pool(AveragePooling2D),
     "Mean": reduce,
     "Max": reduce,
+    "Min": reduce,
     "Sum": reduce,
     "ConcatV2": concatenate,
     "Pad": pad,
@@ -157,8 +173,8 @@ def read_graph(trace: Trace) -> Graph:
 
 def _read(reader: Reader, operator: Operator) -> Node:
     """Reads an operator, or notes why it cannot be compiled."""
-    if reader.follows_refused(operator):
-        return reader.refuse(operator)
+    if (reason := reader.refusal(operator)) is not None:
+        return reader.refuse(operator, reason)
     try:
         read = READERS.get(operator.kind)
         if read is None:

@@ -100,11 +100,15 @@ class Reader:
         shape = operator.shape[1:] if operator.shape[:1] == (BATCH,) else ()
         return self.add(Refused(operator.layer, inputs, shape, reason=reason))
 
-    def follows_refused(self, operator: Operator) -> bool:
-        """Whether its layer is refused, or it reads something refused of an unknown shape."""
+    def refusal(self, operator: Operator) -> str | None:
+        """Why an operator is not read: none if it may be, empty if another one's reason says it."""
+        if operator.layer in self._refused:
+            return ""
+        if operator.layer in self._trace.refused:
+            return self._trace.refused[operator.layer]
         sources = map(self._node, operator.inputs)
         unknown = any(isinstance(node, Refused) and not node.shape for node in sources)
-        return unknown or operator.layer in self._refused
+        return "" if unknown else None
 
     def _node(self, tensor: str) -> Node | None:
         """What gives a tensor; a refused operator has one node, whichever output it is."""

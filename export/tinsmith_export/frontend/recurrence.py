@@ -6,7 +6,6 @@ rounded once, and all steps multiply by the same weights.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeAlias
 
 import keras
@@ -77,15 +76,29 @@ class Memory:
             self.kept[next(name for name in names if name not in self.kept)] = state
 
 
-def step_by_step(layer: Layer, memory: Memory | None = None) -> Callable[..., Any] | None:
+def step_by_step(
+    layer: Layer, memory: Memory | None = None, refuse: Callable[[str], None] | None = None
+) -> Callable[..., Any] | None:
     """A function to trace in the place of a layer's own `call`; none if it needs no other.
 
     Args:
         layer: any layer.
         memory: where a recurrent layer's states come from, in a stream; zeros without.
+        refuse: takes the reason, if the layer cannot be computed step by step; what is traced
+            then has only the shape of what the layer gives. Without, the reason is raised.
     """
     if any(type(layer) is getattr(one, name) for one in _LIBRARIES for name in RECURRENT):
-        return partial(_recurrent, layer, memory)
+
+        def compute(inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return _recurrent(layer, memory, inputs, *args, **kwargs)
+            except UnsupportedLayerError as error:
+                if refuse is None:
+                    raise
+                refuse(str(error))
+                return _of_its_shape(layer, tf.nest.flatten(inputs)[0])
+
+        return compute
     if any(type(layer) is one.TimeDistributed for one in _LIBRARIES):
         return lambda inputs, training=None, mask=None: _time_distributed(layer, inputs)
     return None
@@ -133,11 +146,25 @@ def _recurrent(
     return [found, *(state[:, 0, 0] for state in last)] if layer.return_state else found
 
 
+def _of_its_shape(layer: Layer, inputs: Tensor) -> Any:
+    """Some number in the shape of each tensor that a recurrent layer gives."""
+    shapes = layer.compute_output_shape(tuple(inputs.shape))
+    several = layer.return_state
+    found = [
+        tf.broadcast_to(tf.reduce_sum(inputs), tuple(tf.TensorShape(shape)))
+        for shape in (shapes if several else [shapes])
+    ]
+    return found if several else found[0]
+
+
 def _require_unrolled(layer: Layer, inputs: Tensor, mask: Any) -> None:
     """Refuses what cannot be computed step by step."""
     steps, needed = inputs.shape[1], ""
     if any(one is not None for one in tf.nest.flatten(mask)):
-        needed = "a mask, which skips steps: give it sequences of one length, without a mask"
+        needed = (
+            "a mask, which skips steps: leave Masking and mask_zero=True out, and give it "
+            "sequences of one length"
+        )
     elif getattr(layer, "stateful", False):
         needed = "the state of the call before: build it with stateful=False"
     elif getattr(layer, "time_major", False):

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from tinsmith_export.frontend.arithmetic import affine
 from tinsmith_export.frontend.gathering import gathered
 from tinsmith_export.frontend.moving import over_last
 from tinsmith_export.frontend.reader import Reader
@@ -44,32 +47,37 @@ def pool(kind: Pooling) -> Callable[[Reader, Operator], Node]:
 
 
 def reduce(reader: Reader, operator: Operator) -> Node:
-    """A mean, a sum or a maximum over any dimensions of each image."""
+    """A mean, a sum, a maximum or a minimum over any dimensions of each image."""
     source, axes = reader.source(operator), reader.known(operator, 1)
+    if operator.kind == "Min":  # -max(-x)
+        source = affine(reader, operator, source, factor=-1.0, shape=source.shape)
     rank = len(source.shape)
     over = sorted({int(axis) % (rank + 1) - 1 for axis in np.ravel(axes)})
     if -1 in over or not over:
         raise reader.unsupported(operator, f"{operator.kind} that leaves the images apart")
     kept = [axis for axis in range(rank) if axis not in over]
     node, count = source, int(np.prod([source.shape[axis] for axis in over]))
-    if over == [rank - 1] and operator.kind != "Max":
+    if over == [rank - 1] and operator.kind not in ("Max", "Min"):
         kernel = np.full((source.shape[-1], 1), 1 / count, np.float32)
         place = reader.place(operator, [node], (*source.shape[:-1], 1))
         node = reader.add(Dense(*place, kernel=kernel))
     else:
-        node = _pooled(reader, operator, (*over, *kept), len(over))
+        node = _pooled(reader, operator, source, (*over, *kept), len(over))
     if operator.kind == "Sum":
         factor, offset = np.float32(count), np.float32(0)
         place = reader.place(operator, [node], node.shape)
         node = reader.add(Affine(*place, factor=np.asarray(factor), offset=np.asarray(offset)))
+    if operator.kind == "Min":
+        node = affine(reader, operator, node, factor=-1.0, shape=node.shape)
     if operator.shape[1:] == node.shape:
         return node
     return reader.add(Reshape(*reader.place(operator, [node])))
 
 
-def _pooled(reader: Reader, operator: Operator, order: tuple[int, ...], count: int) -> Node:
+def _pooled(
+    reader: Reader, operator: Operator, node: Node, order: tuple[int, ...], count: int
+) -> Node:
     """Pools over the first `count` dimensions of an order: as rows and columns of an image."""
-    node = reader.source(operator)
     shape = tuple(node.shape[axis] for axis in order)
     if order != tuple(range(len(order))):
         place = reader.place(operator, [node], shape)
@@ -79,37 +87,71 @@ def _pooled(reader: Reader, operator: Operator, order: tuple[int, ...], count: i
     )
     if image != shape:
         node = reader.add(Reshape(*reader.place(operator, [node], image)))
-    kind: Pooling = MaxPooling2D if operator.kind == "Max" else AveragePooling2D
+    kind: Pooling = MaxPooling2D if operator.kind in ("Max", "Min") else AveragePooling2D
     size = image[0], image[1]
     place = reader.place(operator, [node], (1, 1, image[2]))
     return reader.add(kind(*place, pool_size=size, strides=size, padding="valid"))
 
 
 def concatenate(reader: Reader, operator: Operator) -> Node:
-    """A concatenation along any dimension but the batch."""
-    *tensors, axis = operator.inputs
-    if any(name in reader.constants for name in tensors):
-        raise reader.unsupported(operator, "a constant joined to a computed tensor")
-    sources = [reader.source(operator, index) for index in range(len(tensors))]
-    over = int(np.ravel(reader.constants[axis])[0]) % (len(operator.shape))
-    if over == 0:
+    """A concatenation along any dimension but the batch; constants come of a computed tensor."""
+    *tensors, place = operator.inputs
+    axis = int(np.ravel(reader.constants[place])[0]) % len(operator.shape)
+    if axis == 0:
         raise reader.unsupported(operator, "a concatenation that leaves the images apart")
+    computed = next(i for i, name in enumerate(tensors) if name not in reader.constants)
+    first = reader.source(operator, computed)
+    sources = [
+        reader.source(operator, index)
+        if (values := reader.constant(operator, index)) is None
+        else _constant(reader, operator, first, axis, values)
+        for index in range(len(tensors))
+    ]
     if len(sources) == 1:
         return sources[0]
-    return reader.add(Concatenate(*reader.place(operator, sources), axis=over - 1))
+    return reader.add(Concatenate(*reader.place(operator, sources), axis=axis - 1))
+
+
+def _constant(
+    reader: Reader, operator: Operator, source: Node, axis: int, values: NDArray[Any]
+) -> Node:
+    """Numbers that are the same for every image: places of a tensor, times 0, and they added."""
+    if not np.array_equal(values[:1].repeat(BATCH, 0), values):
+        raise reader.unsupported(operator, "a constant that is the same for every image")
+    places = {axis: np.zeros(values.shape[axis], np.int64)}
+    part = gathered(reader, operator, source, places)
+    return affine(reader, operator, part, 0.0, values[0], part.shape)
 
 
 def pad(reader: Reader, operator: Operator) -> Node:
-    """Zeros before and after two dimensions of an image, or one of a sequence."""
+    """A number before and after the dimensions of an image, a sequence or a vector.
+
+    Another number than zero is zero of what it is less.
+    """
     source, amounts = reader.source(operator), reader.known(operator, 1).tolist()
-    sequence = len(source.shape) == 2
-    if sequence:
-        source, amounts = reader.row(operator, source), [amounts[0], [0, 0], *amounts[1:]]
-    if len(amounts) != 4 or amounts[0] != [0, 0] or [0, 0] not in amounts[1:]:
-        raise reader.unsupported(operator, "a padding of two dimensions of an image")
-    if len(operator.inputs) > 2 and np.any(reader.constant(operator, 2)):
-        raise reader.unsupported(operator, "a padding other than zeros")
-    around = amounts[1:]
+    missing, value = 3 - len(source.shape), 0.0
+    if missing < 0 or amounts[0] != [0, 0]:
+        raise reader.unsupported(operator, "a padding of images, sequences or vectors")
+    if len(operator.inputs) > 2:
+        value = float(np.reshape(reader.known(operator, 2), ()))
+    if value:
+        source = affine(reader, operator, source, offset=-value, shape=source.shape)
+    if missing:
+        shape = (*(1,) * missing, *source.shape)
+        source = reader.add(Reshape(*reader.place(operator, [source], shape)))
+    around = [[0, 0]] * missing + amounts[1:]
+    padded = [axis for axis in range(3) if any(around[axis])]
+    for axes in (padded[:2], padded[2:]):
+        if axes:
+            these = [pair if axis in axes else [0, 0] for axis, pair in enumerate(around)]
+            source = _padded(reader, operator, source, these)
+    if missing:
+        source = reader.add(Reshape(*reader.place(operator, [source])))
+    return affine(reader, operator, source, offset=value) if value else source
+
+
+def _padded(reader: Reader, operator: Operator, source: Node, around: list[list[int]]) -> Node:
+    """Zeros around two dimensions of an image at most."""
     whole = max(axis for axis in range(3) if around[axis] == [0, 0])
     (top, bottom), (left, right) = (around[axis] for axis in range(3) if axis != whole)
 
@@ -119,8 +161,7 @@ def pad(reader: Reader, operator: Operator) -> Node:
         place, padding = reader.place(operator, [image], shape), ((top, bottom), (left, right))
         return reader.add(ZeroPadding2D(*place, padding=padding))
 
-    padded = over_last(reader, operator, source, whole, pad_image)
-    return reader.add(Reshape(*reader.place(operator, [padded]))) if sequence else padded
+    return over_last(reader, operator, source, whole, pad_image)
 
 
 def reshape(reader: Reader, operator: Operator) -> Node:

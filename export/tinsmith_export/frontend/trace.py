@@ -15,7 +15,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from tinsmith_data.quiet import silence
-from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.frontend.function import as_function, frozen, in_order
 from tinsmith_export.frontend.graphdef import require_small_constants
 from tinsmith_export.frontend.recurrence import Memory
@@ -74,6 +73,7 @@ class Trace:
         ids: the inputs that name rows of a table, each with the rows that there are.
         fed_by: of one step of a stream, the name of each state to that of the output that feeds it.
         by_step: of a stream, for each output, whether the model gives one for each step.
+        refused: layers that are known not to compile, each with the reason.
     """
 
     model: str
@@ -87,6 +87,7 @@ class Trace:
     ids: Mapping[str, int] = field(default_factory=dict)
     fed_by: Mapping[str, str] = field(default_factory=dict)
     by_step: tuple[bool, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
 
 
 def trace(model: Any, input_shape: tuple[int, ...] | None = None, stateful: bool = False) -> Trace:
@@ -100,7 +101,6 @@ def trace(model: Any, input_shape: tuple[int, ...] | None = None, stateful: bool
     Raises:
         TinsmithError: the model takes several sizes, and none is given, or a layer of it raises.
         UsageError: it takes another than the given one.
-        UnsupportedLayerError: a size that only a run could tell.
     """
     if stateful:
         return _trace_step(model, input_shape)
@@ -158,7 +158,8 @@ def _without_scope(trace: Trace) -> Trace:
         replace(operator, layer=operator.layer.removeprefix(f"{scope}."))
         for operator in trace.operators
     )
-    return replace(trace, operators=tuple(operators))
+    refused = {layer.removeprefix(f"{scope}."): why for layer, why in trace.refused.items()}
+    return replace(trace, operators=tuple(operators), refused=refused)
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ class _Reached:
 
 def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
     """Leaves the operators that the outputs need, and computes what does not need the inputs."""
-    _require_same_every_time(function, calls)
+    calls.refused |= _changing(function, calls)
     closed = frozen(function)
     graph = tf.Graph()
     with graph.as_default():
@@ -206,22 +207,20 @@ def _simplify(model: Any, function: Any, calls: Calls) -> Trace:
         names,
         output_names(model),
         calls.classes,
+        refused=calls.refused,
     )
 
 
-def _require_same_every_time(function: Any, calls: Calls) -> None:
-    """Refuses layers that change a variable whenever they are called."""
+def _changing(function: Any, calls: Calls) -> dict[str, str]:
+    """The layers that change a variable whenever they are called, each with what to do."""
     changed = (op for op in function.graph.get_operations() if op.type.startswith("Assign"))
-    layers = dict.fromkeys(calls.layers.get(op.name, scope_of(op.name)) for op in changed)
-    if layers:
-        raise UnsupportedLayerError(
-            *(
-                f"layer `{layer}` ({calls.classes.get(layer, 'operator')}) cannot be compiled: it "
-                "changes a variable whenever it is called; count, and draw random numbers, in "
-                "training alone: `if training:` in its call"
-                for layer in layers
-            )
-        )
+    layers = dict.fromkeys(calls.layers.get(op.name) or scope_of(op.name) for op in changed)
+    return {
+        layer: f"layer `{layer}` ({calls.classes.get(layer, 'operator')}) cannot be compiled: it "
+        "changes a variable whenever it is called; count, and draw random numbers, in "
+        "training alone: `if training:` in its call"
+        for layer in layers
+    }
 
 
 def _reach(operations: Iterable[Any], sources: Sequence[Any]) -> _Reached:
@@ -253,10 +252,12 @@ def _needed(
         shape = operation.outputs[0].shape
         layer = calls.layers.get(operation.name) or scope_of(operation.name) or model
         if not shape.is_fully_defined():
-            raise UnsupportedLayerError(
+            calls.refused.setdefault(
+                layer,
                 f"layer `{layer}` ({calls.classes.get(layer, operation.type)}): the size of its "
-                f"output is known only at run time, {shape}: give it a fixed size"
+                f"output is known only at run time, {shape}: give it a fixed size",
             )
+            shape = tf.TensorShape(())
         settings = {key: operation.get_attr(key) for key in operation.node_def.attr}
         others = {
             output.name: tuple(output.shape)

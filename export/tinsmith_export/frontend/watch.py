@@ -15,12 +15,18 @@ class Calls:
 
     Args:
         memory: of the model's recurrent layers, where one step of a stream is traced.
+
+    Attributes:
+        layers: operator to the layer that made it; in a model inside a model `inner.layer`.
+        classes: layer to its class.
+        refused: layer that cannot be compiled to the reason.
     """
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.memory = memory
-        self.layers: dict[str, str] = {}  # operator to layer
-        self.classes: dict[str, str] = {}  # layer to class
+        self.layers: dict[str, str] = {}
+        self.classes: dict[str, str] = {}
+        self.refused: dict[str, str] = {}
         self._stack: list[str] = []
         self._wrapped: set[int] = set()
 
@@ -44,7 +50,9 @@ class Calls:
     def _listen(self, part: Any) -> Any:
         # What a wrapper calls on each step begins anew there.
         memory = None if id(part) in self._wrapped else self.memory
-        call = step_by_step(part, memory) or part.call
+        # A stream needs the states behind the step, which a refused layer has not.
+        refuse = None if self.memory else self._refuse
+        call = step_by_step(part, memory, refuse) or part.call
 
         @functools.wraps(call)
         def listening(*args: Any, **kwargs: Any) -> Any:
@@ -61,6 +69,10 @@ class Calls:
                     self.layers.setdefault(operation.name, layer)
 
         return tf.autograph.experimental.do_not_convert(listening)
+
+    def _refuse(self, reason: str) -> None:
+        """Notes why the layer that is called now cannot be compiled."""
+        self.refused[".".join(self._stack)] = reason
 
 
 def parts(model: Any) -> Iterator[Any]:

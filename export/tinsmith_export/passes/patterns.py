@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinsmith_export.ir.attention import Softmax
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import (
     RELU,
@@ -14,11 +15,16 @@ from tinsmith_export.ir.ops import (
     Function,
     Multiply,
     Node,
+    Rearrangement,
+    Reshape,
     UpSampling2D,
 )
 from tinsmith_export.ir.unrewritten import LeakyReLU
 from tinsmith_export.passes.affine import scalars_of
 from tinsmith_export.passes.rule import for_each
+
+# What is masked before a softmax: no other number is nearly as low.
+_NEVER = -1e4
 
 
 def find_gelu(graph: Graph) -> Graph:
@@ -51,6 +57,33 @@ def _peel(graph: Graph, name: str) -> tuple[Node, float, float]:
     if scalars is None:
         return node, 1.0, 0.0
     return graph.node(node.inputs[0]), *scalars
+
+
+@for_each(Multiply)
+def square_before_reshape(graph: Graph, node: Multiply) -> Graph:
+    """Squares an image rather than what it is reshaped to.
+
+    Of a square between two reshapes TensorFlow's converter makes one whose scales are wrong.
+    """
+    source = graph.node(node.inputs[0])
+    if not isinstance(source, Reshape) or set(node.inputs) != {source.name}:
+        return graph
+    shape = graph.node(source.inputs[0]).shape
+    inner = replace(node, name=f"{node.name}/square", inputs=source.inputs * 2, shape=shape)
+    return graph.replaced(Reshape(node.name, (inner.name,), node.shape), inner).pruned()
+
+
+@for_each(Affine)
+def limit_masks(graph: Graph, node: Affine) -> Graph:
+    """Adds less of what a mask adds before a softmax, -1e9 for example: no scale is as coarse."""
+    readers = list(graph.readers(node.name))
+    for reader in readers:  # it grows
+        if isinstance(reader, Rearrangement):
+            readers += graph.readers(reader.name)
+        elif not isinstance(reader, Softmax):
+            return graph
+    offset = np.maximum(node.offset, np.float32(_NEVER))
+    return graph.replaced(replace(node, offset=offset)) if readers else graph
 
 
 @for_each(LeakyReLU)

@@ -26,7 +26,9 @@ from tinsmith_export.passes.convolutions import (
 from tinsmith_export.passes.patterns import (
     find_gelu,
     join_upsamplings,
+    limit_masks,
     split_leaky_relu,
+    square_before_reshape,
 )
 from tinsmith_export.passes.rule import for_each
 from tinsmith_export.passes.transpositions import move_transpositions
@@ -51,9 +53,11 @@ LAST = (
     fold_channel_order,
     fold_affine_forward,
     affine_by_convolution,
+    hoist_clips,
     fuse_clips,
     split_clips,
     dense_by_convolution,
+    square_before_reshape,
 )
 
 
@@ -73,6 +77,7 @@ def rewrite(graph: Graph) -> Graph:
     graph = strip_output_activations(graph)
     for step in REWRITES:
         graph = step(graph)
+    graph = limit_masks(graph)
     before = None
     while graph != before:  # a fold can make room for another
         before = graph

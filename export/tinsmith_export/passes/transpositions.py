@@ -6,6 +6,8 @@ one at its input is left.
 
 from dataclasses import replace
 
+import numpy as np
+
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Transpose
 from tinsmith_export.ir.ops import (
@@ -63,6 +65,9 @@ def sink_transpositions(graph: Graph) -> Graph:
         early = replace(node, inputs=inputs, shape=shape)
         if isinstance(early, Concatenate):
             early = replace(early, axis=axes[early.axis])
+        if isinstance(early, Affine):
+            factor, offset = early.factor.reshape(-1)[0], early.offset.reshape(-1)[0]
+            early = replace(early, factor=np.asarray(factor), offset=np.asarray(offset))
         transposed = Transpose(late, (name,), node.shape, permutation=axes)
         graph = graph.replaced(early).inserted(early, transposed)
     return graph

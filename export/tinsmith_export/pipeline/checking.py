@@ -1,8 +1,11 @@
 """What an export would make of a model, without data: read and rewritten, nothing converted."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from math import prod
 from typing import Any
+
+import numpy as np
 
 from tinsmith_export.errors import TargetError
 from tinsmith_export.frontend.load import prepared
@@ -43,8 +46,10 @@ def check_model(model: Any, options: Options) -> Checked:
     entry = enter_unseen(read, options.pixel_ranges)
     require_images(entry, options)
     graph = rewrite(entry.prepared(read))
-    targets, forms = _targets(unmeasured(graph), options.targets)
-    return Checked((), _layers(found, graph, forms), targets, _model_parameters(model))
+    quantized = unmeasured(graph)
+    targets, forms = _targets(quantized, graph, options.targets)
+    layers = _layers(found, quantized.graph, forms)
+    return Checked((), layers, targets, _model_parameters(model))
 
 
 def _model_parameters(model: Any) -> int:
@@ -54,7 +59,7 @@ def _model_parameters(model: Any) -> int:
 
 
 def _targets(
-    model: QuantGraph, names: Sequence[str] | None
+    model: QuantGraph, graph: Graph, names: Sequence[str] | None
 ) -> tuple[tuple[CheckedTarget, ...], dict[str, Mapping[str, Form]]]:
     """What is known of each target's files, and what each operator is in them."""
     checked, forms = list[CheckedTarget](), dict[str, Mapping[str, Form]]()
@@ -62,7 +67,7 @@ def _targets(
         if names is not None and target.name not in names:
             continue
         try:
-            found = target.estimate(model)
+            found = target.estimate(model, graph)
         except TargetError as error:
             checked.append(CheckedTarget(target.name, target.title, refused=str(error)))
             continue
@@ -109,7 +114,7 @@ def _layer(
         },
         tuple(name for name, found in become.items() if not all(form.integer for form in found)),
         sum(_macs(node, graph) for node in nodes),
-        sum(map(_weights, nodes)),
+        _weights(nodes),
     )
 
 
@@ -122,7 +127,11 @@ def _macs(node: Node, graph: Graph) -> int:
     return node.kernel.size * prod(node.shape[:-1]) if isinstance(node, Weighted) else 0
 
 
-def _weights(node: Node) -> int:
-    if isinstance(node, Weighted):
-        return node.kernel.size + (0 if node.bias is None else node.bias.size)
-    return 0
+def _weights(nodes: Sequence[Node]) -> int:
+    """How many numbers the constants of nodes hold; those that several share count once."""
+    found: dict[str, int] = {}
+    for node in nodes:
+        shared = node.shared if isinstance(node, Weighted) else ""
+        values = (getattr(node, field.name) for field in fields(node))
+        found[shared or node.name] = sum(one.size for one in values if isinstance(one, np.ndarray))
+    return sum(found.values())

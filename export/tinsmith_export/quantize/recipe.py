@@ -23,6 +23,7 @@ from tinsmith_export.quantize.fake_quantization import (
 from tinsmith_export.quantize.groups import Observed
 from tinsmith_export.quantize.kept import find_layers
 from tinsmith_export.quantize.layerwise import correct_layers
+from tinsmith_export.quantize.narrowest import not_too_narrow
 from tinsmith_export.quantize.qat import DistillationData, Report, distill, measure
 from tinsmith_export.quantize.range_search import narrow
 from tinsmith_export.quantize.ranges import share_ranges
@@ -161,6 +162,7 @@ def quantize(graph: Graph, calibration: Calibration, keep: Sequence[str] = ()) -
         UsageError: no layer has such a name.
     """
     exact, observed = balance(graph, calibration.observed)
+    observed = not_too_narrow(exact, observed, calibration.sources)
     exact, observed = separate(exact, observed, calibration.sources)
     bits = choose_weight_bits(exact, calibration.least_bits)
     bits |= dict.fromkeys(find_layers(exact, keep), FLOAT_BITS)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from tinsmith_export.ir.attention import MatMul
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Node, Reshape
+from tinsmith_export.ir.ops import RELU, UNCLIPPED, Add, Multiply, Node, Reshape
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.passes.convolutions import as_image, identity
 from tinsmith_export.quantize.branches import ConflictError, choose_scales
@@ -96,9 +96,10 @@ class _Requantizing:
 
     def add(self, node: Node, edge: str) -> None:
         """Requantizes what a node reads."""
-        if isinstance(node, Add) and len(node.shape) != 3:
-            # TensorFlow's converter fails on a sum right behind two reshapes of what is rounded
-            # again: "op quantization parameters violate the same scale constraint".
+        shapes = {self.graph.node(name).shape for name in node.inputs}
+        if isinstance(node, Add | Multiply) and len(node.shape) != 3 and shapes == {node.shape}:
+            # TensorFlow's converter fails on a sum or a product right behind reshapes of what is
+            # rounded again: "op quantization parameters violate the same scale constraint".
             index = node.inputs.index(edge)
             node = self._by_image(node)
             edge = node.inputs[index]
@@ -116,7 +117,7 @@ class _Requantizing:
         lows, highs = zip(*spans, strict=True)
         self.observed[middle.name] = min(lows), max(highs)
 
-    def _by_image(self, node: Add) -> Node:
+    def _by_image(self, node: Add | Multiply) -> Node:
         """Computes a node on what is no image as one on an image, and gives that too."""
         rows = as_image(node.shape)
         edges = dict.fromkeys(node.inputs)

@@ -175,11 +175,12 @@ class Target(ABC):
                 that was to be kept float is not.
         """
 
-    def estimate(self, model: QuantGraph) -> Estimate | None:
+    def estimate(self, model: QuantGraph, graph: Graph) -> Estimate | None:
         """Tells what a model becomes, without converting it and without an engine.
 
         Args:
             model: as `unmeasured` gives it; its scales say nothing.
+            graph: what it was made of, which float files hold.
 
         Returns:
             The estimate; `None` if the target does not tell.

@@ -1,30 +1,40 @@
 """A graph as it would be quantized, for what can be told of it without data."""
 
+from dataclasses import astuple
+
 import numpy as np
 
 from tinsmith_export.ir.bits import WEIGHT_BITS, largest_code
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Conv2D, DepthwiseConv2D, Node, Weigh, Weighted
 from tinsmith_export.ir.quantization import QuantGraph, QuantParams, QuantWeights
+from tinsmith_export.quantize.groups import Observed
+from tinsmith_export.quantize.ranges import share_ranges
+from tinsmith_export.quantize.separate import separate
 from tinsmith_export.targets.target import Product
 
-# Of every tensor: nothing was observed.
+# Of every input.
 _PARAMS = QuantParams(2.0**-7, 0)
 
 
 def unmeasured(graph: Graph) -> QuantGraph:
-    """Rounds the weights of a graph; every tensor has the same quantization parameters.
+    """Rounds the weights of a graph, as if all its layers gave about -1 to 1.
 
     Args:
-        graph: a rewritten graph.
+        graph: a rewritten graph; what has to be requantized is, as in an export.
     """
+    # No two give the same: files hold equal constants once.
+    computed = (node.name for node in graph.requantized)
+    observed: Observed = {name: (-1.0, 1.0 + number / 512) for number, name in enumerate(computed)}
+    inputs = {node.name: _PARAMS for node in graph.inputs}
+    graph, observed = separate(graph, observed, inputs)
     weights = {node.name: _rounded(node) for node in graph.weighted}
     for node in graph.nodes:
         if isinstance(node, Weigh):
             weights[node.name] = QuantWeights(
                 np.zeros(node.factor.shape, np.int8), np.ones(1, np.float32)
             )
-    return QuantGraph(graph, dict.fromkeys((node.name for node in graph.nodes), _PARAMS), weights)
+    return QuantGraph(graph, share_ranges(graph, observed, inputs), weights)
 
 
 def _rounded(node: Weighted) -> QuantWeights:
@@ -48,8 +58,8 @@ def unmeasured_products(model: QuantGraph) -> dict[str, Product]:
             weight_scale=found.scale,
             weight_zero_point=found.zero_point,
             bias=found.bias,
-            input=(_PARAMS.scale, _PARAMS.zero_point),
-            output=(_PARAMS.scale, _PARAMS.zero_point),
+            input=astuple(model.params[model.graph.node(name).inputs[0]]),
+            output=astuple(model.params[name]),
         )
         for name, found in model.weights.items()
     }

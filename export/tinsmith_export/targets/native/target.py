@@ -51,7 +51,7 @@ class NativeTarget(Target):
         """See `Target.emit_float`."""
         raise ConversionError("a plan holds integers: there is no float one")
 
-    def estimate(self, model: QuantGraph) -> Estimate:
+    def estimate(self, model: QuantGraph, _: Graph) -> Estimate:
         """See `Target.estimate`: a plan has the same tensors and operators, whatever the codes."""
         graph, codes = model.graph, np.random.default_rng(0)
         functions = [node.name for node in graph.layers if isinstance(node, Function)]

@@ -2,6 +2,7 @@
 
 import onnx
 
+from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Clip, Node
 from tinsmith_export.ir.quantization import QuantGraph
 from tinsmith_export.targets.onnx.integer_writer import IntegerWriter
@@ -15,11 +16,10 @@ _INTEGER = ("Conv", "Gemm", "MatMul", "Add", "Mul", "Sigmoid", "Softmax")
 _AROUND = ("DequantizeLinear", "QuantizeLinear", "Reshape")
 
 
-def estimate(model: QuantGraph) -> Estimate:
+def estimate(model: QuantGraph, graph: Graph) -> Estimate:
     """See `Target.estimate`: both files are written, the int8 one with codes that say nothing."""
-    graph = model.graph
-    inputs, owners = [node.name for node in graph.inputs], output_layers(graph)
-    data = written(IntegerWriter(graph, model.params, unmeasured_products(model)), inputs, {})
+    inputs, owners = [node.name for node in graph.inputs], output_layers(model.graph)
+    data = written(IntegerWriter(model.graph, model.params, unmeasured_products(model)), inputs, {})
     calls: dict[str, list[str]] = {}
     for call in onnx.load_from_string(data).graph.node:
         owner = owners.get(call.output[0])
@@ -28,7 +28,7 @@ def estimate(model: QuantGraph) -> Estimate:
             calls.setdefault(name, []).append(call.op_type)
     forms = {
         node.name: Form(tuple(calls[node.name]), _is_integer(node, calls[node.name]))
-        for node in graph.layers
+        for node in model.graph.layers
         if node.name in calls
     }
     return Estimate(forms, len(data), len(to_onnx(graph, inputs)))

@@ -42,9 +42,9 @@ class OnnxTarget(Target):
         """See `Target.emit_float`."""
         return to_onnx(model.graph, model.inputs)
 
-    def estimate(self, model: QuantGraph) -> Estimate:
+    def estimate(self, model: QuantGraph, graph: Graph) -> Estimate:
         """See `Target.estimate`."""
-        return estimate(model)
+        return estimate(model, graph)
 
     def integer_kernels(
         self, data: bytes, products: int, kept: Collection[str] = ()

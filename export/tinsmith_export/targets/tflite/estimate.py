@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.embedding import Embedding
+from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
 from tinsmith_export.ir.normalization import GroupNormalization, LayerNormalization
 from tinsmith_export.ir.ops import (
@@ -22,7 +23,6 @@ from tinsmith_export.ir.ops import (
     Reshape,
     UpSampling2D,
     Weigh,
-    Weighted,
     ZeroPadding2D,
 )
 from tinsmith_export.ir.quantization import QuantGraph
@@ -75,7 +75,8 @@ FUNCTION_FORMS: Mapping[str, Form] = {
 _SCALED_ELU = Form(("NEG", "RELU", "NEG", "ELU", "MUL", "RELU", "ADD"), integer=False)
 """An ELU whose alpha is not 1."""
 
-# They have a constant: amounts, places, a factor. Reshapes to one shape share theirs.
+# They have a constant: amounts, places, a factor; a slice has two. Reshapes to one shape share
+# theirs.
 _WITH_CONSTANT = (ZeroPadding2D, Slice, Gather, Transpose, UpSampling2D, Weigh)
 # Bytes, as measured in small files: of the file itself, and of a tensor with its name, its shape
 # and the operator that gives it. Names are longer in the int8 file.
@@ -84,24 +85,29 @@ _FILE, _INT8_TENSOR, _FLOAT_TENSOR = 700, 205, 165
 _CHANNEL = 4 + 2 * (4 + 8)
 
 
-def estimate(model: QuantGraph) -> Estimate:
+def estimate(model: QuantGraph, graph: Graph) -> Estimate:
     """See `Target.estimate`."""
-    graph = model.graph
-    forms = {node.name: _form(node) for node in graph.layers}
-    tensors = len(graph.inputs) + sum(_tensors(node, forms[node.name]) for node in graph.layers)
-    tensors += len({node.shape for node in graph.layers if isinstance(node, Reshape)})
+    forms = {node.name: _form(node) for node in model.graph.layers}
     rounded = sum(not form.integer for form in forms.values())
-    codes = sum(found.codes.size for found in model.weights.values())
-    codes += sum(node.table.size for node in graph.layers if isinstance(node, Embedding))
-    channels = sum(node.channels for node in graph.weighted)
-    int8 = _FILE + _INT8_TENSOR * (tensors + rounded) + codes + _CHANNEL * channels
-    return Estimate(forms, int8, _FILE + _FLOAT_TENSOR * tensors + 4 * (codes + channels))
+    tensors, numbers, channels = _stored(model.graph)
+    int8 = _FILE + _INT8_TENSOR * (tensors + rounded) + numbers + _CHANNEL * channels
+    tensors, numbers, channels = _stored(graph)
+    return Estimate(forms, int8, _FILE + _FLOAT_TENSOR * tensors + 4 * (numbers + channels))
 
 
-def _tensors(node: Node, form: Form) -> int:
-    """How many tensors an operator brings along: what it gives, and its constants."""
-    constants = 2 if isinstance(node, Weighted) else isinstance(node, _WITH_CONSTANT)
-    return len(form.operators) + constants
+def _stored(graph: Graph) -> tuple[int, int, int]:
+    """How many tensors a file of a graph has, numbers that layers multiply by, and channels."""
+    # Of products that share their weights one.
+    weighted = {node.shared or node.name: node for node in graph.weighted}.values()
+    tensors = len(graph.inputs) + 2 * len(weighted)
+    tensors += len({node.shape for node in graph.layers if isinstance(node, Reshape)})
+    numbers = sum(node.kernel.size for node in weighted)
+    for node in graph.layers:
+        tensors += len(_form(node).operators) + isinstance(node, _WITH_CONSTANT)
+        tensors += isinstance(node, Slice)
+        numbers += node.factor.size if isinstance(node, Weigh) else 0
+        numbers += node.table.size if isinstance(node, Embedding) else 0
+    return tensors, numbers, sum(node.channels for node in weighted)
 
 
 def _form(node: Node) -> Form:

@@ -39,9 +39,9 @@ class TfliteTarget(Target):
         """See `Target.emit_float`."""
         return with_names(to_float_tflite(model.reference), model.inputs, model.outputs)
 
-    def estimate(self, model: QuantGraph) -> Estimate:
+    def estimate(self, model: QuantGraph, graph: Graph) -> Estimate:
         """See `Target.estimate`: the converter is not asked, so the sizes are about right."""
-        return estimate(model)
+        return estimate(model, graph)
 
     def integer_kernels(
         self, data: bytes, products: int, kept: Collection[str] = ()
