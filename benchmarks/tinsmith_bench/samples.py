@@ -79,7 +79,7 @@ def _named_samples(source: str, manifest: Manifest) -> Samples:
         return folder_samples(path, manifest)
     if kind is Kind.DATASET:
         return dataset_samples(source, None)
-    names = tuple(entry.name for entry in manifest.inputs)
+    names = tuple(entry.name for entry in manifest.inputs if entry.kind != "state")
     test = read_data(source, names=names if len(names) > 1 else ()).test
     name = path.name if kind is Kind.NPY else source
     known = () if test.labels is None else (test.labels,)
@@ -127,7 +127,7 @@ def file_samples(path: Path, manifest: Manifest) -> Samples:
     Raises:
         DatasetError: the file is missing or damaged, or an array is missing.
     """
-    several = len(manifest.inputs) > 1
+    several = len(manifest.inputs) - len(manifest.states) > 1
     expected = (
         f"arrays {_names(manifest)}, and y where labels are known"
         if several
@@ -144,7 +144,7 @@ def file_samples(path: Path, manifest: Manifest) -> Samples:
 
     arrays = read_npz(path, choose)
     found = list(arrays.values())
-    count = len(manifest.inputs)
+    count = len(manifest.inputs) if several else 1
     targets = found[count] if len(found) > count else None
     return Samples(path.name, _file_digest(path), joined(found[:count]), targets)
 
@@ -220,7 +220,7 @@ def check_samples(samples: Samples, manifest: Manifest) -> Samples:
     Raises:
         InputError: inputs or targets do not fit the bundle, or each other.
     """
-    found, entries = parts(samples.inputs), manifest.inputs
+    found, entries = _steps(parts(samples.inputs), manifest), manifest.inputs
     if len(found) != len(entries):
         raise InputError(f"{samples.name}: {_expected_npz(manifest)}")
     pairs = zip(found, entries, strict=True)
@@ -230,6 +230,16 @@ def check_samples(samples: Samples, manifest: Manifest) -> Samples:
     require_as_many(samples.name, arrays)
     targets = _check_targets(samples, len(arrays[0]), manifest)
     return replace(samples, inputs=joined(arrays), targets=targets)
+
+
+def _steps(found: tuple[Array, ...], manifest: Manifest) -> tuple[Array, ...]:
+    """What a bundle of steps takes: those of sequences `(N, T, …)`, each with states of zero."""
+    step = manifest.input.sample_shape
+    if not manifest.states or len(found) != 1 or found[0].shape[2:] != step:
+        return found
+    steps = found[0].reshape(-1, *step)
+    states = (np.zeros((len(steps), *one.sample_shape), np.float32) for one in manifest.states)
+    return steps, *states
 
 
 def _check_input(name: str, inputs: Array, entry: Input, several: bool) -> Array:

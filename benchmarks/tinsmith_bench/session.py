@@ -231,7 +231,12 @@ def _notes(bundles: Sequence[Bundle], samples: Samples) -> Iterator[str]:
     training = bundles[0].manifest.training
     if samples.name == training.dataset and samples.sha256 != training.dataset_sha256:
         yield f"This is not the {samples.name} that the bundle was made with: its hash differs."
-    if len(bundles[0].manifest.outputs) > 1:
+    if bundles[0].manifest.states:
+        yield (
+            "The model computes steps of a sequence: each was measured by itself, from states of "
+            "zero. What sequences give, their states fed back, the bundle says: `tinsmith inspect`."
+        )
+    elif len(bundles[0].manifest.outputs) > 1:
         yield (
             "The model has several outputs: only how close each is to float can be told; where one "
             "number stands for all, it is that of the output furthest from it."
