@@ -7,7 +7,7 @@ import numpy as np
 
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.ir.graph import Graph
-from tinsmith_runtime.batch import Array, Arrays, joined, parts
+from tinsmith_runtime.batch import Array, Arrays, each, joined, parts
 from tinsmith_runtime.errors import UsageError
 
 
@@ -37,14 +37,15 @@ class Steps:
 
     @property
     def answers(self) -> Arrays:
-        """What is judged, `(M, …)` for each output: of every step, or of a sequence's last."""
+        """What is judged, `(M, …)` for each output: of every step, or of a sequence's last.
+
+        Where the model gives both, every step's are `(N, T, …)`.
+        """
         outputs = dict(zip(self.graph.outputs, self.outputs, strict=True))
-        return joined(
-            [
-                _flat(outputs[node]) if node.by_step else outputs[node][:, -1]
-                for node in self.graph.answers
-            ]
-        )
+        whole = [
+            outputs[node] if node.by_step else outputs[node][:, -1] for node in self.graph.answers
+        ]
+        return expected_answers(self.graph, joined(whole))
 
     @property
     def every_answer(self) -> Arrays:
@@ -97,8 +98,8 @@ def feed(
 
 def expected_answers(graph: Graph, expected: Arrays) -> Arrays:
     """What a Keras model gives for sequences, as `Steps.answers`."""
-    pairs = zip(graph.answers, parts(expected), strict=True)
-    return joined([_flat(array) if node.by_step else array for node, array in pairs])
+    by_step = bool(graph.states) and all(node.by_step for node in graph.answers)
+    return each(_flat, expected) if by_step else expected
 
 
 def as_steps(samples: Samples, shape: Sequence[int | None]) -> Samples:
