@@ -127,10 +127,21 @@ def as_steps(samples: Samples, shape: Sequence[int | None]) -> Samples:
     )
 
 
+def as_given(graph: Graph, inputs: Arrays) -> Arrays:
+    """Inputs as `run_file` takes them: of a stream, sequences whose steps have a shape."""
+    return by_step(inputs) if graph.states else inputs
+
+
 def by_step(sequences: Arrays) -> Array:
     """Sequences `(N, T, …)` whose steps have a shape: a number is `(1,)`."""
-    (array,) = parts(sequences)
+    array = only(sequences)
     return array if array.ndim > 2 else array[..., np.newaxis]
+
+
+def only(arrays: Arrays) -> Array:
+    """The one array of a batch."""
+    (array,) = parts(arrays)
+    return array
 
 
 def _flat(array: Array) -> Array:
