@@ -60,7 +60,7 @@ def _named_samples(source: str, manifest: Manifest) -> Samples:
         return dataset_samples(source, None)
     if kind is Kind.COCO:
         return _coco_samples(path, manifest)
-    names = tuple(entry.name for entry in manifest.inputs)
+    names = tuple(entry.name for entry in manifest.inputs if entry.kind != "state")
     test = read_data(source, names=names if len(names) > 1 else ()).test
     name = path.name if kind is Kind.NPY else source
     known = () if test.labels is None else (test.labels,)
@@ -110,7 +110,7 @@ def file_samples(path: Path, manifest: Manifest) -> Samples:
     Raises:
         DatasetError: the file is missing or damaged, or an array is missing.
     """
-    several = len(manifest.inputs) > 1
+    several = len(manifest.inputs) - len(manifest.states) > 1
     expected = (
         f"arrays {input_names(manifest)}, and y where labels are known"
         if several
@@ -127,7 +127,7 @@ def file_samples(path: Path, manifest: Manifest) -> Samples:
 
     arrays = read_npz(path, choose)
     found = list(arrays.values())
-    count = len(manifest.inputs)
+    count = len(manifest.inputs) if several else 1
     targets = found[count] if len(found) > count else None
     return Samples(path.name, _file_digest(path), joined(found[:count]), targets)
 

@@ -281,6 +281,11 @@ def _notes(bundles: Sequence[Bundle], samples: Samples) -> Iterator[str]:
     if bundles[0].manifest.boxes:
         if samples.targets is None:
             yield "The data has no boxes: only how close a variant is to float can be told."
+    elif bundles[0].manifest.states:
+        yield (
+            "The model computes steps of a sequence: each was measured by itself, from states of "
+            "zero. What sequences give, their states fed back, the bundle says: `tinsmith inspect`."
+        )
     elif len(bundles[0].manifest.outputs) > 1:
         yield (
             "The model has several outputs: only how close each is to float can be told; where one "

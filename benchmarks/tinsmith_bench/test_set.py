@@ -62,7 +62,7 @@ def check_samples(samples: Samples, manifest: Manifest) -> Samples:
     Raises:
         InputError: inputs or targets do not fit the bundle, or each other.
     """
-    found, entries = parts(samples.inputs), manifest.inputs
+    found, entries = _steps(parts(samples.inputs), manifest), manifest.inputs
     if len(found) != len(entries):
         raise InputError(f"{samples.name}: {expected_npz(manifest)}")
     pairs = zip(found, entries, strict=True)
@@ -72,6 +72,16 @@ def check_samples(samples: Samples, manifest: Manifest) -> Samples:
     require_as_many(samples.name, arrays)
     targets = _check_targets(samples, len(arrays[0]), manifest)
     return replace(samples, inputs=joined(arrays), targets=targets)
+
+
+def _steps(found: tuple[Array, ...], manifest: Manifest) -> tuple[Array, ...]:
+    """What a bundle of steps takes: those of sequences `(N, T, …)`, each with states of zero."""
+    step = manifest.input.sample_shape
+    if not manifest.states or len(found) != 1 or found[0].shape[2:] != step:
+        return found
+    steps = found[0].reshape(-1, *step)
+    states = (np.zeros((len(steps), *one.sample_shape), np.float32) for one in manifest.states)
+    return steps, *states
 
 
 def _check_input(name: str, inputs: Array, entry: Input, several: bool) -> Array:

@@ -17,6 +17,7 @@ PAGE = (ROOT / "docs/c.md").read_text()
 BLOCKS = re.findall(r"```(\w+)(?: file=(\S+))?\n(.*?)```", PAGE, re.DOTALL)
 EXAMPLE = ROOT / "runtime/native/example"
 BUNDLE = ROOT / "tests/data/digits.tin"
+STEPS = ROOT / "tests/data/steps.tin"
 MISSING = [tool for tool in ("cc", "cmake", "ninja", "pkg-config") if not shutil.which(tool)]
 WAYS = ("cmake", "pkg-config", "static library", "no CMake")
 
@@ -81,10 +82,11 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_the_page_shows_the_files() -> None:
     files = [(name, text) for _, name, text in BLOCKS if name]
-    assert len(files) == 2
+    assert len(files) == 3
     for name, text in files:
         assert (ROOT / name).read_text() == text
     assert len((EXAMPLE / "digit.c").read_text().splitlines()) <= 40
+    assert len((EXAMPLE / "steps.c").read_text().splitlines()) <= 50
 
 
 @pytest.mark.slow
@@ -99,6 +101,28 @@ def test_the_program_says_what_python_says(
             assert wanted == litert.classify(image)[0].label
             done = digit(programs[way], BUNDLE, pgm(tmp_path / "digit.pgm", image))
             assert (done.returncode, done.stdout, done.stderr) == (0, f"{wanted}\n", "")
+
+
+@pytest.mark.slow
+def test_the_program_for_a_stream_says_what_python_says(programs: dict[str, Path]) -> None:
+    steps = np.random.default_rng(5).normal(size=(1000, 2)).astype(np.float32)
+    with load(STEPS, "native") as model:
+        stream = model.stream()
+        wanted = [model.labels.index(stream.classify(step, top=1)[0].label) for step in steps]
+    assert len(set(wanted)) > 1
+    program = programs["cmake"].with_name("steps")
+    done = subprocess.run(
+        [program, STEPS],
+        input=" ".join(f"{number:.9g}" for number in steps.ravel()),
+        capture_output=True,
+        text=True,
+        env={"LD_LIBRARY_PATH": str(program.parents[1] / "installed/lib")},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(map(int, done.stdout.split())) == wanted
+    done = digit(program, BUNDLE)
+    wanted_error = (1, f"{BUNDLE}: expected a model of steps\n")
+    assert (done.returncode, done.stderr) == wanted_error
 
 
 @pytest.mark.slow

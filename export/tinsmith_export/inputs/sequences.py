@@ -7,7 +7,7 @@ import numpy as np
 
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.ir.graph import Graph
-from tinsmith_runtime.batch import Array, Arrays, joined, parts
+from tinsmith_runtime.batch import Array, Arrays, each, joined, parts
 from tinsmith_runtime.errors import UsageError
 
 
@@ -37,14 +37,15 @@ class Steps:
 
     @property
     def answers(self) -> Arrays:
-        """What is judged, `(M, …)` for each output: of every step, or of a sequence's last."""
+        """What is judged, `(M, …)` for each output: of every step, or of a sequence's last.
+
+        Where the model gives both, every step's are `(N, T, …)`.
+        """
         outputs = dict(zip(self.graph.outputs, self.outputs, strict=True))
-        return joined(
-            [
-                _flat(outputs[node]) if node.by_step else outputs[node][:, -1]
-                for node in self.graph.answers
-            ]
-        )
+        whole = [
+            outputs[node] if node.by_step else outputs[node][:, -1] for node in self.graph.answers
+        ]
+        return expected_answers(self.graph, joined(whole))
 
     @property
     def every_answer(self) -> Arrays:
@@ -97,8 +98,8 @@ def feed(
 
 def expected_answers(graph: Graph, expected: Arrays) -> Arrays:
     """What a Keras model gives for sequences, as `Steps.answers`."""
-    pairs = zip(graph.answers, parts(expected), strict=True)
-    return joined([_flat(array) if node.by_step else array for node, array in pairs])
+    by_step = bool(graph.states) and all(node.by_step for node in graph.answers)
+    return each(_flat, expected) if by_step else expected
 
 
 def as_steps(samples: Samples, shape: Sequence[int | None]) -> Samples:
@@ -126,10 +127,21 @@ def as_steps(samples: Samples, shape: Sequence[int | None]) -> Samples:
     )
 
 
+def as_given(graph: Graph, inputs: Arrays) -> Arrays:
+    """Inputs as `run_file` takes them: of a stream, sequences whose steps have a shape."""
+    return by_step(inputs) if graph.states else inputs
+
+
 def by_step(sequences: Arrays) -> Array:
     """Sequences `(N, T, …)` whose steps have a shape: a number is `(1,)`."""
-    (array,) = parts(sequences)
+    array = only(sequences)
     return array if array.ndim > 2 else array[..., np.newaxis]
+
+
+def only(arrays: Arrays) -> Array:
+    """The one array of a batch."""
+    (array,) = parts(arrays)
+    return array
 
 
 def _flat(array: Array) -> Array:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_export.inputs.samples import Samples
+from tinsmith_export.inputs.sequences import as_given
 from tinsmith_export.options import AUTO, Options
 from tinsmith_export.pipeline.attempts import attempt_recipes
 from tinsmith_export.pipeline.reading import ReadModel, stepped
@@ -117,7 +118,7 @@ def _calibrated(read: ReadModel, options: Options, regions: bool) -> Calibration
     order = np.roll(order, -held_back)
     labels = samples.calibration_labels
     told = labels[order] if read.classes and labels is not None else None
-    inputs = read.entry.reals(rows(samples.calibration, order))
+    inputs = read.entry.reals(as_given(read.graph, rows(samples.calibration, order)))
     if read.steps is not None:
         return _calibrated_stream(read, inputs, told, held_back, options, regions)
     outputs, observed = calibrate(read.graph, inputs)

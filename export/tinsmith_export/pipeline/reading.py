@@ -17,7 +17,14 @@ from tinsmith_export.heap import keep_freed_memory
 from tinsmith_export.inputs.checks import input_warnings
 from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
-from tinsmith_export.inputs.sequences import Steps, as_steps, by_step, expected_answers, feed
+from tinsmith_export.inputs.sequences import (
+    Steps,
+    as_steps,
+    by_step,
+    expected_answers,
+    feed,
+    only,
+)
 from tinsmith_export.inputs.sources import Source, from_source
 from tinsmith_export.ir.embedding import Ids
 from tinsmith_export.ir.graph import Graph
@@ -120,7 +127,7 @@ def read_model(
     for warning in warnings:
         progress.warn(warning)
     reference = rebuild(graph)
-    fed = stepped(graph, entry.reals(samples.evaluation)) if graph.states else None
+    fed = stepped(graph, entry.reals(by_step(samples.evaluation))) if graph.states else None
     logits = fed.answers if fed else evaluate(graph, entry.reals(samples.evaluation))
     found = ReadModel(
         *(model.name, model, samples, graph, reference, entry),
@@ -142,7 +149,7 @@ def _found(source: Source, read: Graph, sequence: tuple[int, ...], options: Opti
 def stepped(graph: Graph, sequences: Arrays) -> Steps:
     """What a float graph of one step gives for sequences, `float32 (N, T, …)`."""
     layers: Layers = {}
-    return feed(graph, by_step(sequences), lambda step: evaluate(graph, step, layers=layers))
+    return feed(graph, only(sequences), lambda step: evaluate(graph, step, layers=layers))
 
 
 def require_images(entry: Entry, options: Options) -> None:

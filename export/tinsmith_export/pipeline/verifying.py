@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinsmith_export.errors import ConversionError
+from tinsmith_export.inputs.sequences import as_given
 from tinsmith_export.metrics import mcnemar_p
 from tinsmith_export.options import Options
 from tinsmith_export.outputs import side_by_side
@@ -62,7 +63,8 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     """
     read, graph = model.model.read, model.model.quantized.graph
     samples, ranges = read.samples, model.model.quantized.ranges
-    codes, zeros = read.entry.codes(samples.evaluation), zero_codes(graph, ranges)
+    given, zeros = as_given(graph, samples.evaluation), zero_codes(graph, ranges)
+    codes, reals = read.entry.codes(given), read.entry.reals(given)
     progress.stage(f"verifying on {count(samples.evaluation):,} inputs")
     ran = [run_file(file, graph, codes, zeros) for file in model.int8]
     int8 = [one.answers for one in ran]
@@ -73,7 +75,7 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     failures += parity_failures(quality, layers_in_float(model.integers))
     failures += state_failures(quality.states)
     like = [*(one.outputs for one in ran[1:]), *_nudged_outputs(model, ran[0].inputs)]
-    inputs = golden_inputs(samples.evaluation, ran[0], ranges)
+    inputs = golden_inputs(given, ran[0], ranges)
     wanted = read.steps.flat_outputs if read.steps else read.logits
     try:
         golden, golden_count = choose_golden(inputs, ran[0].outputs, like, wanted)
@@ -82,7 +84,6 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
             raise
         failures.append(str(error))
         golden, golden_count = b"", 0
-    reals = read.entry.reals(samples.evaluation)
     floats = [run_file(file, read.graph, reals).answers for file in model.floats]
     names = [file.name for file in model.files]
     outputs = dict(zip(names, (*int8, *floats), strict=True))
@@ -131,7 +132,9 @@ def _stages(model: ConvertedModel, options: Options, int8: Sequence[Arrays]) -> 
     titles = [file.target.title for file in model.int8]
     stages = {
         "rewritten": read.logits,
-        model.model.recipe.upper(): quantized.answers(read.entry.reals(samples.evaluation)),
+        model.model.recipe.upper(): quantized.answers(
+            read.entry.reals(as_given(quantized.graph, samples.evaluation))
+        ),
         **{title: _reals(quantized, codes) for title, codes in zip(titles, int8, strict=True)},
     }
     names = [file.target.name for file in model.int8]

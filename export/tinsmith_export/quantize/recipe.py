@@ -7,7 +7,7 @@ from functools import cached_property, partial
 
 import tf_keras
 
-from tinsmith_export.inputs.sequences import by_step, feed
+from tinsmith_export.inputs.sequences import feed, only
 from tinsmith_export.ir.bits import FLOAT_BITS, WEIGHT_BITS
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Weighted
@@ -130,7 +130,7 @@ class Quantized:
         graph = with_rounded_weights(self.graph, self.ranges, self.weight_bits)
         layers: Layers = {}
         run = partial(evaluate, graph, ranges=self.ranges, layers=layers)
-        return feed(graph, by_step(inputs), run).answers
+        return feed(graph, only(inputs), run).answers
 
     @property
     def kept(self) -> tuple[Weighted, ...]:

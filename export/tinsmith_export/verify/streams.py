@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from tinsmith_export.inputs.sequences import Steps, by_step, feed
+from tinsmith_export.inputs.sequences import Steps, feed, only
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.targets.target import ModelFile
@@ -50,7 +50,7 @@ def run_file(
     if not graph.states:
         outputs = run_batches(engine, given)
         return Ran(given, outputs, outputs)
-    steps = feed(graph, by_step(given), partial(run_batches, engine), zeros)
+    steps = feed(graph, only(given), partial(run_batches, engine), zeros)
     return Ran(steps.flat_inputs, steps.flat_outputs, steps.answers, steps)
 
 
@@ -75,7 +75,7 @@ def golden_inputs(given: Arrays, ran: Ran, ranges: Mapping[str, QuantParams]) ->
     """
     if ran.steps is None:
         return given
-    sequences = by_step(given)
+    sequences = only(given)
     states = zip(ran.steps.graph.states, parts(ran.inputs)[1:], strict=True)
     reals = [ranges[node.name].reals(codes) for node, codes in states]
     return joined([sequences.reshape(-1, *sequences.shape[2:]), *reals])
