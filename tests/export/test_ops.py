@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from graph_operators import ENDS, READ, REWRITTEN, operators
 
 import tinsmith_export.targets.native.build  # noqa: F401 (it fills the table)
 from tinsmith_export.errors import ConversionError
-from tinsmith_export.ir import attention, embedding, moving, normalization, ops, unrewritten
+from tinsmith_export.ir import ops
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.interpret import compute
 from tinsmith_export.ir.interpret.operands import Operands
@@ -25,27 +26,6 @@ from tinsmith_export.targets.onnx.writer import FloatWriter
 from tinsmith_export.targets.tflite.estimate import FORMS, FUNCTION_FORMS
 
 NOTHING = Operands((), (), QuantParams(1.0, 0), None)
-# Classes that others share their fields by.
-BASES = (
-    *("Node", "Clipped", "Pointwise", "Joined", "Weighted", "Convolution", "Pooling2D"),
-    *("Rearrangement", "Normalization"),
-)
-ENDS = {
-    "InputLayer": "an end of the graph",
-    "Ids": "an end of the graph",
-    "OutputLayer": "an end of the graph",
-}
-REWRITTEN = {
-    "Affine": "becomes part of a product",
-    "AveragePooling2D": "becomes a depthwise convolution",
-    "Dense": "becomes a convolution",
-    "LeakyReLU": "becomes a sum",
-}
-READ = {
-    "SpaceToBatch": "becomes part of a dilated convolution",
-    "Above": "becomes part of a function",
-    "Refused": "stays until all that cannot be compiled is known",
-}
 # Table to the operators that it lacks, each with the reason.
 TABLES: dict[str, tuple[Any, dict[str, str]]] = {
     "shapes": (output_shape, READ),
@@ -56,13 +36,6 @@ TABLES: dict[str, tuple[Any, dict[str, str]]] = {
     "onnx": (write, ENDS | READ | REWRITTEN),
     "native": (add, ENDS | READ | REWRITTEN),
 }
-
-
-def operators() -> Iterator[type[Node]]:
-    for module in (ops, attention, embedding, moving, normalization, unrewritten):
-        for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, Node) and value.__name__ not in BASES:
-                yield value
 
 
 @pytest.mark.parametrize("table", TABLES)

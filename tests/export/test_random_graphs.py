@@ -9,17 +9,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from compiling import compiled, model_file, settle
+import numpy as np
+from compiling import compiled, model_file, rewritten, settle
+from graph_operators import ENDS, READ, REWRITTEN, operators
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from tinsmith_export.ir.interpret import tolerance_lsb
+from tinsmith_export.ir.ops import Function
+from tinsmith_export.passes.rewrite import FUNCTIONS as KNOWN_FUNCTIONS
 from tinsmith_export.targets.integers import quant_graph
 from tinsmith_export.verify.engines import run_batches, start_engine
 from tinsmith_export.verify.parity import compare, compare_on_random_codes
 
 L, ops = keras.layers, keras.ops
-SIDE = 8
+SIDE, WORDS = 8, 300
 COUNT = os.environ.get("TINSMITH_RANDOM_GRAPHS")
 ACTIVATIONS = (
     *("linear", "relu", "relu6", "swish", "hard_swish", "hard_sigmoid"),
@@ -59,7 +63,7 @@ KINDS = (
     *("permute", "slice", "gather", "tile", "reflect", "resize"),
     *("function", "function", "extreme", "matmul", "softmax", "attention"),
     *("add", "add", "concatenate", "concatenate", "multiply", "excite", "layer_norm"),
-    *("group_norm", "average_2"),
+    *("group_norm", "average_2", "mask", "stack", "constant", "power"),
 )
 steps = st.builds(
     Step,
@@ -143,6 +147,16 @@ def grow(step: Step, x: Any, earlier: list[Any]) -> Any:
             if step.flag:
                 return L.Concatenate()([x, mates[0]])
             return L.Concatenate(axis=step.size)([x, branch(x)])
+        case "mask":
+            kept = np.arange(rows)[:, None, None] % 2 < 1
+            return ops.where(kept, x, 0.5 if step.flag else branch(x))
+        case "stack" if side <= SIDE:
+            stacked = ops.stack([x, branch(x)], axis=1 + step.flag)
+            return ops.reshape(stacked, (-1, 2 * rows, columns, channels))
+        case "constant":
+            return ops.concatenate([x, ops.ones_like(x[:, :1]) * step.channels], axis=1)
+        case "power":
+            return ops.minimum(x, 2.0) ** step.size
         case "multiply":
             return L.Multiply()([x, branch(x)])
         case "function":
@@ -171,8 +185,17 @@ def network(layers: list[Step], head: str, several: bool, seed: int) -> Any:
     """A network of these layers with weights and statistics that are anything.
 
     With several inputs there is an image more to meet, and what comes before the head, and before
-    the last layer, are outputs too.
+    the last layer, are outputs too. The head `words` is a mean too, of an image that a table gives
+    for whole numbers.
     """
+    if head == "words":
+        numbers = keras.Input((SIDE * SIDE,), dtype="int32")
+        image = L.Reshape((SIDE, SIDE, 3))(L.Embedding(WORDS, 3)(numbers))
+        x = image
+        for step in layers:
+            x = grow(step, x, [image])
+        x = L.Dense(4)(L.GlobalAveragePooling2D()(x))
+        return settle(keras.Model(numbers, x), seed)
     sources = [keras.Input((SIDE, SIDE, channels)) for channels in (2, 3)[: 1 + several]]
     x, earlier = L.Conv2D(3, 3, padding="same")(sources[0]), list(sources)
     if several:
@@ -197,13 +220,15 @@ def network(layers: list[Step], head: str, several: bool, seed: int) -> Any:
 )
 @given(
     st.lists(steps, min_size=1, max_size=5),
-    st.sampled_from(("flat", "mean", "image")),
+    st.sampled_from(("flat", "mean", "image", "words")),
     st.booleans(),
     st.integers(0, 1000),
 )
 def test_a_random_network(layers: list[Step], head: str, several: bool, seed: int) -> None:
     keras.backend.clear_session()
-    made = compiled(network(layers, head, several, seed), count=64)
+    numbers = np.random.default_rng(seed).integers(0, WORDS, (64, SIDE**2), np.int32)
+    inputs = numbers if head == "words" else None
+    made = compiled(network(layers, head, several, seed), count=64, inputs=inputs)
     model = quant_graph(made.integers)
     in_float = any(tolerance_lsb(node, model.weights.get(node.name)) for node in model.graph.nodes)
     event("computed in float in part" if in_float else "on integers alone")
@@ -216,3 +241,29 @@ def test_a_random_network(layers: list[Step], head: str, several: bool, seed: in
         # Behind the layer where the engines' floats differ, the difference may grow.
         lsb = parity.enters_lsb if in_float else None
         assert (parity.max_difference_lsb if lsb is None else lsb) <= in_float, parity
+
+
+def test_every_operator_is_in_some_network() -> None:
+    """So that a new one cannot be left out: nothing is converted, networks are only read."""
+    names, kinds = list(dict.fromkeys(KINDS)), set[str]()
+    functions = [
+        Step("function", size, channels, 1, "same", "relu", True)
+        for size in (1, 2, 3)
+        for channels in (1, 2, 3)
+    ]
+    activations = [Step("activation", 1, 1, 1, "same", name, True) for name in ACTIVATIONS]
+    layers = [Step(name, 2, 3, 1, "same", "relu", flag) for name in names for flag in (True, False)]
+    larger = [Step("transposed", 2, 3, 2, "same", "relu", False)]
+    for some in (functions, activations, larger):
+        kinds |= kinds_of(some, "mean")
+    kinds |= kinds_of(layers[:1], "words")
+    for start in range(0, len(layers), 6):
+        kinds |= kinds_of(layers[start : start + 6], "mean")
+    wanted = {kind.__name__ for kind in operators()} - {"Function"} | set(KNOWN_FUNCTIONS)
+    assert wanted - kinds == ENDS.keys() | READ.keys() | REWRITTEN.keys()
+
+
+def kinds_of(layers: list[Step], head: str) -> set[str]:
+    """The operators of a network, and the functions."""
+    nodes = rewritten(network(layers, head, False, 0)).layers
+    return {node.function if isinstance(node, Function) else node.kind for node in nodes}

@@ -45,7 +45,8 @@ def choose_scales(graph: Graph, groups: Groups, most_coarse: float) -> dict[Grou
     choice = _Choice(graph, groups, most_coarse)
     pending = [node for node in graph.nodes if range_rule(node).branches != "none"]
     while pending:
-        node = min(pending, key=choice.urgency)
+        urgent = (one for one in pending if choice.urgency(one) == 0)
+        node = next(urgent, None) or min(pending, key=choice.urgency)
         pending.remove(node)
         choice.choose(node)
     return {group: choice.wanted(group) for group in groups}

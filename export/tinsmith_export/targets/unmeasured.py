@@ -13,8 +13,9 @@ from tinsmith_export.quantize.ranges import share_ranges
 from tinsmith_export.quantize.separate import separate
 from tinsmith_export.targets.target import Product
 
-# Of every input.
-_PARAMS = QuantParams(2.0**-7, 0)
+# Of every input, and of all tensors of a larger graph than that: to find out what is requantized
+# takes a time that grows with the square of the sums and products.
+_PARAMS, _SEPARATED = QuantParams(2.0**-7, 0), 500
 
 
 def unmeasured(graph: Graph) -> QuantGraph:
@@ -27,14 +28,17 @@ def unmeasured(graph: Graph) -> QuantGraph:
     computed = (node.name for node in graph.requantized)
     observed: Observed = {name: (-1.0, 1.0 + number / 512) for number, name in enumerate(computed)}
     inputs = {node.name: _PARAMS for node in graph.inputs}
-    graph, observed = separate(graph, observed, inputs)
+    small = len(graph.nodes) <= _SEPARATED
+    if small:
+        graph, observed = separate(graph, observed, inputs)
     weights = {node.name: _rounded(node) for node in graph.weighted}
     for node in graph.nodes:
         if isinstance(node, Weigh):
             weights[node.name] = QuantWeights(
                 np.zeros(node.factor.shape, np.int8), np.ones(1, np.float32)
             )
-    return QuantGraph(graph, share_ranges(graph, observed, inputs), weights)
+    equal = dict.fromkeys((node.name for node in graph.nodes), _PARAMS)
+    return QuantGraph(graph, share_ranges(graph, observed, inputs) if small else equal, weights)
 
 
 def _rounded(node: Weighted) -> QuantWeights:

@@ -9,7 +9,7 @@
 #define TIN_NONE UINT32_MAX
 
 /* What a plan may ask for. */
-#define TIN_MAX_COUNT 4096u             /* tensors, operators and constants, each */
+#define TIN_MAX_COUNT 8192u             /* tensors, operators and constants, each */
 #define TIN_MAX_BYTES ((uint64_t)1 << 30) /* file, arena and each tensor */
 #define TIN_MAX_WORK ((uint64_t)1 << 34)  /* multiplications a sample */
 
