@@ -45,7 +45,6 @@ WRONG: dict[str, list[Any]] = {
     "keep_float": ["conv", ("conv", 1), ("",), None],
     "layer_errors": [1, "no", None],
     "sensitivity": [0, "yes", None],
-    "stateful": [0, "yes", None],
     "targets": ["native", (1,), {"native"}],
     "stateful": [1, "yes", None],
     "verify_onnx": [1, "yes", None],
