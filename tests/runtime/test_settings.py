@@ -189,6 +189,7 @@ def test_no_file_no_settings(
         ("[make]\nrecipe = 'ptw'", "recipe: expected ptq or qat, got 'ptw'"),
         ("[make]\nbudget = '5m'", "budget: expected seconds such as 5s, got '5m'"),
         ("[make]\nbudget = {a = 1}", "budget: expected text, a number or a list"),
+        ("[make]\nthreads = [true]", "threads: expected text, a number or a list of these"),
         ("[make]\nthreads = 'x'", r"\[make\] threads: "),
         ("[make]\nquiet = 1", "quiet: expected true or false, got 1"),
         ("[make]\nquiet = true\nverbose = true", "quiet: expected it alone, got verbose too"),

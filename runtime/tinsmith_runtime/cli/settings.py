@@ -237,9 +237,9 @@ def convert(action: argparse.Action, value: object) -> Any:
 def _convert_one(action: argparse.Action, value: object) -> Any:
     kind: Callable[[Any], Any] | None = action.type  # type: ignore[assignment]
     if kind not in _EXPECTED:  # a function that reads text, several values with commas between them
-        if isinstance(value, bool | dict):
-            raise _mismatch("text, a number or a list", value)
         several = value if isinstance(value, list) else [value]
+        if any(type(one) not in (str, int, float) for one in several):
+            raise _mismatch("text, a number or a list of these", value)
         found = kind(",".join(map(str, several)))  # type: ignore[misc]
     else:
         expected, types = _EXPECTED[kind]
