@@ -244,7 +244,7 @@ def header(at: int, value: int) -> Callable[[bytes], bytes]:
         (lambda data: data[:60] + b"\1" + data[61:], FORMAT),
         (header(8, 2), "a plan of another version than 1"),
         (header(12, 0), FORMAT),
-        (header(20, 4097), LIMIT),
+        (header(20, 8193), LIMIT),
         (header(24, HUGE), LIMIT),
         (header(28, 2**15), FORMAT),
         (header(32, HUGE), LIMIT),
