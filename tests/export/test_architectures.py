@@ -1,4 +1,7 @@
-"""Attention, recurrence, resizing and their kind, trained for a moment, compiled and compared."""
+"""A text classifier with an Embedding and attention, trained for a moment, compiled by `auto`.
+
+`benchmarks/architectures.py` trains all of them: docs/architectures.md.
+"""
 
 import json
 import subprocess
@@ -13,21 +16,14 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks/architectures.py"
 SIZES = ("--train", "1500", "--evaluation", "400")
 
 
-def row(network: str) -> dict[str, Any]:
-    words = [sys.executable, str(SCRIPT), network, *SIZES, "--json"]
+@pytest.mark.slow
+def test_an_architecture() -> None:
+    words = [sys.executable, str(SCRIPT), "text", *SIZES, "--json"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("network", ["vit", "text"])
-def test_an_architecture(network: str) -> None:
-    found = row(network)
     assert found["parity"].keys() == {"onnx", "native"}
-    for parity in found["parity"].values():
-        assert parity["equal"] == 1 or (network == "vit" and parity["equal"] > 0.95), parity
+    assert all(parity["equal"] == 1 for parity in found["parity"].values())
     assert found["p"] > 0.05
     assert found["sqnr_db"] > 20
     assert all(found["kernels"].values())

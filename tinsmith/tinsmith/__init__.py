@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tinsmith_runtime import (
         BackendError,
         BundleError,
+        Detection,
         InputError,
         Manifest,
         Model,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tinsmith_runtime.deploy.install import install, rollback
     from tinsmith_runtime.deploy.trial import boot, confirm
     from tinsmith_runtime.doctor import Finding, doctor
+    from tinsmith_runtime.serve import ServeOptions, serve
     from tinsmith_train import TrainResult, train
     from tinsmith_train.demo import demo
 
@@ -55,6 +57,7 @@ __all__ = [
     "BundleError",
     "Dataset",
     "DatasetError",
+    "Detection",
     "ExportOptions",
     "Exported",
     "Finding",
@@ -64,6 +67,7 @@ __all__ = [
     "Model",
     "Prediction",
     "Report",
+    "ServeOptions",
     "TinsmithError",
     "TrainResult",
     "UsageError",
@@ -89,6 +93,7 @@ __all__ = [
     "run",
     "selftest",
     "sensitivity",
+    "serve",
     "sign",
     "train",
     "verify",
@@ -113,6 +118,7 @@ _NAMES = {
     "tinsmith_runtime": (
         "BackendError",
         "BundleError",
+        "Detection",
         "InputError",
         "Manifest",
         "Model",
@@ -132,6 +138,7 @@ _NAMES = {
     "tinsmith_runtime.deploy.install": ("install", "rollback"),
     "tinsmith_runtime.deploy.trial": ("boot", "confirm"),
     "tinsmith_runtime.doctor": ("Finding", "doctor"),
+    "tinsmith_runtime.serve": ("ServeOptions", "serve"),
     "tinsmith_train": ("TrainResult", "train"),
     "tinsmith_train.demo": ("demo",),
 }

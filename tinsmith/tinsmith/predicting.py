@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinsmith_runtime import Model, Prediction, load
+from tinsmith_runtime import Detection, Model, Prediction, load
 from tinsmith_runtime.answers import rank
 from tinsmith_runtime.batch import each
-from tinsmith_runtime.inputs.samples import find_samples
+from tinsmith_runtime.inputs.samples import Sample, find_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tinsmith_runtime.batch import Array, Arrays
+    from tinsmith_runtime.batch import Array
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,13 @@ class Answer:
     Attributes:
         name: the file, with the line or row where it holds several inputs.
         predictions: the classes, the most probable first; empty if the model is no classifier.
-        outputs: by name, float32 without the batch: probabilities, or values.
+        detections: what a detector found, the most probable first.
+        outputs: by name, float32 without the batch: probabilities, or values; not of a detector.
     """
 
     name: str
     predictions: tuple[Prediction, ...]
+    detections: tuple[Detection, ...]
     outputs: dict[str, Array]
 
 
@@ -40,7 +42,7 @@ def run(
     *inputs: str | PathLike[str],
     backend: str = "auto",
     threads: int = 1,
-    top: int = 1,
+    top: int | None = None,
 ) -> Iterator[Answer]:
     """Runs a bundle on files, one after the other.
 
@@ -49,20 +51,23 @@ def run(
         inputs: PNG, JPEG, `.npy`, `.csv` or `.npz` files, folders or globs, as `tinsmith run`.
         backend: as `load`, like `threads` and the errors besides.
         threads: of the engine.
-        top: how many classes an answer holds.
+        top: how many classes or boxes an answer holds; one class, all boxes, if `None`.
 
     Raises:
         InputError: a file cannot be read, or does not fit the model; at its turn.
     """
     with load(bundle, backend, threads) as model:
         for sample in find_samples([fspath(word) for word in inputs], model.inputs):
-            yield _answer(model, sample.name, sample.read(), top)
+            yield _answer(model, sample, top)
 
 
-def _answer(model: Model, name: str, sample: Arrays, top: int) -> Answer:
-    found = model.predict(each(lambda array: array[np.newaxis], sample))
+def _answer(model: Model, sample: Sample, top: int | None) -> Answer:
+    read = sample.read()
+    if model.manifest.boxes and sample.picture is not None:
+        return Answer(sample.name, (), tuple(model.detect(sample.picture)[:top]), {})
+    found = model.predict(each(lambda array: array[np.newaxis], read))
     if isinstance(found, dict):
-        return Answer(name, (), {output: values[0] for output, values in found.items()})
+        return Answer(sample.name, (), (), {name: values[0] for name, values in found.items()})
     logits = model.output.kind == "logits"
-    classes = rank(found[0].tolist(), model.labels, top) if logits else ()
-    return Answer(name, tuple(classes), {model.output.name: found[0]})
+    classes = rank(found[0].tolist(), model.labels, top or 1) if logits else ()
+    return Answer(sample.name, tuple(classes), (), {model.output.name: found[0]})

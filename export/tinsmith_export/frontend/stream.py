@@ -16,7 +16,8 @@ import tf_keras
 
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.frontend.recurrence import MAX_STEPS, Memory, step_by_step
+from tinsmith_export.frontend.memory import Memory
+from tinsmith_export.frontend.recurrence import MAX_STEPS, step_by_step
 from tinsmith_export.frontend.savedmodel import SavedModel
 from tinsmith_export.frontend.watch import Calls, parts
 from tinsmith_runtime.errors import TinsmithError, UsageError

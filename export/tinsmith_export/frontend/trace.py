@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tinsmith_data.quiet import silence
 from tinsmith_export.frontend.function import as_function, frozen, in_order
 from tinsmith_export.frontend.graphdef import require_small_constants
-from tinsmith_export.frontend.recurrence import Memory
+from tinsmith_export.frontend.memory import Memory
 from tinsmith_export.frontend.savedmodel import SavedModel, scope_of
 from tinsmith_export.frontend.sizes import input_sizes
 from tinsmith_export.frontend.stream import NEXT, any_length, as_stream, step_shape

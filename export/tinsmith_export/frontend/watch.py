@@ -7,7 +7,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tinsmith_export.frontend.recurrence import Memory, inner_layers, step_by_step
+from tinsmith_export.frontend.memory import Memory
+from tinsmith_export.frontend.recurrence import inner_layers, step_by_step
 
 
 class Calls:
