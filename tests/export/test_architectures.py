@@ -1,6 +1,6 @@
-"""A text classifier with an Embedding and attention, trained for a moment, compiled by `auto`.
+"""A text classifier with an Embedding, trained for a moment and compiled by `auto`.
 
-`benchmarks/architectures.py` trains all of them: docs/architectures.md.
+`benchmarks/architectures.py` trains networks of all kinds.
 """
 
 import json
