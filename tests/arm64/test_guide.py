@@ -154,7 +154,7 @@ def check_sizes(name: str, pi: Pi, engine: str, say: Callable[[str], None]) -> N
 def test_wheel_as_the_guide_builds_it(wheel: Path) -> None:
     assert "python -m pip wheel --no-deps --wheel-dir dist ./runtime" in block("pip wheel")
     assert wheel.name in block("[litert,images]")
-    assert wheel.stat().st_size <= 160_000
+    assert wheel.stat().st_size <= 170_000
 
 
 def test_usual(usual: Pi, say: Callable[[str], None]) -> None:
