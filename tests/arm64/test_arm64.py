@@ -57,6 +57,8 @@ TESTS_32_BIT = (
 NOT_ON_A_BOARD = (
     "faults", "fuzz", "install", "lock", "mutated_models", "policy", "probe", "spec",
     "strange_files", "threads", "trial", "wheel",
+    # There is no web server.
+    "serve", "serve_access", "serve_load", "serve_page", "serve_parts",
 )  # fmt: skip
 INSTALL = TESTS / "runtime" / "test_install.py::test_install_and_rollback"
 RUNTIME_TESTS = {
