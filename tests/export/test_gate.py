@@ -79,7 +79,7 @@ def change(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
                 outputs[:count] = np.roll(outputs[:count], 1, axis=1)
             return outputs
 
-        monkeypatch.setattr("tinsmith_export.pipeline.verifying.run_batches", changed)
+        monkeypatch.setattr("tinsmith_export.verify.streams.run_batches", changed)
 
     return change
 

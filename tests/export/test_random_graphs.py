@@ -265,5 +265,6 @@ def test_every_operator_is_in_some_network() -> None:
 
 def kinds_of(layers: list[Step], head: str) -> set[str]:
     """The operators of a network, and the functions."""
+    keras.utils.clear_session()  # names begin anew, whatever other tests left
     nodes = rewritten(network(layers, head, False, 0)).layers
     return {node.function if isinstance(node, Function) else node.kind for node in nodes}

@@ -53,7 +53,7 @@ def witnessed(model: Any, inputs: Arrays) -> float:
     return found.differences["onnx"]
 
 
-LAYERS = [case for case in CASES if case.refused is None]
+LAYERS = [case for case in CASES if case.refused is None and not case.ids]  # they take images
 
 
 @pytest.mark.parametrize("case", LAYERS, ids=[case.layer for case in LAYERS])

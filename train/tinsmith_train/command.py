@@ -24,6 +24,7 @@ from tinsmith_train.settings import SIZES, Settings, check_model
 from tinsmith_train.terminal import TerminalProgress
 from tinsmith_train.training import train
 
+_UNIT = (0.0, 1.0)  # what models take for pixels 0 and 255
 _ABOUT = (
     ", with labels or boxes; a fifth is kept for testing where training and test data are not apart"
 )
@@ -137,7 +138,6 @@ def _add_init(parser: argparse.ArgumentParser) -> None:
         "--input-range",
         type=float,
         nargs=2,
-        default=(0.0, 1.0),
         metavar=("LOW", "HIGH"),
         help="what the network of --init takes for pixels 0 and 255; default: 0 1",
     )
@@ -158,7 +158,9 @@ def _run_train(arguments: argparse.Namespace) -> int:
     with results_alone():
         init, shape, size = None, None, arguments.size
         if arguments.init:
-            init = load_network(arguments.init, tuple(arguments.input_range), arguments.verbose)
+            init = load_network(
+                arguments.init, tuple(arguments.input_range or _UNIT), arguments.verbose
+            )
             if kind_of(source) is Kind.FOLDER:
                 shape, size = init.image_shape(size, SIZE), None
         dataset = load_dataset(
@@ -183,6 +185,7 @@ def _run_train(arguments: argparse.Namespace) -> int:
             progress=progress,
             verbose=arguments.verbose,
         )
+    arguments.model = None if init else model  # what the data decided, to repeat it
     write_whole(out / SETTINGS, toml_text(arguments.settings(arguments)).encode())
     if result.stopped:
         print(
@@ -202,16 +205,12 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> None:
     if arguments.init and (arguments.model or arguments.grey):
         option = "--model" if arguments.model else "--grey"
         raise UsageError(f"--init says the network and its images: leave {option} out")
-    if tuple(arguments.input_range) != (0.0, 1.0) and not arguments.init:
+    if arguments.input_range and not arguments.init:
         raise UsageError("--input-range is for --init: the models of train take pixels as 0 to 1")
-    for name, value in zip(("LOW", "HIGH"), arguments.input_range, strict=True):
+    low, high = arguments.input_range or _UNIT
+    for name, value in (("LOW", low), ("HIGH", high)):
         require_real(f"--input-range {name}", value, -1e6, 1e6)
-    require(
-        arguments.input_range[0] < arguments.input_range[1],
-        "--input-range",
-        "LOW below HIGH",
-        arguments.input_range,
-    )
+    require(low < high, "--input-range", "LOW below HIGH", (low, high))
     name = arguments.init.stem if arguments.init else arguments.model
     task = check_model(name, settings, bool(arguments.init)).task if name else "classify"
     if name or arguments.out:

@@ -34,6 +34,7 @@ _MADE_WITH = (
 # Or they change nothing of what is in the bundle.
 _TOLD_ELSEWHERE = (
     *("seed", "release", "keep_rejected", "layer_errors", "sensitivity", "verify_onnx", "boxes"),
+    "targets",
 )
 
 
