@@ -114,6 +114,7 @@ def test_another_engine_that_works(engine: Callable[[str], None]) -> None:
     assert not [one for one in doctor() if one.topic == "engines"]
 
 
+@pytest.mark.not_on_a_board(reason="the other rooms are not installed there")
 @pytest.mark.usefixtures("no_engines")
 def test_two_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"tinsmith-runtime": "2.0", "tinsmith": "1.0"}
