@@ -82,7 +82,7 @@ def attempt_text(attempt: Attempt) -> str:
 
 
 def state_text(state: StateError) -> str:
-    """How the error of a stream's state grows."""
+    """How the error of a state grows."""
     first, last = map(decibels_text, (state.first_sqnr_db, state.last_sqnr_db))
     return f"{state.name}: SQNR {first} dB behind the first of {state.steps} steps, {last} at last"
 

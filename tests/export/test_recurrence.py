@@ -1,8 +1,10 @@
 """Recurrent layers, unrolled: what they give, and that all steps share their weights."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import onnx
 import pytest
@@ -17,8 +19,10 @@ from compiling import (
     settle,
 )
 from layer_cases import BOTH, KERASES
+from narrow import some
 from tensorflow.lite.python import schema_py_generated as schema
 
+from tinsmith_export import Exported, GateError, Options, Samples, compile_model
 from tinsmith_export.ir.ops import Weighted
 from tinsmith_export.quantize.recipe import Quantized, fine_tune
 from tinsmith_export.targets.lower import lower
@@ -133,3 +137,27 @@ def test_all_engines_give_the_same_codes(memory: Compiled) -> None:
     assert len(others) == 2
     for other in others:
         np.testing.assert_array_equal(other, first)
+
+
+def exported(recurrent: Any, gain: float, folder: Path) -> Exported:
+    """A network of 32 steps whose states before count for so much, by `ptq`."""
+    layers = [keras.Input((32, 3)), recurrent, keras.layers.Dense(2)]
+    model = settle(keras.Sequential(layers))
+    kernel, again, *biases = recurrent.get_weights()
+    square, _ = np.linalg.qr(np.random.default_rng(3).normal(size=again.shape))
+    recurrent.set_weights([kernel, gain * square, *biases])
+    inputs = np.random.default_rng(4).normal(size=(80, 32, 3)).astype(np.float32)
+    samples = Samples("random", "0" * 64, inputs, None, inputs[:40], None, ())
+    return compile_model(model, samples, folder / "rnn.tin", Options(recipe="ptq"))
+
+
+def test_a_state_that_forgets_is_told(tmp_path: Path) -> None:
+    found = exported(keras.layers.SimpleRNN(8, name="memory"), 0.5, tmp_path)
+    (state,) = found.manifest.quality.states
+    assert (state.name, state.steps) == ("memory", 31)
+    assert min(some(state.first_sqnr_db), some(state.last_sqnr_db)) > 20
+
+
+def test_a_state_whose_error_grows_is_refused_with_the_figure(tmp_path: Path) -> None:
+    with pytest.raises(GateError, match=r"error of state `chaos` grows too large: behind step 31 "):
+        exported(keras.layers.SimpleRNN(32, name="chaos"), 2.2, tmp_path)

@@ -15,10 +15,11 @@ from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.calibration import calibrate
 from tinsmith_export.quantize.qat import DistillationData, batch_size
 from tinsmith_export.quantize.recipe import Calibration, Quantized, fine_tune, quantize, refine
-from tinsmith_export.quantize.sensitivity import keep_fewest, measure
+from tinsmith_export.quantize.sensitivity import keep_fewest, measure, state_errors
 from tinsmith_export.results import Attempt, Sensitivity, Verdict
 from tinsmith_export.verify.gates import choice_failures
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
+from tinsmith_runtime.bundle import StateError
 from tinsmith_runtime.errors import UsageError
 
 _MAX_HELD_BACK = 5000
@@ -37,6 +38,7 @@ class QuantizedModel:
         attempts: what `auto` tried.
         float_choice: what the layers that `auto` keeps float give on inputs held back.
         sensitivities: what that did to each layer, if it was measured.
+        states: how the errors of unrolled recurrent layers' states grow.
     """
 
     read: ReadModel
@@ -46,6 +48,7 @@ class QuantizedModel:
     attempts: tuple[Attempt, ...]
     float_choice: Verdict | None
     sensitivities: tuple[Sensitivity, ...]
+    states: tuple[StateError, ...] = ()
 
 
 def quantize_model(
@@ -82,7 +85,9 @@ def quantize_model(
     sensitivities: tuple[Sensitivity, ...] = ()
     if options.sensitivity or options.layer_errors:
         sensitivities = measure(quantized, fresh, options.sensitivity, progress.layer)
-    return QuantizedModel(read, recipe, steps, quantized, attempts, float_choice, sensitivities)
+    states = () if graph.states else state_errors(quantized, calibration.data.inputs)
+    measured = sensitivities, states
+    return QuantizedModel(read, recipe, steps, quantized, attempts, float_choice, *measured)
 
 
 def _applied(

@@ -28,7 +28,7 @@ from tinsmith_export.verify.streams import (
     zero_codes,
 )
 from tinsmith_runtime.batch import Arrays, count, joined, parts, rows
-from tinsmith_runtime.bundle import Quality, Stage, StateError, TargetParity
+from tinsmith_runtime.bundle import Quality, Stage, TargetParity
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def _quality(
     evaluated = compare(model.int8, graph, ran[0].inputs, outputs, classes)
     random = compare_on_random_codes(model.int8, graph, options.seed, classes, zeros)
     reference, *others = [file.target.name for file in model.int8]
-    states: tuple[StateError, ...] = ()
+    states = model.model.states
     if read.steps and ran[0].steps:
         states = state_errors(read.steps, ran[0].steps, model.model.quantized.ranges)
     return Quality(

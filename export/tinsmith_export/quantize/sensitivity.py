@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Weighted
+from tinsmith_export.ir.ops import Concatenate, Weighted
 from tinsmith_export.ir.quantization import QuantParams
 from tinsmith_export.metrics import answers_changed
 from tinsmith_export.options import Options
@@ -27,9 +27,12 @@ from tinsmith_export.results import Sensitivity, Verdict
 from tinsmith_export.verdict import judge_counts
 from tinsmith_report.statistics import decibels
 from tinsmith_runtime.batch import Arrays, count, rows
+from tinsmith_runtime.bundle import StateError
 
 # A network of a hundred layers runs as often over them.
 COUNT = 256
+# Enough for decibels: a network of 64 steps has thousands of nodes.
+_STATES_COUNT = 64
 # To choose on: 0.1 points of 2,000 answers are two.
 _CHOICE_COUNT = 2000
 
@@ -72,6 +75,43 @@ def measure(
             )
         )
     return tuple(table)
+
+
+def state_errors(quantized: Quantized, inputs: Arrays) -> tuple[StateError, ...]:
+    """How the error of the state of each unrolled recurrent layer grows from step to step.
+
+    Args:
+        quantized: the quantized model.
+        inputs: the first 64 are taken.
+
+    Returns:
+        For each layer the first and the last state that a step reads; nothing of layers of which
+        a step reads none.
+    """
+    states = _unrolled_states(quantized.exact)
+    if not states:
+        return ()
+    graph, ranges = quantized.exact, quantized.ranges
+    rounded = with_rounded_weights(quantized.graph, ranges, quantized.weight_bits)
+    names = [node.name for node in graph.requantized if node.name in ranges]
+    errors = _errors(graph, rounded, ranges, rows(inputs, slice(_STATES_COUNT)))
+    sqnr_db = {n: decibels(*error[:2]) for n, error in zip(names, errors, strict=True)}
+    return tuple(
+        StateError(layer, len(steps), sqnr_db[steps[0]], sqnr_db[steps[-1]])
+        for layer, steps in states.items()
+        if sqnr_db.keys() >= {steps[0], steps[-1]}
+    )
+
+
+def _unrolled_states(graph: Graph) -> dict[str, list[str]]:
+    """Layer to its states, step by step: what a product of all steps reads behind its input."""
+    chains: dict[str, list[str]] = {}
+    for node in graph.nodes:
+        if isinstance(node, Weighted) and node.shared:
+            joined = graph.node(node.inputs[0])
+            if isinstance(joined, Concatenate) and len(joined.inputs) == 2:
+                chains.setdefault(node.shared, []).append(joined.inputs[1])
+    return {steps[0].partition("/")[0]: steps for steps in chains.values() if len(steps) > 1}
 
 
 def _costs(quantized: Quantized, inputs: Arrays, classes: bool, report: Report) -> dict[str, Cost]:

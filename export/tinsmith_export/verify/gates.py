@@ -35,7 +35,7 @@ def choice_failures(verdict: Verdict | None) -> list[str]:
 
 
 def state_failures(states: Sequence[StateError]) -> list[str]:
-    """Says which states of a stream lie too far from the float model's behind the last step."""
+    """Says which states lie too far from the float model's behind the last step."""
     return [
         f"the error of state `{state.name}` grows too large: behind step {state.steps} its SQNR is "
         f"{state.last_sqnr_db:.1f} dB, less than {_MIN_STATE_SQNR_DB:g} "

@@ -68,12 +68,13 @@ class TargetParity:
 
 @frozen_dataclass(frozen=True)
 class StateError:
-    """How far an int8 state is from the float model's, over the evaluation sequences.
+    """How far an int8 state is from the float model's, over sequences.
 
-    Of the float state counts what lies between the lowest and the highest code.
+    Of a stream these are the evaluation data, and of the float state counts what lies between the
+    lowest and the highest code. Of a recurrent layer that was unrolled, calibration inputs.
 
     Attributes:
-        name: of the input.
+        name: of the input; of a layer that was unrolled.
         steps: how many a sequence has.
         first_sqnr_db: power of the float state over that of the difference, behind the first step;
             `None` where there is none.
@@ -96,7 +97,7 @@ class Quality:
         parity: of each of the others.
         mcnemar_p: how likely so uneven a change of right answers, float against int8, is by
             chance; `None` without labels.
-        states: of a stream, how its states' errors grow.
+        states: of a stream or of unrolled recurrent layers, how their states' errors grow.
     """
 
     stages: Annotated[tuple[Stage, ...], few("stages")]
