@@ -62,10 +62,9 @@ def run(
 
 
 def _answer(model: Model, sample: Sample, top: int | None) -> Answer:
-    read = sample.read()
     if model.manifest.boxes and sample.picture is not None:
         return Answer(sample.name, (), tuple(model.detect(sample.picture)[:top]), {})
-    found = model.predict(each(lambda array: array[np.newaxis], read))
+    found = model.predict(each(lambda array: array[np.newaxis], sample.read()))
     if isinstance(found, dict):
         return Answer(sample.name, (), (), {name: values[0] for name, values in found.items()})
     logits = model.output.kind == "logits"

@@ -85,7 +85,7 @@ class Recipe:
         return max(self.epochs, math.ceil(self.min_steps * self.batch_size / images))
 
 
-_PHOTOS = Recipe(
+_ONE_CYCLE = Recipe(
     "",
     epochs=40,
     batch_size=32,
@@ -98,24 +98,19 @@ _PHOTOS = Recipe(
     augment="auto",
 )
 RECIPES = {
-    "cnn": Recipe(
-        "small, batch-normalised CNN for the edge",
+    "cnn": replace(
+        _ONE_CYCLE,
+        summary="small, batch-normalised CNN for the edge",
         epochs=18,
         batch_size=128,
         learning_rate=5e-3,
-        min_steps=600,
-        label_smoothing=0.05,
-        warm_up=0.2,
-        one_cycle=True,
-        weight_decay=4e-3,
-        augment="auto",
     ),
-    "mobilenet": replace(_PHOTOS, summary="MobileNetV1 of a quarter of the filters", width=0.25),
-    "mobilenetv2": replace(_PHOTOS, summary="MobileNetV2 of a third of the filters", width=0.35),
+    "mobilenet": replace(_ONE_CYCLE, summary="MobileNetV1 of a quarter of the filters", width=0.25),
+    "mobilenetv2": replace(_ONE_CYCLE, summary="MobileNetV2 of a third of the filters", width=0.35),
     "resnet": replace(
-        _PHOTOS, summary="residual network of 8, 14 or 20 layers", width=1.0, depth=8
+        _ONE_CYCLE, summary="residual network of 8, 14 or 20 layers", width=1.0, depth=8
     ),
-    "dscnn": replace(_PHOTOS, summary="four depthwise separable convolutions", width=1.0),
+    "dscnn": replace(_ONE_CYCLE, summary="four depthwise separable convolutions", width=1.0),
     "lenet": Recipe(
         "5x5 convolutions of 32 and 64, dense 1024, dropout",
         epochs=4,
