@@ -1,0 +1,1 @@
+"""Searches for the smallest model that meets a goal, over many machines and boards."""
