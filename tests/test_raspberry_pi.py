@@ -1,4 +1,4 @@
-"""What the pages about a Raspberry Pi show that no emulated board runs; tests/arm64 has the rest."""
+"""What the pages about a Raspberry Pi show that no emulated board runs: arm64/ has the rest."""
 
 import os
 import re
