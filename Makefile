@@ -17,7 +17,7 @@ $(BIN)/mypy
 $(BIN)/lint-imports
 endef
 
-.PHONY: demo check test test-arm64 wheels readme format clean
+.PHONY: demo check test test-arm64 wheels docs readme format clean
 
 demo: $(VENV)/installed $(VENV)/native
 	$(BIN)/tinsmith demo
@@ -40,6 +40,10 @@ test-arm64: $(VENV)/installed $(VENV)/zig
 wheels: $(VENV)/installed $(VENV)/zig
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist ./runtime .
 	$(BIN)/python runtime/native/wheels.py dist
+
+# The site in site/, which opens from disk. MkDocs Material's notice of its end of life is no warning of ours.
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # The numbers in the README, measured with the demo's bundle on this machine.
 readme: $(VENV)/installed $(VENV)/native
@@ -75,4 +79,4 @@ $(VENV)/zig: $(VENV)/installed
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) runs dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -82,8 +82,13 @@ class Tab:
             time.sleep(0.05)
         return found
 
+    def visit(self, url: str) -> None:
+        """Opens a page, and waits until all of it is there."""
+        self.call("Page.navigate", url=url)
+        self.wait(f"document.readyState === 'complete' && location.href === {json.dumps(url)}")
+
     def open(self, url: str) -> None:
-        """Opens a page, and waits until it has shown its model."""
+        """Opens a page of `tinsmith serve`, and waits until it has shown its model."""
         self.call("Page.navigate", url=url)
         self.wait("document.readyState === 'complete' && !!document.querySelector('#about')")
         self.wait("document.querySelector('#about').textContent")

@@ -30,7 +30,7 @@ def test_an_example_is_the_code_itself(indent: str, block: str) -> None:
 
 
 def test_the_entry_point_is_that_of_the_third_engine() -> None:
-    (block,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    (block,) = re.findall(r"```toml file=pyproject.toml\n(.*?)```", PAGE, re.DOTALL)
     (point,) = tomllib.loads(block)["project"]["entry-points"][GROUP].items()
     assert point == (third.SPEC.name, "third:SPEC")
 

@@ -1,4 +1,4 @@
-"""What the pages about a Raspberry Pi show that no emulated board runs; tests/arm64 has the rest."""
+"""What no emulated board runs of release.md, camera-and-folder.md and serve.md: their services."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""The commands of the pages about a Raspberry Pi, typed on emulated boards.
+"""The commands of raspberry-pi.md, release.md and camera-and-folder.md, typed on emulated boards.
 
 A shell of this machine runs them as they stand: `tinsmith` is the board's, and `pip install` gets
 what pip would get there. Lines marked ¹ are left out: no emulated board has apt or systemd.
