@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinsmith_search.processes import started, this_machine
 from tinsmith_search.rows import Row
-from tinsmith_search.storage import ROW, Outages, StorageGoneError, newest_row
+from tinsmith_search.storage import ROW, Outages, StorageGoneError, close_storage, newest_row
 
 if TYPE_CHECKING:
     import optuna
@@ -198,6 +198,10 @@ class Leases:
         if now.state is TrialState.RUNNING and owner and owner_of(now) == owner:
             with suppress(UpdateFinishedTrialError):
                 self._release(trial._trial_id, replace(owner, attempt=owner.attempt - 1))
+
+    def close(self) -> None:
+        """Closes the storage."""
+        close_storage(self._storage)
 
     def hurry(self) -> None:
         """Waits no longer for a storage that is away: somebody wants to stop."""

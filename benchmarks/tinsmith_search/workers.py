@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -108,18 +108,18 @@ def _open(search: Search, sampler: "optuna.samplers.BaseSampler | None" = None) 
 def _work(search: Search, progress: Progress, begun: Callable[[], None] = lambda: None) -> None:
     """Tries one configuration after the other, until all have ended."""
     objective, sampler = search.build(*search.arguments)
-    leases = _open(search, sampler)
-    begun()
-    while (trial := leases.take()) is not None:
-        try:
-            progress(rows_of(leases.study))
-            with leases.beating(trial):
-                row, values = _tried(objective, trial)
-            leases.finish(trial, row, values)
-        except KeyboardInterrupt:
-            leases.release(trial)
-            raise
-    progress(rows_of(leases.study))
+    with closing(_open(search, sampler)) as leases:
+        begun()
+        while (trial := leases.take()) is not None:
+            try:
+                progress(rows_of(leases.study))
+                with leases.beating(trial):
+                    row, values = _tried(objective, trial)
+                leases.finish(trial, row, values)
+            except KeyboardInterrupt:
+                leases.release(trial)
+                raise
+        progress(rows_of(leases.study))
 
 
 def _tried(objective: Objective, trial: "optuna.Trial") -> Outcome:
@@ -180,9 +180,10 @@ class _Supervisor:
                 for place in self._places:
                     self._look_at(place)
                 progress(rows_of(self._leases.study))
+            progress(rows_of(self._leases.study))
         finally:
             self._end_all()
-        progress(rows_of(self._leases.study))
+            self._leases.close()
 
     def _start(self, place: _Place) -> None:
         context = multiprocessing.get_context("spawn")
@@ -198,8 +199,9 @@ class _Supervisor:
         process = place.process
         if process is None:
             return
+        alive = process.is_alive()
         error = self._news(place)
-        if process.is_alive():
+        if alive:
             used = used_bytes(process.pid)
             if used <= self._share_bytes:
                 return
