@@ -267,10 +267,8 @@ class Leases:
         if now.state is not TrialState.RUNNING or not owner or owner_of(now) != owner:
             return False
         row = replace(row, number=trial.number, worker=owner.worker)
-        if values is not None:
-            state = TrialState.COMPLETE
-        else:
-            state = TrialState.FAIL if row.state == "failed" else TrialState.PRUNED
+        # Without values it is no failure to Optuna: its samplers learn from the constraints.
+        state = TrialState.PRUNED if values is None else TrialState.COMPLETE
         try:
             self._storage.set_trial_user_attr(trial._trial_id, ROW, row.to_json())
             self.study.tell(trial, values, state)

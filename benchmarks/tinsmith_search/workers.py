@@ -107,6 +107,8 @@ def _open(search: Search, sampler: "optuna.samplers.BaseSampler | None" = None) 
 
 def _work(search: Search, progress: Progress, begun: Callable[[], None] = lambda: None) -> None:
     """Tries one configuration after the other, until all have ended."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
     objective, sampler = search.build(*search.arguments)
     with closing(_open(search, sampler)) as leases:
         begun()
@@ -116,6 +118,8 @@ def _work(search: Search, progress: Progress, begun: Callable[[], None] = lambda
                 with leases.beating(trial):
                     row, values = _tried(objective, trial)
                 leases.finish(trial, row, values)
+            except UpdateFinishedTrialError:
+                continue  # Another worker was given this trial, and has ended it.
             except KeyboardInterrupt:
                 leases.release(trial)
                 raise
@@ -124,10 +128,12 @@ def _work(search: Search, progress: Progress, begun: Callable[[], None] = lambda
 
 def _tried(objective: Objective, trial: "optuna.Trial") -> Outcome:
     """Gives an objective's outcome; an error of it is the outcome of a failed trial."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
     start = time.monotonic()
     try:
         row, values = objective(trial)
-    except StorageGoneError:
+    except (StorageGoneError, UpdateFinishedTrialError):
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -135,6 +141,7 @@ def _tried(objective: Objective, trial: "optuna.Trial") -> Outcome:
         if values is None or not any(value != value for value in values):
             return row, values
         reason = f"expected numbers to learn from, got {list(values)}"
+    trial.set_constraint("failed", 1.0)
     seconds = time.monotonic() - start
     return Row(trial.number, "failed", "", trial.params, reason=reason, seconds=seconds), None
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server with a folder of its own, for those who test with one."""
+"""A real PostgreSQL server with a folder of its own, for tests and measurements."""
 
 import os
 import pwd
