@@ -1,6 +1,6 @@
 """What boxes cost behind the engine: 2,000 candidates decoded and suppressed, beside OpenCV.
 
-    python benchmarks/boxes.py [--calls 200] [--write docs/detection.md]
+    python benchmarks/boxes.py [--calls 200] [--write docs/reference/detector-head.md]
 
 Each row is a head and how probable its candidates are; the last has 2,100 places. `decode and
 suppress` is `Detector.find`, from the outputs to boxes in the photo; `suppress` is the last part of

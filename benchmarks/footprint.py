@@ -6,8 +6,8 @@
 
 The first bundle holds a plan alone, the second the same plan and LiteRT's file. The runtime and
 tinsmith-native are installed into an environment of their own, which takes numpy and LiteRT from
-this one; the program of `docs/c.md` is built with CMake and a C compiler. Each run is a fresh
-process, programs take turns, and the first run of each is not counted. Linux alone.
+this one; the program of `docs/how-to/c.md` is built with CMake and a C compiler. Each run is a
+fresh process, programs take turns, and the first run of each is not counted. Linux alone.
 
 Exit status 1: a limit does not hold; the table says which.
 """
@@ -155,7 +155,7 @@ def install(folder: Path) -> tuple[str, dict[str, int]]:
 
 
 def build(folder: Path) -> dict[str, Path]:
-    """Builds `docs/c.md`'s program in both ways, and `launch`, which runs it."""
+    """Builds `docs/how-to/c.md`'s program in both ways, and `launch`, which runs it."""
     library = folder / "build"
     _type("cmake", "-S", NATIVE, "-B", library)
     _type("cmake", "--build", library)

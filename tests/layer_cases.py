@@ -1,7 +1,7 @@
 """The layers that are tried, one model each: what compiles, how it travels, what is refused.
 
-`export/test_layers.py` compiles them, and writes the table in docs/compiling.md from what comes of
-it.
+`export/test_layers.py` compiles them, and writes the table in docs/reference/layers.md from what
+comes of it.
 """
 
 from collections.abc import Callable

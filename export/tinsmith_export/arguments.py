@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"calibration and evaluation data, such as the board will see: {WHAT}; default: "
         "mnist. uint8 (N, H, W, C) are pixels, floats are features. x_train calibrates, y_train "
         "helps to fine-tune, x_test and y_test evaluate; of undivided data a fifth evaluates. "
-        "Labels are not needed. See docs/compiling.md",
+        "Labels are not needed. See docs/how-to/compile.md",
     )
     add_older(data, "--dataset")
     add_older(data, "--calibration", "; it learns from training labels too")
@@ -160,7 +160,8 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="write the error of each layer as JSON, with which Google's Model Explorer colours "
-        "the int8 file; with --sensitivity, what each layer alone costs; see docs/compiling.md",
+        "the int8 file; with --sensitivity, what each layer alone costs; "
+        "see docs/how-to/find-the-loss.md",
     )
     parser.add_argument(
         "--keep-rejected",

@@ -16,7 +16,7 @@ _MAX_BYTES = 1 << 20  # as a manifest, which will hold it
 
 
 def read_head(path: Path) -> BoxHead:
-    """Reads a file of JSON, the same as `boxes` in a manifest; see `docs/detection.md`.
+    """Reads JSON, the same as `boxes` in a manifest; see `docs/reference/detector-head.md`.
 
     Raises:
         UsageError: there is no such file, or a field is missing, unknown or wrong: by its path.

@@ -86,7 +86,8 @@ def add_boxes(parser: argparse.ArgumentParser) -> None:
         "--boxes",
         type=Path,
         metavar="HEAD.json",
-        help="the model is a detector, and this describes its head; see docs/detection.md",
+        help="the model is a detector, and this describes its head; "
+        "see docs/reference/detector-head.md",
     )
 
 

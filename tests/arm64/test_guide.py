@@ -1,4 +1,4 @@
-"""The commands of docs/raspberry-pi.md, typed on emulated boards.
+"""The commands of raspberry-pi.md, release.md and camera-and-folder.md, typed on emulated boards.
 
 A shell of this machine runs them as they stand: `tinsmith` is the board's, and `pip install` gets
 what pip would get there. Lines marked ¹ are left out: no emulated board has apt or systemd.
@@ -29,15 +29,13 @@ from arm64.emulator import (
 )
 from arm64.wheels import WHEELS
 from narrow import array
+from pi_guide import BLOCKS, FILES, GUIDE
 from PIL import Image
 
 from tinsmith_runtime import read_bundle
 
-GUIDE = (PROJECT / "docs" / "raspberry-pi.md").read_text()
 TINY = PROJECT / "tests" / "data" / "tiny.tin"
 PLANNED = TINY.with_name("planned.tin")
-BLOCKS = re.findall(r"```(\w+)(?: file=(\S+))?\n(.*?)```", GUIDE, re.DOTALL)
-FILES = {name: text for _, name, text in BLOCKS if name}
 # How far a size in the guide may be from what is measured.
 TOLERANCE = 0.03
 # Three pictures, then somebody presses Ctrl-C.

@@ -121,7 +121,7 @@ def test_a_digit(
     digit: tuple[Path, bytes],
     tmp_path: Path,
 ) -> None:
-    """The program of docs/c.md, linked with the wheel's library."""
+    """The program of docs/how-to/c.md, linked with the wheel's library."""
     emulator, (image, wanted) = boards(run.board, run.wheel), digit
     (library,) = emulator.python.parent.glob("site/tinsmith_native/libtinsmith.so")
     program = tmp_path / "digit"

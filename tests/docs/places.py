@@ -58,6 +58,29 @@ def runtime(folder: Path, demo: Callable[[], Path]) -> Names:
     return {"images": pixels, "sensor": readings}
 
 
+def network(folder: Path, demo: Callable[[], Path]) -> Names:
+    """Small networks with random weights, as a user brings them, and data to calibrate them on."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    layers_of_images = [layers.Conv2D(4, 3, activation="relu", name="conv2d"), layers.Flatten()]
+    network = [keras.Input((8, 8, 1)), *layers_of_images, layers.Dense(3, activation="softmax")]
+    keras.Sequential(network).save(folder / "model.keras")
+    recurrent = [keras.Input((None, 2)), layers.LSTM(4), layers.Dense(3)]
+    keras.Sequential(recurrent).save(folder / "recurrent.keras")
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (60, 8, 8, 1), np.uint8)
+    numbers = np.arange(60) % 3
+    halves = {"x_train": pixels[:30], "x_test": pixels[30:]}
+    np.savez(folder / "calibration.npz", **halves, y_train=numbers[:30], y_test=numbers[30:])
+    _save_images(folder, pixels, [("zero", "one", "two")[number] for number in numbers])
+    steps = rng.normal(size=(40, 6, 2)).astype(np.float32)
+    np.savez(folder / "sequences.npz", x_train=steps[:30], x_test=steps[30:])
+    np.savetxt(folder / "readings.csv", steps[0], delimiter=",")
+    return {}
+
+
 def detector(folder: Path, demo: Callable[[], Path]) -> Names:
     """A detector, and a photo for it."""
     shutil.copy(DATA / "boxes.tin", folder / "detector.tin")
@@ -110,5 +133,5 @@ def _report(folder: Path) -> None:
 
 
 PLACES: dict[str, Callable[[Path, Callable[[], Path]], Names]] = {
-    place.__name__: place for place in (empty, bundle, runtime, detector, demo, photos)
+    place.__name__: place for place in (empty, bundle, runtime, network, detector, demo, photos)
 }

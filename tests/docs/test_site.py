@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 LOOKED_AT = (
     "index.html",
     "project/CONTRIBUTING.html",
-    "plan.html",
+    "reference/plan.html",
     "reference/command-line.html",
     "reference/manifest.html",
     "reference/runtime.html",

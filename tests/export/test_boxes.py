@@ -211,7 +211,7 @@ def test_a_wrong_file(
     assert not (tmp_path / "a.tin").exists()
 
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "detection.md").read_text("utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
 # Of each example in the document: the input's height and width, and the outputs.
 SHAPES: list[tuple[int, dict[str, tuple[int, ...]]]] = [
     (300, {"loc": (1383, 4), "conf": (1383, 3)}),
@@ -223,14 +223,17 @@ SHAPES: list[tuple[int, dict[str, tuple[int, ...]]]] = [
 
 
 def test_the_examples_of_the_document(tmp_path: Path) -> None:
-    examples = re.findall(r"```json\n(.*?)```", DOCUMENT, re.DOTALL)
+    examples = re.findall(
+        r"```json\n(.*?)```", (DOCS / "how-to/detectors.md").read_text(), re.DOTALL
+    )
     for text, (side, outputs) in zip(examples, SHAPES, strict=True):
         (tmp_path / "head.json").write_text(text)
         require_head(read_head(tmp_path / "head.json"), (side, side, 3), outputs)
 
 
 def test_the_document_knows_all_fields() -> None:
-    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", DOCUMENT, re.MULTILINE)
+    page = (DOCS / "reference/detector-head.md").read_text()
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \|", page, re.MULTILINE)
     told = {name for row in rows for name in re.findall(r"\w+", row)}
     assert told - {"deltas", "distances", "corners", "centers"} == set(BoxHead.__annotations__)
 

@@ -24,7 +24,7 @@ from tinsmith_export.errors import UnsupportedLayerError
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.targets.onnx.session import optimized_model
 
-DOCS = Path(__file__).parents[2] / "docs" / "compiling.md"
+DOCS = Path(__file__).parents[2] / "docs" / "reference" / "layers.md"
 BEGIN, END = "<!-- layers: begin -->\n", "<!-- layers: end -->\n"
 UPDATE = "TINSMITH_WRITE_DOCS=1 pytest tests/export/test_layers.py"
 # The convolution before a case and the dense layer behind it.

@@ -81,7 +81,7 @@ def test_the_inputs_are_described_and_used() -> None:
 
 
 def test_the_documented_step_is_one() -> None:
-    page = (ROOT / "docs/benchmarking.md").read_text()
+    page = (ROOT / "docs/how-to/ci.md").read_text()
     (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     (step,) = yaml.safe_load(block)
     assert step["with"].keys() <= ACTION["inputs"].keys()

@@ -17,7 +17,7 @@ from tinsmith.schema import settings_schema
 from tinsmith_runtime.cli.settings import TYPED, convert, keys_of
 
 FILE = Path(__file__).parents[2] / "docs" / "tinsmith.schema.json"
-README = FILE.parents[1] / "README.md"
+PAGE = FILE.parent / "how-to" / "recipe-file.md"
 SCHEMA = settings_schema()
 ACTIONS = [
     (table, name, action)
@@ -50,7 +50,7 @@ def test_it_is_a_schema_of_every_table() -> None:
 def test_what_is_written_is_taken(tmp_path: Path) -> None:
     tinsmith.init(tmp_path / "a.toml", data="digits", host="pi@board")
     assert _refusals(tomllib.loads((tmp_path / "a.toml").read_text())) == []
-    (shown,) = [block.partition("```")[0] for block in README.read_text().split("```toml\n")[1:]]
+    (shown,) = [block.partition("```")[0] for block in PAGE.read_text().split("```toml\n")[1:]]
     assert _refusals(tomllib.loads(shown)) == []
 
 

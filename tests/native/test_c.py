@@ -13,7 +13,7 @@ from narrow import array
 from tinsmith_runtime import load, read_bundle
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/c.md").read_text()
+PAGE = (ROOT / "docs/how-to/c.md").read_text()
 BLOCKS = re.findall(r"```(\w+)(?: file=(\S+))?\n(.*?)```", PAGE, re.DOTALL)
 EXAMPLE = ROOT / "runtime/native/example"
 BUNDLE = ROOT / "tests/data/digits.tin"

@@ -310,7 +310,7 @@ def test_the_page_the_header_and_the_writer_name_the_same_kinds() -> None:
     source = (ROOT / "runtime/native/src/plan.h").read_text()
     (body,) = re.findall(r"enum tin_kind \{(.*?)TIN_KINDS", source, re.DOTALL)
     assert re.findall(r"TIN_(\w+)", body) == [kind.name for kind in Kind]
-    page = (ROOT / "docs/plan.md").read_text().split("## Operators")[1]
+    page = (ROOT / "docs/reference/plan.md").read_text().split("## Operators")[1]
     rows = re.findall(r"^\| (\d+) \| [a-z]", page, re.MULTILINE)
     assert [int(row) for row in rows if int(row)][-len(Kind) :] == list(Kind)
 

@@ -13,7 +13,9 @@ from tinsmith_runtime import Bundle
 from tinsmith_runtime.bundle import FORMAT_VERSION
 from tinsmith_runtime.cli import main
 
-README = (Path(__file__).parents[2] / "runtime" / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "runtime" / "README.md").read_text(encoding="utf-8")
+BUNDLE_PAGE = (ROOT / "docs" / "reference" / "bundle.md").read_text(encoding="utf-8")
 
 
 def _block(language: str) -> str:
@@ -57,5 +59,5 @@ def test_python(
 
 
 def test_files_of_a_bundle(bundle: Bundle) -> None:
-    assert set(re.findall(r"`(\S+\.(?:json|npz|tflite|onnx))`", README)) == set(bundle.files)
+    assert set(re.findall(r"`(\S+\.(?:json|npz|tflite|onnx))`", BUNDLE_PAGE)) == set(bundle.files)
     assert bundle.manifest.format_version == FORMAT_VERSION

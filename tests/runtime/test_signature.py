@@ -24,7 +24,7 @@ from tinsmith_runtime import Bundle, BundleError, UsageError, load, read_bundle,
 from tinsmith_runtime.bundle import sha256
 from tinsmith_runtime.cli import main
 
-README = Path(__file__).parents[2] / "runtime" / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "release.md"
 
 
 @pytest.fixture(scope="session")
@@ -502,10 +502,11 @@ assert "cryptography" not in sys.modules
 
 
 def test_readme(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the README tells people to type, in its order."""
+    """What the page on releases tells people to type, in its order."""
     shutil.copy(tiny, tmp_path / "digits.tin")
     monkeypatch.chdir(tmp_path)
-    section = README.read_text(encoding="utf-8").partition("## Signatures")[2]
+    section = PAGE.read_text(encoding="utf-8").split("\n## ")[1]
+    assert section.startswith("Sign a bundle")
     lines = [shlex.split(line, comments=True) for line in section.split("```")[1].splitlines()]
     typed = [words[1:] for words in lines if words and words[0] == "tinsmith"]
     assert [words[0] for words in typed] == ["keygen", "sign", "verify"]

@@ -1,6 +1,6 @@
 """What to do about a layer that cannot be compiled."""
 
-CURE = "take another layer there (docs/compiling.md lists those that compile)"
+CURE = "take another layer there (docs/reference/layers.md lists those that compile)"
 
 _BEFORE = "it prepares data: do so before the model, and compile keras.Model(LAYER.output, OUTPUTS)"
 _BEHIND = (

@@ -163,7 +163,7 @@ def _require_stream(layer: Layer, given: Sequence[Tensor]) -> None:
 def _refused(layer: Layer, needed: str) -> UnsupportedLayerError:
     return UnsupportedLayerError(
         f"layer `{layer.name}` ({type(layer).__name__}) cannot be compiled: it needs {needed} "
-        "(docs/compiling.md lists the layers that compile)"
+        "(docs/reference/layers.md lists the layers that compile)"
     )
 
 

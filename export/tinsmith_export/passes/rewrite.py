@@ -114,7 +114,7 @@ def _formless(node: Node, layer: str) -> str:
     what = function or node.kind
     return (
         f"layer `{layer}` cannot be compiled there: {what} has no integer form "
-        "(docs/compiling.md lists the layers that compile)"
+        "(docs/reference/layers.md lists the layers that compile)"
     )
 
 

@@ -1,4 +1,4 @@
-/* tinsmith: runs int8 plans, the `model.int8.plan` of a bundle. docs/plan.md says what these hold.
+/* tinsmith: runs int8 plans, the `model.int8.plan` of a bundle. docs/reference/plan.md says what these hold.
  *
  * A plan may come from a stranger: everything in it is checked before anything is computed, and
  * what is wrong is an error code.

@@ -44,7 +44,7 @@ struct tin_bytes {
   uint32_t count;
 };
 
-/* The records of the file, as docs/plan.md has them. */
+/* The records of the file, as docs/reference/plan.md has them. */
 struct tin_header {
   uint32_t arena_bytes, tensors, operators, constants, indices, inputs, outputs;
 };

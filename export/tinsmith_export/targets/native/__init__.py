@@ -1,1 +1,1 @@
-"""Plans, which libtinsmith runs; `docs/plan.md` describes them to the byte."""
+"""Plans, which libtinsmith runs; `docs/reference/plan.md` describes them to the byte."""

@@ -55,7 +55,7 @@ def build_plan(
 
 
 def _require_limits(plan: Plan) -> None:
-    """Checks what libtinsmith refuses as too much; `docs/plan.md` has the limits."""
+    """Checks what libtinsmith refuses as too much; `docs/reference/plan.md` has the limits."""
     for what, found, most in (
         ("tensors", len(plan.tensors), 2**13),
         ("operators", len(plan.operators), 2**13),

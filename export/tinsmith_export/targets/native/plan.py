@@ -1,4 +1,4 @@
-"""The plan and its file; `docs/plan.md` describes it to the byte."""
+"""The plan and its file; `docs/reference/plan.md` describes it to the byte."""
 
 import struct
 from collections.abc import Iterator

@@ -3,7 +3,7 @@
  * The loader (plan.c) has checked all that a kernel relies on before the first call. What holds of
  * every struct here stands beside it, so no kernel checks anything again.
  *
- * The arithmetic is docs/plan.md's: float32 operations round one by one, to nearest, halves to
+ * The arithmetic is docs/reference/plan.md's: float32 operations round one by one, to nearest, halves to
  * even, and none is fused with another (-ffp-contract=off).
  */
 #ifndef TINSMITH_KERNELS_H
