@@ -104,7 +104,8 @@ class Goals:
     @property
     def metrics(self) -> tuple[Metric, ...]:
         """Every metric that is spoken of, once."""
-        return tuple(dict.fromkeys(one.metric for one in (*self.objectives, *self.limits)))
+        found = [one.metric for one in self.objectives] + [one.metric for one in self.limits]
+        return tuple(dict.fromkeys(found))
 
     @property
     def measured(self) -> tuple[Metric, ...]:

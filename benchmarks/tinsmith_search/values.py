@@ -43,7 +43,7 @@ class Kind:
             raise SearchError(
                 f"expected {what} from {self.low:g} to {self.high:g}, got {value!r:.60}"
             )
-        return self.type(value)  # type: ignore[arg-type]
+        return self.type(value)  # type: ignore[arg-type, call-overload]
 
 
 @dataclass(frozen=True)
