@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tinsmith_report.statistics import wilson
 from tinsmith_search.goals import Goals, parse_goals
-from tinsmith_search.rows import Row
+from tinsmith_search.rows import Row, State
 
 VALIDATION = 5_000
 """How many validation samples a demonstration's accuracy is of."""
@@ -39,6 +39,7 @@ def demonstrate(trials: int, goals: Goals = GOALS, seed: int = 0) -> tuple[optun
     """A study of a cheap function that behaves as networks do: wider is better, larger, slower."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
+        study_name="digits",
         directions=[one.direction for one in goals.objectives],
         sampler=optuna.samplers.RandomSampler(seed=seed),
     )
@@ -47,11 +48,10 @@ def demonstrate(trials: int, goals: Goals = GOALS, seed: int = 0) -> tuple[optun
         trial = study.ask()
         row = _row(trial, rng)
         rows.append(row)
-        values = [row.values[str(one.metric)] for one in goals.objectives]
-        if row.state == "failed":
-            study.tell(trial, state=optuna.trial.TrialState.FAIL)
+        if row.state == "done":
+            study.tell(trial, [row.values[str(one.metric)] for one in goals.objectives])
         else:
-            study.tell(trial, values)
+            study.tell(trial, state=optuna.trial.TrialState.FAIL)
     return study, rows
 
 
@@ -86,8 +86,10 @@ def _row(trial: optuna.Trial, rng: np.random.Generator) -> Row:
     return row
 
 
-def _ended(row: Row, state: Any, stage: str, reason: str) -> Row:
-    return Row(row.number, state, stage, row.parameters, row.values, row.intervals, reason,
+def _ended(row: Row, state: State, stage: str, reason: str) -> Row:
+    values = {name: value for name, value in row.values.items() if "latency" not in name}
+    intervals = {"accuracy": row.intervals["accuracy"]}
+    return Row(row.number, state, stage, row.parameters, values, intervals, reason,
                row.seconds / 4, row.worker)  # fmt: skip
 
 

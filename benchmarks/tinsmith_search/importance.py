@@ -7,7 +7,6 @@ in Arbitrary Subspaces", IJCAI.
 
 import math
 import warnings
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,7 +16,8 @@ from optuna.trial import FrozenTrial, create_trial
 
 from tinsmith_search.goals import Goals, Objective
 from tinsmith_search.rows import Row
-from tinsmith_search.units import is_exact, is_timed
+from tinsmith_search.units import is_exact
+from tinsmith_search.winners import comparable
 
 MIN_TRIALS = 20
 """The best tenth of fewer would be one trial."""
@@ -68,9 +68,7 @@ def _importance(
         and (row.state == "done" or is_exact(name))
         and row.number in by_number
     ]
-    if is_timed(name) and known:
-        ((machine, _),) = Counter(row.measured_on for row in known).most_common(1)
-        known = [row for row in known if row.measured_on == machine]
+    known = comparable(known, [objective.metric])
     reason = None
     if len(known) < MIN_TRIALS:
         reason = f"it takes {MIN_TRIALS} trials whose {name} is known, there are {len(known)}"

@@ -7,63 +7,18 @@ there, neither dominates the other.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tinsmith_bench.report_data import Estimate
 from tinsmith_bench.stats.difference import SIGNIFICANT, SPEED_MARGIN, are_apart
-from tinsmith_bench.stats.significance import wilson_estimate
 from tinsmith_export.results import Outcome
-from tinsmith_report.statistics import holm, mcnemar_p
-from tinsmith_search.goals import Goals, Limit, Metric
+from tinsmith_search.evidence import Answers, Kept, compare, estimate, judge
+from tinsmith_search.goals import Goals, Metric
 from tinsmith_search.rows import Row
 from tinsmith_search.units import interval_text, is_exact, is_timed, value_text
-
-Answers = Mapping[int, NDArray[np.bool_]]
-"""By a trial's number, whether each answer on the test set is right, `bool (samples,)`."""
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What a trial's measurements say of one limit.
-
-    Attributes:
-        limit: as it stands in the goals.
-        outcome: `pass` where the whole interval is within the limit, `fail` where it is outside,
-            else `undecided`.
-        value: what was measured: accuracy on the test set where that was looked at.
-        low: the lower end of its 95 % interval; `null` where none is known.
-        high: the upper end.
-    """
-
-    limit: str
-    outcome: Outcome
-    value: float | None
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
-class Paired:
-    """Two trials' answers on the same test set, compared.
-
-    Attributes:
-        one: the number of a trial.
-        other: the number of another.
-        lost: how many answers only `one` has right.
-        won: how many answers only `other` has right.
-        p: of McNemar's exact test, after Holm's correction for all pairs that were compared.
-    """
-
-    one: int
-    other: int
-    lost: int
-    won: int
-    p: float
 
 
 @dataclass(frozen=True)
@@ -106,6 +61,15 @@ def front(rows: Sequence[Row], goals: Goals) -> list[Row]:
     return sorted(found, key=lambda row: row.number)
 
 
+def comparable(rows: Sequence[Row], metrics: Sequence[Metric]) -> list[Row]:
+    """All trials, or if a metric is a latency, those that the busiest board or CPU has measured."""
+    counts = Counter(row.measured_on for row in rows)
+    if not counts or not any(is_timed(str(metric)) for metric in metrics):
+        return list(rows)
+    ((machine, _),) = counts.most_common(1)
+    return [row for row in rows if row.measured_on == machine]
+
+
 def is_feasible(row: Row, goals: Goals) -> bool:
     """Whether a trial has all that the goals name, and its values keep to the limits."""
     known = all(math.isfinite(row.values.get(str(one), math.nan)) for one in goals.metrics)
@@ -116,50 +80,6 @@ def costs_of(row: Row, goals: Goals) -> list[float]:
     """The values of the objectives, all to be minimized."""
     signs = {"minimize": 1, "maximize": -1}
     return [signs[one.direction] * row.values[str(one.metric)] for one in goals.objectives]
-
-
-def judge(row: Row, limit: Limit, answers: Answers) -> Kept:
-    """Holds a trial to a limit by its interval; see `Kept`."""
-    found = estimate(row, limit.metric, answers)
-    ends = [limit.violation(end) <= 0 for end in (found.low, found.high)]
-    outcome = Outcome.UNDECIDED
-    if all(ends):
-        outcome = Outcome.PASS
-    elif not any(ends) and not math.isnan(found.value):
-        outcome = Outcome.FAIL
-    return Kept(str(limit), outcome, *map(_finite, (found.value, found.low, found.high)))
-
-
-def estimate(row: Row, metric: Metric, answers: Answers) -> Estimate:
-    """A trial's value with its 95 % interval, accuracy on the test set where that was looked at.
-
-    What is counted is its own interval; what is measured without one may lie anywhere.
-    """
-    name = str(metric)
-    if name == "accuracy" and row.number in answers:
-        right = answers[row.number]
-        return wilson_estimate(int(right.sum()), len(right))
-    value = row.values.get(name, math.nan)
-    if is_exact(name):
-        return Estimate(value, value, value)
-    return Estimate(value, *row.intervals.get(name, (-math.inf, math.inf)))
-
-
-def compare(members: Sequence[Row], answers: Answers) -> tuple[Paired, ...]:
-    """McNemar's exact test of every two of the trials whose answers on the test set are known.
-
-    With so many tests, some p-value would be small by chance: `holm` corrects for their number.
-    """
-    known = [row.number for row in members if row.number in answers]
-    pairs = list(combinations(known, 2))
-    counts = [
-        (int((answers[one] & ~answers[other]).sum()), int((answers[other] & ~answers[one]).sum()))
-        for one, other in pairs
-    ]
-    adjusted = holm([mcnemar_p(*count) for count in counts])
-    return tuple(
-        Paired(*pair, *count, p) for pair, count, p in zip(pairs, counts, adjusted, strict=True)
-    )
 
 
 def winner(members: Sequence[Row], goals: Goals, answers: Answers) -> Verdict:
@@ -190,7 +110,7 @@ def winner(members: Sequence[Row], goals: Goals, answers: Answers) -> Verdict:
         why += " Whether it keeps to the limits is undecided: " + _doubts(surely[chosen.number])
     elif doubtful := _doubtful(members, rows, goals, answers):
         numbers = ", ".join(str(row.number) for row in doubtful)
-        why += f" Not chosen, since it is not sure that they keep to the limits: trial {numbers}."
+        why += f" Not chosen, since it is not sure that they keep to the limits: {numbers}."
     return Verdict(chosen, len(best) == 1, tuple(row.number for row in best), why)
 
 
@@ -255,7 +175,7 @@ def _values_keep(row: Row, goals: Goals, answers: Answers) -> bool:
 
 def _none_keeps(goals: Goals) -> str:
     limits = ", ".join(map(str, goals.limits))
-    return f"No trial of the front keeps to {limits} on the test set."
+    return f"No trial of the front kept to {limits} when it was tested at the end."
 
 
 def _doubts(kept: Sequence[Kept]) -> str:
@@ -275,7 +195,3 @@ def _doubtful(
     members: Sequence[Row], rows: Sequence[Row], goals: Goals, answers: Answers
 ) -> list[Row]:
     return [row for row in members if row not in rows and _values_keep(row, goals, answers)]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

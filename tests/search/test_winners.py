@@ -13,9 +13,10 @@ from trials import answer, demonstrate, done
 
 from tinsmith_export.results import Outcome
 from tinsmith_report.statistics import holm, mcnemar_p
+from tinsmith_search.evidence import compare, judge
 from tinsmith_search.goals import Goals, parse_goals
 from tinsmith_search.rows import Row, State
-from tinsmith_search.winners import compare, costs_of, front, is_feasible, judge, winner
+from tinsmith_search.winners import costs_of, front, is_feasible, winner
 
 GOALS = parse_goals(["maximize accuracy", "minimize size_bytes", "accuracy >= 0.5"])
 SMALLEST = parse_goals(["minimize size_bytes", "accuracy >= 0.9"])
@@ -204,13 +205,16 @@ def test_one_that_surely_keeps_to_the_limits_comes_first() -> None:
     doubtful = done(2, 910, values={"size_bytes": 50.0})
     verdict = winner([sure, doubtful], SMALLEST, {})
     assert verdict.row == sure
-    assert verdict.why.endswith("not sure that they keep to the limits: trial 2.")
+    assert verdict.why.endswith("not sure that they keep to the limits: 2.")
     verdict = winner([doubtful], SMALLEST, {})
     assert verdict.row == doubtful
     assert "undecided: accuracy >= 0.9, where 91.00 was found (89.07 to 92.62)" in verdict.why
     verdict = winner([doubtful], SMALLEST, {2: right(880)})
     assert verdict.row is None
-    assert verdict.why == "No trial of the front keeps to accuracy >= 0.9 on the test set."
+    assert (
+        verdict.why
+        == "No trial of the front kept to accuracy >= 0.9 when it was tested at the end."
+    )
 
 
 def test_nothing_is_named_where_there_is_nothing() -> None:
