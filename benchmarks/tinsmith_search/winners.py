@@ -146,7 +146,8 @@ def _why(
 ) -> str:
     who = f"Trial {chosen.number}"
     if len(rows) == 1:
-        return f"{who} is the only one of the front that keeps to the limits."
+        kept = " that keeps to the limits" if goals.limits else ""
+        return f"{who} is the only one of the front{kept}."
     metric = str(goals.objectives[0].metric)
     if len(best) == 1:
         how = "their 95 % intervals lie apart"
@@ -158,8 +159,9 @@ def _why(
                 f"{SIGNIFICANT:g} after Holm's correction"
             )
         others = len(rows) - 1
-        than = f"each of the {others} others" if others > 1 else "the other"
-        return f"{who} is better than {than} of the front in {metric}: {how}."
+        than = f"each of the {others} others" if others > 1 else "the other one"
+        kept = " that keeps to the limits" if goals.limits else ""
+        return f"{who} is better in {metric} than {than} of the front{kept}: {how}."
     what = "smallest" if "size_bytes" in chosen.values else "best by its values"
     numbers = ", ".join(str(row.number) for row in best)
     text = f"{who} is the {what} of {len(best)} that cannot be told apart by {metric}: {numbers}."
