@@ -53,7 +53,7 @@ _EXPORT = {
 }
 _STAGES = {
     "eta": Kind(float, 1.0, 100.0, constant=True),
-    "short-epochs": Kind(int, 1, 100_000, constant=True),
+    "short-epochs": Kind(int, 1, 100_000),
 }
 _TABLES: Mapping[str, Mapping[str, Kind]] = {
     "model": _MODEL,
@@ -90,7 +90,8 @@ class Space:
         goals: of the search.
         held_back: the part of the training images that trials are judged by, 0 to 1.
         eta: of the trials that reach a stage, about one of so many goes on.
-        short_epochs: of the short training; a sixth of the epochs if `None`.
+        short_epochs: of each short training, from which the better part goes on; a sixth of the
+            epochs if empty.
     """
 
     model: Mapping[str, Value]
@@ -99,7 +100,7 @@ class Space:
     goals: Goals
     held_back: float = 0.1
     eta: float = 3.0
-    short_epochs: int | None = None
+    short_epochs: tuple[int, ...] = ()
     max_drop_pp: float = 0.5
 
     def choose(self, trial: "optuna.Trial") -> Choice:
@@ -170,10 +171,11 @@ def parse_space(tables: Mapping[str, Any]) -> Space:
             ("held_back", train, "held-back"),
             ("max_drop_pp", export, "max-drop-pp"),
             ("eta", found["stages"], "eta"),
-            ("short_epochs", found["stages"], "short-epochs"),
         )
         if key in table
     }
+    if "short-epochs" in found["stages"]:
+        constants["short_epochs"] = _short_epochs(found["stages"]["short-epochs"])
     if "budget" in export:
         export["budget-s"] = export.pop("budget")
     return Space(model, train, export, _goals(tables.get("goals", {})), **constants)
@@ -204,6 +206,14 @@ def _checked_model(model: dict[str, Value]) -> dict[str, Value]:
         if key not in model:
             raise SearchError(f"[model] {key}: missing: say one number, a list or a range")
     return {key: parse_value(one, _MODEL[key]) for key, one in _DEFAULTS.items()} | model
+
+
+def _short_epochs(value: Value) -> tuple[int, ...]:
+    if value.is_range or list(value.choices) != sorted(value.choices):
+        raise SearchError(
+            "[stages] short-epochs: expected a number, or a list of them, the smallest first"
+        )
+    return value.choices
 
 
 def _goals(table: Mapping[str, Any]) -> Goals:
