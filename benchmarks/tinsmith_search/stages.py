@@ -144,18 +144,7 @@ def export(cache: Cache, judged: Judged, network: Entry, settings: Mapping[str, 
     """Compiles a trained network, and evaluates it on the images held back."""
 
     def make(folder: Path) -> Mapping[str, Any]:
-        from tinsmith_export import GateError, export
-
-        try:
-            exported = export(
-                network.folder / MODEL,
-                judged.samples,
-                folder / BUNDLE,
-                options(settings, judged.seed),
-            )
-        except GateError as error:
-            exported = error.exported
-        return _facts(exported)
+        return compiled(network, judged.samples, folder / BUNDLE, settings, judged.seed)
 
     what = {"network": network.key, "settings": dict(settings), "targets": TARGETS, **_data(judged)}
     return cache.get("export", what, make)
@@ -168,9 +157,31 @@ def exported(entry: Entry) -> Found:
     return replace(found, values={**found.values, **facts["values"]}, refused=facts["failures"])
 
 
-def options(settings: Mapping[str, Any], seed: int) -> Options:
-    """How a trial is exported."""
-    return Options(seed=seed, targets=TARGETS, **settings)
+def compiled(
+    network: Entry, samples: Any, bundle: Path, settings: Mapping[str, Any], seed: int
+) -> dict[str, Any]:
+    """Compiles a trained network, and keeps the bundle even if it fails a gate.
+
+    Args:
+        network: trained.
+        samples: as `tinsmith_export.export` takes them.
+        bundle: the file to write.
+        settings: fields of `Options`.
+        seed: of everything random.
+
+    Returns:
+        The facts of an entry: what `exported` reads.
+    """
+    from tinsmith_export import GateError, export
+
+    rejected = bundle.with_name("rejected.tin")
+    options = Options(seed=seed, targets=TARGETS, keep_rejected=rejected, **settings)
+    try:
+        return _facts(export(network.folder / MODEL, samples, bundle, options))
+    except GateError as error:
+        if rejected.exists():
+            rejected.rename(bundle)
+        return _facts(error.exported)
 
 
 def _facts(exported: Exported) -> dict[str, Any]:
