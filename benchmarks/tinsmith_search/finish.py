@@ -27,13 +27,13 @@ from tinsmith_export.inputs.sources import Source
 from tinsmith_runtime.cli.settings import FILE
 from tinsmith_runtime.cli.toml import toml_text
 from tinsmith_search import stages
+from tinsmith_search.boards.measurement import OPTIONS
 from tinsmith_search.cache import Entry
 from tinsmith_search.errors import SearchError
-from tinsmith_search.measuring import QUICK, int8_variant
 from tinsmith_search.networks import build_network
 from tinsmith_search.rows import Row
 from tinsmith_search.space import Choice
-from tinsmith_search.task import Task
+from tinsmith_search.task import Task, tell
 from tinsmith_search.trial import EPOCHS, Trials
 
 BEST = "best"
@@ -59,7 +59,7 @@ class Tested:
     notes: tuple[str, ...]
 
 
-def test_front(task: Task, members: Sequence[Row], tell: Any) -> Tested:
+def test_front(task: Task, members: Sequence[Row]) -> Tested:
     """Compiles the members of a front, tests them, and lays them down in `best/`.
 
     What was tested before is not tested again: the test set is looked at once for each member.
@@ -67,7 +67,6 @@ def test_front(task: Task, members: Sequence[Row], tell: Any) -> Tested:
     Args:
         task: the search.
         members: of the front.
-        tell: is told what is done, a line each.
     """
     trials = task.trials()
     rows, answers, notes = [], dict[int, NDArray[np.bool_]](), list[str]()
@@ -75,7 +74,7 @@ def test_front(task: Task, members: Sequence[Row], tell: Any) -> Tested:
         choice = _chosen(task, row)
         trained = _trained(trials, choice, row)
         entry = _test(task, trials, choice, trained)
-        tell(f"trial {row.number}: {'was tested before' if entry.found else 'tested'}")
+        tell(f"trial {row.number} {'was tested before' if entry.found else 'is tested'}")
         facts = entry.facts
         answers[row.number] = _answers(entry)
         rows.append(replace(row, values={**row.values, **facts["values"]}, bundle=_place(row)))
@@ -119,7 +118,7 @@ def _test(task: Task, trials: Trials, choice: Choice, trained: Entry) -> Entry:
         inputs = _samples(task.data, dataset)
         facts = stages.compiled(trained, inputs, bundle, choice.export, task.seed)
         samples = Samples(dataset.name, dataset.sha256, dataset.x_test, dataset.y_test)
-        report = bench([bundle], samples=samples, options=QUICK)
+        report = bench([bundle], samples=samples, options=OPTIONS)
         (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
         (folder / "report.html").write_text(html(report), encoding="utf-8")
         return facts
@@ -135,9 +134,10 @@ def _samples(data: str, dataset: Dataset) -> Dataset | Source:
 
 def _answers(entry: Entry) -> NDArray[np.bool_]:
     report = parse_report((entry.folder / "report.json").read_text(encoding="utf-8"))
-    found = int8_variant(report).accuracy
+    int8 = (one.accuracy for one in report.variants if one.precision == "int8" and one.accuracy)
+    found = next(int8, None)
     if found is None:
-        raise SearchError("expected a test set with labels")
+        raise SearchError("expected an engine that runs bundles here, got none: tinsmith doctor")
     right = np.ones(report.dataset.samples, bool)
     right[list(found.wrong)] = False
     return right

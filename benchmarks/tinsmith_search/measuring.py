@@ -1,23 +1,16 @@
 """What only a board or a machine can tell of a bundle: its latencies."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from tinsmith_bench import Options, Report, bench
-from tinsmith_bench.report_data.variant import Variant
-from tinsmith_bench.test_set import Samples
-from tinsmith_data import Dataset
-from tinsmith_runtime.cpu import parse_cpuinfo
+from tinsmith_search.boards import Boards
+from tinsmith_search.boards.boards import THIS_MACHINE
 from tinsmith_search.cache import Cache
-from tinsmith_search.errors import SearchError
 from tinsmith_search.goals import Metric
 
-QUICK = Options(rounds=48, processes=8, cold_starts=1, batches=(1,))
-_RESAMPLES = 2000
-_TIMED = 256  # inputs that are enough to time a network with
+Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -26,28 +19,27 @@ class Measured:
 
     Attributes:
         values: by the metric's name, as in the goals.
-        intervals: their 95 % intervals.
-        measured_on: the machine or board, with its CPU.
+        intervals: the 95 % intervals of those that have one.
+        measured_on: the hardware, of several tags each with its tag.
     """
 
-    values: dict[str, float] = field(default_factory=dict)
-    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    measured_on: str | None = None
+    values: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    measured_on: str
 
 
 class Measure:
-    """Measures bundles; what was measured once is kept.
+    """Measures bundles where the goals say; what was measured once is kept.
 
     Args:
         metrics: what the goals ask for.
+        boards: with the hardware of each tag, which `Boards.check` has found out.
         cache: of the run folder.
-        dataset: whose test images are run; those held back, during a search.
+        tell: is told what happens meanwhile.
     """
 
-    def __init__(self, metrics: tuple[Metric, ...], cache: Cache, dataset: Dataset) -> None:
-        self._metrics, self._cache = metrics, cache
-        x, y = dataset.x_test[:_TIMED], dataset.y_test[:_TIMED]
-        self._samples = Samples(dataset.name, dataset.sha256, x, y)
+    def __init__(self, metrics: Sequence[Metric], boards: Boards, cache: Cache, tell: Tell) -> None:
+        self._metrics, self._boards, self._cache, self._tell = metrics, boards, cache, tell
 
     def __call__(self, bundle: Path, key: str) -> Measured:
         """Measures a bundle.
@@ -55,56 +47,31 @@ class Measure:
         Args:
             bundle: its file.
             key: the hash of all that it was made of.
+
+        Raises:
+            SearchError: no board could measure it.
         """
-        found = Measured()
+        values, intervals, places = dict[str, float](), dict[str, tuple[float, float]](), []
         for tag in dict.fromkeys(metric.board for metric in self._metrics):
-            one = self._here(bundle, key)
-            names = [metric for metric in self._metrics if metric.board == tag]
-            found.values.update({str(name): one.values[name.name] for name in names})
-            known = [metric for metric in names if metric.name in one.intervals]
-            found.intervals.update({str(name): one.intervals[name.name] for name in known})
-            found = Measured(found.values, found.intervals, one.measured_on)
-        return found
+            found = self._measured(bundle, key, tag)
+            for metric in self._metrics:
+                if metric.board == tag:
+                    values[str(metric)] = found["values"][metric.name]
+                    if metric.name in found["intervals"]:
+                        low, high = found["intervals"][metric.name]
+                        intervals[str(metric)] = low, high
+            places.append(f"{tag or THIS_MACHINE}: {found['measured_on']}")
+        return Measured(values, intervals, "; ".join(places))
 
-    def _here(self, bundle: Path, key: str) -> Measured:
-        """Measures on this machine."""
-
+    def _measured(self, bundle: Path, key: str, tag: str | None) -> Mapping[str, Any]:
         def make(folder: Path) -> dict[str, Any]:
-            report = bench([bundle], samples=self._samples, options=QUICK)
-            (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
-            return asdict(latencies(report))
+            found = self._boards.measure(bundle, tag, tell=self._tell)
+            return {
+                "values": found.values,
+                "intervals": found.intervals,
+                "measured_on": found.measured_on,
+                "report": found.report,
+            }
 
-        where = f"this machine, {_cpu()}"
-        facts = self._cache.get("measure", {"bundle": key, "where": where}, make).facts
-        intervals = {name: (low, high) for name, (low, high) in facts["intervals"].items()}
-        return Measured(facts["values"], intervals, where)
-
-
-def latencies(report: Report) -> Measured:
-    """The latencies of a bundle in a report: those of its int8 file that comes first.
-
-    The interval of the median is that of its rounds (Efron and Tibshirani 1993, chapter 13).
-    """
-    times = int8_variant(report).speed.latency_us
-    rounds = np.array(times.rounds_p50)
-    draws = np.random.default_rng(0).choice(rounds, (_RESAMPLES, len(rounds)))
-    low, high = np.quantile(np.median(draws, axis=1), (0.025, 0.975))
-    p50 = (min(float(low), times.p50), max(float(high), times.p50))
-    values = {"latency_us_p50": times.p50, "latency_us_p99": times.p99}
-    return Measured(values, {"latency_us_p50": p50})
-
-
-def int8_variant(report: Report) -> Variant:
-    """The int8 file of a report that comes first."""
-    for variant in report.variants:
-        if variant.precision == "int8":
-            return variant
-    raise SearchError("expected an engine that runs the bundle here, got none: tinsmith doctor")
-
-
-def _cpu() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8")
-    except OSError:
-        return "unknown CPU"
-    return str(parse_cpuinfo(text).name)
+        hardware = self._boards.hardware[tag or THIS_MACHINE]
+        return self._cache.get("measure", {"bundle": key, "hardware": hardware}, make).facts

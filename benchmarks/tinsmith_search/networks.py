@@ -3,12 +3,14 @@
 Importing this module imports neither Keras nor TensorFlow; its functions do.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from tinsmith_data.named import current_folder, import_named
 from tinsmith_data.quiet import import_tensorflow
-from tinsmith_search.errors import SearchError
+from tinsmith_runtime import UsageError
 
 if TYPE_CHECKING:
     import optuna
@@ -26,8 +28,8 @@ def build_network(
         classes: the number of outputs.
 
     Raises:
-        UsageError: nothing is left of an image behind some block, or there is no such function.
-        SearchError: the function raised, or gave no model.
+        UsageError: nothing is left of an image behind some block, there is no such function, or
+            it raised or gave no model.
     """
     import_tensorflow()
     import keras
@@ -46,6 +48,19 @@ def build_network(
     return build(Architecture(**settings), shape, classes)
 
 
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """TensorFlow warns of what is computed anew for each network: here that is meant."""
+    logger = logging.getLogger("tensorflow")
+    before = logger.level
+    import_tensorflow()  # which sets the level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
 def _by_function(spec: str, trial: "optuna.Trial") -> Any:
     import keras
 
@@ -54,9 +69,9 @@ def _by_function(spec: str, trial: "optuna.Trial") -> Any:
         with current_folder():
             net = function(trial)
     except (Exception, SystemExit) as error:  # what runs is the user's
-        raise SearchError(f"`{spec}` raised {type(error).__name__}: {error}") from error
+        raise UsageError(f"`{spec}` raised {type(error).__name__}: {error}") from error
     if not isinstance(net, keras.Model) or not net.built:
-        raise SearchError(
+        raise UsageError(
             f"`{spec}`: expected a keras.Model that is built, got {type(net).__name__}"
         )
     return net

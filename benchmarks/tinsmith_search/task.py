@@ -1,10 +1,12 @@
 """What a worker has to know: it can be pickled, for a process of its own."""
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinsmith_data import Dataset, load_dataset
+from tinsmith_search.boards import Boards
 from tinsmith_search.cache import Cache
 from tinsmith_search.errors import SearchError
 from tinsmith_search.measuring import Measure
@@ -25,6 +27,7 @@ class Task:
         data: as `--data`.
         folder: the run folder.
         seed: of the data's division and of everything random in a trial.
+        boards: with the hardware of each tag.
         sampler_seed: of what Optuna chooses; `None` where several workers choose.
     """
 
@@ -32,6 +35,7 @@ class Task:
     data: str
     folder: Path
     seed: int
+    boards: Boards = field(default_factory=Boards)
     sampler_seed: int | None = None
 
     def dataset(self, size: int | None) -> Dataset:
@@ -53,12 +57,13 @@ class Task:
     def trials(self) -> Trials:
         """Gives what tries configurations."""
         cache = Cache(self.folder / "cache")
-        measured = self.space.goals.measured
-
-        def measure(dataset: Dataset) -> Measure:
-            return Measure(measured, cache, dataset)
-
+        measure = Measure(self.space.goals.measured, self.boards, cache, tell)
         return Trials(self.space, cache, self.judged, measure)
+
+
+def tell(line: str) -> None:
+    """Says something on standard error, from whichever process."""
+    print(f"tinsmith search: {line}", file=sys.stderr, flush=True)
 
 
 def begin(task: Task) -> tuple[Trials, "optuna.samplers.BaseSampler"]:

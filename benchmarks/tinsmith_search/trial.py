@@ -8,9 +8,11 @@ first, all behind those that are done:
 | ends because | constraint |
 |---|---|
 | a limit is not kept | how far it is missed, see `Limit.violation`, by the limit's name |
-| layers cannot be compiled, or a gate of the export fails | `refused`: 1 |
+| it cannot be built, trained or compiled, or fails a gate of the export | `refused`: 1 |
 | other trials are better after a short training | `promotion`: how far it is behind, 0 to 1 |
-| training diverges, or the user's function raises | `failed`: 1 |
+
+What has nothing to do with the configuration, such as a full disk or boards that are lost, is no
+lesson: such a trial has failed, and Optuna's samplers do not look at it.
 """
 
 import time
@@ -19,16 +21,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tinsmith_data import Dataset
-from tinsmith_runtime import TinsmithError, UsageError
+from tinsmith_runtime import TinsmithError
 from tinsmith_search import stages
 from tinsmith_search.cache import Cache, Entry
+from tinsmith_search.errors import SearchError
 from tinsmith_search.goals import Limit
 from tinsmith_search.measuring import Measure
-from tinsmith_search.networks import build_network
+from tinsmith_search.networks import build_network, without_warnings
 from tinsmith_search.promotion import promote
 from tinsmith_search.rows import Row
 from tinsmith_search.space import Choice, Space
 from tinsmith_search.stages import Found, Judged
+from tinsmith_search.storage import ROW, StorageGoneError
+from tinsmith_train import RunFolderError
 
 if TYPE_CHECKING:
     import optuna
@@ -60,24 +65,29 @@ class Trials:
         space: what is chosen from.
         cache: of the run folder.
         load: loads the data at a size of images, `None` for their own, and divides them.
-        measure: gives, for data, what measures a bundle on boards or on this machine.
+        measure: measures a bundle on boards or on this machine.
     """
 
     space: Space
     cache: Cache
     load: Callable[[int | None], Judged]
-    measure: Callable[[Dataset], Measure]
+    measure: Measure
     _loaded: dict[int | None, Judged] = field(default_factory=dict)
 
     def __call__(self, trial: "optuna.Trial") -> Outcome:
         """Runs one trial to its end, and keeps its row in the storage behind each stage."""
         attempt = _Attempt(self, trial)
         try:
-            return attempt.run()
+            with without_warnings():
+                return attempt.run()
         except _EndedError as ended:
             return attempt.ended(ended)
+        except StorageGoneError:
+            raise
+        except (SearchError, RunFolderError) as error:
+            return attempt.ended(_EndedError("failed", str(error), {}))
         except TinsmithError as error:
-            return attempt.ended(_EndedError("failed", str(error), {"failed": 1.0}))
+            return attempt.ended(_EndedError("infeasible", str(error), {"refused": 1.0}))
 
     def judged(self, size: int | None) -> Judged:
         """The data at a size of images, loaded once."""
@@ -135,17 +145,15 @@ class _Attempt:
         last = stages.export(cache, judged, last, choice.export)
         yield "export", last, stages.exported(last)
         if self._goals.measured:
-            measured = self._trials.measure(judged.dataset)(last.folder / stages.BUNDLE, last.key)
+            measured = self._trials.measure(last.folder / stages.BUNDLE, last.key)
             self._row = replace(self._row, measured_on=measured.measured_on)
             yield "measure", last, Found(measured.values, measured.intervals)
 
     def _build(self, choice: Choice, dataset: Dataset) -> Any:
-        """The network, not trained; one that has no room in the images is refused."""
+        """The network, not trained."""
         shape = dataset.x_train.shape[1:]
         try:
             return build_network(choice.model, self._trial, shape, len(dataset.labels))
-        except UsageError as error:
-            raise _EndedError("infeasible", str(error), {"refused": 1.0}) from error
         finally:  # a function of the user's own has chosen by now
             self._row = replace(self._row, parameters=dict(self._trial.params))
 
@@ -161,7 +169,7 @@ class _Attempt:
             bundle=_bundle(entry) or row.bundle,
         )
         self._trial.set_user_attr(f"{REACHED}{stage}", self._row.values)
-        self._trial.set_user_attr("row", self._row.to_json())
+        self._trial.set_user_attr(ROW, self._row.to_json())
 
     def _require_limits(self, stage: str) -> None:
         """Ends a trial that cannot keep to a limit any more."""
