@@ -61,7 +61,10 @@ _TABLES: Mapping[str, Mapping[str, Kind]] = {
     "export": _EXPORT,
     "stages": _STAGES,
 }
-_GOALS = ("objectives", "limits")
+_GOALS = {
+    "objectives": "lines such as `maximize accuracy`",
+    "limits": "lines such as `size_bytes <= 50000`",
+}
 
 
 @dataclass(frozen=True)
@@ -223,10 +226,8 @@ def _goals(table: Mapping[str, Any]) -> Goals:
             raise SearchError(f"[goals] {unknown('key', key, _GOALS)}")
         if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
             raise SearchError(f"[goals] {key}: expected a list of lines, got {value!r:.60}")
+        for line in value:
+            if (key == "limits") != any(sign in line for sign in "<>="):
+                raise SearchError(f"[goals] {key}: expected {_GOALS[key]}, got `{line}`")
         lines += value
-    goals = parse_goals(lines)
-    if list(map(str, parse_goals(table.get("objectives", [])).objectives)) != list(
-        map(str, goals.objectives)
-    ):
-        raise SearchError("[goals] limits: expected lines with <= or >=, got an objective")
-    return goals
+    return parse_goals(lines)
