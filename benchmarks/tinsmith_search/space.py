@@ -53,7 +53,7 @@ _EXPORT = {
 }
 _STAGES = {
     "eta": Kind(float, 1.0, 100.0, constant=True),
-    "short-epochs": Kind(int, 1, 100_000, constant=True),
+    "short-epochs": Kind(int, 1, 100_000),
 }
 _TABLES: Mapping[str, Mapping[str, Kind]] = {
     "model": _MODEL,
@@ -61,7 +61,10 @@ _TABLES: Mapping[str, Mapping[str, Kind]] = {
     "export": _EXPORT,
     "stages": _STAGES,
 }
-_GOALS = ("objectives", "limits")
+_GOALS = {
+    "objectives": "lines such as `maximize accuracy`",
+    "limits": "lines such as `size_bytes <= 50000`",
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ class Space:
         goals: of the search.
         held_back: the part of the training images that trials are judged by, 0 to 1.
         eta: of the trials that reach a stage, about one of so many goes on.
-        short_epochs: of the short training; a sixth of the epochs if `None`.
+        short_epochs: of each short training, from which the better part goes on; a sixth of the
+            epochs if empty.
     """
 
     model: Mapping[str, Value]
@@ -99,7 +103,7 @@ class Space:
     goals: Goals
     held_back: float = 0.1
     eta: float = 3.0
-    short_epochs: int | None = None
+    short_epochs: tuple[int, ...] = ()
     max_drop_pp: float = 0.5
 
     def choose(self, trial: "optuna.Trial") -> Choice:
@@ -170,10 +174,11 @@ def parse_space(tables: Mapping[str, Any]) -> Space:
             ("held_back", train, "held-back"),
             ("max_drop_pp", export, "max-drop-pp"),
             ("eta", found["stages"], "eta"),
-            ("short_epochs", found["stages"], "short-epochs"),
         )
         if key in table
     }
+    if "short-epochs" in found["stages"]:
+        constants["short_epochs"] = _short_epochs(found["stages"]["short-epochs"])
     if "budget" in export:
         export["budget-s"] = export.pop("budget")
     return Space(model, train, export, _goals(tables.get("goals", {})), **constants)
@@ -206,6 +211,14 @@ def _checked_model(model: dict[str, Value]) -> dict[str, Value]:
     return {key: parse_value(one, _MODEL[key]) for key, one in _DEFAULTS.items()} | model
 
 
+def _short_epochs(value: Value) -> tuple[int, ...]:
+    if value.is_range or list(value.choices) != sorted(value.choices):
+        raise SearchError(
+            "[stages] short-epochs: expected a number, or a list of them, the smallest first"
+        )
+    return value.choices
+
+
 def _goals(table: Mapping[str, Any]) -> Goals:
     lines: list[str] = []
     for key, value in table.items():
@@ -213,10 +226,8 @@ def _goals(table: Mapping[str, Any]) -> Goals:
             raise SearchError(f"[goals] {unknown('key', key, _GOALS)}")
         if not isinstance(value, list) or not all(isinstance(line, str) for line in value):
             raise SearchError(f"[goals] {key}: expected a list of lines, got {value!r:.60}")
+        for line in value:
+            if (key == "limits") != any(sign in line for sign in "<>="):
+                raise SearchError(f"[goals] {key}: expected {_GOALS[key]}, got `{line}`")
         lines += value
-    goals = parse_goals(lines)
-    if list(map(str, parse_goals(table.get("objectives", [])).objectives)) != list(
-        map(str, goals.objectives)
-    ):
-        raise SearchError("[goals] limits: expected lines with <= or >=, got an objective")
-    return goals
+    return parse_goals(lines)
