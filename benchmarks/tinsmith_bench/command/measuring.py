@@ -29,6 +29,7 @@ from tinsmith_bench.samples import find_samples
 from tinsmith_bench.timing.latency import Watch
 from tinsmith_data import DatasetError, load_dataset
 from tinsmith_runtime import Manifest, UsageError, read_bundle
+from tinsmith_runtime.bundle import keras_outputs
 from tinsmith_runtime.errors import printable
 
 # As many as the routes take: more would only be sent to their processes.
@@ -139,7 +140,7 @@ def _competitors(
     """Makes the competitors that were named, as far as they can be made and measured."""
     if not arguments.against:
         return [], []
-    if len(manifest.inputs) > 1 or len(manifest.outputs) > 1:
+    if len(manifest.inputs) > 1 or len(keras_outputs(manifest.outputs)) > 1:
         raise UsageError("--against: other routes are known for one input and one output alone")
     for path in arguments.bundles:
         if path.stem in arguments.against:
