@@ -22,7 +22,16 @@ from tinsmith_bench.stats.detection import find_boxes
 from tinsmith_export import Exported, Options, Samples, compile_model
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
-from tinsmith_export.ir.ops import Concatenate, Dense, InputLayer, Node, OutputLayer, Reshape
+from tinsmith_export.ir.ops import (
+    Affine,
+    Clip,
+    Concatenate,
+    Dense,
+    InputLayer,
+    Node,
+    OutputLayer,
+    Reshape,
+)
 from tinsmith_export.passes.parts import cut, joins, part_joined
 from tinsmith_runtime import BundleError, load, read_bundle
 from tinsmith_runtime.batch import Array, parts
@@ -61,7 +70,7 @@ class Drawn:
 
     def tensor(self, shape: tuple[int, ...], depth: int) -> str:
         """The name of a node of that shape."""
-        kinds = ["join"] * 3 + ["reshape", "transpose", "slice", "gather"]
+        kinds = ["join"] * 3 + ["reshape", "transpose", "slice", "gather", "affine", "clip"]
         kind = self._draw(st.sampled_from(kinds)) if depth else "leaf"
         made = getattr(self, f"_{kind}")(shape, depth - 1)
         assert isinstance(made, str)
@@ -102,6 +111,15 @@ class Drawn:
         source = self.tensor(before, depth)
         return self.add(Slice, (source,), shape, begin=begin, steps=steps)
 
+    def _affine(self, shape: tuple[int, ...], depth: int) -> str:
+        size = self._draw(st.sampled_from([(), shape[-1:]]))
+        factor, offset = np.random.default_rng(depth).normal(size=(2, *size)).astype(np.float32)
+        source = self.tensor(shape, depth)
+        return self.add(Affine, (source,), shape, factor=factor, offset=offset)
+
+    def _clip(self, shape: tuple[int, ...], depth: int) -> str:
+        return self.add(Clip, (self.tensor(shape, depth),), shape, clip=(0.0, 8.0))
+
     def _gather(self, shape: tuple[int, ...], depth: int) -> str:
         axis = self._draw(st.integers(0, len(shape) - 1))
         size = self._draw(st.integers(1, 4))
@@ -128,6 +146,10 @@ def computed(graph: Graph, inputs: Array) -> list[Array]:
                 found[node.name] = read[0][(slice(None), *node.slices())]
             case Gather():
                 found[node.name] = read[0].take(node.indices, node.axis + 1)
+            case Affine():
+                found[node.name] = read[0] * node.factor + node.offset
+            case Clip():
+                found[node.name] = read[0].clip(*node.clip)
             case Concatenate():
                 found[node.name] = np.concatenate(read, node.axis + 1)
             case _:

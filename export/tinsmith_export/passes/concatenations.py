@@ -1,4 +1,4 @@
-"""What moves the numbers of a concatenation moves those of each tensor of it instead."""
+"""What moves or changes the numbers of a concatenation does so to each tensor of it instead."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,16 +7,19 @@ from itertools import accumulate, groupby
 from math import prod
 from typing import TypeAlias
 
+import numpy as np
+
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.moving import Gather, Slice, Transpose
-from tinsmith_export.ir.ops import Concatenate, Node, Reshape
+from tinsmith_export.ir.ops import Affine, Clip, Concatenate, Function, Node, Reshape
+from tinsmith_export.ir.unrewritten import LeakyReLU
 
 Moves: TypeAlias = tuple[int, list[tuple[int, Node]]]
-"""The axis of the concatenation behind; of each of its tensors which of those before it moves."""
+"""The axis of the concatenation behind; of each of its tensors which of those before it reads."""
 
 
 def concatenation(graph: Graph, name: str) -> tuple[Graph, Concatenate] | None:
-    """Makes a node the concatenation that it moves, or that what it moves can become.
+    """Makes a node the concatenation that it is, or that it can become.
 
     Args:
         graph: as it was read.
@@ -48,7 +51,8 @@ def concatenation(graph: Graph, name: str) -> tuple[Graph, Concatenate] | None:
 
 
 def _can_move(node: Node) -> bool:
-    return isinstance(node, Reshape | Transpose | Slice | Gather)
+    kinds = Affine | Clip | Function | LeakyReLU | Gather | Reshape | Slice | Transpose
+    return isinstance(node, kinds)
 
 
 def _with(sizes: Sequence[int], axis: int, size: int) -> tuple[int, ...]:
@@ -63,6 +67,27 @@ def _moves(node: Node, before: Concatenate, sizes: Sequence[int]) -> Moves | Non
     Nothing where what becomes of a tensor is no block of the whole.
     """
     raise TypeError(f"{node.kind} moves no concatenation")
+
+
+@_moves.register(Clip)
+@_moves.register(Function)
+@_moves.register(LeakyReLU)
+def _(node: Node, before: Concatenate, sizes: Sequence[int]) -> Moves | None:
+    shapes = [_with(node.shape, before.axis, size) for size in sizes]
+    return before.axis, [(i, replace(node, shape=shape)) for i, shape in enumerate(shapes)]
+
+
+@_moves.register
+def _(node: Affine, before: Concatenate, sizes: Sequence[int]) -> Moves | None:
+    whole = np.ones(node.shape[-1], np.float32)
+    ends = np.cumsum(sizes)[:-1] if before.axis == len(node.shape) - 1 else []
+    cut = zip(*(np.split(one * whole, ends) for one in (node.factor, node.offset)), strict=True)
+    shapes = [_with(node.shape, before.axis, size) for size in sizes]
+    pairs = [*cut] * (1 if len(ends) else len(sizes))
+    return before.axis, [
+        (i, replace(node, shape=shape, factor=factor, offset=offset))
+        for i, (shape, (factor, offset)) in enumerate(zip(shapes, pairs, strict=True))
+    ]
 
 
 @_moves.register
