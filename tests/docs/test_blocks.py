@@ -6,6 +6,7 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
+from typing import NoReturn
 
 import jsonschema
 import pytest
@@ -79,10 +80,15 @@ def test_options_are_there(block: Block) -> None:
 
 def _parse(block: Block, words: list[str]) -> None:
     assert words[0] in PARSERS, f"{block}: tinsmith {words[0]}: no such sub-command"
-    said = []
+    said: list[str] = []
+
+    def note(message: str) -> NoReturn:
+        said.append(message)
+        raise SystemExit(2)
+
     parser = PARSERS[words[0]]
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
-        patch.setattr(parser, "error", lambda message: said.append(message) or parser.exit(2))
+        patch.setattr(parser, "error", note)
         parser.parse_args(words[1:])
     assert said == [], f"{block}: tinsmith {' '.join(words)}"
 
