@@ -149,7 +149,7 @@ def computed(graph: Graph, inputs: Array) -> list[Array]:
             case Affine():
                 found[node.name] = read[0] * node.factor + node.offset
             case Clip():
-                found[node.name] = read[0].clip(*node.clip)
+                found[node.name] = np.clip(read[0], *node.clip)
             case Concatenate():
                 found[node.name] = np.concatenate(read, node.axis + 1)
             case _:
