@@ -241,13 +241,9 @@ class Model:
         return self._engine.run_encoded(encoded)
 
     def decode(self, raw: Arrays) -> Arrays:
-        """Gives the `float32` numbers that raw outputs stand for, before the activation.
-
-        Parts of one are joined, after theirs.
-        """
+        """Gives raw outputs as `float32`, before the activation; parts joined, after theirs."""
         pairs = zip(self.outputs, parts(raw), strict=True)
-        found = [_decode(output, array) for output, array in pairs]
-        return joined(join(self._keras_outputs, found))
+        return joined(join(self._keras_outputs, [_decode(*pair) for pair in pairs]))
 
     def profile(self, encoded: Arrays) -> tuple[Operator, ...]:
         """Says which operators the engine runs, and where it can what each costs.

@@ -80,7 +80,7 @@ def _(node: Node, before: Concatenate, sizes: Sequence[int]) -> Moves | None:
 @_moves.register
 def _(node: Affine, before: Concatenate, sizes: Sequence[int]) -> Moves | None:
     whole = np.ones(node.shape[-1], np.float32)
-    ends: list[int] = np.cumsum(sizes)[:-1].tolist() if before.axis == len(node.shape) - 1 else []
+    ends = list(accumulate(sizes[:-1])) if before.axis == len(node.shape) - 1 else []
     cut = zip(*(np.split(one * whole, ends) for one in (node.factor, node.offset)), strict=True)
     shapes = [_with(node.shape, before.axis, size) for size in sizes]
     pairs = [*cut] * (1 if len(ends) else len(sizes))
