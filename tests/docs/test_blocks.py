@@ -6,7 +6,6 @@ import re
 import subprocess
 import tomllib
 from pathlib import Path
-from typing import NoReturn
 
 import jsonschema
 import pytest
@@ -80,17 +79,17 @@ def test_options_are_there(block: Block) -> None:
 
 def _parse(block: Block, words: list[str]) -> None:
     assert words[0] in PARSERS, f"{block}: tinsmith {words[0]}: no such sub-command"
+    parser, line = PARSERS[words[0]], f"{block}: tinsmith {' '.join(words)}"
     said: list[str] = []
 
-    def note(message: str) -> NoReturn:
+    def refuse(message: str) -> None:
         said.append(message)
-        raise SystemExit(2)
+        parser.exit(2)
 
-    parser = PARSERS[words[0]]
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
-        patch.setattr(parser, "error", note)
+        patch.setattr(parser, "error", refuse)
         parser.parse_args(words[1:])
-    assert said == [], f"{block}: tinsmith {' '.join(words)}"
+    assert said == [], line
 
 
 @parametrized(*SHELLS)
