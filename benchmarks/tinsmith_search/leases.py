@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinsmith_search.processes import started, this_machine
 from tinsmith_search.rows import Row
-from tinsmith_search.storage import ROW, Outages, StorageGoneError, newest_row
+from tinsmith_search.storage import ROW, Outages, StorageGoneError, close_storage, newest_row
 
 if TYPE_CHECKING:
     import optuna
@@ -199,6 +199,10 @@ class Leases:
             with suppress(UpdateFinishedTrialError):
                 self._release(trial._trial_id, replace(owner, attempt=owner.attempt - 1))
 
+    def close(self) -> None:
+        """Closes the storage."""
+        close_storage(self._storage)
+
     def hurry(self) -> None:
         """Waits no longer for a storage that is away: somebody wants to stop."""
         self._outages.patience_seconds = _HURRY_SECONDS
@@ -263,10 +267,8 @@ class Leases:
         if now.state is not TrialState.RUNNING or not owner or owner_of(now) != owner:
             return False
         row = replace(row, number=trial.number, worker=owner.worker)
-        if values is not None:
-            state = TrialState.COMPLETE
-        else:
-            state = TrialState.FAIL if row.state == "failed" else TrialState.PRUNED
+        # Without values it is no failure to Optuna: its samplers learn from the constraints.
+        state = TrialState.PRUNED if values is None else TrialState.COMPLETE
         try:
             self._storage.set_trial_user_attr(trial._trial_id, ROW, row.to_json())
             self.study.tell(trial, values, state)

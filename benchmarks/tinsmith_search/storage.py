@@ -5,6 +5,7 @@ import random
 import sqlite3
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 ROW = "row"
 PATIENCE_SECONDS = 600.0
 _LONGEST_PAUSE_SECONDS = 5.0
+# What PostgreSQL says while it restarts; and what a database says where two make its tables.
+_SOON = ("the database system is", "terminating connection", "server closed", "already exists")
 
 Answer = TypeVar("Answer")
 
@@ -96,6 +99,7 @@ def open_storage(
         SearchError: the storage refuses, or is not there.
     """
     import optuna
+    import sqlalchemy
 
     url = url or f"sqlite:///{folder / 'study.db'}"
     outages = Outages(_without_password(url), patience_seconds)
@@ -103,11 +107,11 @@ def open_storage(
         opened = outages.waited(lambda: _open(url)) if joining else _open(url)
     except TinsmithError:
         raise
-    except ImportError as error:
+    except (ImportError, sqlalchemy.exc.NoSuchModuleError) as error:
         what = f"--storage {outages.name}: expected an installed driver, got: {error}"
         raise UsageError(f"{what}; install the driver that the URL names") from error
     except Exception as error:
-        reason = getattr(error, "orig", None) or error.__cause__ or error
+        reason = _outage(error) or error
         what = f"--storage {outages.name}: expected a storage that answers, got: {reason}"
         raise SearchError(f"{what}; look at host, port, user, password and database") from None
     for name in dir(optuna.storages.BaseStorage):
@@ -115,6 +119,16 @@ def open_storage(
             setattr(opened, name, _patient(outages, getattr(opened, name)))
     opened.outages = outages  # type: ignore[attr-defined]
     return opened
+
+
+def close_storage(storage: "optuna.storages.BaseStorage") -> None:
+    """Closes what `open_storage` opened: its connections."""
+    import optuna
+
+    if isinstance(storage, optuna.storages._CachedStorage):
+        storage._backend.engine.dispose()
+    elif isinstance(storage, optuna.storages.GrpcStorageProxy):
+        storage.close()
 
 
 def rows_of(study: "optuna.Study") -> list[Row]:
@@ -149,15 +163,17 @@ def _open(url: str) -> "optuna.storages.BaseStorage":
     if kind == "grpc":
         where = urlsplit(url)
         if where.hostname is None or where.port is None:
-            raise UsageError(f"--storage {url}: expected grpc://HOST:PORT")
-        proxy = optuna.storages.GrpcStorageProxy(host=where.hostname, port=where.port)
+            raise UsageError("--storage: expected grpc://HOST:PORT")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            proxy = optuna.storages.GrpcStorageProxy(host=where.hostname, port=where.port)
         proxy.wait_server_ready(timeout=10)
         return proxy
     return optuna.storages._CachedStorage(_open_database(url))
 
 
 def _open_database(url: str) -> "optuna.storages.RDBStorage":
-    """Opens a database. Two machines may make its tables at once: the later one looks again."""
+    """Opens a database. One that is about to answer is asked again."""
     import optuna
     import sqlalchemy
 
@@ -179,14 +195,15 @@ def _open_database(url: str) -> "optuna.storages.RDBStorage":
     elif parsed.get_backend_name() == "sqlite":
         options["connect_args"] = {"timeout": 60}
     text = parsed.render_as_string(hide_password=False)
-    for left in reversed(range(5)):
+    for left in reversed(range(20)):
         try:
             storage = optuna.storages.RDBStorage(_escaped(text), options)
             break
-        except sqlalchemy.exc.DBAPIError as error:
-            if left == 0 or "already exists" not in str(error.orig):
+        except (sqlalchemy.exc.DBAPIError, optuna.exceptions.StorageInternalError) as error:
+            said = f"{error} {error.__cause__}"
+            if left == 0 or not any(words in said for words in _SOON):
                 raise
-            time.sleep(random.uniform(0.1, 0.5))
+            time.sleep(random.uniform(0.1, 0.9))
     if parsed.get_backend_name() == "sqlite":
         _lock_before_reading(storage.engine)
     return storage

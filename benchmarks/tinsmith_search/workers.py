@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -107,27 +107,33 @@ def _open(search: Search, sampler: "optuna.samplers.BaseSampler | None" = None) 
 
 def _work(search: Search, progress: Progress, begun: Callable[[], None] = lambda: None) -> None:
     """Tries one configuration after the other, until all have ended."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
     objective, sampler = search.build(*search.arguments)
-    leases = _open(search, sampler)
-    begun()
-    while (trial := leases.take()) is not None:
-        try:
-            progress(rows_of(leases.study))
-            with leases.beating(trial):
-                row, values = _tried(objective, trial)
-            leases.finish(trial, row, values)
-        except KeyboardInterrupt:
-            leases.release(trial)
-            raise
-    progress(rows_of(leases.study))
+    with closing(_open(search, sampler)) as leases:
+        begun()
+        while (trial := leases.take()) is not None:
+            try:
+                progress(rows_of(leases.study))
+                with leases.beating(trial):
+                    row, values = _tried(objective, trial)
+                leases.finish(trial, row, values)
+            except UpdateFinishedTrialError:
+                continue  # Another worker was given this trial, and has ended it.
+            except KeyboardInterrupt:
+                leases.release(trial)
+                raise
+        progress(rows_of(leases.study))
 
 
 def _tried(objective: Objective, trial: "optuna.Trial") -> Outcome:
     """Gives an objective's outcome; an error of it is the outcome of a failed trial."""
+    from optuna.exceptions import UpdateFinishedTrialError
+
     start = time.monotonic()
     try:
         row, values = objective(trial)
-    except StorageGoneError:
+    except (StorageGoneError, UpdateFinishedTrialError):
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -135,6 +141,7 @@ def _tried(objective: Objective, trial: "optuna.Trial") -> Outcome:
         if values is None or not any(value != value for value in values):
             return row, values
         reason = f"expected numbers to learn from, got {list(values)}"
+    trial.set_constraint("failed", 1.0)
     seconds = time.monotonic() - start
     return Row(trial.number, "failed", "", trial.params, reason=reason, seconds=seconds), None
 
@@ -180,9 +187,10 @@ class _Supervisor:
                 for place in self._places:
                     self._look_at(place)
                 progress(rows_of(self._leases.study))
+            progress(rows_of(self._leases.study))
         finally:
             self._end_all()
-        progress(rows_of(self._leases.study))
+            self._leases.close()
 
     def _start(self, place: _Place) -> None:
         context = multiprocessing.get_context("spawn")
@@ -198,8 +206,9 @@ class _Supervisor:
         process = place.process
         if process is None:
             return
+        alive = process.is_alive()
         error = self._news(place)
-        if process.is_alive():
+        if alive:
             used = used_bytes(process.pid)
             if used <= self._share_bytes:
                 return

@@ -52,9 +52,7 @@ def read_boards(path: Path, *, trusted: bool = True) -> tuple[Board, ...]:
     found = tables.get(TABLE)
     if not isinstance(found, dict) or not found:
         raise UsageError(f"{path}: expected a table [{TABLE}.NAME] for each board, got none")
-    boards = tuple(
-        _board(f"{path}: [{TABLE}.{name}]", name, table) for name, table in found.items()
-    )
+    boards = tuple(_board(path, name, table) for name, table in found.items())
     seen: dict[tuple[str, tuple[str, ...]], str] = {}
     for board in boards:
         other = seen.setdefault((board.host.destination, board.host.options), board.name)
@@ -66,9 +64,10 @@ def read_boards(path: Path, *, trusted: bool = True) -> tuple[Board, ...]:
     return boards
 
 
-def _board(where: str, name: str, table: object) -> Board:
+def _board(path: Path, name: str, table: object) -> Board:
     if not _NAME.fullmatch(name):
-        raise UsageError(f"{where}: expected a name of {_RULE}")
+        raise UsageError(f"{path}: [{TABLE}.{name!r:.100}]: expected a name of {_RULE}")
+    where = f"{path}: [{TABLE}.{name}]"
     if not isinstance(table, Mapping):
         raise UsageError(f"{where}: expected a table, got {reprlib.repr(table)}")
     parser = argparse.ArgumentParser(add_help=False)

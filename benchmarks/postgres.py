@@ -1,4 +1,4 @@
-"""A real PostgreSQL server with a folder of its own, for those who test with one."""
+"""A real PostgreSQL server with a folder of its own, for tests and measurements."""
 
 import os
 import pwd
@@ -72,6 +72,7 @@ class Server:
     port: int
 
     def url(self, host: str = "127.0.0.1", password: str = PASSWORD, database: str = "") -> str:
+        """Its address, for the user `tinsmith`."""
         from urllib.parse import quote
 
         name = database or "postgres"
@@ -86,6 +87,7 @@ class Server:
             )
 
     def start(self) -> None:
+        """Starts it, or starts it again."""
         self.control("-l", str(self.folder / "log"), "-o", f"-p {self.port}", "start")
 
     def stop(self, mode: str = "fast") -> None:
