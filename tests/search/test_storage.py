@@ -83,16 +83,16 @@ def test_each_configuration_ends_once_whichever_call_is_lost(
 ) -> None:
     faults = LostAnswer(storage)
     faults.after = after
-    work(Leases(new_study(storage), storage, 2, SHORT))
+    work(Leases(new_study(storage), storage, 1, SHORT))
     for position in range(1, faults.calls + 1):
         study = new_study(storage)
         faults.calls, faults.lose_at = 0, position
-        work(Leases(study, storage, 2, SHORT))
-        ended = [trial for trial in study.get_trials() if trial.state.is_finished()]
-        assert [(trial.number, trial.state) for trial in ended] == [(0, COMPLETE), (1, COMPLETE)]
-        for row, trial in zip(rows_of(study), ended, strict=True):
-            assert (row.state, row.parameters) == ("done", trial.params)
-            assert list(row.values.values()) == trial.values
+        work(Leases(study, storage, 1, SHORT))
+        (ended,) = [trial for trial in study.get_trials() if trial.state.is_finished()]
+        assert (ended.number, ended.state) == (0, COMPLETE)
+        (row,) = rows_of(study)
+        assert (row.state, row.parameters) == ("done", ended.params)
+        assert list(row.values.values()) == ended.values
     assert "waits for the storage sqlite" in capsys.readouterr().err
 
 
@@ -223,8 +223,10 @@ def test_workers_that_die_are_replaced_and_one_that_takes_memory_is_ended(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("workers", [1, 2])
-def test_an_interrupt_gives_the_trials_back_at_once(workers: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("workers", "number"), [(1, "INT"), (2, "INT"), (2, "KILL")])
+def test_whoever_stops_gives_the_trials_back_at_once(
+    workers: int, number: str, tmp_path: Path
+) -> None:
     command = [sys.executable, simulated.__file__, "", str(tmp_path), "1000", str(workers), "log"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -233,8 +235,11 @@ def test_an_interrupt_gives_the_trials_back_at_once(workers: int, tmp_path: Path
         while not log.exists() or len(log.read_text().splitlines()) < 6:
             assert time.monotonic() < end
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(20) == 130
+        if number == "INT":
+            os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(20) == 130
+        else:
+            process.kill()  # Its workers notice.
         assert process.stderr is not None
         assert "Traceback" not in process.stderr.read()
     with study_of(None, tmp_path) as study:
