@@ -136,7 +136,7 @@ class Variant:
     Attributes:
         id: names it in reports; no two are the same.
         file: in the bundle.
-        format: what a backend must run: `tflite`, `onnx`, `plan`.
+        format: what a backend must run: `tflite`, `onnx`, `native` (a plan).
         precision: of its weights and activations.
         size_bytes: of the file.
         sha256: of the file.
