@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from functools import partial
 
 from tables import code, prose, table
-
 from tinsmith.parsers import all_parsers, help_of
 
 

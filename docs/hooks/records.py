@@ -5,7 +5,6 @@ import types
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from schemas import Schema
-
 from tinsmith_runtime.bundle.schema import Manifest
 
 _PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", types.NoneType: "null"}

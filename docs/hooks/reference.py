@@ -8,16 +8,16 @@ import re
 from collections.abc import Callable
 from types import ModuleType
 
-from command_line import command_line
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
-from records import manifest_schema
-from repository import DOCS
-from schemas import schema_tables, section_tables
 
 import tinsmith
 import tinsmith_runtime
+from command_line import command_line
+from records import manifest_schema
+from repository import DOCS
+from schemas import schema_tables, section_tables
 from tinsmith.schema import settings_schema
 
 # mkdocstrings would take the module of the same name.

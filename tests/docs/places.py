@@ -72,7 +72,7 @@ def network(folder: Path, demo: Callable[[], Path]) -> Names:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (60, 8, 8, 1), np.uint8)
     numbers = np.arange(60) % 3
-    halves = {"x_train": pixels[:30], "x_test": pixels[30:]}
+    halves: dict[str, Any] = {"x_train": pixels[:30], "x_test": pixels[30:]}
     np.savez(folder / "calibration.npz", **halves, y_train=numbers[:30], y_test=numbers[30:])
     _save_images(folder, pixels, [("zero", "one", "two")[number] for number in numbers])
     steps = rng.normal(size=(40, 6, 2)).astype(np.float32)

@@ -79,12 +79,17 @@ def test_options_are_there(block: Block) -> None:
 
 def _parse(block: Block, words: list[str]) -> None:
     assert words[0] in PARSERS, f"{block}: tinsmith {words[0]}: no such sub-command"
-    said = []
-    parser = PARSERS[words[0]]
+    parser, line = PARSERS[words[0]], f"{block}: tinsmith {' '.join(words)}"
+    said: list[str] = []
+
+    def refuse(message: str) -> None:
+        said.append(message)
+        parser.exit(2)
+
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(SystemExit):
-        patch.setattr(parser, "error", lambda message: said.append(message) or parser.exit(2))
+        patch.setattr(parser, "error", refuse)
         parser.parse_args(words[1:])
-    assert said == [], f"{block}: tinsmith {' '.join(words)}"
+    assert said == [], line
 
 
 @parametrized(*SHELLS)

@@ -35,21 +35,22 @@ def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
         yield tab
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 @pytest.mark.parametrize("name", LOOKED_AT)
 def test_a_page_fits_and_can_be_read(
-    name: str, width: int, scheme: str, site: Path, tab: Tab, tmp_path: Path
+    name: str, width: int, scheme: str, site: Path, tab: Tab
 ) -> None:
-    tab.look_as(width, 900, scheme)
-    tab.visit((site / name).as_uri())
-    assert tab.run("document.documentElement.scrollWidth") <= width
-    background = tab.run("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 300) == (scheme == "dark")
+    """Colours do not depend on the width: axe-core, which takes seconds, sees each once."""
+    other = {"dark": "light", "light": "dark"}[scheme]
+    for colours in (other, scheme):
+        tab.look_as(width, 900, colours)
+        tab.visit((site / name).as_uri())
+        assert tab.run("document.documentElement.scrollWidth") <= width
+        background = tab.run("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", background)[:3])) < 300) == (colours == "dark")
     found = tab.accessibility_faults()
     assert [fault for fault in found if fault.startswith(("serious", "critical"))] == []
     assert tab.complaints == []
-    tab.photograph(tmp_path / f"{Path(name).stem}-{scheme}-{width}.png")
 
 
 def test_the_search_works_from_disk(site: Path, tab: Tab) -> None:
@@ -71,9 +72,7 @@ def test_nothing_comes_from_a_network(site: Path) -> None:
         fetched = re.findall(
             r'<(?:script|img|iframe)[^>]* src="([^"]+)"|<link[^>]* href="([^"]+)"', text
         )
-        assert [
-            one for pair in fetched for one in pair if one.startswith(("http:", "https:", "//"))
-        ] == [], page
+        assert [one for pair in fetched for one in pair if re.match("https?:|//", one)] == [], page
 
 
 def text_of(page: Path) -> str:
@@ -96,6 +95,11 @@ def test_python_is_whole(package: ModuleType, site: Path) -> None:
     name = "python" if package is tinsmith else "runtime"
     headings = re.findall(r'<h3 id="([\w.]+)"', (site / f"reference/{name}.html").read_text())
     assert len(headings) == len(package.__all__)
+
+
+@pytest.mark.parametrize("name", ["command-line", "recipe-file", "manifest", "report"])
+def test_everything_generated_has_a_meaning(name: str, site: Path) -> None:
+    assert "<td></td>" not in (site / f"reference/{name}.html").read_text()
 
 
 def test_the_manifest_is_whole(site: Path) -> None:
