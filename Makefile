@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 UNIT_TESTS := tests/runtime tests/native tests/kernels tests/benchmarks tests/train/test_idx.py tests/train/test_dataset.py tests/test_contributing.py \
-	tests/test_sizes.py tests/test_architecture.py tests/facade
+	tests/test_sizes.py tests/test_architecture.py tests/facade tests/docs
 NATIVE := $(shell find runtime/native -name '*.[chpt]*' -not -path '*/__pycache__/*')
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

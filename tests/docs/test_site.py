@@ -97,6 +97,11 @@ def test_python_is_whole(package: ModuleType, site: Path) -> None:
     assert len(headings) == len(package.__all__)
 
 
+@pytest.mark.parametrize("name", ["command-line", "recipe-file", "manifest", "report"])
+def test_everything_generated_has_a_meaning(name: str, site: Path) -> None:
+    assert "<td></td>" not in (site / f"reference/{name}.html").read_text()
+
+
 def test_the_manifest_is_whole(site: Path) -> None:
     text = text_of(site / "reference/manifest.html")
     for kind in (Manifest, BoxHead):

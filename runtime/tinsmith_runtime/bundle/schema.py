@@ -137,7 +137,15 @@ class Output:
 class Variant:
     """One model file, perhaps of a format that no backend here runs.
 
-    `accuracy` is top-1 on the evaluation data, `arena_bytes` the memory that a plan's tensors have.
+    Attributes:
+        id: names it in reports; no two are the same.
+        file: in the bundle.
+        format: what a backend must run: `tflite`, `onnx`, `native` (a plan).
+        precision: of its weights and activations.
+        size_bytes: of the file.
+        sha256: of the file.
+        accuracy: top-1 on the evaluation data (0..1); `None` without labels.
+        arena_bytes: the memory that a plan's tensors have; `None` for others.
     """
 
     id: str
@@ -152,7 +160,14 @@ class Variant:
 
 @frozen_dataclass(frozen=True)
 class Golden:
-    """The file of real inputs and the int8 outputs that every engine must give for them."""
+    """The file of real inputs and the int8 outputs that every engine must give for them.
+
+    Attributes:
+        file: in the bundle.
+        size_bytes: of the file.
+        sha256: of the file.
+        count: how many inputs it holds.
+    """
 
     file: FileName
     size_bytes: Count
@@ -179,7 +194,16 @@ class Layer:
 
 @frozen_dataclass(frozen=True)
 class Training:
-    """Where the numbers come from."""
+    """Where the numbers come from.
+
+    Attributes:
+        dataset: the name of the data that it was calibrated and evaluated on.
+        dataset_sha256: of these data.
+        model: the name of the Keras model.
+        recipe: how it was quantized.
+        qat_steps: how many steps it was fine-tuned for.
+        seed: of what is random in an export.
+    """
 
     dataset: str
     dataset_sha256: Digest
@@ -209,9 +233,15 @@ class Manifest:
     """Everything a bundle says of itself.
 
     Attributes:
+        format_version: grows when a field changes its name or its meaning.
         made_with: package names to versions.
         inputs: in the order of the Keras model, and of the model files.
         outputs: likewise; no two inputs or outputs have the same name. States come last in both.
+        variants: the model files.
+        golden: real inputs with the outputs that every engine must give.
+        layers: those that have weights.
+        training: the data and the recipe.
+        quality: what each stage of the export cost, and how far the targets agree.
         release: grows from one bundle for a device to the next, so that `install` can tell an
             older one; 0 where nobody counts.
         failures: the gates that it failed, a line each.
