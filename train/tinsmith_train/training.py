@@ -1,5 +1,6 @@
 """Training, from a dataset to a run folder; imports TensorFlow when called, not before."""
 
+import hashlib
 import math
 import time
 from dataclasses import asdict, replace
@@ -18,8 +19,8 @@ from tinsmith_train.checkpoint import Checkpoint
 from tinsmith_train.errors import StoppedError
 from tinsmith_train.head import find_boxes, mean_average_precision
 from tinsmith_train.history import Epoch, History, Progress
-from tinsmith_train.pretrained import Network, with_new_head
-from tinsmith_train.recipe import Recipe, default_model
+from tinsmith_train.pretrained import Network, load_network, with_fresh_weights, with_new_head
+from tinsmith_train.recipe import Recipe, default_model, is_file
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
 from tinsmith_train.settings import Settings, settled
 
@@ -38,8 +39,10 @@ def train(
     augment: str | None = None,
     warm_up: float | None = None,
     patience: int | None = None,
+    held_back: float | None = None,
     init: Network | None = None,
     resume: bool = False,
+    draw: bool = True,
     progress: Progress | None = None,
     verbose: bool = False,
 ) -> TrainResult:
@@ -50,7 +53,8 @@ def train(
     Ctrl-C. The test images are looked at once, when that is settled.
 
     Args:
-        model: one of `recipe.RECIPES`; if `None`, see `recipe.default_model`.
+        model: one of `recipe.RECIPES`, or a file `NAME.keras`, whose layers are trained from fresh
+            weights; if `None`, see `recipe.default_model`.
         dataset: what to train and test on.
         out: the run folder, made if need be; files of an earlier run in it are replaced.
         epochs: the recipe's if `None`, like all the next but the seed.
@@ -62,8 +66,10 @@ def train(
         augment: `none`, `shifts`, `photos` or `auto`.
         warm_up: in 0..1.
         patience: in epochs.
+        held_back: this part of each class is held back, in place of the recipe's part of all.
         init: a trained network to begin with, instead of a model.
         resume: goes on where an earlier run in `out` with the same arguments was killed.
+        draw: whether to draw the pictures of the run folder.
         progress: is told how it goes.
         verbose: lets TensorFlow log.
 
@@ -75,19 +81,34 @@ def train(
     """
     words = epochs, batch_size, learning_rate, seed, width, depth, augment, warm_up, patience
     name = model or (init.path.stem if init else default_model(dataset))
-    recipe = settled(name, Settings(*words), dataset, init is not None)
-    _require_learnable(name, recipe, dataset)
+    recipe = settled(name, Settings(*words, held_back), dataset, init is not None)
+    _require_learnable(Path(name).stem, recipe, dataset)
     check_writable(out, recipe.task)
     require_installed("tinsmith[compile]", "keras", "tensorflow", "matplotlib")
     import_tensorflow(verbose)
     import keras
 
     with isolated(seed, keras), deterministic():
-        return _train(name, dataset, out, recipe, seed, init, resume, progress or Progress())
+        net = _network(name, dataset, recipe, init)
+        watch = progress or Progress()
+        return _train(Path(name).stem, net, dataset, out, recipe, seed, init, resume, watch, draw)
+
+
+def _network(model: str, dataset: Dataset, recipe: Recipe, init: Network | None) -> Any:
+    """The network as training begins with it."""
+    from tinsmith_train.models import build_model
+
+    form = dataset.x_train.shape[1:], len(dataset.labels)
+    if init:
+        return with_new_head(init, *form)
+    if is_file(model):
+        return with_fresh_weights(load_network(Path(model)), *form)
+    return build_model(model, *form, recipe)
 
 
 def _train(
     model: str,
+    net: Any,
     dataset: Dataset,
     out: Path,
     recipe: Recipe,
@@ -95,14 +116,13 @@ def _train(
     init: Network | None,
     resume: bool,
     progress: Progress,
+    draw: bool,
 ) -> TrainResult:
     from tinsmith_train.fit import fit
-    from tinsmith_train.models import build_model, count_macs
+    from tinsmith_train.models import count_macs
     from tinsmith_train.softmax import fit_softmax
 
-    form = dataset.x_train.shape[1:], len(dataset.labels)
-    net = with_new_head(init, *form) if init else build_model(model, *form, recipe)
-    checkpoint = Checkpoint(out, _deciding(model, dataset, recipe, seed, init))
+    checkpoint = Checkpoint(out, _deciding(model, net, dataset, recipe, seed, init))
     history, state = History(progress, by_loss=recipe.task == "detect"), None
     if resume:
         state = checkpoint.read()
@@ -140,7 +160,7 @@ def _train(
         seconds=time.perf_counter() - started,
         init=init.path if init else None,
     )
-    write_run_folder(result, net.save, dataset, outputs)
+    write_run_folder(result, net.save, dataset, outputs if draw else None)
     if not stopped:  # a run that Ctrl-C ended can be resumed
         checkpoint.remove()
     return result
@@ -186,11 +206,12 @@ def _diverged(best: Epoch, recipe: Recipe) -> TinsmithError:
 
 
 def _deciding(
-    model: str, dataset: Dataset, recipe: Recipe, seed: int, init: Network | None
+    model: str, net: Any, dataset: Dataset, recipe: Recipe, seed: int, init: Network | None
 ) -> dict[str, Any]:
     """All that decides what comes of a run."""
     return {
         "model": model,
+        "layers": hashlib.sha256(net.to_json().encode()).hexdigest()[:16],
         "data": f"{dataset.name} {dataset.sha256[:16]}",
         "seed": seed,
         "init": f"{init.sha256[:16]} {init.input_range}" if init else None,
