@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,12 +56,14 @@ def history(trials: Sequence[FrozenTrial], rows: Sequence[Row], goals: Goals) ->
         goals: what was searched for.
     """
     by_number = {row.number: row for row in rows}
-    begun = [trial.datetime_start for trial in trials if trial.datetime_start]
     ended = sorted(
         (trial.datetime_complete, trial.number)
         for trial in trials
         if trial.datetime_complete and trial.number in by_number
     )
+    # Machines have clocks of their own: one may say that a trial ended before the first began.
+    start = min((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
+    start = start or min((moment for moment, _ in ended), default=datetime.min)
     objectives = [one.metric for one in goals.objectives]
     done = [row for row in rows if row.state == "done" and is_feasible(row, goals)]
     counted = {row.number for row in comparable(done, objectives)}
@@ -70,7 +73,8 @@ def history(trials: Sequence[FrozenTrial], rows: Sequence[Row], goals: Goals) ->
         if number in counted:
             members = front([*members, by_number[number]], goals)
             value = _measure(members, goals, costs)
-        steps.append(Step(number, count, (moment - min(begun)).total_seconds(), value))
+        seconds = (moment - start).total_seconds()
+        steps.append(Step(number, count, max(0.0, seconds), value))
     measure = str(objectives[0]) if len(objectives) == 1 else HYPERVOLUME
     return History(measure, tuple(steps))
 

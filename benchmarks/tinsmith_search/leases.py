@@ -267,8 +267,11 @@ class Leases:
         if now.state is not TrialState.RUNNING or not owner or owner_of(now) != owner:
             return False
         row = replace(row, number=trial.number, worker=owner.worker)
-        # Without values it is no failure to Optuna: its samplers learn from the constraints.
+        # Without values it is no failure to Optuna: its samplers learn from the constraints. What
+        # failed without one says nothing of its configuration, and no sampler looks at it.
         state = TrialState.PRUNED if values is None else TrialState.COMPLETE
+        if row.state == "failed" and not now.constraints:
+            state = TrialState.FAIL
         try:
             self._storage.set_trial_user_attr(trial._trial_id, ROW, row.to_json())
             self.study.tell(trial, values, state)

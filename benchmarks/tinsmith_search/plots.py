@@ -1,11 +1,13 @@
 """The plots of a search's page, as inline SVG; importing this module imports matplotlib."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter
+from matplotlib.axis import Axis
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from tinsmith_report.plots import (
     DARK,
@@ -28,6 +30,11 @@ from tinsmith_search.units import heading, is_timed, scaled
 
 _MAX_NAME = 24
 _ROW_IN = 0.22
+_MAX_MACHINES = 4
+_LOG_FROM = 20.0  # the largest value of a front by its smallest
+_AROUND = 0.6  # of the front's width is shown beside it, on either side
+_EDGE = 0.1  # of that, where no trial is farther out
+_ALONE = 0.2  # of its value, where the front is one trial
 
 
 def front_plots(report: SearchReport) -> Iterator[Plot]:
@@ -42,7 +49,8 @@ def front_plots(report: SearchReport) -> Iterator[Plot]:
         for other in others:
             known = [row for row in report.trials if {first, other} <= row.values.keys()]
             timed = is_timed(first) or is_timed(other)
-            for machine in dict.fromkeys(row.measured_on if timed else None for row in known):
+            machines = Counter(row.measured_on if timed else None for row in known)
+            for machine, _ in machines.most_common(_MAX_MACHINES):
                 shown = [row for row in known if not timed or row.measured_on == machine]
                 yield _front(report, shown, other, first, machine)
 
@@ -75,14 +83,16 @@ def _front(report: SearchReport, rows: Sequence[Row], x: str, y: str, machine: s
             line(scaled(metric, float(bound)), color=WARM, linewidth=0.8, linestyle="--")
     axes.set_xlabel(heading(x))
     axes.set_ylabel(heading(y))
-    _plain_numbers(axes, x, y)
     axes.margins(0.08)
+    for name, metric in (("x", x), ("y", y)):
+        _look_at(axes, name, metric, groups[2][2])
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=4, frameon=False, fontsize=8)
     where = f" on {printable(machine)}" if machine and "latency" in x + y else ""
     return Plot(
         f"{heading(y)} against {heading(x)}{where}",
-        "As measured during the search. Bars are 95 % intervals, dashed lines the limits.",
+        "As measured during the search. Bars are 95 % intervals, dashed lines the limits. Trials "
+        "far from the front are outside the picture.",
         to_svg(figure),
     )
 
@@ -157,10 +167,26 @@ def _time_unit(seconds: float) -> tuple[str, float]:
     return "seconds since the first trial", 1
 
 
-def _plain_numbers(axes: Axes, x: str, y: str) -> None:
-    for axis, metric in ((axes.xaxis, x), (axes.yaxis, y)):
-        if metric != "accuracy":
-            axis.set_major_formatter(FuncFormatter(_number))
+def _look_at(axes: Axes, name: str, metric: str, members: Sequence[Row]) -> None:
+    """Shows the front from near: a network that learned nothing would press it into a corner."""
+    axis: Axis = axes.xaxis if name == "x" else axes.yaxis
+    values = [scaled(metric, row.values[metric]) for row in members]
+    if values:
+        low, high = min(values), max(values)
+        around = _AROUND * (high - low) or _ALONE * abs(low)
+        first, last = axis.get_data_interval()
+        low, high = (
+            max(low - around, first - _EDGE * around),
+            min(high + around, last + _EDGE * around),
+        )
+        axis.set_major_locator(MaxNLocator(5))
+        if 0 < _LOG_FROM * min(values) < max(values):
+            axes.set(**{f"{name}scale": "log"})
+            low, high = min(values) / 2, 2 * max(values)
+        axes.set(**{f"{name}lim": (low, high)})
+    if metric != "accuracy":
+        axis.set_major_formatter(FuncFormatter(_number))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def _number(value: float, _: int | None) -> str:

@@ -91,6 +91,7 @@ def test_the_turn_goes_to_who_has_waited_longest(start: Start, tmp_path: Path, e
     assert fields["waited_s"] > 0
     late = start("dora")
     assert [_hear(late) for _ in range(2)][1] == ("waiting", {"holder": "ben"})
+    _wait_for_line(tmp_path, 2)
     others[0].kill()
     assert _hear(others[1])[0] == "turn"
     some(late.stdin).close()  # who waits may leave

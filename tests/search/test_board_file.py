@@ -1,5 +1,6 @@
 """`boards.toml`: what it may say, and what a mistake costs: one line that names it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,14 @@ def test_every_key(tmp_path: Path) -> None:
     assert (host.destination, host.identity) == ("pi@kitchen.local", Path("~/.ssh/boards"))
     assert (host.options, host.python) == (("Port=2222",), "tinsmith/bin/python")
     assert (host.wait_s, attic.host.wait_s) == (60, 3600)
+
+
+def test_the_file_of_the_how_to(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs/how-to/boards.md"
+    (text,) = re.findall(r"```toml file=boards.toml\n(.*?)```", page.read_text(), re.DOTALL)
+    path = tmp_path / "boards.toml"
+    path.write_text(text)
+    assert [board.name for board in Boards.read(path).tagged("pi4")] == ["kitchen", "attic"]
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ def test_a_board_that_is_another_than_the_study_knows(tmp_path: Path, start: Sta
     found = boards.check(["pi4"], tell=told.append)
     assert list(found) == ["pi4"]
     assert os.uname().machine in found["pi4"]
-    assert len(told) == 1
+    assert told[1:] == [f"pi4: kitchen: {found['pi4']}"]
     assert told[0].startswith("attic is lost, and tried again later: 127.0.0.1: ssh: connect to")
     with pytest.raises(SearchError, match="pi4: this study was measured on a Pi; kitchen is"):
         Boards(boards.boards).check(["pi4"], {"pi4": "a Pi"}, tell=told.append)
@@ -181,7 +181,11 @@ def test_this_machine_is_measured_in_turns_too(
     far.mkdir()
     monkeypatch.setenv("TMPDIR", str(far))
     monkeypatch.setenv("TINSMITH_CACHE", str(tmp_path))
-    found = Boards().measure(TINY, None, QUICK)
+    boards, told = Boards(), list[str]()
+    known = boards.check([None], tell=told.append)
+    assert told == [f"this machine measures: {known['this machine']}"]
+    found = boards.measure(TINY, None, QUICK)
+    assert found.measured_on == known["this machine"]
     assert found.board == "this machine"
     assert found.measured_on == parse_report(json.dumps(found.report)).machine.hardware
     assert found.variant in {variant["id"] for variant in found.report["variants"]}

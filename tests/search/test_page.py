@@ -197,3 +197,23 @@ def test_boards_have_plots_of_their_own() -> None:
     for board in ("board 0", "board 1"):
         assert f"<h3>accuracy (%) against latency_us_p50 on pi4 on {board}</h3>" in page
     assert "never compared" in page
+
+
+def test_a_front_of_all_sizes_is_seen_beside_networks_that_learned_nothing() -> None:
+    study, rows = demonstrate(40)
+    odd = [
+        replace(row, values={**row.values, "size_bytes": 10.0 ** (row.number % 7), "accuracy": 0.1})
+        if row.state != "done"
+        else replace(
+            row, values={**row.values, "size_bytes": row.values["size_bytes"] ** 1.8 / 1e6}
+        )
+        for row in rows
+    ]
+    goals = parse_goals(["maximize accuracy", "minimize size_bytes"])
+    page = search_page(make_report(study, odd, goals, {}, command="", data="digits"))
+    (plot,) = re.findall(
+        r'aria-label="accuracy \(%\) against size_bytes">(.*?)</svg>', page, re.DOTALL
+    )
+    marks = {float(text) for text in re.findall(r">(\d+(?:\.\d+)?)</text>", plot)}
+    assert {1.0, 10.0} <= marks  # the sizes' axis is logarithmic, accuracies begin near the front
+    assert not marks & {20.0, 40.0, 60.0, 80.0}

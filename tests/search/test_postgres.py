@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
-import postgres
 import pytest
 from hosts import Host, hosts
 from search import simulated
 
+import postgres
 from tinsmith_search.errors import SearchError
 from tinsmith_search.storage import open_storage, rows_of
 

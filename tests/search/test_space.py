@@ -1,3 +1,6 @@
+import argparse
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -6,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinsmith_runtime import TinsmithError
+from tinsmith_runtime import TinsmithError, UsageError
+from tinsmith_search.command import configure_search, parse_budget
 from tinsmith_search.errors import SearchError
 from tinsmith_search.space import Space, parse_space, read_space
 from tinsmith_search.values import Kind, parse_value
 
+ROOT = Path(__file__).parents[2]
 GOALS = {"objectives": ["maximize accuracy"]}
 CNN = {"family": "cnn", "depth": 2, "widths": [4, 8]}
 
@@ -127,3 +132,20 @@ def test_any_value_is_read_or_refused(value: Any, kind: Kind) -> None:
     assert found.choices
     for one in found.choices:
         assert all(type(part) is kind.type for part in (one if type(one) is tuple else (one,)))
+
+
+def test_the_space_of_the_page_is_the_one_that_is_shipped() -> None:
+    page = (ROOT / "docs/how-to/search.md").read_text()
+    (block,) = re.findall(r"```toml file=space.toml\n(.*?)```", page, re.DOTALL)
+    shipped = read_space(ROOT / "benchmarks/search_mnist.toml")
+    assert parse_space(tomllib.loads(block)) == shipped
+    parser = argparse.ArgumentParser()
+    configure_search(parser)
+    (words,) = re.findall(r"^tinsmith search (.*)$", page, re.MULTILINE)
+    assert parse_budget(parser.parse_args(words.split()).budget) == 40 * 60
+
+
+@pytest.mark.parametrize("text", ["", "forty", "-3m", "3 weeks", "1e3"])
+def test_budgets_that_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--budget: expected a time such as 90s"):
+        parse_budget(text)

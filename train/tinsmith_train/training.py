@@ -3,6 +3,8 @@
 import hashlib
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -49,12 +51,10 @@ def train(
     """Trains a model and writes its run folder.
 
     The same seed on the same machine gives the same weights, killed and resumed or not. The epoch
-    that does best on training images held back is kept (`softmax` holds none back), also after
-    Ctrl-C. The test images are looked at once, when that is settled.
+    that is best on the images held back is kept (`softmax` holds none back), after Ctrl-C too.
 
     Args:
-        model: one of `recipe.RECIPES`, or a file `NAME.keras`, whose layers are trained from fresh
-            weights; if `None`, see `recipe.default_model`.
+        model: of `recipe.RECIPES`, or a file `NAME.keras`, for its layers; see `default_model`.
         dataset: what to train and test on.
         out: the run folder, made if need be; files of an earlier run in it are replaced.
         epochs: the recipe's if `None`, like all the next but the seed.
@@ -84,14 +84,20 @@ def train(
     recipe = settled(name, Settings(*words, held_back), dataset, init is not None)
     _require_learnable(Path(name).stem, recipe, dataset)
     check_writable(out, recipe.task)
+    with _keras(seed, verbose):
+        net, name = _network(name, dataset, recipe, init), Path(name).stem
+        return _train(name, net, dataset, out, recipe, seed, init, resume, progress, draw)
+
+
+@contextmanager
+def _keras(seed: int, verbose: bool) -> Iterator[None]:
+    """Imports Keras, and has it compute the same each time."""
     require_installed("tinsmith[compile]", "keras", "tensorflow", "matplotlib")
     import_tensorflow(verbose)
     import keras
 
     with isolated(seed, keras), deterministic():
-        net = _network(name, dataset, recipe, init)
-        watch = progress or Progress()
-        return _train(Path(name).stem, net, dataset, out, recipe, seed, init, resume, watch, draw)
+        yield
 
 
 def _network(model: str, dataset: Dataset, recipe: Recipe, init: Network | None) -> Any:
@@ -115,7 +121,7 @@ def _train(
     seed: int,
     init: Network | None,
     resume: bool,
-    progress: Progress,
+    progress: Progress | None,
     draw: bool,
 ) -> TrainResult:
     from tinsmith_train.fit import fit
@@ -123,7 +129,7 @@ def _train(
     from tinsmith_train.softmax import fit_softmax
 
     checkpoint = Checkpoint(out, _deciding(model, net, dataset, recipe, seed, init))
-    history, state = History(progress, by_loss=recipe.task == "detect"), None
+    history, state = History(progress or Progress(), by_loss=recipe.task == "detect"), None
     if resume:
         state = checkpoint.read()
         history.restore(state)

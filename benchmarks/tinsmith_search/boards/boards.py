@@ -96,7 +96,7 @@ class Boards:
         Args:
             tags: of the boards that will be needed; `None` for this machine.
             known: what the boards of a tag were when others measured for the same study.
-            tell: is told which boards are lost, and who measures on a board meanwhile.
+            tell: is told who measures, which boards are lost, and who is on a board meanwhile.
 
         Returns:
             The hardware by tag, to be known by who joins the study later.
@@ -113,6 +113,8 @@ class Boards:
             if not found:
                 raise SearchError(f"no board answers: {_say(lost)}")
             self.hardware[name] = require_alike(name, found, (known or {}).get(name))
+            who = "this machine measures" if tag is None else f"{tag}: {', '.join(sorted(found))}"
+            tell(f"{who}: {self.hardware[name]}")
         return dict(self.hardware)
 
     def measure(
