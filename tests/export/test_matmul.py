@@ -41,6 +41,12 @@ FORMS = {
     "rows by columns": lambda x, y: L.Dot((2, 1), name="product")([x, y]),
     "columns by rows": lambda x, y: L.Dot((1, 1), name="product")([x, y]),
     "a tensor by itself": lambda x, y: L.Dot((2, 2), name="product")([x, x]),
+    "a tensor by itself, twice": lambda x, y: L.Concatenate()(
+        [L.Dot((2, 2), name="product")([x, x]), L.ReLU()(L.Dot((2, 2), name="again")([x, x]))]
+    ),
+    "the same twice, in part behind each other": lambda x, y: L.Add()(
+        [L.Dot((2, 1), name="product")([x, y]), L.Dot((2, 1), name="again")([x, y])]
+    ),
     "a ReLU on the right": lambda x, y: L.Dot((2, 1), name="product")([x, L.ReLU()(y)]),
     "a sigmoid on the right": lambda x, y: L.Dot((2, 1))([x, L.Activation("sigmoid")(y)]),
     "before a ReLU": lambda x, y: L.ReLU()(L.Dot((2, 1), name="product")([x, y])),

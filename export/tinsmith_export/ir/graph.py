@@ -112,6 +112,10 @@ class Graph:
         source = self.node(name).inputs[0]
         return Graph(tuple(n for n in self.nodes if n.name != name))._renamed({name: source})
 
+    def redirected(self, name: str, to: str) -> "Graph":
+        """Removes a node; those that read it read another instead."""
+        return Graph(tuple(n for n in self.nodes if n.name != name))._renamed({name: to})
+
     def inserted(self, after: Node, node: Node) -> "Graph":
         """Puts `node` behind `after`; what read `after` reads `node` instead."""
         place = self.nodes.index(after) + 1

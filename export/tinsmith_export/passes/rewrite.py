@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from tinsmith_export.errors import UnsupportedLayerError
-from tinsmith_export.ir.attention import Softmax
+from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.graph import Graph
-from tinsmith_export.ir.ops import Clip, Function, Node, Reshape
+from tinsmith_export.ir.ops import Clip, Function, Node, Rearrangement, Reshape
 from tinsmith_export.ir.shapes import require_shapes
 from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_export.passes.affine import (
@@ -73,6 +75,8 @@ def rewrite(graph: Graph) -> Graph:
             them: all of them, each by name.
         ConversionError: a rewrite made of a layer something else.
     """
+    # Products first: a ReLU behind one of two that are equal would be part of it.
+    graph = merge_equal(graph, (MatMul, Rearrangement))
     graph = join_reshapes(move_transpositions(graph))
     graph = strip_output_activations(graph)
     for step in REWRITES:
@@ -85,7 +89,8 @@ def rewrite(graph: Graph) -> Graph:
             graph = step(graph)
     for step in LAST:
         graph = step(graph)
-    graph = part_shared(part_outputs(join_reshapes(move_transpositions(graph))))
+    graph = merge_equal(join_reshapes(move_transpositions(graph)))
+    graph = part_shared(part_outputs(graph))
     _require_compiled(graph)
     if not graph.weighted:
         raise UnsupportedLayerError("the model multiplies by no weights: nothing to quantize")
@@ -130,6 +135,26 @@ def strip_output_activations(graph: Graph) -> Graph:
         if function == "softmax" or (function == "sigmoid" and len(last.shape) == 1):
             graph = graph.replaced(replace(output, inputs=last.inputs, activation=function))
     return graph.pruned()
+
+
+def merge_equal(graph: Graph, kinds: tuple[type[Node], ...] = (Node,)) -> Graph:
+    """Keeps one of nodes that compute the same of the same, as TensorFlow's converter does.
+
+    Its file would have fewer products than the graph.
+
+    Args:
+        graph: any.
+        kinds: of the nodes that are compared.
+    """
+    known: dict[tuple[object, ...], str] = {}
+    for name in [node.name for node in graph.layers if isinstance(node, kinds)]:
+        node = graph.node(name)
+        values = [one for key, one in sorted(vars(node).items()) if key not in ("name", "shared")]
+        plain = (v.tobytes() if isinstance(v, np.ndarray) else v for v in values)
+        first = known.setdefault((type(node), *plain), name)
+        if first != name:
+            graph = graph.redirected(name, first)
+    return graph
 
 
 def part_outputs(graph: Graph) -> Graph:
