@@ -15,6 +15,7 @@ from tinsmith_runtime.cli import main
 
 # Installing and building have tests of their own.
 NOT_TYPED = ("pip", "pipx", "uv", "make")
+_ENVIRONMENT = re.compile(r"-m venv |/bin/activate\b")
 _SMALLER = {"mnist": "digits", "scenes": "digit-scenes"}
 _GATE = re.compile(r"\b(latency_us_p\d\d|engine_us_p\d\d|start_ms) > [\d.]+x")
 _LESS = {
@@ -58,7 +59,7 @@ def type_block(block: Block, folder: Path) -> None:
     lines = [
         line.replace("/opt/models", "./opt")
         for line in lines_of(block)
-        if words_of(line)[0] not in NOT_TYPED
+        if words_of(line)[0] not in NOT_TYPED and not _ENVIRONMENT.search(line)
     ]
     status = int(block.marks.get("ends with status", "0"))
     if all(map(is_plain, lines)):

@@ -28,6 +28,9 @@ LOOKED_AT = (
     "reference/runtime.html",
 )
 
+PAGES = sorted(ROOT.glob("docs/**/*.md"))
+WRITTEN = [page for page in PAGES if "<!-- generated: " not in page.read_text()]
+
 
 @pytest.fixture(scope="module")
 def tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tab]:
@@ -128,14 +131,10 @@ def _count(html: str) -> dict[str, int]:
     return counted.found
 
 
-@pytest.mark.parametrize(
-    "page", sorted(ROOT.glob("docs/**/*.md")), ids=lambda page: str(page.relative_to(ROOT))
-)
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_is_what_a_code_host_shows(page: Path, site: Path) -> None:
     """The same lists, tables, blocks: MkDocs and code hosts read Markdown differently."""
     source = page.read_text()
-    if "<!-- generated: " in source:
-        pytest.skip("a code host shows no tables of it")
     built = site / page.relative_to(ROOT / "docs").with_suffix(".html")
     built = built.with_name("index.html") if built.stem == "README" else built
     article = re.search(r"<article.*?>(.*)</article>", built.read_text(), re.DOTALL)
