@@ -42,8 +42,10 @@ NOTE = """\
 All routes have the same inputs to calibrate on, without labels, and answer the same others.
 Accuracy, and the part of inputs that get float's class, have 95 % intervals (Wilson). p is that of
 McNemar's exact test against float. Without labels, "lost" counts answers that changed, and p is of
-the exact test that more than 2 % change. Of K x inputs, a cell is the mean of K divisions of the
-same data, and in brackets the worst.
+the exact test that more than 2 % change. Of K x inputs, a cell is the mean over K sets of
+calibration data, and in brackets the worst; p is the least. SQNR of small models depends on which
+inputs calibrate: so all routes have the same K sets of the training data, and answer the same test
+data each time. Without such a division, what does not calibrate is answered.
 
 - `float`: TensorFlow's converter, without quantization.
 - `ptq` and `auto`: tinsmith by that recipe, with its defaults. Time includes its verification.
@@ -55,9 +57,10 @@ same data, and in brackets the worst.
   tf2onnx. TFMOT's guide trains on thousands of labelled images. So few as here do not bring its
   ranges, which begin at -6 and 6, to where they belong.
 
-It holds if no loss is significant at 95 %; for `ptq`, if also the SQNR is no lower than in either
-file of TensorFlow's (of what the file gives), and float's class not significantly rarer. Each route
-has a process of its own, whose peak memory is the system's count."""
+It holds if no loss is significant at 95 %, with any set; for `ptq`, if also the SQNR is no lower
+than in either file of TensorFlow's (of what the file gives; of several sets the mean, and the row
+says with how many it is lower), and float's class not significantly rarer. Each route has a process
+of its own, whose peak memory is the system's count."""
 _OURS = ("ptq", "calibrated", "qat", "auto")
 _LEFT_OUT = ("calibrated", "qat")  # `auto` tries them
 

@@ -150,20 +150,20 @@ def splits(
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Which inputs calibrate and which are answered, chosen by a fixed seed.
 
-    One rotation keeps to what the data say is there to train on. Several take all inputs in one
-    order, and begin the calibration data a further part of it on each time.
+    Several rotations take all inputs in one order, and begin the calibration data a further part of
+    it on each time. What the data say is there to train on calibrates alone, the rest is answered.
 
     Raises:
         UsageError: there are too few inputs.
     """
     rng = np.random.default_rng(0)
-    order, divided = rng.permutation(subject.count), rotations == 1 and subject.train > 0
+    order = rng.permutation(subject.count)
     for rotation in range(rotations):
         turned = np.roll(order, -(rotation * subject.count // rotations))
         first, rest = turned[:calibration], turned[calibration:]
-        if divided:
+        if subject.train:
             first = turned[turned < subject.train][:calibration]
-            rest = turned[turned >= subject.train]
+            rest = order[order >= subject.train]
         if len(first) < calibration or not len(rest):
             raise UsageError(
                 f"{subject.name}: expected more than {calibration} inputs, got {subject.count}"

@@ -1,5 +1,6 @@
 """Builds distributions and installs them, in environments of their own."""
 
+import ast
 import contextlib
 import os
 import subprocess
@@ -10,8 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CONSTRAINTS = ROOT / "constraints.txt"
-# How pip says that it cannot reach the registry.
+# How pip and uv say that they cannot reach the registry.
 OFFLINE = (
+    "dns error",
+    "error sending request",
     "Failed to establish a new connection",
     "Temporary failure in name resolution",
     "ProxyError",
@@ -20,9 +23,19 @@ OFFLINE = (
 )
 
 
-def install(*words: object) -> None:
+# What uv calls the settings of pip that say where packages come from.
+UV = {
+    "index-url": "UV_DEFAULT_INDEX",
+    "extra-index-url": "UV_INDEX",
+    "find-links": "UV_FIND_LINKS",
+    "trusted-host": "UV_INSECURE_HOST",
+    "cert": "SSL_CERT_FILE",
+}
+
+
+def install(*words: object, **variables: str) -> None:
     """Runs a module that needs the package registry, as `pip install …`."""
-    environment = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS)}
+    environment = {**os.environ, "PIP_CONSTRAINT": str(CONSTRAINTS), **variables}
     line = [sys.executable, "-m", *map(str, words)]
     done = subprocess.run(line, capture_output=True, text=True, env=environment)
     if done.returncode and "CI" not in os.environ:
@@ -30,6 +43,18 @@ def install(*words: object) -> None:
         if missing:
             pytest.skip(f"the package registry does not answer: {missing}")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def uv_settings() -> dict[str, str]:
+    """What pip is set to, on this machine, as uv's variables: uv does not read pip's settings."""
+    line = [sys.executable, "-m", "pip", "config", "list"]
+    said = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    pairs = [line.partition("=")[::2] for line in said.splitlines()]
+    pairs.sort(key=lambda pair: pair[0].startswith(":env:"))  # the environment wins
+    found = {name.rpartition(".")[2]: str(ast.literal_eval(value)) for name, value in pairs}
+    settings = {UV[name]: value for name, value in found.items() if name in UV}
+    # Like pip, it takes the best version of all places.
+    return {"UV_INDEX_STRATEGY": "unsafe-best-match", "UV_CONSTRAINT": str(CONSTRAINTS), **settings}
 
 
 def build(source: Path, folder: Path) -> Path:

@@ -117,22 +117,22 @@ def test_the_naive_route_multiplies_floats(demo: Path, mnist: Dataset) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "training", "fine_tuning"),
+    ("model", "training", "quantizing"),
     [
         # The notebook's rate does not learn `digits`.
         ("softmax", ("--learning-rate", "0.005"), ("--qat-steps", "80")),
-        ("mlp", (), ("--qat-steps", "80")),
-        ("lenet", ("--epochs", "4"), ("--qat-steps", "80")),
+        ("mlp", (), ("--recipe", "ptq")),
+        ("lenet", ("--epochs", "4"), ("--recipe", "ptq")),
     ],
 )
 def test_the_other_models_go_the_whole_way(
-    model: str, training: tuple[str, ...], fine_tuning: tuple[str, ...], tmp_path: Path
+    model: str, training: tuple[str, ...], quantizing: tuple[str, ...], tmp_path: Path
 ) -> None:
     tinsmith("train", "--model", model, "--data", "digits", *training, folder=tmp_path)
     exported = json.loads(
         tinsmith(
             *("export", f"runs/{model}/model.keras", "--data", "digits", "--json"),
-            *("--out", "model.tin", *fine_tuning),
+            *("--out", "model.tin", *quantizing),
             folder=tmp_path,
         )
     )

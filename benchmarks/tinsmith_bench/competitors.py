@@ -34,7 +34,7 @@ from tinsmith_runtime import (
     write_bundle,
 )
 from tinsmith_runtime.backends import BackendSpec, backends_of
-from tinsmith_runtime.bundle import sha256
+from tinsmith_runtime.bundle import keras_outputs, sha256
 from tinsmith_runtime.errors import printable
 from tinsmith_runtime.record import Rule
 
@@ -211,7 +211,15 @@ def _write(path: Path, name: str, bundle: Bundle, answer: Answer, data: bytes) -
         sha256=sha256(data),
         accuracy=None,
     )
-    output = manifest.output
+    (whole,) = keras_outputs(manifest.outputs)
+    output = replace(
+        manifest.output,
+        name=whole.name,
+        shape=(None, *whole.sample_shape),
+        activation=whole.activation,
+        part_of="",
+        start=(),
+    )
     if codes is not None:
         output = replace(output, scale=codes[0], zero_point=codes[1])
     if answer.activated:

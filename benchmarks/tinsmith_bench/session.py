@@ -44,7 +44,7 @@ from tinsmith_runtime import (
 )
 from tinsmith_runtime.backends import known_backends
 from tinsmith_runtime.batch import Arrays, concatenate, count, parts, rows
-from tinsmith_runtime.bundle import dump_manifest
+from tinsmith_runtime.bundle import dump_manifest, keras_outputs
 
 CLASSIFY_BATCH = 32
 # On a quiet machine the p50 was at most 1.06 times the fastest call, next to others up to 1.7.
@@ -112,7 +112,7 @@ def read_bundles(paths: Sequence[Path]) -> list[Bundle]:
     bundles = [read_bundle(path) for path in paths]
     if len({class_labels(bundle.manifest) for bundle in bundles}) > 1:
         raise UsageError("expected bundles with the same classes: only those can be compared")
-    if len({len(bundle.manifest.outputs) for bundle in bundles}) > 1:
+    if len({len(keras_outputs(bundle.manifest.outputs)) for bundle in bundles}) > 1:
         raise UsageError("expected bundles with as many outputs: only those can be compared")
     return bundles
 
@@ -140,7 +140,7 @@ def _results(
 ) -> tuple[tuple[Variant, ...], tuple[Comparison, ...]]:
     """What was found of each variant, and of every two of them."""
     labels = bundle.manifest.output.labels
-    named = [output.name for output in bundle.manifest.outputs]
+    named = [one.name for one in keras_outputs(bundle.manifest.outputs)]
     outputs = named if len(named) > 1 else []
     variants = (describe(one, measured, samples, labels, method, outputs) for one in measured)
     comparisons = (
@@ -286,7 +286,7 @@ def _notes(bundles: Sequence[Bundle], samples: Samples) -> Iterator[str]:
             "The model computes steps of a sequence: each was measured by itself, from states of "
             "zero. What sequences give, their states fed back, the bundle says: `tinsmith inspect`."
         )
-    elif len(bundles[0].manifest.outputs) > 1:
+    elif len(keras_outputs(bundles[0].manifest.outputs)) > 1:
         yield (
             "The model has several outputs: only how close each is to float can be told; where one "
             "number stands for all, it is that of the output furthest from it."

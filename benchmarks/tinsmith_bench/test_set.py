@@ -10,7 +10,7 @@ from tinsmith_bench.box_truth import check_boxes, class_labels
 from tinsmith_data.data import class_indices
 from tinsmith_runtime import InputError, Manifest
 from tinsmith_runtime.batch import Array, Arrays, joined, parts, require_as_many
-from tinsmith_runtime.bundle import Input
+from tinsmith_runtime.bundle import Input, keras_outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,16 +106,14 @@ def _check_targets(samples: Samples, count: int, manifest: Manifest) -> NDArray[
     targets, classes = samples.targets, len(class_labels(manifest))
     if targets is not None and manifest.boxes:
         return check_boxes(samples.name, targets, count, classes)
-    if targets is None or len(manifest.outputs) > 1:
+    if targets is None or len(keras_outputs(manifest.outputs)) > 1:
         return None
     if not classes:
         if targets.dtype.kind != "f":
             return None
-        if targets.shape != (count, *manifest.output.shape[1:]):
-            raise InputError(
-                f"{samples.name}: expected targets {(count, *manifest.output.shape[1:])}, "
-                f"got {targets.shape}"
-            )
+        expected = (count, *keras_outputs(manifest.outputs)[0].sample_shape)
+        if targets.shape != expected:
+            raise InputError(f"{samples.name}: expected targets {expected}, got {targets.shape}")
         return targets.astype(np.float32)
     targets = class_indices(targets)
     if targets.shape != (count,) or targets.dtype.kind not in "iu":

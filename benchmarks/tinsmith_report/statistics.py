@@ -5,6 +5,7 @@ scipy import it when they are called.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,24 @@ def mcnemar_p(lost: int, won: int) -> float:
 
     # The smaller side, so that the two directions agree to the last digit.
     return float(binomtest(min(lost, won), lost + won).pvalue) if lost + won else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Corrects the p-values of several tests, so that one is small by chance as rarely as for one.
+
+    The smallest of n is multiplied by n, the next by n - 1, and so on; none gets smaller than the
+    one before it, or larger than 1. Source: Holm 1979, "A simple sequentially rejective multiple
+    test procedure", Scandinavian Journal of Statistics 6.
+
+    Returns:
+        The corrected p-values, in the order of `p_values`.
+    """
+    count, largest = len(p_values), 0.0
+    adjusted = [0.0] * count
+    for rank, index in enumerate(sorted(range(count), key=lambda index: p_values[index])):
+        largest = max(largest, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
 
 
 def paired_loss_score(lost: Any, won: Any, count: float, limit: float) -> Any:

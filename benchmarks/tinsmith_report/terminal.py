@@ -41,7 +41,13 @@ class Terminal:
             self.lines([paragraph, ""])
 
     def table(self, table: TextTable, words: Iterable[str] = (), wrapped: str = "") -> None:
-        """Prints a table with its title and note.
+        """Prints a table with its title and note; see `grid`."""
+        self.lines([table.title])
+        self._console.print(self.grid(table, words, wrapped))
+        self.paragraphs([table.note])
+
+    def grid(self, table: TextTable, words: Iterable[str] = (), wrapped: str = "") -> Table:
+        """Lays a table out for this terminal, without its title and note.
 
         Args:
             table: its first column goes to the left, the others to the right.
@@ -59,9 +65,7 @@ class Terminal:
             )
         for row in table.rows:
             grid.add_row(*(Text(self._printable(cell)) for cell in row))
-        self.lines([table.title])
-        self._console.print(grid)
-        self.paragraphs([table.note])
+        return grid
 
     def _heading(self, text: str) -> Text:
         """A heading as it stands; its line breaks are those of the table, not of a name."""

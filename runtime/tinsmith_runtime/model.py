@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tinsmith_runtime.answers import Detection, Prediction, rank
 from tinsmith_runtime.backends import Operator
 from tinsmith_runtime.batch import joined, parts
-from tinsmith_runtime.bundle import Bundle, Input, Output, Variant
+from tinsmith_runtime.bundle import Bundle, Input, Output, Variant, join, keras_outputs, named
 from tinsmith_runtime.errors import InputError, UsageError
 from tinsmith_runtime.executor import (
     ACTIVATIONS,
@@ -55,6 +55,7 @@ class Model:
         self._engine = engine
         self._proof = proof
         self._check = batch_checker(self.inputs)
+        self._keras_outputs = keras_outputs(self.outputs)
         # What images alone are known by, in less time than a check takes.
         only_images = [entry.kind for entry in self.inputs] == ["image"]
         self._pixels = self.input.sample_shape if only_images else None
@@ -68,7 +69,7 @@ class Model:
 
     @property
     def outputs(self) -> tuple[Output, ...]:
-        """What the model gives, in order."""
+        """What the model files give, in order; `predict` joins those that are parts of one."""
         return self.manifest.outputs
 
     @property
@@ -183,7 +184,7 @@ class Model:
 
         Returns:
             `float32 (N, ...)`, after the activation that the manifest names; for several outputs
-            a dict of these by the outputs' names.
+            a dict of these by the outputs' names. Outputs that are parts of one are joined.
 
         Raises:
             InputError: shape, dtype or NaN do not fit the model.
@@ -192,8 +193,8 @@ class Model:
         raw = self._run(batch)
         decoders = self._decoders or self._make_decoders()
         if isinstance(raw, tuple):
-            found = zip(self.outputs, decoders, raw, strict=True)
-            return {output.name: decode(codes) for output, decode, codes in found}
+            arrays = [decode(codes) for decode, codes in zip(decoders, raw, strict=True)]
+            return named(self._keras_outputs, arrays)
         return decoders[0](raw)
 
     def _make_decoders(self) -> list[Decode]:
@@ -240,9 +241,9 @@ class Model:
         return self._engine.run_encoded(encoded)
 
     def decode(self, raw: Arrays) -> Arrays:
-        """Gives the `float32` numbers that raw outputs stand for, before the activation."""
-        found = zip(self.outputs, parts(raw), strict=True)
-        return joined([_decode(output, array) for output, array in found])
+        """Gives raw outputs as `float32`, before the activation; parts joined, after theirs."""
+        pairs = zip(self.outputs, parts(raw), strict=True)
+        return joined(join(self._keras_outputs, [_decode(*pair) for pair in pairs]))
 
     def profile(self, encoded: Arrays) -> tuple[Operator, ...]:
         """Says which operators the engine runs, and where it can what each costs.
@@ -295,4 +296,4 @@ def _decode(output: Output, raw: Array) -> Array:
     if raw.dtype != np.float32:
         decoded -= np.float32(output.zero_point)
         decoded *= np.float32(output.scale)
-    return decoded
+    return ACTIVATIONS[output.activation](decoded) if output.part_of else decoded

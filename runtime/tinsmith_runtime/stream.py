@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinsmith_runtime.answers import Prediction, rank
 from tinsmith_runtime.batch import Array, parts
+from tinsmith_runtime.bundle import keras_outputs, named
 from tinsmith_runtime.errors import UsageError
 from tinsmith_runtime.executor import to_int8
 from tinsmith_runtime.inputs.single import read_sample
@@ -52,8 +53,10 @@ class Stream:
         """
         found = self._step(sample)
         pairs = zip(self._answers, self._decoders, found, strict=False)
-        answers = {output.name: decode(codes)[0] for output, decode, codes in pairs}
-        return answers if len(answers) > 1 else answers[self._answers[0].name]
+        answers = named(keras_outputs(self._answers), [decode(codes) for _, decode, codes in pairs])
+        if isinstance(answers, dict):
+            return {name: values[0] for name, values in answers.items()}
+        return answers[0]
 
     def classify(
         self, sample: Picture | Sequence[object], top: int | None = None

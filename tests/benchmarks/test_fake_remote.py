@@ -21,11 +21,14 @@ from narrow import some
 from tinsmith_bench import bench
 from tinsmith_bench.options import Options
 from tinsmith_bench.remote import agent, ssh
+from tinsmith_bench.remote.host import Host
 from tinsmith_bench.remote.measure import WaitLimit, bench_there
 from tinsmith_bench.remote.messages import Board, Progress, parse_message
-from tinsmith_bench.remote.ssh import Connection, Host
+from tinsmith_bench.remote.ssh import Connection, LostError
+from tinsmith_bench.report_data import Report
 from tinsmith_bench.samples import find_samples
 from tinsmith_bench.test_set import Samples
+from tinsmith_bench.timing.latency import Watch
 from tinsmith_runtime import TinsmithError, UsageError, read_bundle
 
 pytestmark = pytest.mark.slow
@@ -84,6 +87,7 @@ def said(kind: str, **fields: object) -> bytes:
 
 
 ARRIVED = said("arrived", **BOARD)
+TURN = said("turn", waited_s=0.0)
 
 
 def saying(*pieces: bytes, then: str = "sys.stdin.read()") -> str:
@@ -91,11 +95,18 @@ def saying(*pieces: bytes, then: str = "sys.stdin.read()") -> str:
     return f"for piece in {pieces!r}: out.write(piece)\nout.flush()\n{then}"
 
 
+def there(host: Host, samples: Samples, watch: Watch = lambda *_: None) -> Report:
+    """Measures there, without a word."""
+    return bench_there(
+        host, [TINY], samples, QUICK, watch=watch, greet=lambda _: None, tell=lambda _: None
+    )
+
+
 def fails(samples: Samples, kind: type[TinsmithError] = TinsmithError) -> str:
     """Measures there, which must fail within seconds, in a short line that names the machine."""
     begin = time.monotonic()
     with pytest.raises(kind) as caught:
-        bench_there(Host("pi"), [TINY], samples, QUICK, watch=lambda *_: None, greet=lambda _: None)
+        there(Host("pi"), samples)
     text = str(caught.value)
     assert time.monotonic() - begin < 20
     assert text.startswith("pi: ")
@@ -112,7 +123,7 @@ def fails(samples: Samples, kind: type[TinsmithError] = TinsmithError) -> str:
         (b"{}", "message: expected an object with one key"),
         (b'{"arrived": 1, "ended": 2}', "message: expected an object with one key"),
         (b'{"arrived": {}, "arrived": {}}', "stands twice"),
-        (b'{"hello": {}}', "expected one of arrived, progress, report"),
+        (b'{"hello": {}}', "expected one of arrived, waiting, turn"),
         (b"[" * 100_000, "lie too deep"),
         (b"\xff\xfe{}", "no sense"),
         (b'{"ended": {"status": 0, "last_words": ""}}', "expected it to say what it found"),
@@ -131,6 +142,41 @@ def test_what_is_no_message_is_one_line(
 ) -> None:
     programs(saying(agent.MARK.encode(), line, b"\n"))
     assert message in fails(samples)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        ([said("waiting", holder="anna@laptop")], "anna@laptop measures there, and no turn came"),
+        ([said("waiting", holder="\x1b[2J")], "holder: expected text without control"),
+        ([said("waiting", holder="x"), said("waiting", holder="x")], "got `waiting`"),
+        ([said("turn", waited_s=-1)], "waited_s: expected 0 or more"),
+        ([said("ended", status=0, last_words="")], "expected its turn, got `ended`"),
+        ([], "expected a message within 2 s while waiting for its turn"),
+    ],
+)
+def test_a_turn_is_waited_for_no_longer_than_was_said(
+    programs: Callable[..., None],
+    samples: Samples,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[bytes],
+    message: str,
+) -> None:
+    monkeypatch.setattr(ssh, "CONNECTING_S", 2)
+    programs(saying(ARRIVED, *answers), "raise SystemExit('copied')")
+    told: list[str] = []
+    with pytest.raises(LostError) as caught:
+        bench_there(
+            Host("pi", wait_s=1),
+            [TINY],
+            samples,
+            QUICK,
+            watch=lambda *_: None,
+            greet=lambda _: None,
+            tell=told.append,
+        )
+    assert message in str(caught.value)
+    assert told == (["anna@laptop"] if "anna" in message else told)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +216,7 @@ ENDED = said("ended", status=0, last_words="")
         ([progress("speed", 1.5, 5)], "done: expected a whole number"),
         ([progress("speed", 2, 5)] * 2, "speed does not go on"),
         ([ARRIVED], "expected no `board` any more"),
+        ([TURN], "expected no `turn` any more"),
         ([said("failed", error="no", status=0)], "status: expected 1 or 2"),
         ([said("failed", error="no", status=1)], "pi: no"),
         ([ENDED], "measuring ended with status 0: it said nothing"),
@@ -185,7 +232,7 @@ def test_what_comes_while_measuring_is_checked_too(
 ) -> None:
     order = "line = ' '\nwhile 'worker' not in line: line = sys.stdin.readline()"
     end = "" if "broke" in message else "sys.stdin.read()"
-    programs(saying(ARRIVED, then=f"{order}\n{saying(*pieces, then=end)}"))
+    programs(saying(ARRIVED, TURN, then=f"{order}\n{saying(*pieces, then=end)}"))
     assert message in fails(samples, UsageError if "schema" in str(pieces) else TinsmithError)
 
 
@@ -208,7 +255,7 @@ def test_whoever_says_nothing_is_given_up(
 ) -> None:
     monkeypatch.setattr(ssh, "CONNECTING_S", 2)
     monkeypatch.setattr(WaitLimit, "limit_s", lambda self: 2.0)
-    programs(saying(*([ARRIVED] if stage == "measuring" else []), then=noise))
+    programs(saying(*([ARRIVED, TURN] if stage == "measuring" else []), then=noise))
     assert f"expected a message within 2 s while {stage}" in fails(samples)
 
 
@@ -231,10 +278,11 @@ def test_a_copy_has_a_limit_and_its_errors_are_bounded(
 ) -> None:
     monkeypatch.setattr(ssh, "_COPY_BYTES_PER_S", 1e9)
     programs(
-        saying(ARRIVED), "sys.stderr.write('junk' * 10**6 + '\\n\\x1b[2Jno room')\nsys.exit(1)"
+        saying(ARRIVED, TURN),
+        "sys.stderr.write('junk' * 10**6 + '\\n\\x1b[2Jno room')\nsys.exit(1)",
     )
     assert r"\x1b[2Jno room: is the disk full there" in fails(samples)
-    programs(saying(ARRIVED), "time.sleep(60)")
+    programs(saying(ARRIVED, TURN), "time.sleep(60)")
     copying = Connection.copy
 
     def copy(self: Connection, path: Path) -> None:
@@ -269,14 +317,8 @@ def test_junk_around_the_messages_and_prints_of_an_engine_are_passed_over(
     monkeypatch.setenv("PYTHONPATH", f"{site}:{os.environ.get('PYTHONPATH', '')}")
     programs("out.write(b'Welcome!\\n\\xff\\x00 $ ')\nout.flush()\n" + REALLY, SCP)
     stages = []
-    report = bench_there(
-        Host("pi", python=sys.executable),
-        [TINY],
-        samples,
-        QUICK,
-        watch=lambda *told: stages.append(told),
-        greet=lambda _: None,
-    )
+    host = Host("pi", python=sys.executable)
+    report = there(host, samples, lambda *told: stages.append(told))
     assert report.dataset.samples == 12
     assert report.verdict[0].startswith("On this machine ship")
     share = some(report.variants[0].accuracy).top1
@@ -307,7 +349,7 @@ def test_a_report_that_lies_is_refused(
     change(tree)
     text = json.dumps(tree)
     order = "line = ' '\nwhile 'worker' not in line: line = sys.stdin.readline()"
-    programs(saying(ARRIVED, then=f"{order}\n{saying(said('report', json=text), ENDED)}"))
+    programs(saying(ARRIVED, TURN, then=f"{order}\n{saying(said('report', json=text), ENDED)}"))
     kind = UsageError if "correct" in message else TinsmithError
     assert message in fails(samples, kind)
 

@@ -75,14 +75,22 @@ def test_ptq_is_compared_with_what_tensorflows_file_gives() -> None:
     reference = as_answers(logits, COST)
     little, much = (as_answers(logits + noise / np.float32(by), COST) for by in (50, 10))
     both = {"float": reference, "tflite-ptq-logits": little, "ptq": much}
-    (reason,) = measure(both, None)["ptq"].reasons
-    assert reason == "SQNR 13.98 dB below TensorFlow's"  # of 5 times the noise
-    assert measure({**both, "ptq": little, "tflite-ptq-logits": much}, None)["ptq"].reasons == ()
+    behind = measure(both, None)["ptq"]
+    below = "SQNR 13.98 dB below TensorFlow's"  # of 5 times the noise
+    assert row("m", "i", "ptq", [behind]).endswith(f"| no: {below} |")
+    ahead = measure({**both, "ptq": little, "tflite-ptq-logits": much}, None)["ptq"]
+    assert row("m", "i", "ptq", [ahead]).endswith("| yes |")
+    assert row("m", "i", "ptq", [ahead, behind, ahead]).endswith(
+        "| yes; SQNR below TensorFlow's in 1 of 3 |"
+    )
+    assert row("m", "i", "ptq", [behind] * 2).endswith(
+        f"| no: {below}; SQNR below TensorFlow's in 2 of 2 |"
+    )
     # A file of probabilities is compared by these, and has no SQNR of logits.
     given = as_answers(little.probabilities, replace(COST, activated=True))
     found = measure({"float": reference, "tflite-ptq": given, "ptq": much}, None)
     assert found["tflite-ptq"].logits_db is None
-    assert found["ptq"].reasons[0].endswith("dB below TensorFlow's")
+    assert found["ptq"].ahead_db[0] < 0
 
 
 def test_a_class_that_changes_more_often_is_named() -> None:
@@ -155,12 +163,19 @@ def test_data_that_is_divided_stays_so() -> None:
 
 
 def test_each_input_is_judged_as_often() -> None:
-    found = list(splits(subject(500, 100), 200, None, 5))
+    found = list(splits(subject(500, 0), 200, None, 5))
     assert [(len(one), len(other)) for one, other in found] == [(200, 300)] * 5
     assert all(not set(one) & set(other) for one, other in found)
     judged = np.concatenate([other for _, other in found])
     assert np.bincount(judged).tolist() == [3] * 500
     assert shown(found[0], 5) == "5 x 200 + 300"
+
+
+def test_rotations_judge_the_same_test_data() -> None:
+    found = list(splits(subject(500, 400), 40, 90, 5))
+    assert all(max(one) < 400 <= min(other) for one, other in found)
+    assert len({tuple(other) for _, other in found}) == 1
+    assert len({index for one, _ in found for index in one}) == 5 * 40
 
 
 def test_routes_and_models_that_nobody_knows() -> None:

@@ -15,7 +15,7 @@ import sshd
 from narrow import some
 
 from tinsmith_bench.remote import agent
-from tinsmith_bench.remote.ssh import Host
+from tinsmith_bench.remote.host import Host
 from tinsmith_runtime import UsageError, read_bundle
 
 pytestmark = pytest.mark.slow

@@ -382,24 +382,6 @@ def test_one_size_is_not_for_several_inputs() -> None:
         trace(prepared(both(keras), None, None), IMAGE)
 
 
-@pytest.mark.parametrize(("factor", "warned"), [(1.0, False), (40.0, True)])
-def test_an_output_that_joins_different_ranges(factor: float, warned: bool, tmp_path: Path) -> None:
-    """Boxes and scores for example: one scale serves the whole tensor."""
-    layers = keras.layers
-    source = keras.Input(FEATURES, name="state")
-    scores = layers.Dense(3, activation="sigmoid", name="scores")(source)
-    sides = layers.Rescaling(factor, name="sides")(layers.Dense(4, activation="sigmoid")(source))
-    model = keras.Model(source, layers.Concatenate(name="boxes")([sides, scores]))
-    samples = Samples("noise", "0" * 64, VALUES, None, VALUES, None, ())
-    exported = compile_model(model, samples, tmp_path / "a.tin", Options(recipe="ptq"))
-    found = [warning for warning in exported.warnings if "one scale serves both" in warning]
-    assert bool(found) == warned
-    if warned:
-        assert re.match(
-            r"output `logits` joins `sides`, whose values span .*, and `scores`", found[0]
-        )
-
-
 @pytest.mark.parametrize("library", [keras, tf_keras])
 def test_warnings_about_one_of_the_inputs(library: Any) -> None:
     layers = library.layers

@@ -21,6 +21,7 @@ from onnx import numpy_helper
 from tinsmith_export import Options, Samples, compile_model
 from tinsmith_export.errors import ConversionError, GateError
 from tinsmith_export.frontend.load import load_keras
+from tinsmith_export.ir.ops import OutputLayer
 from tinsmith_export.record import as_json
 from tinsmith_export.report import html
 from tinsmith_export.summary import summary
@@ -38,17 +39,17 @@ IMAGES = RNG.uniform(size=(8, *SHAPE)).astype(np.float32)
 CLOSE = 1e-5
 
 
-def float_file(model: Any) -> tuple[ModelFile, list[str]]:
-    """The float ONNX file of a model, and the activations that it leaves out."""
+def float_file(model: Any) -> tuple[ModelFile, tuple[OutputLayer, ...]]:
+    """The float ONNX file of a model, and its outputs."""
     graph = rewritten(model)
     data = to_onnx(graph, [node.name for node in graph.inputs])
-    return ModelFile(OnnxTarget(), "float", data), [node.activation for node in graph.outputs]
+    return ModelFile(OnnxTarget(), "float", data), graph.outputs
 
 
 def witnessed(model: Any, inputs: Arrays) -> float:
     """How far the float ONNX file of a model is from tf2onnx's."""
-    file, activations = float_file(model)
-    found = compare_with_witness(model, [file], inputs, inputs, activations)
+    file, outputs = float_file(model)
+    found = compare_with_witness(model, [file], inputs, inputs, outputs)
     assert (found.count, found.limit) == (8, LIMIT)
     return found.differences["onnx"]
 
@@ -93,14 +94,14 @@ def test_a_saved_model(tmp_path: Path) -> None:
 
 def test_a_wrong_weight_is_found() -> None:
     model = small(keras)
-    file, activations = float_file(model)
+    file, outputs = float_file(model)
     proto = onnx.load_from_string(file.data)
     (kernel,) = (one for one in proto.graph.initializer if one.name == "conv.weight")
     weights = numpy_helper.to_array(kernel).copy()
     weights[0] *= 1.05
     kernel.CopyFrom(numpy_helper.from_array(weights, kernel.name))
     wrong = ModelFile(OnnxTarget(), "float", proto.SerializeToString())
-    found = compare_with_witness(model, [wrong], IMAGES, IMAGES, activations)
+    found = compare_with_witness(model, [wrong], IMAGES, IMAGES, outputs)
     (failure,) = witness_failures(found, {"onnx": "ONNX"})
     assert re.match(r"the float ONNX file differs by .* more than 0\.0005", failure)
 
@@ -109,12 +110,12 @@ def test_an_output_that_is_no_number_is_found() -> None:
     """In any output: Python's `max` of a number and a NaN is the first of the two."""
     states = RNG.normal(size=(8, 4)).astype(np.float32)
     model = several()
-    file, activations = float_file(model)
+    file, outputs = float_file(model)
     proto = onnx.load_from_string(file.data)
     (bias,) = (one for one in proto.graph.initializer if one.name == "class.bias")
     bias.CopyFrom(numpy_helper.from_array(np.full(3, np.nan, np.float32), bias.name))
     wrong = ModelFile(OnnxTarget(), "float", proto.SerializeToString())
-    found = compare_with_witness(model, [wrong], (states, IMAGES), (states, IMAGES), activations)
+    found = compare_with_witness(model, [wrong], (states, IMAGES), (states, IMAGES), outputs)
     (failure,) = witness_failures(found, {"onnx": "ONNX"})
     assert "differs by nan" in failure
 
@@ -126,10 +127,10 @@ def test_what_tf2onnx_cannot_convert_is_an_error(monkeypatch: pytest.MonkeyPatch
         raise ValueError("no such operator\nand more")
 
     model = small(keras)
-    file, activations = float_file(model)
+    file, outputs = float_file(model)
     monkeypatch.setattr(tf2onnx.convert, "from_graph_def", fail)
     with pytest.raises(ConversionError, match=r"made no file that runs: no such operator$"):
-        compare_with_witness(model, [file], IMAGES, IMAGES, activations)
+        compare_with_witness(model, [file], IMAGES, IMAGES, outputs)
 
 
 SAMPLES = Samples("random", "0" * 64, IMAGES.repeat(4, axis=0), None, IMAGES, None, ())

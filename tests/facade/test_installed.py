@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from installing import ROOT, build, environment, install, installed_python
+from installing import ROOT, build, environment, install, installed_python, uv_settings
 from narrow import array
 from PIL import Image
 
@@ -114,3 +114,42 @@ def test_what_needs_an_extra_says_what_installs_it(
     assert f"pip install '{extra}'" in done.stderr
     assert "Traceback" not in done.stderr
     assert len(done.stderr.splitlines()) <= 2
+
+
+def _by_uv(home: Path, python: str, runtime: Path, *others: Path) -> None:
+    folders = {"UV_TOOL_DIR": str(home), "UV_TOOL_BIN_DIR": str(home / "bin")}
+    beside = [word for path in others for word in ("--with", path)]
+    words = "uv", "tool", "install", "--python", python, runtime, *beside
+    install(*words, **uv_settings(), **folders, UV_CACHE_DIR=str(home / "cache"))
+
+
+def _by_pipx(home: Path, python: str, runtime: Path, *others: Path) -> None:
+    # With pip, as Debian's pipx does it: beside uv, pipx would take that.
+    settings = {"PIPX_HOME": str(home), "PIPX_BIN_DIR": str(home / "bin")}
+    settings |= {"PIPX_MAN_DIR": str(home / "man"), "PIPX_DEFAULT_BACKEND": "pip"}
+    install("pipx", "install", "--python", python, runtime, **settings)
+    install("pipx", "inject", "tinsmith-runtime", *others, **settings)
+
+
+@pytest.mark.parametrize(
+    ("by", "version"), [(_by_uv, "3.12"), (_by_pipx, "3.13")], ids=["uv", "pipx"]
+)
+def test_as_a_tool(
+    by: Callable[..., None], version: str, wheels: list[Path], tmp_path: Path
+) -> None:
+    by(tmp_path / "home", installed_python(version), *wheels)
+
+    def works(*words: object) -> str:
+        line = [str(tmp_path / "home" / "bin" / "tinsmith"), *map(str, words)]
+        done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, timeout=300)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert works("--version").startswith("tinsmith ")
+    assert "32 of 32 golden vectors equal" in works("selftest", PLANNED)
+    tree = json.loads(works("doctor", "--json"))
+    found = {one["topic"]: one for one in tree["findings"]}
+    assert tree["healthy"]
+    assert {found[f"tinsmith{name}"]["status"] for name in ("", "-native", "-runtime")} == {"ok"}
+    assert found["Python"]["text"].startswith(f"{version}.")
+    assert works("compare", "--help").startswith("usage: tinsmith compare ")

@@ -226,7 +226,7 @@ def test_file_outside(forge: Callable[..., Path], name: str) -> None:
 
 
 def test_future_version(forge: Callable[..., Path]) -> None:
-    path = forge(edit=lambda tree: tree.update(format_version=4, novelty=1))
+    path = forge(edit=lambda tree: tree.update(format_version=5, novelty=1))
     assert "upgrade with: pip install --upgrade tinsmith-runtime" in _refusal(path)
 
 

@@ -384,7 +384,7 @@ def test_bundles_from_before_there_were_features(
     assert manifest == bundle.manifest
 
 
-@pytest.mark.parametrize("version", [4, 99, 0, -1, "1", 1.0, True, None, [[]], 10**4000])
+@pytest.mark.parametrize("version", [5, 99, 0, -1, "1", 1.0, True, None, [[]], 10**4000])
 def test_other_version_says_to_upgrade(
     bundle: Bundle, seal: Callable[[Any], bytes], version: object
 ) -> None:

@@ -24,7 +24,7 @@ def test_bad_bundles(
     assert main([command, str(tmp_path / "none.tin"), *more]) == 2
     assert "none.tin: no such bundle" in one_line(capsys.readouterr().err)
     (tmp_path / "text.tin").write_text("hello")
-    for path in (tmp_path / "text.tin", images, forge({}, lambda t: t.update(format_version=4))):
+    for path in (tmp_path / "text.tin", images, forge({}, lambda t: t.update(format_version=5))):
         assert main([command, str(path), *more]) == 1
         captured = capsys.readouterr()
         assert captured.out == ""

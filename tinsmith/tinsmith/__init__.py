@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from tinsmith_runtime.deploy.trial import boot, confirm
     from tinsmith_runtime.doctor import Finding, doctor
     from tinsmith_runtime.serve import ServeOptions, serve
+    from tinsmith_search.api import Searched, search
     from tinsmith_train import TrainResult, train
     from tinsmith_train.demo import demo
 
@@ -67,6 +68,7 @@ __all__ = [
     "Model",
     "Prediction",
     "Report",
+    "Searched",
     "ServeOptions",
     "TinsmithError",
     "TrainResult",
@@ -91,6 +93,7 @@ __all__ = [
     "read_report",
     "rollback",
     "run",
+    "search",
     "selftest",
     "sensitivity",
     "serve",
@@ -139,6 +142,7 @@ _NAMES = {
     "tinsmith_runtime.deploy.trial": ("boot", "confirm"),
     "tinsmith_runtime.doctor": ("Finding", "doctor"),
     "tinsmith_runtime.serve": ("ServeOptions", "serve"),
+    "tinsmith_search.api": ("Searched", "search"),
     "tinsmith_train": ("TrainResult", "train"),
     "tinsmith_train.demo": ("demo",),
 }

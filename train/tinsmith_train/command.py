@@ -34,7 +34,12 @@ def configure_train(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `tinsmith train`."""
     models = "; ".join(f"{name}: {recipe.summary}" for name, recipe in RECIPES.items())
     default = "detector for boxes, mobilenet for images of more than 64 pixels a side, else cnn"
-    parser.add_argument("--model", metavar="NAME", help=f"{models}; default: {default}")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help=f"{models}; or FILE.keras, whose layers are trained from fresh weights; default: "
+        f"{default}",
+    )
     add_data(parser, "mnist; scenes for a detector", _ABOUT)
     _add_photos(parser)
     _add_init(parser)
@@ -54,6 +59,13 @@ def configure_train(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar="N",
         help="end after so many epochs that are no better; default: never",
+    )
+    parser.add_argument(
+        "--held-back",
+        type=float,
+        metavar="PART",
+        help="hold this part of each class back to choose the best epoch; default: the model's "
+        "own part of all images",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
     parser.add_argument(
@@ -172,7 +184,7 @@ def _run_train(arguments: argparse.Namespace) -> int:
             grey=arguments.grey,
         )
         model = arguments.model or default_model(dataset)
-        name = init.path.stem if init else model
+        name = init.path.stem if init else Path(model).stem
         progress.note(f"training {name} on {dataset.name}; Ctrl-C keeps the best epoch")
         out = arguments.out or Path("runs", name)
         result = train(
@@ -214,7 +226,7 @@ def _check(arguments: argparse.Namespace, settings: Settings) -> None:
     name = arguments.init.stem if arguments.init else arguments.model
     task = check_model(name, settings, bool(arguments.init)).task if name else "classify"
     if name or arguments.out:
-        check_writable(arguments.out or Path("runs", name), task)
+        check_writable(arguments.out or Path("runs", Path(name).stem), task)
 
 
 def _say(result: TrainResult) -> str:

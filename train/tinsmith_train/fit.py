@@ -16,6 +16,7 @@ from tinsmith_train.batches import training_batches
 from tinsmith_train.checkpoint import Checkpoint
 from tinsmith_train.detection import cell_accuracy, cell_middles, cell_targets, detection_loss
 from tinsmith_train.history import History, State
+from tinsmith_train.holding import hold_back
 from tinsmith_train.recipe import STRIDE, Phase, Recipe
 
 # The learning rate rises from this part of it.
@@ -39,14 +40,12 @@ def fit(
     `history` holds the epochs that `state` has, gets the others, and `checkpoint` is written after
     each.
     """
-    order = np.random.default_rng(seed).permutation(len(dataset.x_train))
-    held = max(1, round(recipe.held_back * len(order)))
-    val, kept = order[:held], order[held:]
+    val, kept = hold_back(dataset.y_train, recipe.held_back, seed, recipe.stratified)
     batch_size = min(recipe.batch_size, len(kept))
     aim, steps = _aim(dataset, recipe), len(kept) // batch_size
     x, y = dataset.x_train[kept], aim.targets[kept]
     weights = None if recipe.task == "detect" else class_weights(y)
-    history.progress.start(f"{len(kept):,} images, {held:,} held back", recipe.epochs, steps)
+    history.progress.start(f"{len(kept):,} images, {len(val):,} held back", recipe.epochs, steps)
     if weights:
         history.progress.note("the classes are uneven: images of rare ones count more")
     x_val, y_val = dataset.x_train[val].astype(np.float32) / 255, aim.targets[val]

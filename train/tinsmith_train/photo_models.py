@@ -24,42 +24,42 @@ _LARGE = 64  # pixels: larger images are halved by a resnet's first convolution
 
 def mobilenet(x: Tensor, width: float, depth: int) -> Tensor:
     """MobileNetV1: 13 depthwise separable convolutions."""
-    x = _convolution(x, _filters(32, width), "0", strides=2)
+    x = convolution(x, _filters(32, width), "0", strides=2)
     for number, (filters, strides) in enumerate(_V1, start=1):
-        x = _separable(x, _filters(filters, width), str(number), strides)
+        x = separable(x, _filters(filters, width), str(number), strides)
     return layers.GlobalAveragePooling2D(name="pool")(x)
 
 
 def mobilenetv2(x: Tensor, width: float, depth: int) -> Tensor:
     """MobileNetV2: 17 inverted residuals, ReLU up to 6."""
-    x = _convolution(x, _filters(32, width), "0", strides=2, limit=6)
+    x = convolution(x, _filters(32, width), "0", strides=2, limit=6)
     number = 0
     for expansion, filters, repetitions, stride in _V2:
         for repetition in range(repetitions):
             number += 1
             strides = 1 if repetition else stride
             x = _inverted(x, expansion, _filters(filters, width), str(number), strides)
-    x = _convolution(x, _filters(1280, max(1.0, width)), "last", size=1, limit=6)
+    x = convolution(x, _filters(1280, max(1.0, width)), "last", size=1, limit=6)
     return layers.GlobalAveragePooling2D(name="pool")(x)
 
 
 def resnet(x: Tensor, width: float, depth: int) -> Tensor:
     """ResNet for small images, section 4.2 of He et al., arXiv:1512.03385: 6 n + 2 layers."""
     strides = 2 if max(x.shape[1:3]) > _LARGE else 1
-    x = _convolution(x, _filters(16, width), "0", strides=strides)
+    x = convolution(x, _filters(16, width), "0", strides=strides)
     for stack, filters in enumerate((16, 32, 64)):
         for block in range((depth - 2) // 6):
             strides = 2 if stack and not block else 1
-            x = _residual(x, _filters(filters, width), f"{stack}{block}", strides)
+            x = residual(x, _filters(filters, width), f"{stack}{block}", strides)
     return layers.GlobalAveragePooling2D(name="pool")(x)
 
 
 def dscnn(x: Tensor, width: float, depth: int) -> Tensor:
     """DS-CNN: a convolution and four depthwise separable ones, Zhang et al., arXiv:1711.07128."""
     filters = _filters(64, width)
-    x = _convolution(x, filters, "0", size=5, strides=2)
+    x = convolution(x, filters, "0", size=5, strides=2)
     for number in range(1, 5):
-        x = _separable(x, filters, str(number), 1)
+        x = separable(x, filters, str(number), 1)
     return layers.GlobalAveragePooling2D(name="pool")(x)
 
 
@@ -70,37 +70,46 @@ def _filters(number: int, width: float) -> int:
     return found + 8 if found < 0.9 * wanted else found
 
 
-def _separable(x: Tensor, filters: int, number: str, strides: int) -> Tensor:
+def separable(
+    x: Tensor, filters: int, number: str, strides: int, size: int = 3, padding: str = "same"
+) -> Tensor:
+    """A depthwise convolution of `size` by `size`, then one of 1 by 1, each normalized, ReLU."""
     x = layers.DepthwiseConv2D(
-        3, strides, "same", use_bias=False, depthwise_initializer="he_normal", name=f"depth{number}"
+        size,
+        strides,
+        padding,
+        use_bias=False,
+        depthwise_initializer="he_normal",
+        name=f"depth{number}",
     )(x)
     x = _normalized(x, f"depth{number}", layers.ReLU)
-    return _convolution(x, filters, number, size=1)
+    return convolution(x, filters, number, size=1)
 
 
 def _inverted(x: Tensor, expansion: int, filters: int, number: str, strides: int) -> Tensor:
     before, channels = x, x.shape[-1]
     if expansion > 1:
-        x = _convolution(x, expansion * channels, f"{number}_wide", size=1, limit=6)
+        x = convolution(x, expansion * channels, f"{number}_wide", size=1, limit=6)
     x = layers.DepthwiseConv2D(
         3, strides, "same", use_bias=False, depthwise_initializer="he_normal", name=f"depth{number}"
     )(x)
     x = _normalized(x, f"depth{number}", lambda name: layers.ReLU(6.0, name=name))
-    x = _convolution(x, filters, number, size=1, active=False)
+    x = convolution(x, filters, number, size=1, active=False)
     same = strides == 1 and channels == filters
     return layers.Add(name=f"add{number}")([before, x]) if same else x
 
 
-def _residual(x: Tensor, filters: int, number: str, strides: int) -> Tensor:
-    y = _convolution(x, filters, f"{number}a", strides=strides)
-    y = _convolution(y, filters, f"{number}b", active=False)
+def residual(x: Tensor, filters: int, number: str, strides: int, size: int = 3) -> Tensor:
+    """Two convolutions of `size` by `size`, added to what came in, ReLU."""
+    y = convolution(x, filters, f"{number}a", size, strides)
+    y = convolution(y, filters, f"{number}b", size, active=False)
     if x.shape[-1] != filters or strides > 1:
-        x = _convolution(x, filters, f"{number}c", size=1, strides=strides, active=False)
+        x = convolution(x, filters, f"{number}c", size=1, strides=strides, active=False)
     x = layers.Add(name=f"add{number}")([x, y])
     return layers.ReLU(name=f"relu{number}")(x)
 
 
-def _convolution(
+def convolution(
     x: Tensor,
     filters: int,
     number: str,
@@ -108,12 +117,14 @@ def _convolution(
     strides: int = 1,
     limit: float | None = None,
     active: bool = True,
+    padding: str = "same",
 ) -> Tensor:
+    """A convolution without biases, normalized; then ReLU, up to `limit`, if it is `active`."""
     x = layers.Conv2D(
         filters,
         size,
         strides,
-        "same",
+        padding,
         use_bias=False,
         kernel_initializer="he_normal",
         name=f"conv{number}",

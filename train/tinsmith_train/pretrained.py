@@ -104,11 +104,7 @@ def with_new_head(network: Network, shape: tuple[int, int, int], classes: int) -
     import keras
     from keras import layers
 
-    wanted = network.shape
-    if any(size not in (None, got) for size, got in zip(wanted, shape, strict=True)):
-        raise UsageError(
-            f"{network.path} takes images of {wanted}, the data are of {shape}: fit them to it"
-        )
+    _require_images(network, shape)
     image = keras.Input(shape, name="image")
     low, high = network.input_range
     x = layers.Rescaling(high - low, low, name="range")(image) if (low, high) != (0, 1) else image
@@ -118,6 +114,47 @@ def with_new_head(network: Network, shape: tuple[int, int, int], classes: int) -
     x = layers.Dropout(_DROPOUT, name="dropout")(x)
     output = layers.Dense(classes, activation="softmax", name="probabilities")(x)
     return keras.Model(image, output, name="fine_tuned")
+
+
+def with_fresh_weights(network: Network, shape: tuple[int, int, int], classes: int) -> Any:
+    """Gives a network's layers fresh weights, to train it from the start.
+
+    Args:
+        network: see `load_network`.
+        shape: `(H, W, C)` of the images.
+        classes: the number of outputs.
+
+    Returns:
+        A `keras.Model` from `float32 (N, H, W, C)`, pixels in 0..1, to `float32 (N, classes)`.
+
+    Raises:
+        UsageError: it takes other images, or does not end in a probability for each class.
+    """
+    import keras
+
+    model = network.model
+    _require_images(network, shape)
+    if tuple(model.outputs[0].shape[1:]) != (classes,):
+        raise UsageError(
+            f"{network.path}: expected {classes} outputs, one for each class of the data, got "
+            f"{tuple(model.outputs[0].shape[1:])}"
+        )
+    last = model.layers[-1]
+    activation = getattr(last, "activation", None)
+    if not isinstance(last, keras.layers.Softmax) and activation is not keras.activations.softmax:
+        raise UsageError(
+            f"{network.path}: expected probabilities, a softmax in the last layer, got "
+            f"{last.name} without"
+        )
+    return keras.models.clone_model(model)
+
+
+def _require_images(network: Network, shape: tuple[int, int, int]) -> None:
+    wanted = network.shape
+    if any(size not in (None, got) for size, got in zip(wanted, shape, strict=True)):
+        raise UsageError(
+            f"{network.path} takes images of {wanted}, the data are of {shape}: fit them to it"
+        )
 
 
 def _features(network: Network) -> Any:

@@ -42,6 +42,7 @@ class Recipe:
         batch_size: images in a step.
         learning_rate: of the optimizer; the peak, where there is a schedule.
         held_back: the part of the training images that is not trained on but picks the best epoch.
+        stratified: whether it is this part of each class.
         label_smoothing: 0 where labels are integers; more than 0 makes them one-hot.
         warm_up: the part of the steps in which the learning rate rises.
         one_cycle: afterwards it falls to zero along a cosine.
@@ -61,6 +62,7 @@ class Recipe:
     learning_rate: float
     min_steps: int = 0
     held_back: float = 1 / 12
+    stratified: bool = False
     label_smoothing: float = 0.0
     warm_up: float = 0.0
     one_cycle: bool = False
@@ -148,6 +150,7 @@ RECIPES = {
 }
 
 
+OWN_LAYERS = replace(RECIPES["cnn"], summary="the layers of a Keras file, with fresh weights")
 FINE_TUNING = Recipe(
     "a trained network with a new head",
     epochs=12,
@@ -165,12 +168,24 @@ FINE_TUNING = Recipe(
 def find_recipe(model: str) -> Recipe:
     """Gives the recipe of a model.
 
+    Args:
+        model: one of `RECIPES`, or a file `NAME.keras`, whose layers get fresh weights.
+
     Raises:
         UsageError: there is no such model.
     """
+    if is_file(model):
+        return OWN_LAYERS
     if model not in RECIPES:
-        raise UsageError(f"unknown model `{model}`: expected {', '.join(RECIPES)}")
+        raise UsageError(
+            f"unknown model `{model}`: expected {', '.join(RECIPES)} or a file NAME.keras"
+        )
     return RECIPES[model]
+
+
+def is_file(model: str) -> bool:
+    """Whether a model is not one of `RECIPES` but a file of Keras."""
+    return model.endswith(".keras")
 
 
 def default_model(dataset: Dataset) -> str:

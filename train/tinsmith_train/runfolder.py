@@ -117,22 +117,26 @@ def write_run_folder(
         save_model: writes the model to a path.
         dataset: what the model was trained and tested on.
         outputs: what the model said of each test image: `(M, classes)` probabilities, or of each
-            the boxes that it found.
+            the boxes that it found; `None` to draw no pictures.
 
     Raises:
         RunFolderError: the disk is full, a folder is in the way, and the like.
     """
-    from tinsmith_train.plots import draw_boxes, draw_confusion, draw_curves, draw_digits
-
     title = f"{result.model} on {result.dataset}"
     with _moved_into(result.out) as folder:
         save_model(folder / "model.keras")
         text = json.dumps(describe(result, dataset), indent=2)
         (folder / "history.json").write_text(text + "\n", encoding="utf-8")
+        if dataset.has_boxes:
+            head = head_json(detector_head(dataset.labels))
+            (folder / "boxes.json").write_text(head, encoding="utf-8")
+        if outputs is None:
+            return
+        from tinsmith_train.plots import draw_boxes, draw_confusion, draw_curves, draw_digits
+
         draw_curves(result.epochs, result.best, title, folder / "curves.png")
         tested, labels = (dataset.x_test, dataset.y_test, outputs), dataset.labels
         if dataset.has_boxes:
-            (folder / "boxes.json").write_text(head_json(detector_head(labels)), encoding="utf-8")
             draw_boxes(*tested, labels, title, folder / "boxes.png")
         else:
             draw_confusion(*tested[1:], labels, title, folder / "confusion.png")
@@ -159,6 +163,7 @@ def describe(result: TrainResult, dataset: Dataset) -> dict[str, Any]:
         "depth": result.recipe.depth,
         "augmentation": result.recipe.augment,
         "warm_up": result.recipe.warm_up,
+        "held_back": result.recipe.held_back,
         "patience": result.recipe.patience,
         "init": str(result.init) if result.init else None,
         "epochs": [asdict(epoch) for epoch in result.epochs],

@@ -27,6 +27,7 @@ class Settings:
     augment: str | None = None
     warm_up: float | None = None
     patience: int | None = None
+    held_back: float | None = None
 
     def check(self) -> None:
         """Checks what can be checked before there are data.
@@ -43,6 +44,7 @@ class Settings:
             ("learning_rate", _LEAST_RATE, _MOST_RATE),
             ("width", *_WIDTHS),
             ("warm_up", 0.0, 1.0),
+            ("held_back", 0.0, 0.9),
         ):
             value = getattr(self, name)
             if value is not None:
@@ -77,6 +79,11 @@ def check_model(model: str, settings: Settings, init: bool = False) -> Recipe:
     ):
         name = "warm_up" if settings.warm_up else "augment"
         raise UsageError(f"{name}: `softmax` has a training loop of its own, without it")
+    if settings.held_back is not None and (recipe.task, bool(recipe.held_back)) != (
+        "classify",
+        True,
+    ):
+        raise UsageError(f"held_back: the model `{model}` holds no part of each class back")
     return recipe
 
 
@@ -89,7 +96,7 @@ def settled(model: str, settings: Settings, dataset: Dataset, init: bool = False
     recipe = check_model(model, settings, init)
     said = {name: value for name, value in vars(settings).items() if value is not None}
     del said["seed"]
-    recipe = replace(recipe, **said)
+    recipe = replace(recipe, **said, stratified="held_back" in said)
     epochs = recipe.epochs_for(len(dataset.x_train)) if settings.epochs is None else recipe.epochs
     photos = "photos" if dataset.x_train.shape[3] == 3 else "shifts"
     augment = photos if recipe.augment == "auto" else recipe.augment

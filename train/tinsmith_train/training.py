@@ -1,7 +1,10 @@
 """Training, from a dataset to a run folder; imports TensorFlow when called, not before."""
 
+import hashlib
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,8 +21,8 @@ from tinsmith_train.checkpoint import Checkpoint
 from tinsmith_train.errors import StoppedError
 from tinsmith_train.head import find_boxes, mean_average_precision
 from tinsmith_train.history import Epoch, History, Progress
-from tinsmith_train.pretrained import Network, with_new_head
-from tinsmith_train.recipe import Recipe, default_model
+from tinsmith_train.pretrained import Network, load_network, with_fresh_weights, with_new_head
+from tinsmith_train.recipe import Recipe, default_model, is_file
 from tinsmith_train.runfolder import TrainResult, check_writable, write_run_folder
 from tinsmith_train.settings import Settings, settled
 
@@ -38,19 +41,20 @@ def train(
     augment: str | None = None,
     warm_up: float | None = None,
     patience: int | None = None,
+    held_back: float | None = None,
     init: Network | None = None,
     resume: bool = False,
+    draw: bool = True,
     progress: Progress | None = None,
     verbose: bool = False,
 ) -> TrainResult:
     """Trains a model and writes its run folder.
 
     The same seed on the same machine gives the same weights, killed and resumed or not. The epoch
-    that does best on training images held back is kept (`softmax` holds none back), also after
-    Ctrl-C. The test images are looked at once, when that is settled.
+    that is best on the images held back is kept (`softmax` holds none back), after Ctrl-C too.
 
     Args:
-        model: one of `recipe.RECIPES`; if `None`, see `recipe.default_model`.
+        model: of `recipe.RECIPES`, or a file `NAME.keras`, for its layers; see `default_model`.
         dataset: what to train and test on.
         out: the run folder, made if need be; files of an earlier run in it are replaced.
         epochs: the recipe's if `None`, like all the next but the seed.
@@ -62,8 +66,10 @@ def train(
         augment: `none`, `shifts`, `photos` or `auto`.
         warm_up: in 0..1.
         patience: in epochs.
+        held_back: this part of each class is held back, in place of the recipe's part of all.
         init: a trained network to begin with, instead of a model.
         resume: goes on where an earlier run in `out` with the same arguments was killed.
+        draw: whether to draw the pictures of the run folder.
         progress: is told how it goes.
         verbose: lets TensorFlow log.
 
@@ -75,35 +81,55 @@ def train(
     """
     words = epochs, batch_size, learning_rate, seed, width, depth, augment, warm_up, patience
     name = model or (init.path.stem if init else default_model(dataset))
-    recipe = settled(name, Settings(*words), dataset, init is not None)
-    _require_learnable(name, recipe, dataset)
+    recipe = settled(name, Settings(*words, held_back), dataset, init is not None)
+    _require_learnable(Path(name).stem, recipe, dataset)
     check_writable(out, recipe.task)
+    with _keras(seed, verbose):
+        net, name = _network(name, dataset, recipe, init), Path(name).stem
+        return _train(name, net, dataset, out, recipe, seed, init, resume, progress, draw)
+
+
+@contextmanager
+def _keras(seed: int, verbose: bool) -> Iterator[None]:
+    """Imports Keras, and has it compute the same each time."""
     require_installed("tinsmith[compile]", "keras", "tensorflow", "matplotlib")
     import_tensorflow(verbose)
     import keras
 
     with isolated(seed, keras), deterministic():
-        return _train(name, dataset, out, recipe, seed, init, resume, progress or Progress())
+        yield
+
+
+def _network(model: str, dataset: Dataset, recipe: Recipe, init: Network | None) -> Any:
+    """The network as training begins with it."""
+    from tinsmith_train.models import build_model
+
+    form = dataset.x_train.shape[1:], len(dataset.labels)
+    if init:
+        return with_new_head(init, *form)
+    if is_file(model):
+        return with_fresh_weights(load_network(Path(model)), *form)
+    return build_model(model, *form, recipe)
 
 
 def _train(
     model: str,
+    net: Any,
     dataset: Dataset,
     out: Path,
     recipe: Recipe,
     seed: int,
     init: Network | None,
     resume: bool,
-    progress: Progress,
+    progress: Progress | None,
+    draw: bool,
 ) -> TrainResult:
     from tinsmith_train.fit import fit
-    from tinsmith_train.models import build_model, count_macs
+    from tinsmith_train.models import count_macs
     from tinsmith_train.softmax import fit_softmax
 
-    form = dataset.x_train.shape[1:], len(dataset.labels)
-    net = with_new_head(init, *form) if init else build_model(model, *form, recipe)
-    checkpoint = Checkpoint(out, _deciding(model, dataset, recipe, seed, init))
-    history, state = History(progress, by_loss=recipe.task == "detect"), None
+    checkpoint = Checkpoint(out, _deciding(model, net, dataset, recipe, seed, init))
+    history, state = History(progress or Progress(), by_loss=recipe.task == "detect"), None
     if resume:
         state = checkpoint.read()
         history.restore(state)
@@ -140,7 +166,7 @@ def _train(
         seconds=time.perf_counter() - started,
         init=init.path if init else None,
     )
-    write_run_folder(result, net.save, dataset, outputs)
+    write_run_folder(result, net.save, dataset, outputs if draw else None)
     if not stopped:  # a run that Ctrl-C ended can be resumed
         checkpoint.remove()
     return result
@@ -186,11 +212,12 @@ def _diverged(best: Epoch, recipe: Recipe) -> TinsmithError:
 
 
 def _deciding(
-    model: str, dataset: Dataset, recipe: Recipe, seed: int, init: Network | None
+    model: str, net: Any, dataset: Dataset, recipe: Recipe, seed: int, init: Network | None
 ) -> dict[str, Any]:
     """All that decides what comes of a run."""
     return {
         "model": model,
+        "layers": hashlib.sha256(net.to_json().encode()).hexdigest()[:16],
         "data": f"{dataset.name} {dataset.sha256[:16]}",
         "seed": seed,
         "init": f"{init.sha256[:16]} {init.input_range}" if init else None,

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,14 +21,15 @@ from tinsmith_bench.competitors import (
     make_competitors,
 )
 from tinsmith_bench.options import Options
+from tinsmith_bench.remote.host import WAIT_S, Host
 from tinsmith_bench.remote.measure import bench_there
 from tinsmith_bench.remote.messages import Board
-from tinsmith_bench.remote.ssh import Host
 from tinsmith_bench.report_data import Failure, Report
 from tinsmith_bench.samples import find_samples
 from tinsmith_bench.timing.latency import Watch
 from tinsmith_data import DatasetError, load_dataset
 from tinsmith_runtime import Manifest, UsageError, read_bundle
+from tinsmith_runtime.bundle import keras_outputs
 from tinsmith_runtime.errors import printable
 
 # As many as the routes take: more would only be sent to their processes.
@@ -57,6 +59,28 @@ def configure_host(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="the Python there that has an engine, as tinsmith/bin/python (default: python3)",
     )
+    there.add_argument(
+        "--wait",
+        type=int,
+        default=WAIT_S,
+        metavar="SECONDS",
+        help=f"how long to wait while others measure there (default: {WAIT_S})",
+    )
+
+
+def host_of(options: Mapping[str, Any]) -> Host:
+    """The machine that the options of `configure_host` name, by their names there.
+
+    Raises:
+        UsageError: an option cannot be.
+    """
+    return Host(
+        options["host"],
+        options["identity"],
+        tuple(options["ssh_option"]),
+        options["remote_python"],
+        options["wait"],
+    )
 
 
 def configure_against(parser: argparse.ArgumentParser) -> None:
@@ -84,11 +108,7 @@ def measure(arguments: argparse.Namespace, options: Options, watch: Watch) -> Re
     """
     paths: list[Path] = arguments.bundles
     check_names(arguments.against)
-    host = None
-    if arguments.host:
-        host = Host(
-            arguments.host, arguments.identity, tuple(arguments.ssh_option), arguments.remote_python
-        )
+    host = host_of(vars(arguments)) if arguments.host else None
     if host is None and not arguments.against:
         data = arguments.dataset, arguments.data, arguments.data_dir
         return bench(paths, *data, options=options, watch=watch)
@@ -103,8 +123,9 @@ def measure(arguments: argparse.Namespace, options: Options, watch: Watch) -> Re
             )
         else:
             greet = _silent if arguments.quiet else partial(_greet, host)
+            tell = partial(_tell, host)
             report = bench_there(
-                host, paths, samples, options, competitors, watch=watch, greet=greet
+                host, paths, samples, options, competitors, watch=watch, greet=greet, tell=tell
             )
     return replace(report, failures=tuple(failures))
 
@@ -119,7 +140,7 @@ def _competitors(
     """Makes the competitors that were named, as far as they can be made and measured."""
     if not arguments.against:
         return [], []
-    if len(manifest.inputs) > 1 or len(manifest.outputs) > 1:
+    if len(manifest.inputs) > 1 or len(keras_outputs(manifest.outputs)) > 1:
         raise UsageError("--against: other routes are known for one input and one output alone")
     for path in arguments.bundles:
         if path.stem in arguments.against:
@@ -159,9 +180,11 @@ def _silent(board: Board) -> None:
 def _greet(host: Host, board: Board) -> None:
     """Says what was found on a board, before it is measured."""
     packages = ", ".join(f"{name} {version}" for name, version in board.packages.items())
-    said = f"{host.destination}: {board.architecture}, Python {board.python}, {packages}"
-    print(
-        printable(said),
-        file=sys.stderr,
-        flush=True,
-    )
+    said = f"{board.architecture}, Python {board.python}, {packages}"
+    print(printable(f"{host.destination}: {said}"), file=sys.stderr, flush=True)
+
+
+def _tell(host: Host, holder: str) -> None:
+    """Says why nothing happens, with --quiet too."""
+    said = f"{holder} measures there: waiting for the turn, {host.wait_s} s at most"
+    print(printable(f"{host.destination}: {said}"), file=sys.stderr, flush=True)

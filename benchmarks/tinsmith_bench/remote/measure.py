@@ -1,29 +1,29 @@
 """`--host`: measures on another machine, and leaves it as it was."""
 
-import io
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Any
-
-import numpy as np
 
 from tinsmith_bench.box_truth import class_labels
 from tinsmith_bench.competitors import Competitor
 from tinsmith_bench.gates.verdict import judged
 from tinsmith_bench.options import Options
+from tinsmith_bench.remote.host import Host
 from tinsmith_bench.remote.messages import (
     Board,
+    Described,
     Ended,
     Failed,
     Found,
     Progress,
     engine_distributions,
 )
-from tinsmith_bench.remote.payload import CODE, REQUEST, pack
-from tinsmith_bench.remote.ssh import Connection, Host
+from tinsmith_bench.remote.payload import CODE, PAYLOAD, REQUEST, pack, requested
+from tinsmith_bench.remote.ssh import Connection, LostError
 from tinsmith_bench.report_data import Report
 from tinsmith_bench.report_data.reading import parse_report
 from tinsmith_bench.test_set import Samples
@@ -31,12 +31,12 @@ from tinsmith_bench.timing.latency import Watch
 from tinsmith_bench.timing.limits import LONGEST_S, SLACK, start_limit_s, timing_limit_s
 from tinsmith_runtime import BackendError, Bundle, TinsmithError, UsageError, read_bundle
 from tinsmith_runtime.backends import known_backends
-from tinsmith_runtime.batch import count, numbered, parts
-from tinsmith_runtime.bundle import archive as bundle_archive
+from tinsmith_runtime.batch import count
 from tinsmith_runtime.bundle import dump_manifest, sha256
 
 # What Python writes beside our code when it compiles it, and what engines write.
 _SPARE_BYTES = 4_000_000
+_WORKER = ("-m", "tinsmith_bench.remote.worker")
 
 
 def bench_there(
@@ -48,6 +48,7 @@ def bench_there(
     *,
     watch: Watch,
     greet: Callable[[Board], None],
+    tell: Callable[[str], None],
 ) -> Report:
     """Measures bundles on another machine, side by side; see `api.bench`.
 
@@ -59,6 +60,7 @@ def bench_there(
         competitors: other routes to measure beside the first bundle; they were made here.
         watch: is told how far the other side has come.
         greet: is told what was found on the other side, before anything is copied.
+        tell: is told who measures there already, if somebody does.
 
     Returns:
         The report of what the other side measured.
@@ -69,72 +71,92 @@ def bench_there(
             on the other side.
     """
     bundles = [read_bundle(path) for path in paths]
-    request, contents = _requested(paths, bundles, samples, options, competitors)
-    with tempfile.TemporaryDirectory(prefix="tinsmith-") as name:
-        folder = Path(name)
-        with Connection(host, folder) as connection:
-            _check(host, connection.board, bundles)
-            greet(connection.board)
-            size_bytes = _bring(host, connection, folder / "payload.zip", request, contents)
-            variants = sum(len(bundle.manifest.variants) for bundle in bundles) + len(competitors)
-            wait_limit = WaitLimit(options, variants, count(samples.inputs), size_bytes)
-            report = _follow(host, connection, watch, wait_limit)
+    with connect(host) as connection:
+        require_able(connection, bundles)
+        greet(connection.board)
+        connection.take_turn(tell)
+        return measure_in_turn(connection, paths, samples, options, competitors, watch=watch)
+
+
+@contextmanager
+def connect(host: Host) -> Iterator[Connection]:
+    """Logs in, and logs out at the end; see `Connection`."""
+    with (
+        tempfile.TemporaryDirectory(prefix="tinsmith-") as folder,
+        Connection(host, Path(folder)) as connection,
+    ):
+        yield connection
+
+
+def measure_in_turn(
+    connection: Connection,
+    paths: Sequence[Path],
+    samples: Samples,
+    options: Options,
+    competitors: Sequence[Competitor] = (),
+    *,
+    watch: Watch,
+    limit_s: float = inf,
+    is_tested: bool = False,
+) -> Report:
+    """Measures over a connection that has its turn; see `bench_there`.
+
+    Args:
+        connection: to the machine.
+        paths: the bundles, here.
+        samples: the test set; it is copied too.
+        options: how to measure.
+        competitors: other routes to measure beside the first bundle; they were made here.
+        watch: is told how far the other side has come.
+        limit_s: how long all of it may take once it was copied, in seconds.
+        is_tested: whether the golden vectors must come out there, before anything is timed.
+
+    Raises:
+        LostError: the connection, or the machine.
+        TinsmithError: it failed there.
+    """
+    host, bundles = connection.host, [read_bundle(path) for path in paths]
+    request, contents = requested(paths, bundles, samples, options, competitors, is_tested)
+    size_bytes = _bring(connection, request, contents)
+    connection.order(payload=PAYLOAD, code=CODE, words=[*_WORKER, REQUEST])
+    variants = sum(len(bundle.manifest.variants) for bundle in bundles) + len(competitors)
+    wait_limit = WaitLimit(options, variants, count(samples.inputs), size_bytes, limit_s)
+    report = _follow(host, connection, watch, wait_limit)
     _require_what_was_asked_for(host, report, bundles, samples, options)
     return judged(report)
 
 
-def _requested(
-    paths: Sequence[Path],
-    bundles: Sequence[Bundle],
-    samples: Samples,
-    options: Options,
-    competitors: Sequence[Competitor],
-) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """What the worker over there is to do, and the files that it needs for that, by name."""
-    # A folder each: two bundles may have the same name.
-    contents = {
-        f"{number}/{path.name}": bundle_archive.pack(bundle.files)
-        for number, (path, bundle) in enumerate(zip(paths, bundles, strict=True))
-    }
-    files = {f"competitors/{one.path.name}": one for one in competitors}
-    request = {
-        "bundles": list(contents),
-        "samples": {"name": samples.name, "sha256": samples.sha256},
-        "options": asdict(options),
-        "competitors": [{**asdict(one), "path": name} for name, one in files.items()],
-    }
-    contents |= {name: one.path.read_bytes() for name, one in files.items()}
-    return request, {**contents, "samples.npz": _arrays(samples)}
+def read_hardware(connection: Connection) -> str:
+    """What a machine is, as `Machine.hardware` says it; it must be this connection's turn.
 
-
-def _arrays(samples: Samples) -> bytes:
-    buffer = io.BytesIO()
-    inputs = parts(samples.inputs)
-    arrays: dict[str, Any] = dict(zip(numbered("inputs", len(inputs)), inputs, strict=True))
-    if samples.targets is not None:
-        arrays["targets"] = samples.targets
-    np.savez(buffer, **arrays)
-    return buffer.getvalue()
+    Raises:
+        LostError: the connection, or the machine.
+        TinsmithError: it failed there.
+    """
+    host, size_bytes = connection.host, _bring(connection, {}, {})
+    connection.order(payload=PAYLOAD, code=CODE, words=["-m", "tinsmith_bench.remote.describe"])
+    message = connection.receive(start_limit_s(size_bytes))
+    if isinstance(message, Ended):
+        raise TinsmithError(f"{host.destination}: it cannot say what it is: {message.last_words}")
+    if not isinstance(message, Described):
+        raise connection.misunderstood("expected it to say what it is")
+    return message.hardware
 
 
 def _bring(
-    host: Host,
-    connection: Connection,
-    payload: Path,
-    request: Mapping[str, Any],
-    contents: Mapping[str, bytes],
+    connection: Connection, request: Mapping[str, Any], contents: Mapping[str, bytes]
 ) -> int:
-    """Copies all that is needed, and has the other side start; gives its size in bytes."""
+    """Copies our code, a request and what it needs; gives its size in bytes."""
     board = connection.board
-    needed = pack(payload, request, contents) + payload.stat().st_size + _SPARE_BYTES
-    if board.free_bytes < needed:
-        raise TinsmithError(
-            f"{host.destination}: {board.folder} needs {needed / 1e6:.1f} MB, "
-            f"the disk there has {board.free_bytes / 1e6:.1f} MB left"
-        )
-    connection.copy(payload)
-    words = ["-m", "tinsmith_bench.remote.worker", REQUEST]
-    connection.order(payload=payload.name, code=CODE, words=words)
+    with tempfile.TemporaryDirectory(prefix="tinsmith-") as folder:
+        payload = Path(folder) / PAYLOAD
+        needed = pack(payload, request, contents) + payload.stat().st_size + _SPARE_BYTES
+        if board.free_bytes < needed:
+            raise LostError(
+                f"{connection.host.destination}: {board.folder} needs {needed / 1e6:.1f} MB, "
+                f"the disk there has {board.free_bytes / 1e6:.1f} MB left"
+            )
+        connection.copy(payload)
     return needed
 
 
@@ -148,17 +170,29 @@ class WaitLimit:
         variants: how many it may have to measure.
         samples: of how many inputs.
         size_bytes: of all that was copied.
+        limit_s: how long all of it may take, in seconds.
     """
 
-    def __init__(self, options: Options, variants: int, samples: int, size_bytes: int) -> None:
+    def __init__(
+        self,
+        options: Options,
+        variants: int,
+        samples: int,
+        size_bytes: int,
+        limit_s: float = inf,
+    ) -> None:
         self._options, self._variants = options, variants
         self._samples, self._size_bytes = samples, size_bytes
         self._begin = self._last = monotonic()
+        self._end = self._begin + limit_s
         self._longest_s = 0.0
         self._sample_s: float | None = None
 
     def limit_s(self) -> float:
         """How long to wait for the next message, in seconds."""
+        return max(0.0, min(self._longest_next_s(), self._end - monotonic()))
+
+    def _longest_next_s(self) -> float:
         size_bytes = self._size_bytes
         if self._sample_s is None:
             # Two processes before the first message: the agent unpacks, the other imports.
@@ -234,13 +268,18 @@ def _require_what_was_asked_for(
             raise TinsmithError(f"{host.destination}: report: not the {what} that it was asked for")
 
 
-def _check(host: Host, board: Board, bundles: Sequence[Bundle]) -> None:
-    """Refuses a machine on which the work cannot be done, and says what to install there."""
+def require_able(connection: Connection, bundles: Sequence[Bundle]) -> None:
+    """Refuses a machine on which these bundles cannot be measured; says what to install there.
+
+    Raises:
+        BackendError: numpy or every engine is missing.
+    """
+    host, board = connection.host, connection.board
     missing = [] if "numpy" in board.packages else ["numpy"]
     formats = {one.format for bundle in bundles for one in bundle.manifest.variants}
     able = [spec for spec in known_backends() if formats.intersection(spec.formats)]
     choices = [engine_distributions(spec) for spec in able]
-    if not any(set(names) & board.packages.keys() for names in choices):
+    if bundles and not any(set(names) & board.packages.keys() for names in choices):
         missing.append(" or ".join(names[0] for names in choices))
     if missing:
         raise BackendError(

@@ -60,6 +60,28 @@ class Board:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """`waiting`: somebody else measures there.
+
+    Attributes:
+        holder: who, as they call themselves.
+    """
+
+    holder: Words
+
+
+@dataclass(frozen=True)
+class Turn:
+    """`turn`: nobody else measures there until the agent ends.
+
+    Attributes:
+        waited_s: how long that took, in seconds.
+    """
+
+    waited_s: Annotated[float, Rule("0 or more", lambda seconds: seconds >= 0)]
+
+
+@dataclass(frozen=True)
 class Progress:
     """`progress`: how far the measuring process has come.
 
@@ -72,6 +94,17 @@ class Progress:
     what: Annotated[str, Rule(f"one of {', '.join(STAGES)}", lambda what: what in STAGES)]
     done: Annotated[int, _COUNT]
     total: Annotated[int, _COUNT]
+
+
+@dataclass(frozen=True)
+class Described:
+    """`machine`: what it is.
+
+    Attributes:
+        hardware: as `Machine.hardware` says it.
+    """
+
+    hardware: Words
 
 
 @dataclass(frozen=True)
@@ -122,11 +155,14 @@ class Ended:
     last_words: Words
 
 
-Message = Board | Progress | Found | Failed | AgentFailed | Ended
+Message = Board | Waiting | Turn | Progress | Described | Found | Failed | AgentFailed | Ended
 
 _KINDS: dict[str, Any] = {
     "arrived": Board,
+    "waiting": Waiting,
+    "turn": Turn,
     "progress": Annotated[Progress, Rule("done <= total", lambda one: one.done <= one.total)],
+    "machine": Described,
     "report": Found,
     "failed": Failed,
     "agent_failed": AgentFailed,

@@ -1,15 +1,27 @@
 """What is sent to a board that is to be measured: our own code and what it works on."""
 
+import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import distribution
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from tinsmith_bench.competitors import Competitor
+from tinsmith_bench.options import Options
+from tinsmith_bench.test_set import Samples
+from tinsmith_runtime import Bundle
+from tinsmith_runtime.batch import numbered, parts
+from tinsmith_runtime.bundle import archive as bundle_archive
+
 CODE = "code"
 REQUEST = "request.json"
+PAYLOAD = "payload.zip"
 _PACKAGES = ("tinsmith_runtime", "tinsmith_report", "tinsmith_bench", "tinsmith_data")
 _DISTRIBUTIONS = ("tinsmith", "tinsmith-runtime")
 
@@ -43,3 +55,39 @@ def pack(path: Path, request: Mapping[str, Any], contents: Mapping[str, bytes]) 
         for name, content in contents.items():
             archive.writestr(name, content)
         return sum(entry.file_size for entry in archive.infolist())
+
+
+def requested(
+    paths: Sequence[Path],
+    bundles: Sequence[Bundle],
+    samples: Samples,
+    options: Options,
+    competitors: Sequence[Competitor],
+    is_tested: bool,
+) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What the worker over there is to do, and the files that it needs for that, by name."""
+    # A folder each: two bundles may have the same name.
+    contents = {
+        f"{number}/{path.name}": bundle_archive.pack(bundle.files)
+        for number, (path, bundle) in enumerate(zip(paths, bundles, strict=True))
+    }
+    files = {f"competitors/{one.path.name}": one for one in competitors}
+    request = {
+        "bundles": list(contents),
+        "samples": {"name": samples.name, "sha256": samples.sha256},
+        "options": asdict(options),
+        "is_tested": is_tested,
+        "competitors": [{**asdict(one), "path": name} for name, one in files.items()],
+    }
+    contents |= {name: one.path.read_bytes() for name, one in files.items()}
+    return request, {**contents, "samples.npz": _arrays(samples)}
+
+
+def _arrays(samples: Samples) -> bytes:
+    buffer = io.BytesIO()
+    inputs = parts(samples.inputs)
+    arrays: dict[str, Any] = dict(zip(numbered("inputs", len(inputs)), inputs, strict=True))
+    if samples.targets is not None:
+        arrays["targets"] = samples.targets
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()

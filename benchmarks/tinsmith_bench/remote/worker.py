@@ -12,9 +12,10 @@ from tinsmith_bench.options import Options
 from tinsmith_bench.remote.agent import say, words
 from tinsmith_bench.session import measure_bundles
 from tinsmith_bench.test_set import Samples
-from tinsmith_runtime import TinsmithError, read_bundle
+from tinsmith_runtime import TinsmithError, read_bundle, selftest
 from tinsmith_runtime.batch import joined
 from tinsmith_runtime.record import parse_record
+from tinsmith_runtime.selftest import require_passed
 
 
 def measure_as_asked(request: dict[str, Any], channel: int) -> None:
@@ -42,6 +43,8 @@ def measure_as_asked(request: dict[str, Any], channel: int) -> None:
             Competitor(**{**competitor, "path": Path(competitor["path"])})
             for competitor in request["competitors"]
         ]
+        for path in paths if request["is_tested"] else ():
+            require_passed(selftest(path))
         manifest = read_bundle(paths[0]).manifest
         options = parse_record(Options, request["options"])
         targets = [competitor_target(competitor, manifest) for competitor in competitors]

@@ -62,15 +62,19 @@ class Machine:
 
     def is_same(self, other: "Machine") -> bool:
         """Whether timings on both may be compared: the same hardware under the same policy."""
-        return self._hardware() == other._hardware()
+        return self.hardware == other.hardware
+
+    @property
+    def hardware(self) -> str:
+        """All that timings depend on and that does not change by itself, in words."""
+        parts = [self.model, *([] if self.cpu == self.model else [self.cpu]), *self.features]
+        parts += [self.architecture, f"{self.cores} cores"]
+        if self.memory_bytes is not None:
+            # A kernel's update may take or give some memory; half a gigabyte is another board.
+            parts.append(f"{self.memory_bytes / 2**30:.0f} GB")
+        return ", ".join([*parts, *([f"governor {self.governor}"] if self.governor else [])])
 
     def summary(self) -> str:
         """The hardware in a few words."""
         clock = f", governor {self.governor}" if self.governor else ""
         return f"{self.model}, {self.cores} cores, {self.architecture}{clock}"
-
-    def _hardware(self) -> tuple[object, ...]:
-        # A kernel's update may take or give some memory; half a gigabyte is another board.
-        gigabytes = None if self.memory_bytes is None else round(self.memory_bytes / 2**30)
-        names = (self.model, self.cpu, self.features, self.architecture)
-        return (*names, self.cores, gigabytes, self.governor)

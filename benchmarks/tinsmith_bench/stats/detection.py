@@ -12,6 +12,7 @@ from tinsmith_bench.stats.fidelity import encoded_picture
 from tinsmith_report.average_precision import average_precisions, match_boxes
 from tinsmith_runtime import Manifest
 from tinsmith_runtime.batch import Arrays, parts
+from tinsmith_runtime.bundle import keras_outputs
 from tinsmith_runtime.detect import Detector
 from tinsmith_runtime.executor.activation import ACTIVATIONS
 from tinsmith_runtime.inputs.placement import place
@@ -53,7 +54,7 @@ def find_boxes(
     whole = place((width, height), (width, height), "stretch")
     arrays = {
         output.name: ACTIVATIONS[output.activation](array)
-        for output, array in zip(manifest.outputs, parts(outputs), strict=True)
+        for output, array in zip(keras_outputs(manifest.outputs), parts(outputs), strict=True)
     }
     score = min(score, detector.head.score_limit)
     found = []

@@ -62,6 +62,23 @@ def unpaired_ratio(
     return _interval([mine, -its], rng)
 
 
+def time_interval(
+    times: NDArray[np.float64], blocks: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """The interval at 95 % of a latency, in the unit of `times`; see `paired_ratio`.
+
+    It says what other processes of the same run could have found. Another day, or another board of
+    the same kind, may differ by more: see `difference.SPEED_MARGIN`.
+
+    Args:
+        times: the median of each round, `(rounds,)`.
+        blocks: how many parts of equal length the rounds fall into, at least 2.
+        rng: draws the blocks.
+    """
+    found = paired_ratio(times, np.ones_like(times), blocks, rng)
+    return found.low, found.high
+
+
 def _block_medians(logs: NDArray[np.float64], blocks: int) -> NDArray[np.float64]:
     medians: NDArray[np.float64] = np.median(logs.reshape(blocks, -1), axis=1)
     return medians

@@ -73,11 +73,15 @@ class OutputLayer(Node):
         title: what the model files and the bundle call it.
         activation: `softmax`, `sigmoid` or `none`: what makes the Keras model's answer of it.
         by_step: of a stream, whether the Keras model gives one for each step of a sequence.
+        part_of: the title of the Keras model's output that it is a part of; empty if of none.
+        start: of a part, where its first number stands in that output, the batch not counted.
     """
 
     title: str
     activation: str = "none"
     by_step: bool = False
+    part_of: str = ""
+    start: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

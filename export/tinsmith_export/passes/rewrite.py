@@ -121,6 +121,8 @@ def _formless(node: Node, layer: str) -> str:
 def strip_output_activations(graph: Graph) -> Graph:
     """Takes off a last softmax or sigmoid: the runtime applies it in float (FP32) instead."""
     for output in graph.answers:
+        if output.activation != "none":
+            continue
         last = graph.node(output.inputs[0])
         function = last.function if isinstance(last, Function) else None
         function = "softmax" if isinstance(last, Softmax) else function

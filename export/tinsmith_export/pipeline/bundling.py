@@ -13,14 +13,13 @@ from tinsmith_export.pipeline.verifying import VerifiedModel
 from tinsmith_export.targets.target import ModelFile
 from tinsmith_export.verify.saturation import saturates
 from tinsmith_runtime.bundle import (
-    FORMAT_VERSION,
-    STATEFUL_VERSION,
     Golden,
     Layer,
     Manifest,
     Setting,
     Training,
     Variant,
+    format_version,
     sha256,
     write_bundle,
 )
@@ -57,7 +56,7 @@ def write_model(
     samples, golden = read.samples, verified.golden
     packages = [*_MADE_WITH, *(name for file in converted.int8 for name in file.target.packages)]
     manifest = Manifest(
-        format_version=STATEFUL_VERSION if quantized.graph.states else FORMAT_VERSION,
+        format_version=format_version(converted.integers.inputs, converted.integers.outputs),
         release=options.release,
         made_with={name: version(name) for name in packages},
         inputs=converted.integers.inputs,

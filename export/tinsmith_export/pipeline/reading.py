@@ -19,6 +19,7 @@ from tinsmith_export.inputs.entry import Entry, enter
 from tinsmith_export.inputs.samples import Samples
 from tinsmith_export.inputs.sequences import (
     Steps,
+    as_given,
     as_steps,
     by_step,
     expected_answers,
@@ -31,21 +32,24 @@ from tinsmith_export.ir.graph import Graph
 from tinsmith_export.ir.ops import Concatenate
 from tinsmith_export.ir.unrewritten import Refused
 from tinsmith_export.options import AUTO, Options
-from tinsmith_export.passes.rewrite import rewrite
+from tinsmith_export.passes.parts import cut, joins, part_joined
+from tinsmith_export.passes.rewrite import rewrite, strip_output_activations
 from tinsmith_export.progress import Progress
 from tinsmith_export.quantize.evaluation import Layers, evaluate, fitting_count
 from tinsmith_export.quantize.kept import require_layers
 from tinsmith_export.reference.rebuild import rebuild
 from tinsmith_export.verify.stages import activated
-from tinsmith_runtime.batch import Arrays, parts
-from tinsmith_runtime.bundle import BoxHead
+from tinsmith_runtime.batch import Arrays, parts, rows
+from tinsmith_runtime.bundle import MAX_TENSORS, BoxHead
 from tinsmith_runtime.errors import UsageError
 
 _MAX_TENSOR_BYTES = 2**25
 # Of outputs that are computed in another order: 1.2e-4 in a ResNet50 with random weights.
 _TOLERANCE = 5e-4
-# Of two branches of an output: the smaller one loses two bits of its codes.
+# Of two branches of an output that stays one: the smaller loses two bits of its codes.
 _RANGE_RATIO = 4
+# Of calibration inputs, by which an output is taken apart.
+_PART_COUNT = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,12 +117,13 @@ def read_model(
     steps = as_steps(samples, sequence) if read.states else samples
     entry = enter(read, steps, options.pixel_ranges).fitted(options.preprocessing)
     require_images(entry, options)
+    read = _parted(strip_output_activations(read), samples, entry)
     graph = rewrite(entry.prepared(read))
     classes = not _has_boxes(entry, samples, options) and _has_classes(graph, samples)
     _require_layers(graph, classes, options)
     model_reals = entry.model_reals(samples.evaluation)
     size = fitting_count(graph, BATCH_SIZE, _MAX_TENSOR_BYTES)
-    expected = expected_answers(read, run(model, model_reals, size))
+    expected = cut(read.answers, expected_answers(read, run(model, model_reals, size)))
     scored = samples.evaluation_labels if classes else None
     warnings = (
         *input_warnings(model, read, model_reals, expected, scored),
@@ -135,6 +140,21 @@ def read_model(
     )
     _check_rewrite(graph, expected, activated(logits, found.activations))
     return found
+
+
+def _parted(read: Graph, samples: Samples, entry: Entry) -> Graph:
+    """The graph with an output for each part of one whose parts have very different ranges.
+
+    Classes are counted by one output: of what has labels nothing is taken apart.
+    """
+    before = None
+    while samples.evaluation_labels is None and read != before and joins(read):
+        before, graph = read, rewrite(entry.prepared(read))
+        first = entry.reals(as_given(graph, rows(samples.calibration, slice(_PART_COUNT))))
+        values = stepped(graph, first).answers if graph.states else evaluate(graph, first)
+        # The activation of a part may stand behind a concatenation, too.
+        read = strip_output_activations(part_joined(read, values, MAX_TENSORS))
+    return read
 
 
 def _found(source: Source, read: Graph, sequence: tuple[int, ...], options: Options) -> Samples:

@@ -16,5 +16,5 @@ def witness_model(model: ConvertedModel, progress: Progress) -> Witness:
     read = model.model.read
     inputs, entry = read.samples.evaluation, read.entry
     return compare_with_witness(
-        read.model, model.floats, entry.model_reals(inputs), entry.reals(inputs), read.activations
+        read.model, model.floats, entry.model_reals(inputs), entry.reals(inputs), read.graph.answers
     )

@@ -80,6 +80,8 @@ def _output(
         labels,
         node.activation,
         "logits" if classes else "values",
+        node.part_of,
+        node.start,
     )
 
 

@@ -12,6 +12,8 @@ import numpy as np
 from tinsmith_data.quiet import silence
 from tinsmith_export.errors import ConversionError
 from tinsmith_export.frontend.function import as_function, frozen
+from tinsmith_export.ir.ops import OutputLayer
+from tinsmith_export.passes.parts import cut
 from tinsmith_export.results import Witness
 from tinsmith_export.targets.target import ModelFile
 from tinsmith_export.verify.engines import run_batches, start_engine
@@ -31,7 +33,7 @@ def compare_with_witness(
     files: Sequence[ModelFile],
     inputs: Arrays,
     reals: Arrays,
-    activations: Sequence[str],
+    answers: Sequence[OutputLayer],
 ) -> Witness:
     """Compares float files with what tf2onnx makes of the Keras model, on ONNX Runtime.
 
@@ -40,13 +42,14 @@ def compare_with_witness(
         files: float ones.
         inputs: what the Keras model takes, `float32 (N, …)` each.
         reals: the same as the files take it.
-        activations: what makes the Keras model's outputs of the files'.
+        answers: the files' outputs.
 
     Raises:
         ConversionError: tf2onnx cannot convert the model, or ONNX Runtime cannot run that.
     """
     first = slice(_COUNT)
-    expected = _witnessed(model, rows(inputs, first))
+    expected = cut(answers, _witnessed(model, rows(inputs, first)))
+    activations = [node.activation for node in answers]
     differences = {}
     for file in files:
         outputs = run_batches(start_engine(file), rows(reals, first))

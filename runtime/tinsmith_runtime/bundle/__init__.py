@@ -14,10 +14,11 @@ from tinsmith_runtime.bundle.container import (
     write_bundle,
 )
 from tinsmith_runtime.bundle.fields import MAX_TENSORS
+from tinsmith_runtime.bundle.keras_outputs import KerasOutput, join, keras_outputs, named
 from tinsmith_runtime.bundle.manifest import (
     FORMAT_VERSION,
-    STATEFUL_VERSION,
     dump_manifest,
+    format_version,
     parse_manifest,
 )
 from tinsmith_runtime.bundle.quality import Parity, Quality, Stage, StateError, TargetParity
@@ -40,12 +41,12 @@ __all__ = [
     "MANIFEST",
     "MAX_TENSORS",
     "SIGNATURE",
-    "STATEFUL_VERSION",
     "BoxHead",
     "BoxLevel",
     "Bundle",
     "Golden",
     "Input",
+    "KerasOutput",
     "Layer",
     "Manifest",
     "Output",
@@ -60,6 +61,10 @@ __all__ = [
     "Training",
     "Variant",
     "dump_manifest",
+    "format_version",
+    "join",
+    "keras_outputs",
+    "named",
     "pack",
     "parse_manifest",
     "read_bundle",

@@ -4,10 +4,11 @@ Unknown fields are refused: a manifest says nothing that this version does not u
 """
 
 import reprlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tinsmith_runtime.bundle.archive import sha256
+from tinsmith_runtime.bundle.keras_outputs import keras_outputs, part_problems
 from tinsmith_runtime.bundle.quality import Parity
 from tinsmith_runtime.bundle.schema import Input, Manifest, Output
 from tinsmith_runtime.errors import BundleError
@@ -18,6 +19,9 @@ FORMAT_VERSION = 2
 
 STATEFUL_VERSION = 3
 """What is written of a model with states: who knows none would feed it wrongly."""
+
+JOINED_VERSION = 4
+"""What is written of a model with outputs that are parts of one: who knows none gives the parts."""
 
 # The last field: no byte before it can change, and after it there is one way to go on.
 _SEAL = b',\n "manifest_sha256":'
@@ -33,14 +37,12 @@ _INPUTS = {
 def dump_manifest(manifest: Manifest) -> bytes:
     """Writes a manifest as canonical JSON with its own sha256 in it, so that no byte can change.
 
-    One that was read from an older format version becomes one of `FORMAT_VERSION`; one with states
-    is of `STATEFUL_VERSION`.
+    One that was read from an older format version becomes one of the version that it needs.
     """
     import json  # what is read needs neither
     from dataclasses import asdict
 
-    version = STATEFUL_VERSION if manifest.states else FORMAT_VERSION
-    tree = {**asdict(manifest), "format_version": version}
+    tree = {**asdict(manifest), "format_version": format_version(manifest.inputs, manifest.outputs)}
     # Like older bundles.
     for records, name in (
         (tree["inputs"], "pixel_ranges"),
@@ -50,6 +52,8 @@ def dump_manifest(manifest: Manifest) -> bytes:
         ([tree], "boxes"),
         ([entry["preprocessing"] or {} for entry in tree["inputs"]], "padding"),
         (tree["inputs"], "fed_by"),
+        (tree["outputs"], "part_of"),
+        (tree["outputs"], "start"),
         ([tree["quality"]], "states"),
         ([tree], "settings"),
     ):
@@ -58,6 +62,13 @@ def dump_manifest(manifest: Manifest) -> bytes:
                 del record[name]
     text = json.dumps(tree, indent=1).removesuffix("\n}")
     return _sealed(text.encode())
+
+
+def format_version(inputs: Sequence[Input], outputs: Sequence[Output]) -> int:
+    """The first version that can say what these are."""
+    if any(output.part_of for output in outputs):
+        return JOINED_VERSION
+    return STATEFUL_VERSION if any(one.kind == "state" for one in inputs) else FORMAT_VERSION
 
 
 def parse_manifest(data: bytes) -> Manifest:
@@ -101,8 +112,8 @@ def _require_version(tree: object) -> None:
     if not isinstance(tree, dict):
         raise ValueError(f"expected an object, got {reprlib.repr(tree)}")
     found = tree.get("format_version")
-    if type(found) is not int or not 1 <= found <= STATEFUL_VERSION:
-        expected = mismatch("format_version", f"1 to {STATEFUL_VERSION}", found)
+    if type(found) is not int or not 1 <= found <= JOINED_VERSION:
+        expected = mismatch("format_version", f"1 to {JOINED_VERSION}", found)
         raise ValueError(f"{expected}: upgrade with: pip install --upgrade tinsmith-runtime")
 
 
@@ -129,6 +140,9 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for index, entry in enumerate(manifest.inputs):
         yield from _input_contradictions(f"inputs[{index}]", entry)
     yield from _state_contradictions(manifest)
+    yield from _version_contradictions(manifest)
+    apart = list(part_problems(manifest.outputs))
+    yield from apart
     several = sum(output.kind != "state" for output in manifest.outputs) > 1
     for index, output in enumerate(manifest.outputs):
         yield from _output_contradictions(f"outputs[{index}]", output, several)
@@ -136,11 +150,12 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
         path = f"quality.parity[{index}]"
         yield from _parity_contradictions(f"{path}.evaluation", target.evaluation)
         yield from _parity_contradictions(f"{path}.random", target.random)
-    if manifest.boxes:
+    if manifest.boxes and not apart:
         from tinsmith_runtime.bundle.box_checks import head_contradictions
 
         images = [one.sample_shape if one.kind == "image" else None for one in manifest.inputs]
-        shapes = {one.name: one.sample_shape for one in manifest.outputs if one.kind == "values"}
+        outputs = keras_outputs(manifest.outputs)
+        shapes = {one.name: one.sample_shape for one in outputs if one.kind == "values"}
         image = images[0] if len(images) == 1 else None
         yield from head_contradictions(manifest.boxes, image, shapes)
     if not variants:
@@ -155,11 +170,18 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
             yield mismatch(path, f"{kind} that differ", found)
 
 
+def _version_contradictions(manifest: Manifest) -> Iterator[str]:
+    needed = format_version(manifest.inputs, manifest.outputs)
+    if max(manifest.format_version, FORMAT_VERSION) != needed:
+        said = {
+            FORMAT_VERSION: "where there are neither states nor parts of outputs",
+            STATEFUL_VERSION: "exactly where there are states",
+            JOINED_VERSION: "exactly where outputs are parts of one",
+        }
+        yield mismatch("format_version", f"{needed} {said[needed]}", manifest.format_version)
+
+
 def _state_contradictions(manifest: Manifest) -> Iterator[str]:
-    stateful = manifest.format_version == STATEFUL_VERSION
-    if stateful != bool(manifest.states):
-        wanted = f"{STATEFUL_VERSION} exactly where there are states"
-        yield mismatch("format_version", wanted, manifest.format_version)
     for side in (manifest.inputs, manifest.outputs):
         kinds = [one.kind for one in side]
         if kinds[0] == "state" or kinds != sorted(kinds, key="state".__eq__):

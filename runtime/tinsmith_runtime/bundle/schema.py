@@ -113,6 +113,8 @@ class Output:
         labels: the class names in order; none for values.
         activation: `softmax`, `sigmoid` or `none`, applied in float by the runtime.
         kind: `logits` of a classifier; `values`, as autoencoders give; `state`, for the next step.
+        part_of: the name of what the runtime joins it to, with other outputs; empty if nothing.
+        start: of a part, where its first number stands in the whole, the batch not counted.
     """
 
     name: str
@@ -122,6 +124,8 @@ class Output:
     labels: tuple[str, ...]
     activation: Annotated[str, one_of("softmax", "sigmoid", "none")]
     kind: Annotated[str, one_of("logits", "values", "state")] = "logits"
+    part_of: str = ""
+    start: tuple[int, ...] = ()
 
     @property
     def sample_shape(self) -> tuple[int, ...]:

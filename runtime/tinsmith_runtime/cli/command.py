@@ -27,6 +27,7 @@ SUMMARIES: dict[str, tuple[str, str]] = {
     "check": ("say what an export makes of a model", "tinsmith[compile]"),
     "bench": ("measure a bundle: accuracy, latency, memory, size", "tinsmith"),
     "compare": ("compare two reports of bench", "tinsmith"),
+    "search": ("search for the smallest model that meets a goal", "tinsmith[search]"),
     "run": ("run a bundle on images, a camera or features", "tinsmith-runtime"),
     "serve": ("serve a bundle as a page and an HTTP API", "tinsmith-runtime[serve]"),
     "inspect": ("show what a bundle contains", "tinsmith-runtime"),

@@ -86,7 +86,7 @@ def find_settings(
     if known.no_config or (known.config is None and not os.path.lexists(FILE)):
         return None
     path = known.config or Path(FILE)
-    tables = _read(path, trusted=known.config is not None)
+    tables = read_toml(path, trusted=known.config is not None)
     _check_tables(path, tables, commands)
     values = dict(_values(path, keys_of(parser, command), tables))
     return Settings(path, parser, values) if values else None
@@ -149,8 +149,17 @@ class Settings:
                     )
 
 
-def _read(path: Path, trusted: bool) -> dict[str, Any]:
-    """Reads a file; one that nobody named must belong to who reads it, as in a shared folder."""
+def read_toml(path: Path, trusted: bool = True) -> dict[str, Any]:
+    """Reads a file of settings.
+
+    Args:
+        path: of the file.
+        trusted: whether somebody named it; else it must belong to who reads it, as in a shared
+            folder.
+
+    Raises:
+        UsageError: it cannot be read, is too large or no TOML, or belongs to somebody else.
+    """
     import tomllib
 
     try:
@@ -177,7 +186,7 @@ def _check_tables(path: Path, tables: Mapping[str, object], commands: Sequence[s
         if name in TYPED:
             raise UsageError(f"{path}: [{name}]: it reads no settings: type them")
         if name not in known:
-            raise UsageError(f"{path}: {_unknown('table', name, known)}")
+            raise UsageError(f"{path}: {unknown('table', name, known)}")
         if not isinstance(table, dict):
             raise UsageError(f"{path}: {name}: expected a table, got {reprlib.repr(table)}")
 
@@ -189,16 +198,17 @@ def _values(
         for name, value in tables.get(table, {}).items():
             if name not in known:
                 other = next((f": it stands in [{one}]" for one in keys if name in keys[one]), "")
-                raise UsageError(f"{path}: [{table}] {_unknown('key', name, known, other)}")
+                raise UsageError(f"{path}: [{table}] {unknown('key', name, known, other)}")
             try:
                 yield known[name], convert(known[name], value)
             except (argparse.ArgumentTypeError, TypeError, ValueError) as error:
                 raise UsageError(f"{path}: [{table}] {name}: {error}") from error
 
 
-def _unknown(
+def unknown(
     what: str, name: str, known: Sequence[str] | Mapping[str, object], why: str = ""
 ) -> str:
+    """Says that there is no table or key of a name, and which is meant."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, list(known), 1)

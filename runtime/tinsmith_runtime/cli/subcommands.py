@@ -140,7 +140,9 @@ def _describe_output(output: Output) -> str:
         given = f"{len(output.labels)} classes ({', '.join(output.labels)})"
     else:
         given = " x ".join(map(str, output.sample_shape)) + " values"
-    return f"{output.name}: {given}, {output.activation} applied by the runtime"
+    place = ", ".join(map(str, output.start))
+    part = f"; a part of {output.part_of}, from ({place})" if output.part_of else ""
+    return f"{output.name}: {given}, {output.activation} applied by the runtime{part}"
 
 
 def _describe_boxes(head: BoxHead) -> str:

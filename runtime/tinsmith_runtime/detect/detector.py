@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinsmith_runtime.answers import Detection
-from tinsmith_runtime.bundle import Manifest, Preprocessing
+from tinsmith_runtime.bundle import Manifest, Preprocessing, keras_outputs
 from tinsmith_runtime.bundle.box_head import row_part, row_width
 from tinsmith_runtime.detect.decode import decode_boxes, make_anchors
 from tinsmith_runtime.detect.scores import select
@@ -48,7 +48,7 @@ class Detector:
             instead = "classify" if manifest.output.kind == "logits" else "predict"
             raise UsageError(f"detect: the bundle does not describe boxes: use {instead}")
         self.head = manifest.boxes
-        self._names = [output.name for output in manifest.outputs]
+        self._name = keras_outputs(manifest.outputs)[0].name
         self._shape = height, width, _ = manifest.input.sample_shape
         self._preprocessing = manifest.input.preprocessing or Preprocessing()
         self._anchors = make_anchors(self.head, height, width)
@@ -72,7 +72,7 @@ class Detector:
         """
         pixels, placement = read_photo(image, self._shape, self._preprocessing, name)
         batch = predict(pixels[np.newaxis])
-        outputs = batch if isinstance(batch, dict) else {self._names[0]: batch}
+        outputs = batch if isinstance(batch, dict) else {self._name: batch}
         found = self.find(
             {name: array[0] for name, array in outputs.items()}, placement, score, iou
         )

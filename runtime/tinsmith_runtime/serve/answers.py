@@ -79,7 +79,7 @@ class Predictor:
 
 
 def _result(model: Model, found: Any, index: int, top: int | None) -> dict[str, Any]:
-    if len(model.outputs) > 1:
+    if isinstance(found, dict):
         return {"outputs": {name: values[index].tolist() for name, values in found.items()}}
     if model.output.kind == "values":
         return {"values": found[index].tolist()}
