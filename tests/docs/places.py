@@ -104,7 +104,7 @@ def demo(folder: Path, demo: Callable[[], Path]) -> Names:
 
 
 def photos(folder: Path, demo: Callable[[], Path]) -> Names:
-    """Colour photos of three classes, 20 of each."""
+    """Colour photos of three classes, 20 of each; so small that they are soon learned."""
     rng = np.random.default_rng(0)
     for number in range(60):
         channel = number % 3
@@ -112,7 +112,7 @@ def photos(folder: Path, demo: Callable[[], Path]) -> Names:
         pixels[..., channel] += 120
         path = folder / "photos" / ("poppies", "meadows", "lakes")[channel] / f"{number:02}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).resize((180, 120), Image.Resampling.BICUBIC).save(path)
+        Image.fromarray(pixels).resize((32, 32), Image.Resampling.BICUBIC).save(path)
     shutil.copy(folder / "photos/lakes/02.jpg", folder / "photo.jpg")
     return {}
 

@@ -1,5 +1,6 @@
 """Every fenced block of every page is run, or says why not; what is not run is still read."""
 
+import configparser
 import contextlib
 import json
 import re
@@ -17,7 +18,7 @@ from docs.places import PLACES
 from tinsmith.parsers import all_parsers
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
-RUN_HERE = (*SHELLS, "python", "c", "toml", "json", "yaml", "text")
+RUN_HERE = (*SHELLS, "python", "c", "toml", "json", "yaml", "ini", "text")
 PARSERS = all_parsers()
 SCHEMA = json.loads((ROOT / "docs/tinsmith.schema.json").read_text())
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -115,6 +116,14 @@ def test_toml(block: Block) -> None:
 @parametrized("json")
 def test_json(block: Block) -> None:
     json.loads(block.text)
+
+
+@parametrized("ini")
+def test_ini(block: Block) -> None:
+    """As systemd has it: a key may come twice, `%` stands for itself."""
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.read_string(block.text)
+    assert parser.sections()
 
 
 @parametrized("yaml")

@@ -60,6 +60,7 @@ def test_the_search_works_from_disk(site: Path, tab: Tab) -> None:
     tab.look_as(1280, 900)
     tab.visit((site / "index.html").as_uri())
     tab.run("document.querySelector('.md-search__input').focus()")
+    tab.wait("document.querySelector('.md-search-result__meta').innerText.startsWith('Type')")
     tab.call("Input.insertText", text="requantize")
     tab.wait("document.querySelectorAll('.md-search-result__link').length > 0")
     href = tab.run("document.querySelector('.md-search-result__link').href")
