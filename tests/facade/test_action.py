@@ -87,6 +87,17 @@ def test_the_documented_step_is_one() -> None:
     assert step["with"].keys() <= ACTION["inputs"].keys()
 
 
+def test_the_tutorials_workflow_uses_what_is_there() -> None:
+    page = (ROOT / "docs/tutorials/gate-in-ci.md").read_text()
+    (block,) = re.findall(r"```yaml file=bundle.yml\n(.*?)```", page, re.DOTALL)
+    steps = yaml.safe_load(block)["jobs"]["gate"]["steps"]
+    (step,) = [step for step in steps if step["uses"] == "./tinsmith"]
+    assert step["with"].keys() <= ACTION["inputs"].keys()
+    used = re.findall(rf"steps\.{step['id']}\.outputs\.(\w+)", block)
+    assert used
+    assert set(used) <= ACTION["outputs"].keys()
+
+
 def test_engines_that_nobody_knows(tmp_path: Path) -> None:
     ran = run(STEPS[0], tmp_path, engines="native tensorrt")
     assert ran.status == 2

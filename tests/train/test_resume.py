@@ -1,5 +1,6 @@
 """A run that is killed and resumed ends with the weights of one that is not, byte for byte."""
 
+import json
 import random
 import signal
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from tinsmith_data import Dataset
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import UsageError
-from tinsmith_train import Progress, RunFolderError, TrainResult, train
+from tinsmith_train import Progress, RunFolderError, TrainResult, load_network, train
 
 import_tensorflow()
 
@@ -70,16 +71,77 @@ def test_kills_at_random_moments(few: Dataset, tmp_path: Path) -> None:
         assert not (killed / "checkpoint.npz").exists()
 
 
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network of somebody else's: its first half normalises batches, and drops some."""
+    path = tmp_path_factory.mktemp("network") / "theirs.keras"
+    image = keras.Input((28, 28, 1))
+    x = keras.layers.Conv2D(8, 3, strides=3, use_bias=False)(image)
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.GlobalAveragePooling2D()(keras.layers.SpatialDropout2D(0.1)(x))
+    keras.Model(image, keras.layers.Dense(7, activation="softmax")(x)).save(path)
+    return path
+
+
+def test_kills_in_both_phases_of_fine_tuning(few: Dataset, network: Path, tmp_path: Path) -> None:
+    """Four epochs of 11 steps: two of the head alone, then two of all layers."""
+
+    def run(out: Path, kill_after: int | None = None, resume: bool = True) -> TrainResult:
+        progress = Progress() if kill_after is None else Killer(kill_after)
+        init = load_network(network)
+        return train(
+            None, few, out, init=init, epochs=4, batch_size=20, resume=resume, progress=progress
+        )
+
+    whole = run(tmp_path / "whole")
+    # Steps until each kill: in both phases, in the last step of the first, before the next one's.
+    for kills in ([5, 16, 20], [21, 5], [22], [33]):
+        killed = tmp_path / "-".join(map(str, kills))
+        for steps in kills:
+            with pytest.raises(Killed):
+                run(killed, steps)
+        resumed = run(killed)
+        assert weights(killed) == weights(tmp_path / "whole"), kills
+        assert [e.loss for e in resumed.epochs] == [e.loss for e in whole.epochs]
+        assert resumed.test_correct == whole.test_correct
+
+
 @pytest.mark.slow
-def test_a_kill_from_outside(digits: Dataset, tmp_path: Path) -> None:
-    words = ["train", "--model", "mlp", "--data", "digits", "--epochs", "12", "--quiet", "--resume"]
-    command = [sys.executable, "-m", "tinsmith_runtime", *words, "--out", str(tmp_path / "killed")]
+def test_kills_from_outside_while_fine_tuning(
+    digits: Dataset, network: Path, tmp_path: Path
+) -> None:
+    """While the head learns alone, and after that; one network serves two runs."""
+    options = ["--epochs", "40", "--init", str(network), "--batch-size", "256"]
+    for epochs in (1, 21):
+        kill_when_it_has(epochs, tmp_path / "killed", options)
+    init = load_network(network)
+    for out in (tmp_path / "killed", tmp_path / "whole"):
+        train(None, digits, out, init=init, epochs=40, batch_size=256, resume=True)
+    assert weights(tmp_path / "killed") == weights(tmp_path / "whole")
+
+
+def kill_when_it_has(epochs: int, out: Path, options: list[str]) -> None:
+    """Trains on `digits` in a process of its own, and kills that after so many epochs."""
+    words = ["train", "--data", "digits", "--quiet", "--resume", "--out", str(out), *options]
+    command = [sys.executable, "-m", "tinsmith_runtime", *words]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
-        while not (tmp_path / "killed" / "checkpoint.npz").exists():
+        while epochs_over(out / "checkpoint.npz") < epochs:
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
-    assert not (tmp_path / "killed" / "model.keras").exists()
+    assert not (out / "model.keras").exists()
+
+
+def epochs_over(path: Path) -> int:
+    if not path.exists():
+        return 0
+    with np.load(path) as arrays:
+        return len(json.loads(arrays["about"].tobytes())["epochs"])
+
+
+@pytest.mark.slow
+def test_a_kill_from_outside(digits: Dataset, tmp_path: Path) -> None:
+    kill_when_it_has(1, tmp_path / "killed", ["--model", "mlp", "--epochs", "12"])
     train("mlp", digits, tmp_path / "killed", epochs=12, resume=True)
     train("mlp", digits, tmp_path / "whole", epochs=12)
     assert weights(tmp_path / "killed") == weights(tmp_path / "whole")

@@ -96,7 +96,8 @@ def with_new_head(network: Network, shape: tuple[int, int, int], classes: int) -
 
     Returns:
         A `keras.Model` from `float32 (N, H, W, C)`, pixels in 0..1, to `float32 (N, classes)`,
-        probabilities. The network is one layer of it, itself a `keras.Model`.
+        probabilities. A copy of the network is one layer of it, itself a `keras.Model`; its random
+        layers have seeds of their own, drawn now.
 
     Raises:
         UsageError: it takes other images, or has no features to learn from.
@@ -108,7 +109,9 @@ def with_new_head(network: Network, shape: tuple[int, int, int], classes: int) -
     image = keras.Input(shape, name="image")
     low, high = network.input_range
     x = layers.Rescaling(high - low, low, name="range")(image) if (low, high) != (0, 1) else image
-    x = keras.Model(network.model.inputs[0], _features(network), name="network")(x)
+    copy = keras.models.clone_model(network.model)
+    copy.set_weights(network.model.get_weights())
+    x = keras.Model(copy.inputs[0], _features(copy, network.path), name="network")(x)
     if len(x.shape) == 4:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(_DROPOUT, name="dropout")(x)
@@ -157,12 +160,12 @@ def _require_images(network: Network, shape: tuple[int, int, int]) -> None:
         )
 
 
-def _features(network: Network) -> Any:
+def _features(model: Any, path: Path) -> Any:
     from keras import layers
 
-    found = network.model.outputs[0]
+    found = model.outputs[0]
     pooling = layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D
-    for layer in reversed(network.model.layers):
+    for layer in reversed(model.layers):
         if isinstance(layer, layers.Dense):
             found = layer.input
             break
@@ -171,7 +174,7 @@ def _features(network: Network) -> Any:
             break
     if len(found.shape) not in (2, 4):
         raise UsageError(
-            f"{network.path}: expected a network whose last layers pool or are dense, got features "
+            f"{path}: expected a network whose last layers pool or are dense, got features "
             f"{tuple(found.shape)}"
         )
     return found

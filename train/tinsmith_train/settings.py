@@ -97,7 +97,10 @@ def settled(model: str, settings: Settings, dataset: Dataset, init: bool = False
     said = {name: value for name, value in vars(settings).items() if value is not None}
     del said["seed"]
     recipe = replace(recipe, **said, stratified="held_back" in said)
-    epochs = recipe.epochs_for(len(dataset.x_train)) if settings.epochs is None else recipe.epochs
+    images = len(dataset.x_train)
+    if settings.batch_size is None:
+        recipe = replace(recipe, batch_size=recipe.batch_for(images))
+    epochs = recipe.epochs_for(images) if settings.epochs is None else recipe.epochs
     photos = "photos" if dataset.x_train.shape[3] == 3 else "shifts"
     augment = photos if recipe.augment == "auto" else recipe.augment
     return replace(recipe, epochs=epochs, augment=augment)
