@@ -104,7 +104,6 @@ class Space:
     held_back: float = 0.1
     eta: float = 3.0
     short_epochs: tuple[int, ...] = ()
-    max_drop_pp: float = 0.5
 
     def choose(self, trial: "optuna.Trial") -> Choice:
         """Has a trial choose; `model.widths.1` for example is the name of a parameter."""
@@ -139,10 +138,7 @@ class Space:
             name: {key: value.describe() for key, value in getattr(self, name).items()}
             for name in ("model", "train", "export")
         }
-        rest = {
-            name: getattr(self, name)
-            for name in ("held_back", "eta", "short_epochs", "max_drop_pp")
-        }
+        rest = {name: getattr(self, name) for name in ("held_back", "eta", "short_epochs")}
         return json.dumps({**tables, **rest, "goals": str(self.goals)}, sort_keys=True)
 
 
@@ -172,7 +168,6 @@ def parse_space(tables: Mapping[str, Any]) -> Space:
         name: table.pop(key).only
         for name, table, key in (
             ("held_back", train, "held-back"),
-            ("max_drop_pp", export, "max-drop-pp"),
             ("eta", found["stages"], "eta"),
         )
         if key in table

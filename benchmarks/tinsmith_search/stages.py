@@ -111,19 +111,22 @@ def train(
     """Trains a network from fresh weights; Ctrl-C ends it."""
 
     def make(folder: Path) -> Mapping[str, Any]:
-        from tinsmith_train import train
+        from tinsmith_train import StoppedError, train
 
-        found = train(
-            str(network.folder / MODEL),
-            judged.dataset,
-            folder,
-            epochs=epochs,
-            seed=judged.seed,
-            held_back=judged.part,
-            draw=False,
-            **settings,
-        )
-        if found.stopped:
+        try:
+            found = train(
+                str(network.folder / MODEL),
+                judged.dataset,
+                folder,
+                epochs=epochs,
+                seed=judged.seed,
+                held_back=judged.part,
+                draw=False,
+                **settings,
+            )
+        except StoppedError as error:
+            raise KeyboardInterrupt from error
+        if found.stopped:  # what it has learned so far is not what was asked for
             raise KeyboardInterrupt
         return {
             "correct": found.test_correct,

@@ -38,6 +38,7 @@ class Outages:
         self.name = name
         self.patience_seconds = patience_seconds
         self.seconds = 0.0
+        self._counted = 0.0
 
     def clock(self) -> float:
         """Gives seconds that pass only while the storage answers."""
@@ -68,9 +69,11 @@ class Outages:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
             else:
                 if pause > 0.1:
-                    gone = time.monotonic() - start
-                    self.seconds += gone
-                    _say(f"the storage is back after {gone:.1f} s")
+                    now = time.monotonic()
+                    # Two threads may have waited through the same outage.
+                    self.seconds += max(0.0, now - max(start, self._counted))
+                    self._counted = now
+                    _say(f"the storage is back after {now - start:.1f} s")
                 return answer
 
 
