@@ -118,6 +118,8 @@ class Leases:
         """
         from optuna.trial import TrialState
 
+        longest = self.patience.beat_seconds / 2
+        pause = min(0.2, longest)
         while True:
             trials = self.study.get_trials(deepcopy=False)[: self.trials]
             if len(trials) == self.trials and all(t.state.is_finished() for t in trials):
@@ -129,7 +131,8 @@ class Leases:
                 if taken is not None:
                     return taken
             else:
-                time.sleep(min(1.0, self.patience.beat_seconds / 2))
+                time.sleep(pause)  # Many may wait here for the last few: they ask less and less.
+                pause = min(1.5 * pause, longest)
 
     def put_back_dead(self, trials: "Sequence[optuna.trial.FrozenTrial]") -> int:
         """Puts back the trials whose worker has ended, or has not been heard for too long.
