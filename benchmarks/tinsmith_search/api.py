@@ -209,6 +209,7 @@ def _finished(
 ) -> Searched:
     """Tests the front, unless Ctrl-C came, and judges the search."""
     from tinsmith_search.finish import Tested, test_front
+    from tinsmith_search.networks import without_warnings
     from tinsmith_search.report import make_report
     from tinsmith_search.storage import rows_of
     from tinsmith_search.winners import front
@@ -217,7 +218,8 @@ def _finished(
     members = front(rows, goals)
     tested = Tested(tuple(members), {}, ())
     if members and not stopped:
-        tested = test_front(task, members)
+        with without_warnings():
+            tested = test_front(task, members)
     newest = {row.number: row for row in tested.rows}
     report = make_report(
         study,

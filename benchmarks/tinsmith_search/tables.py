@@ -199,8 +199,10 @@ def _test_set(report: SearchReport) -> str:
     if report.test_samples is None:
         return "not looked at"
     members = sum(member.test_accuracy is not None for member in report.front)
-    whom = f"the {members} trials of the front alone" if members != 1 else "the one of the front"
-    return f"looked at once, at the end, for {whom}: {report.test_samples:,} samples"
+    whom = (
+        f"the {members} trials of the front alone" if members != 1 else "the one trial of the front"
+    )
+    return f"looked at after the search, for {whom}, once each: {report.test_samples:,} samples"
 
 
 def _sure(metric: str, value: float | None, low: float | None, high: float | None) -> str:
@@ -209,6 +211,8 @@ def _sure(metric: str, value: float | None, low: float | None, high: float | Non
 
 
 def _result(report: SearchReport, row: Row) -> str:
+    if row.state != "done":
+        return row.state
     if row.number == report.winner:
         return "winner"
     return "equal" if row.number in report.equals else ""

@@ -95,6 +95,7 @@ def winner(members: Sequence[Row], goals: Goals, answers: Answers) -> Verdict:
         goals: what is searched for.
         answers: of the members on the test set; none where it was not looked at.
     """
+    members = [row for row in members if row.state == "done"]  # a test may have refused one
     if not members:
         return Verdict(None, False, (), "No trial is done and keeps to every limit.")
     surely = {row.number: [judge(row, one, answers) for one in goals.limits] for row in members}

@@ -1,5 +1,6 @@
 """`tinsmith bench --host` against a real ssh server on this machine."""
 
+import fcntl
 import json
 import os
 import signal
@@ -144,6 +145,16 @@ def test_a_host_that_is_down(server: sshd.Server, data: Path) -> None:
     said = _fails(server, _line(server, data, Port="1"))
     assert "127.0.0.1: ssh: connect to host 127.0.0.1 port 1: Connection refused" in said
     assert "is it switched on" in said
+
+
+def test_a_turn_that_does_not_come(server: sshd.Server, data: Path) -> None:
+    held = os.open(server.far, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        said = _fails(server, _line(server, data, "--wait", "1"))
+    finally:
+        os.close(held)
+    assert "127.0.0.1: somebody measures there, and no turn came within 1 s: wait longer" in said
 
 
 def test_a_wrong_key(server: sshd.Server, data: Path, tmp_path: Path) -> None:

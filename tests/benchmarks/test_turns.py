@@ -143,6 +143,17 @@ def test_a_message_that_nobody_takes_keeps_no_turn(start: Start) -> None:
     assert not folder.exists()
 
 
+def test_a_folder_that_cannot_be_locked_is_said(start: Start) -> None:
+    broken = TEXT.replace("fcntl.LOCK_EX | fcntl.LOCK_NB", "0")  # flock(2): EINVAL
+    assert broken != TEXT
+    process = start(text=broken)
+    assert _hear(process)[0] == "arrived"
+    kind, fields = _hear(process)
+    assert kind == "agent_failed"
+    assert "cannot be locked: [Errno 22]" in fields["error"]
+    assert process.wait(20) == 0
+
+
 def test_a_signal_ends_who_waits(start: Start) -> None:
     first = start()
     assert [_hear(first)[0] for _ in range(2)] == ["arrived", "turn"]

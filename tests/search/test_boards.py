@@ -110,7 +110,7 @@ def test_a_board_measures_one_bundle_at_a_time(tmp_path: Path, start: Start) -> 
 @pytest.mark.slow
 def test_what_a_lost_board_was_given_another_one_does(tmp_path: Path, start: Start) -> None:
     boards = [start("kitchen"), start("attic")]
-    compiler = _compiler(_file(tmp_path, *boards), TINY, rounds=400)
+    compiler = _compiler(_file(tmp_path, *boards), TINY, rounds=20)
     _wait_until(lambda: any(board.is_measuring() for board in boards))
     lost, other = sorted(boards, key=Emulated.is_measuring, reverse=True)
     lost.crash()
@@ -141,6 +141,7 @@ def test_the_turn_of_an_owner_who_is_killed_goes_to_the_next(tmp_path: Path, sta
     assert not any("beside" in word for words in board.begun() for word in words)
 
 
+@pytest.mark.slow
 def test_boards_that_differ_are_not_compared(tmp_path: Path, start: Start) -> None:
     other = "import platform\nplatform.machine = lambda: 'riscv64'\n"
     boards = Boards.read(_file(tmp_path, start("kitchen"), start("attic", other)))
@@ -259,4 +260,7 @@ def test_workers_of_one_machine_come_in_one_after_the_other(tmp_path: Path) -> N
     with only_one_here(lock, 1), late, only_one_here(lock, 0.05):
         pass
     with only_one_here(lock, 5):
+        pass
+    refused = pytest.raises(SearchError, match="lock/x: cannot be written: File exists")
+    with refused, only_one_here(lock / "x", 1):
         pass

@@ -104,7 +104,7 @@ def test_it_is_one_file_without_scripts(page: str) -> None:
 def test_it_says_what_was_found_and_how(report: SearchReport, page: str) -> None:
     text = re.sub(r"\s+", " ", re.sub("<[^>]*>", " ", page))
     assert report.why in text
-    assert "looked at once, at the end, for the" in text
+    assert "looked at after the search, for the" in text
     assert "tinsmith search space.toml --trials 60" in text
     assert "Raspberry Pi 4 Model B, Cortex-A72" in text
     assert "the training ran out of memory: 512 MB" in text

@@ -78,6 +78,9 @@ def test_who_was_tested_stays_in_the_front_with_what_the_test_found() -> None:
     assert [member.number for member in found.front] == [1, 2]
     assert [member.limits[0].outcome for member in found.front] == ["fail", "pass"]
     assert found.winner == 2
+    refused = [rows[0], replace(rows[1], state="infeasible", reason="it failed a gate")]
+    found = make_report(study, refused, goals, right, command="", data="digits")
+    assert (len(found.front), found.winner) == (2, None)
 
 
 @given(

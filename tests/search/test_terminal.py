@@ -81,7 +81,7 @@ def test_the_report_says_who_won_and_why_in_a_hundred_columns() -> None:
     for member in members:
         assert f"\n{member.number} " in text
     assert text.count("winner") == 1
-    assert "looked at once, at the end" in " ".join(text.split())
+    assert "looked at after the search" in " ".join(text.split())
     assert report.winner is not None
     chosen = report.row(report.winner)
     assert f"Trial {chosen.number}: width {chosen.parameters['width']}, depth" in text

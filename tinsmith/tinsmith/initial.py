@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from tinsmith_bench.remote.ssh import Host
+from tinsmith_bench.remote.host import Host
 from tinsmith_data.sources import kind_of
 from tinsmith_runtime.cli.settings import FILE
 from tinsmith_runtime.cli.toml import toml_text

@@ -140,11 +140,14 @@ def stand_in_line(folder: Path, events: Events) -> int:
     def wait() -> None:
         begin = time.monotonic()
         try:
-            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            events.put(("waiting", {"holder": holder(folder)}))
-            fcntl.flock(turn, fcntl.LOCK_EX)
-        events.put(("turn", {"waited_s": time.monotonic() - begin}))
+            try:
+                fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                events.put(("waiting", {"holder": holder(folder)}))
+                fcntl.flock(turn, fcntl.LOCK_EX)
+            events.put(("turn", {"waited_s": time.monotonic() - begin}))
+        except OSError as error:  # a file system without locks
+            events.put(("agent_failed", {"error": words(f"{folder} cannot be locked: {error}")}))
 
     threading.Thread(target=wait, daemon=True).start()
     return turn
@@ -229,7 +232,7 @@ def serve() -> None:
                 signal.alarm(SILENCE_S)  # a connection that is cut takes nothing, and does not end
                 say(kind, **fields)
                 signal.alarm(0)
-                if kind == "ended":
+                if kind in ("ended", "agent_failed"):
                     return
                 has_turn |= kind == "turn"
             elif event and not has_turn:

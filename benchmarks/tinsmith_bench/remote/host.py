@@ -93,7 +93,8 @@ class ThisMachine(Host):
         """See `Host.running`; `-c` and a program come first."""
         option, program, *others = words
         # A worker has a share of the cores; what is measured is the machine.
-        program = f"import os;os.sched_setaffinity(0,range(os.cpu_count()));{program}"
+        cores = "hasattr(os,'sched_setaffinity')and os.sched_setaffinity(0,range(os.cpu_count()))"
+        program = f"import os;{cores};{program}"
         # -P: the folder that one happens to be in must not come before the standard library.
         return [self.python, "-P", option, program, *others]
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from tinsmith_bench.remote.measure import connect
 from tinsmith_bench.remote.ssh import Connection
 from tinsmith_runtime import TinsmithError
-from tinsmith_runtime.files import file_errors
 from tinsmith_search.boards.file import Board
 from tinsmith_search.errors import SearchError
 
@@ -44,11 +43,13 @@ def only_one_here(path: Path, limit_s: float) -> Iterator[None]:
         limit_s: how long to wait, in seconds.
 
     Raises:
-        SearchError: it took longer.
+        SearchError: it took longer, or the file cannot be made.
     """
-    with file_errors(path):
+    try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SearchError(f"{path}: cannot be written: {error.strerror}") from error
     entered = Future[None]()
 
     def wait() -> None:
