@@ -113,17 +113,18 @@ def _work(search: Search, progress: Progress, begun: Callable[[], None] = lambda
     objective, sampler = search.build(*search.arguments)
     with closing(_open(search, sampler)) as leases:
         begun()
-        while (trial := leases.take()) is not None:
-            try:
-                progress(rows_of(leases.study))
-                with leases.beating(trial):
-                    row, values = _tried(objective, trial)
-                leases.finish(trial, row, values)
-            except UpdateFinishedTrialError:
-                continue  # Another worker was given this trial, and has ended it.
-            except KeyboardInterrupt:
-                leases.release(trial)
-                raise
+        try:
+            while (trial := leases.take()) is not None:
+                with suppress(
+                    UpdateFinishedTrialError
+                ):  # Another worker was given it, and is done.
+                    progress(rows_of(leases.study))
+                    with leases.beating(trial):
+                        row, values = _tried(objective, trial)
+                    leases.finish(trial, row, values)
+        except KeyboardInterrupt:
+            leases.release()
+            raise
         progress(rows_of(leases.study))
 
 
