@@ -36,6 +36,7 @@ TRIAL_SECONDS = 1.0
 STAGES = ("check", "short 3", "ptq", "full", "export")
 SIZES = (100, 300, 1000)
 SHORT_OF_IDEAL = 0.9
+OTHERS = 0.2
 # What the calculation supposes: a trial that trains in 10 minutes, of which one in three is
 # measured, for 30 s; a beat each 30 s, as by default.
 REAL_TRIAL_SECONDS, MEASURED, MEASURE_SECONDS = 600, 1 / 3, 30
@@ -81,6 +82,7 @@ class Load:
         server: what the server did for one trial.
         client_cpu_ms: of the workers, and of the proxy, for one trial.
         connections: to the server.
+        others_cores: how many cores other programs used meanwhile.
     """
 
     workers: int
@@ -91,6 +93,7 @@ class Load:
     server: Counters
     client_cpu_ms: float
     connections: int
+    others_cores: float
 
 
 def counters(server: Server) -> Counters:
@@ -203,6 +206,7 @@ def load(server: Server, url: str, workers: int, seconds: float, proxy: int | No
         processes.append(process)
     start.wait()
     before, began, used = counters(server), time.monotonic(), cpu_of(proxy)
+    busy = busy_seconds()
     time.sleep(seconds)
     with psycopg.connect(server.url()) as connection:
         (connections,) = one_row(
@@ -212,15 +216,24 @@ def load(server: Server, url: str, workers: int, seconds: float, proxy: int | No
     end.set()
     found = [line.recv() for line in lines]
     done, lasted = counters(server) - before, time.monotonic() - began
-    used = cpu_of(proxy) - used
+    used, busy = cpu_of(proxy) - used, busy_seconds() - busy
     for process in processes:
         process.join()
     times = np.array([row for rows, _ in found for row in rows])
     count, cpu = len(times), used + sum(spent for _, spent in found)
     each = Counters(*(value / count for value in done.values()))
     take, store, finish = times.T.tolist()
+    others = max(0.0, busy - cpu - done.cpu_seconds) / lasted
     each_ms = 1e3 * cpu / count
-    return Load(workers, count / lasted, take, store, finish, each, each_ms, int(connections))
+    return Load(
+        workers, count / lasted, take, store, finish, each, each_ms, int(connections), others
+    )
+
+
+def busy_seconds() -> float:
+    """Gives how long this machine's cores have worked, all together."""
+    user, nice, system, _, _, *interrupts = Path("/proc/stat").read_text().split()[1:9]
+    return sum(map(int, (user, nice, system, *interrupts))) / os.sysconf("SC_CLK_TCK")
 
 
 def cpu_of(process: int | None) -> float:
@@ -321,17 +334,18 @@ def line_through(loads: Sequence[Load], values: Sequence[float]) -> tuple[float,
 
 
 def bend(loads: Sequence[Load]) -> str:
-    """Says from which number of workers on they wait for each other, and what for."""
-    cores = len(os.sched_getaffinity(0))
+    """Says what the cores are enough for, and where workers begin to wait for each other."""
+    cores, last = len(os.sched_getaffinity(0)), loads[-1]
+    both = last.server.cpu_seconds + last.client_cpu_ms / 1e3
+    told = (
+        f"With {last.workers} workers a trial costs {1e3 * both:.0f} ms of CPU, so this machine's "
+        f"{cores} cores are enough for {cores / both:.0f} trials a second, and a core of a server "
+        f"that is a machine of its own for {1 / last.server.cpu_seconds:.0f}."
+    )
     for one in loads:
         if one.trials_s * TRIAL_SECONDS < SHORT_OF_IDEAL * one.workers:
-            server = one.trials_s * one.server.cpu_seconds
-            clients = one.trials_s * one.client_cpu_ms / 1e3
-            return (
-                f"It bends at {one.workers} workers: there the server uses {server:.2f} and the "
-                f"workers {clients:.2f} of this machine's {cores} cores."
-            )
-    return f"It does not bend up to {loads[-1].workers} workers."
+            return f"{told} It bends at {one.workers} workers: the cores have no time left."
+    return f"{told} It does not bend up to {last.workers} workers."
 
 
 def calculated(direct: Sequence[Load], proxied: Sequence[Load], beats: Counters) -> list[str]:
@@ -370,8 +384,11 @@ def measured(server: Server, counts: Sequence[int], seconds: float) -> str:
     version = psycopg.connect(server.url()).info.server_version // 10_000
     where = f"{read_cpu()}, {len(os.sched_getaffinity(0))} cores, PostgreSQL {version}"
     told = f"Measured by `benchmarks/search_load.py` on {where}, Optuna {optuna.__version__}."
+    others = median(one.others_cores for one in (*direct, *proxied))
+    shared = f"Server, workers and proxy share the cores, of which other programs used {others:.1f}"
+    hint = "; so the times are too long, and it bends too early" if others > OTHERS else ""
     parts = [
-        [told, "Server, workers and proxy share the cores."],
+        [told, f"{shared}{hint}."],
         ["Each worker at the server:"],
         [*table_of(direct), "", bend(direct)],
         ["Each worker at one gRPC proxy, whose CPU is counted with the workers':"],

@@ -64,6 +64,9 @@ def search(
 ) -> Searched:
     """Searches until so many trials have ended; the same call goes on where another one stopped.
 
+    It clears Keras's session for each network, and takes Ctrl-C for itself: call it from the main
+    thread of a program that does nothing else with Keras meanwhile.
+
     Args:
         space: a `space.toml`, or what `parse_space` made of one.
         data: labelled images, as `--data`.
@@ -90,14 +93,9 @@ def search(
     require_whole("seed", seed, 0, MAX_SEED)
     if budget_s is not None:
         require_real("budget_s", budget_s, 1, 1e9)
-    found = space if isinstance(space, Space) else read_space(space)
-    known_boards = Boards.read(boards) if boards else Boards()
-    for metric in found.goals.measured:
-        known_boards.tagged(metric.board)
-    if "function" in found.model:
-        import_named(found.model["function"].only)
-    task = Task(found, data, out, seed, known_boards)
-    judged = task.judged(None if "size" not in found.model else found.model["size"].only)
+    task = _task(space if isinstance(space, Space) else read_space(space), data, out, seed, boards)
+    size = task.space.model.get("size")
+    judged = task.judged(size.only if size else None)
     try:
         Cache(out / "cache").clean()
     except OSError as error:
@@ -107,6 +105,16 @@ def search(
     _check_boards(task, opened)
     stopped = _run(task, opened, storage, trials, workers, budget_s, progress)
     return _finished(task, opened, stopped, command, len(judged.dataset.y_test))
+
+
+def _task(space: Space, data: str, out: Path, seed: int, boards: Path | None) -> Task:
+    """What the workers will know; boards and functions that are not there are told at once."""
+    known = Boards.read(boards) if boards else Boards()
+    for metric in space.goals.measured:
+        known.tagged(metric.board)
+    if "function" in space.model:
+        import_named(space.model["function"].only)
+    return Task(space, data, out, seed, known)
 
 
 def _open_study(task: Task, storage: str | None, name: str, data: str) -> "optuna.Study":
@@ -209,6 +217,7 @@ def _finished(
 ) -> Searched:
     """Tests the front, unless Ctrl-C came, and judges the search."""
     from tinsmith_search.finish import Tested, test_front
+    from tinsmith_search.networks import without_warnings
     from tinsmith_search.report import make_report
     from tinsmith_search.storage import rows_of
     from tinsmith_search.winners import front
@@ -217,7 +226,8 @@ def _finished(
     members = front(rows, goals)
     tested = Tested(tuple(members), {}, ())
     if members and not stopped:
-        tested = test_front(task, members)
+        with without_warnings():
+            tested = test_front(task, members)
     newest = {row.number: row for row in tested.rows}
     report = make_report(
         study,

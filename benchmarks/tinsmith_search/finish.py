@@ -77,9 +77,12 @@ def test_front(task: Task, members: Sequence[Row]) -> Tested:
         tell(f"trial {row.number} {'was tested before' if entry.found else 'is tested'}")
         facts = entry.facts
         answers[row.number] = _answers(entry)
-        rows.append(replace(row, values={**row.values, **facts["values"]}, bundle=_place(row)))
+        found = replace(row, values={**row.values, **facts["values"]}, bundle=_place(row))
         if facts["failures"]:
-            notes.append(f"Trial {row.number} fails a gate on the test set: {facts['failures']}.")
+            reason = f"it fails a gate on the test set: {facts['failures']}"
+            found = replace(found, state="infeasible", reason=reason)
+            notes.append(f"Trial {row.number}: {reason}.")
+        rows.append(found)
         _lay_down(task, choice, row, trained, entry)
     _remove_others(task.folder / BEST, members)
     looks = _note_look(task.folder / TESTED, members)

@@ -109,6 +109,7 @@ class Leases:
         self._outages: Outages = storage.outages  # type: ignore[attr-defined]
         self._heard: dict[int, tuple[object, float]] = {}
         self._owner: Owner | None = None
+        self._taken: int | None = None
 
     def take(self) -> "optuna.Trial | None":
         """Gives the next trial to this process. Waits where others are at the last ones.
@@ -118,6 +119,8 @@ class Leases:
         """
         from optuna.trial import TrialState
 
+        longest = self.patience.beat_seconds / 2
+        pause = min(0.2, longest)
         while True:
             trials = self.study.get_trials(deepcopy=False)[: self.trials]
             if len(trials) == self.trials and all(t.state.is_finished() for t in trials):
@@ -129,7 +132,8 @@ class Leases:
                 if taken is not None:
                     return taken
             else:
-                time.sleep(min(1.0, self.patience.beat_seconds / 2))
+                time.sleep(pause)  # Many may wait here for the last few: they ask less and less.
+                pause = min(1.5 * pause, longest)
 
     def put_back_dead(self, trials: "Sequence[optuna.trial.FrozenTrial]") -> int:
         """Puts back the trials whose worker has ended, or has not been heard for too long.
@@ -188,16 +192,19 @@ class Leases:
             return True
         return False
 
-    def release(self, trial: "optuna.Trial") -> None:
-        """Puts back a trial of this process, which stops: that is no attempt."""
+    def release(self) -> None:
+        """Puts back the trial of this process, which stops: that is no attempt."""
         from optuna.exceptions import UpdateFinishedTrialError
         from optuna.trial import TrialState
 
         self.hurry()
-        now, owner = self._storage.get_trial(trial._trial_id), self._owner
-        if now.state is TrialState.RUNNING and owner and owner_of(now) == owner:
+        if self._owner is None or self._taken is None:
+            return
+        now = self._storage.get_trial(self._taken)
+        lease = getattr(owner_of(now), "lease", None)
+        if now.state is TrialState.RUNNING and lease in (None, self._owner.lease):
             with suppress(UpdateFinishedTrialError):
-                self._release(trial._trial_id, replace(owner, attempt=owner.attempt - 1))
+                self._release(self._taken, replace(self._owner, attempt=self._owner.attempt - 1))
 
     def close(self) -> None:
         """Closes the storage."""
@@ -224,6 +231,7 @@ class Leases:
             self._storage.set_trial_state_values(trial._trial_id, TrialState.WAITING)
             return None
         before = owner_of(self._storage.get_trial(trial._trial_id))
+        self._taken = trial._trial_id
         self._owner = _this_process(before.attempt + 1 if before else 1)
         self._storage.set_trial_system_attr(trial._trial_id, OWNER, asdict(self._owner))
         return trial

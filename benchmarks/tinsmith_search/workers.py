@@ -36,6 +36,7 @@ Progress = Callable[[list[Row]], None]
 
 _TICK_SECONDS = 0.5
 _GOODBYE_SECONDS = 10.0
+_STARTS = 3  # so many workers in a row may be killed before they begin
 
 
 @dataclass(frozen=True)
@@ -112,17 +113,18 @@ def _work(search: Search, progress: Progress, begun: Callable[[], None] = lambda
     objective, sampler = search.build(*search.arguments)
     with closing(_open(search, sampler)) as leases:
         begun()
-        while (trial := leases.take()) is not None:
-            try:
-                progress(rows_of(leases.study))
-                with leases.beating(trial):
-                    row, values = _tried(objective, trial)
-                leases.finish(trial, row, values)
-            except UpdateFinishedTrialError:
-                continue  # Another worker was given this trial, and has ended it.
-            except KeyboardInterrupt:
-                leases.release(trial)
-                raise
+        try:
+            while (trial := leases.take()) is not None:
+                with suppress(
+                    UpdateFinishedTrialError
+                ):  # Another worker was given it, and is done.
+                    progress(rows_of(leases.study))
+                    with leases.beating(trial):
+                        row, values = _tried(objective, trial)
+                    leases.finish(trial, row, values)
+        except KeyboardInterrupt:
+            leases.release()
+            raise
         progress(rows_of(leases.study))
 
 
@@ -167,6 +169,8 @@ class _Place:
     process: Any = None
     line: Connection | None = None
     begun: bool = False
+    starts: int = 0
+    error: str | None = None
 
 
 class _Supervisor:
@@ -193,13 +197,14 @@ class _Supervisor:
             self._leases.close()
 
     def _start(self, place: _Place) -> None:
+        place.starts = 1 if place.begun else place.starts + 1
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_worker, args=(self._search, os.getpid(), theirs))
         with sharing(place.cores), deaf_to_interrupts():
             process.start()
         theirs.close()
-        place.process, place.line, place.begun = process, ours, False
+        place.process, place.line, place.begun, place.error = process, ours, False, None
 
     def _look_at(self, place: _Place) -> None:
         """Replaces a worker that has died, and ends one that takes too much memory."""
@@ -207,7 +212,7 @@ class _Supervisor:
         if process is None:
             return
         alive = process.is_alive()
-        error = self._news(place)
+        _read_news(place)
         if alive:
             used = used_bytes(process.pid)
             if used <= self._share_bytes:
@@ -220,22 +225,15 @@ class _Supervisor:
         elif process.exitcode == 0:
             place.process = None
             return
-        elif error is not None or not place.begun:
-            how = error or f"a worker ended with exit status {process.exitcode} before it began"
+        elif place.error is not None or (not place.begun and place.starts >= _STARTS):
+            how = (
+                place.error or f"a worker ended with exit status {process.exitcode} before it began"
+            )
             raise SearchError(how)
         else:
             _say(f"a worker ended with exit status {process.exitcode}; starts another")
             kill(process.pid)  # What it has started lives on.
         self._start(place)
-
-    def _news(self, place: _Place) -> str | None:
-        """Reads what a worker has sent: that it has begun, or why it cannot go on."""
-        error = None
-        with suppress(EOFError):
-            while place.line is not None and place.line.poll():
-                error = place.line.recv()
-                place.begun = place.begun or error is None
-        return error
 
     def _fail_trial_of(self, process: int, reason: str) -> None:
         for trial in self._leases.study.get_trials(deepcopy=False):
@@ -257,6 +255,14 @@ class _Supervisor:
             self._leases.hurry()
             with suppress(StorageGoneError):
                 self._leases.put_back_dead(self._leases.study.get_trials(deepcopy=False))
+
+
+def _read_news(place: _Place) -> None:
+    """Reads what a worker has sent: that it has begun, or why it cannot go on."""
+    with suppress(EOFError):
+        while place.line is not None and place.line.poll():
+            place.error = place.line.recv()
+            place.begun = place.begun or place.error is None
 
 
 def _say(what: str) -> None:

@@ -1,5 +1,6 @@
 import argparse
 import re
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinsmith_runtime import TinsmithError, UsageError
+from tinsmith_search.api import _interrupted
 from tinsmith_search.command import configure_search, parse_budget
 from tinsmith_search.errors import SearchError
 from tinsmith_search.space import Space, parse_space, read_space
@@ -143,6 +145,15 @@ def test_the_space_of_the_page_is_the_one_that_is_shipped() -> None:
     configure_search(parser)
     (words,) = re.findall(r"^tinsmith search (.*)$", page, re.MULTILINE)
     assert parse_budget(parser.parse_args(words.split()).budget) == 40 * 60
+
+
+def test_a_budget_ends_what_runs_as_ctrl_c_does() -> None:
+    with pytest.raises(KeyboardInterrupt), _interrupted(0.05) as spent:
+        time.sleep(30)
+    assert spent.is_set()
+    with _interrupted(None) as spent:
+        time.sleep(0.05)
+    assert not spent.is_set()
 
 
 @pytest.mark.parametrize("text", ["", "forty", "-3m", "3 weeks", "1e3"])
