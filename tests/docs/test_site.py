@@ -62,6 +62,7 @@ def test_the_search_works_from_disk(site: Path, tab: Tab) -> None:
     tab.run("document.querySelector('.md-search__input').focus()")
     tab.wait("document.querySelector('.md-search-result__meta').innerText.startsWith('Type')")
     tab.call("Input.insertText", text="requantize")
+    tab.press(" ")  # the search listens to keys
     tab.wait("document.querySelectorAll('.md-search-result__link').length > 0")
     href = tab.run("document.querySelector('.md-search-result__link').href")
     assert href.startswith(site.as_uri())
