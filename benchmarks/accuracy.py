@@ -45,7 +45,8 @@ McNemar's exact test against float. Without labels, "lost" counts answers that c
 the exact test that more than 2 % change. Of K x inputs, a cell is the mean over K sets of
 calibration data, and in brackets the worst; p is the least. SQNR of small models depends on which
 inputs calibrate: so all routes have the same K sets of the training data, and answer the same test
-data each time. Without such a division, what does not calibrate is answered.
+data each time. Without such a division, what does not calibrate is answered. `softmax` is trained
+with `--learning-rate 0.005`; at its default rate it is unstable.
 
 - `float`: TensorFlow's converter, without quantization.
 - `ptq` and `auto`: tinsmith by that recipe, with its defaults. Time includes its verification.

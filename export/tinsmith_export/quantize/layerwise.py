@@ -23,7 +23,7 @@ from tinsmith_export.quantize.weight_rounding import round_weights
 from tinsmith_runtime.batch import Arrays, rows
 
 # Two tensors of this many inputs are held at once, where a network is widest.
-_MAX_COUNT, _MAX_TENSOR_BYTES = 64, 2**27
+_MAX_COUNT, _MAX_TENSOR_BYTES = 256, 2**27
 
 
 def correct_layers(
@@ -39,7 +39,7 @@ def correct_layers(
         graph: a rewritten graph.
         ranges: the quantization parameters of each tensor.
         bits: of the weights of each layer that has some.
-        inputs: `float32 (N, …)`, as many as the graph has; the first 64 are taken, or as many as
+        inputs: `float32 (N, …)`, as many as the graph has; the first 256 are taken, or as many as
             memory allows.
         fitted: names of layers whose weights are rounded so that the output changes least, not each
             to the nearest code; see `weight_rounding`.
