@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.cli.command import main
 from tinsmith_search.api import search
+from tinsmith_search.boards import Boards, Measurement
 from tinsmith_search.errors import SearchError
 from tinsmith_search.rows import Row
 
@@ -158,6 +159,35 @@ def test_the_same_command_makes_nothing_again(
     assert json.loads((out / "tested.json").read_text())["fronts"] == [
         [member["number"] for member in report["front"]]
     ]
+
+
+def test_a_trial_that_no_board_measured_is_measured_by_the_next_command(
+    searched: tuple[Path, dict[str, Any]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, space = folder / "measured", folder / "measured.toml"
+    shutil.copytree(searched[0] / "cache", out / "cache")
+    space.write_text(SPACE.replace('["maximize accuracy"', '["minimize latency_us_p50"'))
+
+    def lost(*_: object, **__: object) -> Measurement:
+        raise SearchError("no board answers: \x1b[2J")
+
+    def found(boards: Boards, *_: object, **__: object) -> Measurement:
+        (hardware,) = boards.hardware.values()
+        return Measurement({"latency_us_p50": 7.0}, {}, hardware, {}, "this machine", "int8")
+
+    monkeypatch.setattr(Boards, "measure", lost)
+    first = search(space, "digits", out, trials=2).report
+    failed = {row.number for row in first.trials if row.state == "failed"}
+    assert failed
+    assert first.winner is None
+    before = entries(out)
+    monkeypatch.setattr(Boards, "measure", found)
+    second = search(space, "digits", out, trials=2).report
+    assert {row.number for row in second.trials if row.state == "done"} == failed
+    assert [row.number for row in second.trials] == [0, 1]
+    assert second.winner in failed
+    made = {name.rpartition("-")[0] for name in entries(out).keys() - before.keys()}
+    assert made <= {"measure", "test"}
 
 
 def test_a_study_of_another_space_is_refused(
