@@ -11,13 +11,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinsmith_runtime.errors import printable
 from tinsmith_search.errors import SearchError
 from tinsmith_search.leases import Leases, Patience
 from tinsmith_search.owners import owner_of
 from tinsmith_search.processes import (
     available_bytes,
     cores_of,
-    deaf_to_interrupts,
+    ignoring_interrupts,
     kill,
     lead_a_session,
     sharing,
@@ -36,7 +37,7 @@ Objective = Callable[["optuna.Trial"], Outcome]
 Progress = Callable[[list[Row]], None]
 
 _TICK_SECONDS = 0.5
-_GOODBYE_SECONDS = 10.0
+_TERMINATE_SECONDS = 10.0
 _STARTS = 3  # so many workers in a row may be killed before they begin
 
 
@@ -209,7 +210,7 @@ class _Supervisor:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_worker, args=(self._search, os.getpid(), theirs))
-        with sharing(place.cores), deaf_to_interrupts():
+        with sharing(place.cores), ignoring_interrupts():
             process.start()
         theirs.close()
         place.process, place.line, place.begun, place.error = process, ours, False, None
@@ -220,7 +221,7 @@ class _Supervisor:
         if process is None:
             return
         alive = process.is_alive()
-        _read_news(place)
+        _read_messages(place)
         if alive:
             used = used_bytes(process.pid)
             if used <= self._share_bytes:
@@ -254,7 +255,7 @@ class _Supervisor:
         processes = [place.process for place in self._places if place.process is not None]
         for process in processes:
             process.terminate()
-        end = time.monotonic() + _GOODBYE_SECONDS
+        end = time.monotonic() + _TERMINATE_SECONDS
         for process in processes:
             process.join(max(0.0, end - time.monotonic()))
             kill(process.pid)
@@ -265,7 +266,7 @@ class _Supervisor:
                 self._leases.put_back_dead(self._leases.study.get_trials(deepcopy=False))
 
 
-def _read_news(place: _Place) -> None:
+def _read_messages(place: _Place) -> None:
     """Reads what a worker has sent: that it has begun, or why it cannot go on."""
     with suppress(EOFError):
         while place.line is not None and place.line.poll():
@@ -274,4 +275,4 @@ def _read_news(place: _Place) -> None:
 
 
 def _say(what: str) -> None:
-    print(f"tinsmith search: {what}", file=sys.stderr, flush=True)
+    print(f"tinsmith search: {printable(what)}", file=sys.stderr, flush=True)

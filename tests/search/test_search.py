@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -72,6 +73,8 @@ def stopped(folder: Path) -> tuple[Path, dict[str, int]]:
     assert len(found.report.front) == 1
     assert found.report.test_samples is None
     assert not (out / "best").exists()
+    assert json.loads((out / "search.json").read_text()) == json.loads(found.report.to_json())
+    assert "</html>" in (out / "search.html").read_text()
     return out, entries(out)
 
 
@@ -82,6 +85,8 @@ def searched(stopped: tuple[Path, dict[str, int]], folder: Path) -> tuple[Path, 
     status, report = run(folder, "--json", "--html", str(folder / "page.html"))
     assert status == 0
     assert before.items() <= entries(out).items(), "something was made twice"
+    assert (out / "search.json").read_text() == report
+    assert (out / "search.html").read_bytes() == (folder / "page.html").read_bytes()
     return out, json.loads(report)
 
 
@@ -104,6 +109,8 @@ def test_every_trial_ends_once_and_says_how(searched: tuple[Path, dict[str, Any]
         if wide:  # by the check alone: nothing was trained
             assert row["stage"] == "check"
             assert row["reason"].startswith("size_bytes <= 8000: ")
+        elif row["state"] == "not promoted":
+            assert re.fullmatch(r"place \d of \d after 1 epoch", row["reason"])
 
 
 def test_the_sampler_learns_from_those_that_end_early(
@@ -159,6 +166,34 @@ def test_the_same_command_makes_nothing_again(
     assert json.loads((out / "tested.json").read_text())["fronts"] == [
         [member["number"] for member in report["front"]]
     ]
+
+
+def test_a_member_that_cannot_be_tested_stops_neither_the_others_nor_the_report(
+    searched: tuple[Path, dict[str, Any]], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, before = searched
+    first, *others = (member["number"] for member in before["front"])
+    for count, number in enumerate([first, *others], 1):
+        place = out / "best" / f"trial-{number}"
+        shutil.rmtree(place)
+        place.touch()  # a file where the folder belongs
+        if count in (1, len(before["front"])):
+            status, printed = run(folder, "--json")
+            report = json.loads(printed)
+            tested = [member["test_accuracy"] is not None for member in report["front"]]
+            assert tested == [False] * count + [True] * (len(before["front"]) - count)
+            assert (status, report["winner"] is None) in [(0, False), (1, True)]
+    rows = [report["trials"][number] for number in (first, *others)]
+    assert {row["state"] for row in rows} == {"failed"}
+    assert all(row["reason"].startswith("it could not be tested: cannot write") for row in rows)
+    assert len(report["notes"]) == len(rows)
+    assert status == 1
+    line = "tinsmith: no winner: No trial of the front passed its test at the end."
+    assert line in capsys.readouterr().err.splitlines()
+    for number in (first, *others):
+        (out / "best" / f"trial-{number}").unlink()
+    status, printed = run(folder, "--json")
+    assert (status, json.loads(printed)["winner"]) == (0, before["winner"])
 
 
 def test_a_trial_that_no_board_measured_is_measured_by_the_next_command(
