@@ -73,9 +73,7 @@ def configure_search(parser: argparse.ArgumentParser) -> None:
         "when all trials have ended",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument(
-        "--html", type=Path, metavar="FILE", help="write the page here too; it is in the run folder"
-    )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page there as well")
     parser.add_argument("--quiet", action="store_true", help="no progress, only results")
     parser.set_defaults(run=_run)
 
