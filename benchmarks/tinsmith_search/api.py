@@ -93,7 +93,7 @@ def search(
             storage was begun with others.
         DatasetError: there are no such data.
     """
-    require_installed("tinsmith[search]", "optuna", "keras", "tensorflow")
+    require_installed("tinsmith[search]", "optuna", "keras", "tensorflow", "jinja2", "matplotlib")
     require_whole("trials", trials, 1, _MOST_TRIALS)
     require_whole("workers", workers, 1, 1024)
     require_whole("seed", seed, 0, MAX_SEED)
