@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from tinsmith_data.installed import require_installed
 from tinsmith_data.limits import MAX_SEED, require_real, require_whole
 from tinsmith_data.named import import_named
+from tinsmith_runtime import TinsmithError
 from tinsmith_runtime.files import write_whole
 from tinsmith_search.boards import Boards
 from tinsmith_search.cache import Cache
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     import optuna
 
     from tinsmith_search.report import SearchReport
-
-PAGE, DATA = "search.html", "search.json"
-"""The report in the run folder."""
 
 _ASKED, _HARDWARE = "tinsmith:asked", "tinsmith:hardware"
 _FOR_TRIALS = 0.85  # of a budget; the rest is for the front's test and its reports
@@ -273,6 +271,9 @@ def _finished(
         validation_samples=held,
         notes=tested.notes,
     )
-    write_whole(task.folder / DATA, report.to_json().encode())
-    write_whole(task.folder / PAGE, search_page(report).encode())
+    try:
+        write_whole(task.folder / "search.json", report.to_json().encode())
+        write_whole(task.folder / "search.html", search_page(report).encode())
+    except TinsmithError as error:  # a full disk; what was found shall be told all the same
+        report = replace(report, notes=(*report.notes, str(error)))
     return Searched(report, task.folder, stopped)

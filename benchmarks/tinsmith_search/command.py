@@ -95,7 +95,7 @@ def _run(arguments: argparse.Namespace) -> int:
     require_installed("tinsmith[search]", "optuna")
     if arguments.html:
         require_writable(arguments.html)
-    from tinsmith_search.api import PAGE, search
+    from tinsmith_search.api import search
     from tinsmith_search.space import read_space
     from tinsmith_search.terminal import TerminalProgress, print_report
 
@@ -122,7 +122,9 @@ def _run(arguments: argparse.Namespace) -> int:
         finally:
             progress.stop()
     if arguments.html:
-        write_whole(arguments.html, (found.out / PAGE).read_bytes())
+        from tinsmith_search.page import search_page  # it imports matplotlib
+
+        write_whole(arguments.html, search_page(found.report).encode())
     if arguments.json:
         sys.stdout.write(found.report.to_json())
     else:
