@@ -100,7 +100,7 @@ class Trials:
             self._loaded[size] = self.load(size)
         return self._loaded[size]
 
-    def rungs(self, epochs: int) -> tuple[int, ...]:
+    def short_epochs(self, epochs: int) -> tuple[int, ...]:
         """The epochs of the short trainings before one of so many."""
         found = self.space.short_epochs or (max(1, epochs // _SIXTH),)
         return tuple(number for number in found if number < epochs)
@@ -140,7 +140,7 @@ class _Attempt:
         epochs = train.pop("epochs", EPOCHS)
         ptq = {**choice.export, "recipe": "ptq"}
         last = network
-        for number in self._trials.rungs(epochs):
+        for number in self._trials.short_epochs(epochs):
             last = stages.train(cache, judged, network, number, train)
             yield f"short {number}", last, stages.trained(last)
         if last is not network:
