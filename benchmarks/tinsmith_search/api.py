@@ -3,6 +3,7 @@
 import _thread
 import json
 import threading
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING
 from tinsmith_data.installed import require_installed
 from tinsmith_data.limits import MAX_SEED, require_real, require_whole
 from tinsmith_data.named import import_named
+from tinsmith_runtime import TinsmithError
+from tinsmith_runtime.files import write_whole
 from tinsmith_search.boards import Boards
 from tinsmith_search.cache import Cache
 from tinsmith_search.errors import SearchError
@@ -38,7 +41,8 @@ class Searched:
 
     Attributes:
         report: all of it as data.
-        out: the run folder; the front lies in `best/`.
+        out: the run folder; the front lies in `best/`, the report in `search.html` and
+            `search.json`.
         stopped: whether Ctrl-C ended it: then the test set was not looked at.
     """
 
@@ -87,7 +91,7 @@ def search(
             storage was begun with others.
         DatasetError: there are no such data.
     """
-    require_installed("tinsmith[search]", "optuna", "keras", "tensorflow")
+    require_installed("tinsmith[search]", "optuna", "keras", "tensorflow", "jinja2", "matplotlib")
     require_whole("trials", trials, 1, _MOST_TRIALS)
     require_whole("workers", workers, 1, 1024)
     require_whole("seed", seed, 0, MAX_SEED)
@@ -150,11 +154,34 @@ def _open_study(task: Task, storage: str | None, name: str, data: str) -> "optun
 def _check_boards(task: Task, study: "optuna.Study") -> None:
     """Finds out what the boards are, and holds them to what the study was measured on before."""
     tags = [metric.board for metric in task.space.goals.measured]
-    if tags:
-        known = study.user_attrs.get(_HARDWARE)
-        found = task.boards.check(tags, known, tell=tell)
-        if found != known:
-            study.set_user_attr(_HARDWARE, found)
+    if not tags:
+        return
+    known = _known_hardware(study)
+    found = task.boards.check(tags, known[0] if known else None, tell=tell)
+    if found in known:
+        return
+    # Two machines may begin at once, and find nothing: each writes beside the other and then reads,
+    # so at least one of them sees both.
+    mine = f"{_HARDWARE}:{uuid.uuid4().hex}"
+    study.set_user_attr(mine, found)
+    others = [one for one in _known_hardware(study) if one != found]
+    if others:
+        study.set_user_attr(mine, None)
+        raise SearchError(
+            f"another machine began this study at the same moment on {_say(others[0])}; here it is "
+            f"{_say(found)}: latencies on them cannot be compared: measure on the same hardware, "
+            "or begin another study"
+        )
+
+
+def _known_hardware(study: "optuna.Study") -> list[dict[str, str]]:
+    """What the boards are by tag, as each machine that began the study has found."""
+    attributes = study.user_attrs.items()
+    return [found for name, found in attributes if name.startswith(_HARDWARE) and found]
+
+
+def _say(hardware: dict[str, str]) -> str:
+    return "; ".join(f"{tag}: {one}" for tag, one in hardware.items())
 
 
 def _differing(begun: dict[str, object], asked: dict[str, object]) -> str:
@@ -215,9 +242,10 @@ def _interrupted(seconds: float | None) -> Iterator[threading.Event]:
 def _finished(
     task: Task, study: "optuna.Study", stopped: bool, command: str, held: int
 ) -> Searched:
-    """Tests the front, unless Ctrl-C came, and judges the search."""
+    """Tests the front, unless Ctrl-C came, judges the search and writes its report."""
     from tinsmith_search.finish import Tested, test_front
     from tinsmith_search.networks import without_warnings
+    from tinsmith_search.page import search_page  # it imports matplotlib
     from tinsmith_search.report import make_report
     from tinsmith_search.storage import rows_of
     from tinsmith_search.winners import front
@@ -226,8 +254,11 @@ def _finished(
     members = front(rows, goals)
     tested = Tested(tuple(members), {}, ())
     if members and not stopped:
-        with without_warnings():
-            tested = test_front(task, members)
+        try:
+            with without_warnings():
+                tested = test_front(task, members)
+        except KeyboardInterrupt:
+            stopped = True
     newest = {row.number: row for row in tested.rows}
     report = make_report(
         study,
@@ -236,7 +267,13 @@ def _finished(
         tested.answers,
         command=command,
         data=task.data,
+        members=[row.number for row in members],
         validation_samples=held,
         notes=tested.notes,
     )
+    try:
+        write_whole(task.folder / "search.json", report.to_json().encode())
+        write_whole(task.folder / "search.html", search_page(report).encode())
+    except TinsmithError as error:  # a full disk; what was found shall be told all the same
+        report = replace(report, notes=(*report.notes, str(error)))
     return Searched(report, task.folder, stopped)

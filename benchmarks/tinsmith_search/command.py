@@ -73,7 +73,7 @@ def configure_search(parser: argparse.ArgumentParser) -> None:
         "when all trials have ended",
     )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write the page there as well")
     parser.add_argument("--quiet", action="store_true", help="no progress, only results")
     parser.set_defaults(run=_run)
 
@@ -95,13 +95,14 @@ def _run(arguments: argparse.Namespace) -> int:
     require_installed("tinsmith[search]", "optuna")
     if arguments.html:
         require_writable(arguments.html)
-        require_installed("tinsmith[html]", "jinja2", "matplotlib")
     from tinsmith_search.api import search
     from tinsmith_search.space import read_space
     from tinsmith_search.terminal import TerminalProgress, print_report
 
     space = read_space(arguments.space)
-    progress = TerminalProgress(sys.stderr, space.goals, arguments.trials)
+    # The lines of workers would fall into a bar.
+    has_bar = arguments.workers == 1
+    progress = TerminalProgress(sys.stderr, space.goals, arguments.trials, has_bar=has_bar)
     with results_alone():
         try:
             found = search(
@@ -131,4 +132,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if found.stopped:
         print(f"tinsmith: stopped: the same command goes on with {arguments.out}", file=sys.stderr)
         return 130
-    return 0 if found.report.front else 1
+    if found.report.winner is None:
+        print(f"tinsmith: no winner: {found.report.why}", file=sys.stderr)
+        return 1
+    return 0

@@ -12,7 +12,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from tinsmith_data.sources import Kind, kind_of
 from tinsmith_export.inputs.sources import Source
 from tinsmith_runtime.cli.settings import FILE
 from tinsmith_runtime.cli.toml import toml_text
+from tinsmith_runtime.files import write_whole
 from tinsmith_search import stages
+from tinsmith_search.boards.line import turn_here
 from tinsmith_search.boards.measurement import OPTIONS
 from tinsmith_search.cache import Entry
 from tinsmith_search.errors import SearchError
@@ -62,28 +64,25 @@ class Tested:
 def test_front(task: Task, members: Sequence[Row]) -> Tested:
     """Compiles the members of a front, tests them, and lays them down in `best/`.
 
-    What was tested before is not tested again: the test set is looked at once for each member.
+    What was tested before is not tested again: the test set is looked at once for each member. One
+    that cannot be tested has failed, with the reason; the others are tested all the same.
 
     Args:
         task: the search.
         members: of the front.
     """
     trials = task.trials()
-    rows, answers, notes = [], dict[int, NDArray[np.bool_]](), list[str]()
+    rows, answers = list[Row](), dict[int, NDArray[np.bool_]]()
     for row in members:
-        choice = _chosen(task, row)
-        trained = _trained(trials, choice, row)
-        entry = _test(task, trials, choice, trained)
-        tell(f"trial {row.number} {'was tested before' if entry.found else 'is tested'}")
-        facts = entry.facts
-        answers[row.number] = _answers(entry)
-        found = replace(row, values={**row.values, **facts["values"]}, bundle=_place(row))
-        if facts["failures"]:
-            reason = f"it fails a gate on the test set: {facts['failures']}"
-            found = replace(found, state="infeasible", reason=reason)
-            notes.append(f"Trial {row.number}: {reason}.")
+        try:
+            found, right = _test_member(task, trials, row)
+        except Exception as error:  # of the disk, the compiler, an engine
+            said = " ".join(f"{error}".split()) or type(error).__name__
+            found = replace(row, state="failed", reason=f"it could not be tested: {said}")
+        else:
+            answers[row.number] = right
         rows.append(found)
-        _lay_down(task, choice, row, trained, entry)
+    notes = [f"Trial {row.number}: {row.reason}." for row in rows if row.reason]
     _remove_others(task.folder / BEST, members)
     looks = _note_look(task.folder / TESTED, members)
     if looks > 1:
@@ -91,6 +90,21 @@ def test_front(task: Task, members: Sequence[Row]) -> Tested:
             f"The front has changed since the test set was first looked at: {looks} looks so far."
         )
     return Tested(tuple(rows), answers, tuple(notes))
+
+
+def _test_member(task: Task, trials: Trials, row: Row) -> tuple[Row, NDArray[np.bool_]]:
+    """Tests one member and lays it down; gives its new row, and which answers are right."""
+    choice = _chosen(task, row)
+    trained = _trained(trials, choice, row)
+    entry = _test(task, trials, choice, trained)
+    tell(f"trial {row.number} {'was tested before' if entry.found else 'is tested'}")
+    facts, right = entry.facts, _answers(entry)
+    found = replace(row, values={**row.values, **facts["values"]}, bundle=_place(row))
+    if facts["failures"]:
+        reason = f"it fails a gate on the test set: {facts['failures']}"
+        found = replace(found, state="infeasible", reason=reason)
+    _lay_down(task, choice, row, trained, entry)
+    return found, right
 
 
 def _chosen(task: Task, row: Row) -> Choice:
@@ -121,13 +135,15 @@ def _test(task: Task, trials: Trials, choice: Choice, trained: Entry) -> Entry:
         inputs = _samples(task.data, dataset)
         facts = stages.compiled(trained, inputs, bundle, choice.export, task.seed)
         samples = Samples(dataset.name, dataset.sha256, dataset.x_test, dataset.y_test)
-        report = bench([bundle], samples=samples, options=OPTIONS)
+        with turn_here(tell):
+            report = bench([bundle], samples=samples, options=OPTIONS)
         (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
         (folder / "report.html").write_text(html(report), encoding="utf-8")
         return facts
 
     what = {"network": trained.key, "settings": dict(choice.export), "data": dataset.sha256}
-    return trials.cache.get("test", {**what, "seed": task.seed}, make)
+    more = {"seed": task.seed, "options": asdict(OPTIONS)}
+    return trials.cache.get("test", what | more, make)
 
 
 def _samples(data: str, dataset: Dataset) -> Dataset | Source:
@@ -219,5 +235,5 @@ def _note_look(path: Path, members: Sequence[Row]) -> int:
     numbers = [row.number for row in members]
     if numbers and (not fronts or fronts[-1] != numbers):
         fronts.append(numbers)
-        path.write_text(json.dumps({"fronts": fronts}) + "\n", encoding="utf-8")
+        write_whole(path, (json.dumps({"fronts": fronts}) + "\n").encode())
     return len(fronts)

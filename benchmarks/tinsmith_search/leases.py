@@ -13,61 +13,31 @@ that could end twice, or get lost between two copies. The order of the writes is
   dropped, as it is not the owner any more.
 - Ended, and the answer was lost? The second attempt to end it is refused by the storage.
 
+A trial that fails for a reason that is not its own, such as boards that are all lost, is *set
+aside*: it stays `RUNNING` in the storage, as nothing may be changed of a trial that has ended, and
+nobody touches it until the next command begins. That puts it back in the queue.
+
 Optuna's heartbeat finds no trial that never beat, compares clocks, counts the time in which the
 database was away, and is missing behind gRPC and journals. Here each watcher looks whether a beat
 *changes*, on its own clock, which stands still while the storage is away.
 """
 
-import os
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tinsmith_search.processes import started, this_machine
+from tinsmith_search.owners import OWNER, Owner, owner_of, this_process
 from tinsmith_search.rows import Row
 from tinsmith_search.storage import ROW, Outages, StorageGoneError, close_storage, newest_row
 
 if TYPE_CHECKING:
     import optuna
 
-OWNER = "tinsmith:owner"
 BEAT = "tinsmith:beat:"
 _HURRY_SECONDS = 3.0
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A process that has taken a trial.
-
-    Attributes:
-        lease: Different each time; None where the trial has been put back.
-        worker: `host:process`, for people.
-        machine: A running kernel and its table of processes: within one, `process` is unique.
-        process: Its number.
-        started: When it began, in clock ticks of its machine: numbers of processes come again.
-        attempt: How often the trial has been begun, with this time.
-    """
-
-    lease: str | None
-    worker: str
-    machine: str
-    process: int
-    started: str
-    attempt: int
-
-    def has_ended(self) -> bool:
-        """Whether this is a process of this machine that does not run any more."""
-        return self.machine == this_machine() and started(self.process) != self.started
-
-    def is_process(self, process: int) -> bool:
-        """Whether this is a certain process of this machine, and has a trial."""
-        mine = self.lease is not None and self.machine == this_machine()
-        return mine and self.process == process
 
 
 @dataclass(frozen=True)
@@ -123,7 +93,7 @@ class Leases:
         pause = min(0.2, longest)
         while True:
             trials = self.study.get_trials(deepcopy=False)[: self.trials]
-            if len(trials) == self.trials and all(t.state.is_finished() for t in trials):
+            if len(trials) == self.trials and all(map(_is_over, trials)):
                 return None
             put_back = self.put_back_dead(trials)
             waiting = any(trial.state is TrialState.WAITING for trial in trials)
@@ -144,7 +114,16 @@ class Leases:
         from optuna.trial import TrialState
 
         running = [trial for trial in trials if trial.state is TrialState.RUNNING]
-        return sum(self._put_back_if_dead(trial) for trial in running)
+        return sum(self._put_back_if_dead(one) for one in running if not _is_over(one))
+
+    def put_back_set_aside(self) -> None:
+        """Puts back the trials that were set aside: once, when a command begins."""
+        for trial in self.study.get_trials(deepcopy=False)[: self.trials]:
+            owner = owner_of(trial)
+            if owner and _is_over(trial) and not trial.state.is_finished():
+                row = replace(newest_row(trial), state="running", reason=None)
+                self._storage.set_trial_user_attr(trial._trial_id, ROW, row.to_json())
+                self._release(trial._trial_id, replace(owner, is_set_aside=False))
 
     def _put_back_if_dead(self, trial: "optuna.trial.FrozenTrial") -> bool:
         owner, now = owner_of(trial), self._outages.clock()
@@ -222,6 +201,10 @@ class Leases:
             self._storage.set_trial_system_attr(number, OWNER, asdict(replace(owner, lease=None)))
         self._storage.set_trial_state_values(number, TrialState.WAITING)
 
+    def _set_aside(self, number: int, owner: Owner) -> None:
+        aside = replace(owner, lease=None, attempt=owner.attempt - 1, is_set_aside=True)
+        self._storage.set_trial_system_attr(number, OWNER, asdict(aside))
+
     def _ask(self) -> "optuna.Trial | None":
         """Takes a waiting trial or a new one. A new one too many waits for a longer search."""
         from optuna.trial import TrialState
@@ -232,7 +215,7 @@ class Leases:
             return None
         before = owner_of(self._storage.get_trial(trial._trial_id))
         self._taken = trial._trial_id
-        self._owner = _this_process(before.attempt + 1 if before else 1)
+        self._owner = this_process(before.attempt + 1 if before else 1)
         self._storage.set_trial_system_attr(trial._trial_id, OWNER, asdict(self._owner))
         return trial
 
@@ -276,25 +259,20 @@ class Leases:
             return False
         row = replace(row, number=trial.number, worker=owner.worker)
         # Without values it is no failure to Optuna: its samplers learn from the constraints. What
-        # failed without one says nothing of its configuration, and no sampler looks at it.
+        # failed without one says nothing of its configuration.
         state = TrialState.PRUNED if values is None else TrialState.COMPLETE
-        if row.state == "failed" and not now.constraints:
-            state = TrialState.FAIL
         try:
             self._storage.set_trial_user_attr(trial._trial_id, ROW, row.to_json())
-            self.study.tell(trial, values, state)
+            if row.state == "failed" and not now.constraints:
+                self._set_aside(trial._trial_id, owner)
+            else:
+                self.study.tell(trial, values, state)
         except UpdateFinishedTrialError:
             return False
         return True
 
 
-def owner_of(trial: "optuna.trial.FrozenTrial") -> Owner | None:
-    """Gives who has, or had, a trial."""
-    stored: dict[str, Any] | None = trial.system_attrs.get(OWNER)
-    return Owner(**stored) if stored else None
-
-
-def _this_process(attempt: int) -> Owner:
-    process = os.getpid()
-    worker = f"{socket.gethostname()}:{process}"
-    return Owner(uuid.uuid4().hex, worker, this_machine(), process, started(process), attempt)
+def _is_over(trial: "optuna.trial.FrozenTrial") -> bool:
+    """Whether this command has no more to do for a trial: it has ended, or was set aside."""
+    owner = owner_of(trial)
+    return trial.state.is_finished() or (owner is not None and owner.is_set_aside)

@@ -1,12 +1,13 @@
 """What only a board or a machine can tell of a bundle: its latencies."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tinsmith_search.boards import Boards
 from tinsmith_search.boards.boards import THIS_MACHINE
+from tinsmith_search.boards.measurement import OPTIONS
 from tinsmith_search.cache import Cache
 from tinsmith_search.goals import Metric
 
@@ -74,4 +75,5 @@ class Measure:
             }
 
         hardware = self._boards.hardware[tag or THIS_MACHINE]
-        return self._cache.get("measure", {"bundle": key, "hardware": hardware}, make).facts
+        what = {"bundle": key, "hardware": hardware, "options": asdict(OPTIONS)}
+        return self._cache.get("measure", what, make).facts

@@ -123,7 +123,7 @@ def terminated_like_interrupted() -> Iterator[None]:
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
+def ignoring_interrupts() -> Iterator[None]:
     """Lets a process that is started meanwhile ignore Ctrl-C, which its parent hands on."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -69,7 +69,7 @@ def costs(values: Mapping[str, float], goals: Goals) -> list[float]:
 
 
 def order(table: Costs) -> NDArray[np.int64]:
-    """Sorts rows, the best first: by front, then the loneliest first.
+    """Sorts rows, the best first: by front, then by crowding distance, the largest first.
 
     Args:
         table: `(N, K)`, all to be small.
@@ -78,10 +78,10 @@ def order(table: Costs) -> NDArray[np.int64]:
         `(N,)` indices.
     """
     fronts = ranks(table)
-    lonely = np.zeros(len(table))
+    distances = np.zeros(len(table))
     for number in np.unique(fronts):
-        lonely[fronts == number] = crowding(table[fronts == number])
-    return np.lexsort((np.arange(len(table)), -lonely, fronts))
+        distances[fronts == number] = crowding(table[fronts == number])
+    return np.lexsort((np.arange(len(table)), -distances, fronts))
 
 
 def ranks(table: Costs) -> NDArray[np.int64]:

@@ -114,6 +114,7 @@ def make_report(
     *,
     command: str,
     data: str,
+    members: Sequence[int] = (),
     validation_samples: int | None = None,
     notes: Sequence[str] = (),
 ) -> SearchReport:
@@ -123,16 +124,18 @@ def make_report(
         study: Optuna's.
         rows: of its trials.
         goals: what was searched for.
-        answers: of the front's members on the test set; none where it was not looked at. Who was
-            tested stays in the front, whatever its bundle has become in the test.
+        answers: of the front's members on the test set; none where it was not looked at.
         command: what was typed; passwords in it are left out.
         data: what the models were trained and tested on.
+        members: the numbers of the front, which they stay, whatever came of them in the test. Where
+            none are given, who has answers; else the front of the rows.
         validation_samples: on how many samples accuracy was measured during the search.
         notes: what the reader must know besides.
     """
     rows = sorted(map(_finite, rows), key=lambda row: row.number)
-    members = [row for row in rows if row.number in answers] or front(rows, goals)
-    verdict = winner(members, goals, answers)
+    asked = members or answers
+    found = [row for row in rows if row.number in asked] or front(rows, goals)
+    verdict = winner(found, goals, answers)
     return SearchReport(
         tinsmith=version("tinsmith"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -153,9 +156,9 @@ def make_report(
                 estimate(row, _ACCURACY, answers) if row.number in answers else None,
                 tuple(judge(row, limit, answers) for limit in goals.limits),
             )
-            for row in members
+            for row in found
         ),
-        paired=compare(members, answers),
+        paired=compare(found, answers),
         importance=importances(study.trials, rows, goals),
         history=history(study.trials, rows, goals),
         trials=tuple(rows),

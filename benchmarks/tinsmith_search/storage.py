@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from tinsmith_runtime import TinsmithError, UsageError
+from tinsmith_runtime.errors import printable
 from tinsmith_search.errors import SearchError
 from tinsmith_search.rows import Row
 
@@ -278,4 +279,4 @@ def _without_password(url: str) -> str:
 
 
 def _say(what: str) -> None:
-    print(f"tinsmith search: {what}", file=sys.stderr, flush=True)
+    print(f"tinsmith search: {printable(what)}", file=sys.stderr, flush=True)

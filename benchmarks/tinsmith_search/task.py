@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tinsmith_data import Dataset, load_dataset
+from tinsmith_runtime.errors import printable
 from tinsmith_search.boards import Boards
 from tinsmith_search.cache import Cache
 from tinsmith_search.errors import SearchError
@@ -63,7 +64,7 @@ class Task:
 
 def tell(line: str) -> None:
     """Says something on standard error, from whichever process."""
-    print(f"tinsmith search: {line}", file=sys.stderr, flush=True)
+    print(f"tinsmith search: {printable(line)}", file=sys.stderr, flush=True)
 
 
 def begin(task: Task) -> tuple[Trials, "optuna.samplers.BaseSampler"]:

@@ -26,12 +26,14 @@ class TerminalProgress:
         file: where to.
         goals: what is searched for.
         trials: how many are asked for.
+        has_bar: whether there is one on a terminal.
     """
 
-    def __init__(self, file: TextIO, goals: Goals, trials: int) -> None:
+    def __init__(self, file: TextIO, goals: Goals, trials: int, *, has_bar: bool = True) -> None:
         self._console = Console(file=file, highlight=False, soft_wrap=True, emoji=False)
         self._terminal = Terminal(self._console, printable)
         self._goals, self._trials = goals, trials
+        self._has_bar = has_bar and self._console.is_terminal
         self._members: list[Row] = []
         self._told: set[int] | None = None
         self._bar = progress_bar(self._console, "{task.completed}/{task.total} trials")
@@ -49,7 +51,7 @@ class TerminalProgress:
                 self.tell(
                     f"goes on: {len(ended):,} trials had ended, {len(on_front)} are the front"
                 )
-            if self._console.is_terminal:
+            if self._has_bar:
                 self._live.start()
         for row in ended:
             if row.number not in self._told:

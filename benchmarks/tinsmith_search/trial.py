@@ -11,10 +11,12 @@ first, all behind those that are done:
 | it cannot be built, trained or compiled, or fails a gate of the export | `refused`: 1 |
 | other trials are better after a short training | `promotion`: how far it is behind, 0 to 1 |
 
-What has nothing to do with the configuration, such as a full disk or boards that are lost, is no
-lesson: such a trial has failed, and Optuna's samplers do not look at it.
+What has nothing to do with the configuration, such as a full disk or boards that are lost, says
+nothing of it: such a trial has failed without a constraint. It is set aside, and the next command
+tries it again; see `leases`.
 """
 
+import errno
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +45,7 @@ REACHED = "reached "
 
 _ESTIMATED = 0.05  # `check` tells the size of a file so exactly
 _SIXTH = 6
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # no fault of a network
 EPOCHS = 18
 """Of a training, where the space says nothing."""
 
@@ -87,6 +90,8 @@ class Trials:
         except (SearchError, RunFolderError) as error:
             return attempt.ended(_EndedError("failed", str(error), {}))
         except TinsmithError as error:
+            if getattr(error.__cause__, "errno", None) in _DISK:
+                return attempt.ended(_EndedError("failed", str(error), {}))
             return attempt.ended(_EndedError("infeasible", str(error), {"refused": 1.0}))
 
     def judged(self, size: int | None) -> Judged:
@@ -95,7 +100,7 @@ class Trials:
             self._loaded[size] = self.load(size)
         return self._loaded[size]
 
-    def rungs(self, epochs: int) -> tuple[int, ...]:
+    def short_epochs(self, epochs: int) -> tuple[int, ...]:
         """The epochs of the short trainings before one of so many."""
         found = self.space.short_epochs or (max(1, epochs // _SIXTH),)
         return tuple(number for number in found if number < epochs)
@@ -108,6 +113,7 @@ class _Attempt:
         self._trials, self._trial = trials, trial
         self._goals = trials.space.goals
         self._started = time.perf_counter()
+        self._reached = set[str]()
         self._row = Row(trial.number, "running", "", {})
 
     def run(self) -> Outcome:
@@ -134,7 +140,7 @@ class _Attempt:
         epochs = train.pop("epochs", EPOCHS)
         ptq = {**choice.export, "recipe": "ptq"}
         last = network
-        for number in self._trials.rungs(epochs):
+        for number in self._trials.short_epochs(epochs):
             last = stages.train(cache, judged, network, number, train)
             yield f"short {number}", last, stages.trained(last)
         if last is not network:
@@ -168,6 +174,7 @@ class _Attempt:
             seconds=self._seconds(),
             bundle=_bundle(entry) or row.bundle,
         )
+        self._reached.add(stage)
         self._trial.set_user_attr(f"{REACHED}{stage}", self._row.values)
         self._trial.set_user_attr(ROW, self._row.to_json())
 
@@ -186,12 +193,9 @@ class _Attempt:
                 continue
             if limit.metric.name == "accuracy" and stage not in ("export", "measure"):
                 del found[name]  # it grows with training
-            elif limit.metric.name == "size_bytes" and not self._has("ptq", "export"):
+            elif limit.metric.name == "size_bytes" and not self._reached & {"ptq", "export"}:
                 found[name] -= _ESTIMATED
         return found
-
-    def _has(self, *names: str) -> bool:
-        return any(f"{REACHED}{name}" in self._trial.user_attrs for name in names)
 
     def _missed(self) -> dict[str, float]:
         return self._goals.violations(self._row.values)
@@ -202,6 +206,8 @@ class _Attempt:
 
     def _require_promotion(self, stage: str) -> None:
         """Ends a trial that is not in the better part of those that came so far."""
+        if f"{REACHED}ptq" in self._trial.user_attrs:
+            return  # An earlier attempt went on from here.
         key = f"{REACHED}{stage}"
         others = [
             one.user_attrs[key]
@@ -210,13 +216,14 @@ class _Attempt:
         ]
         found = promote(self._row.values, others, self._goals, self._trials.space.eta)
         if not found.promoted:
-            reason = f"place {found.place} of {found.among} after {stage} epochs"
+            reason = f"place {found.place} of {found.among} after {_epochs(stage)}"
             raise _EndedError("not promoted", reason, {"promotion": found.shortfall})
 
     def ended(self, ended: _EndedError) -> Outcome:
         """The outcome of a trial that ended early; the sampler learns its constraints."""
-        for name, over in {**self._sure(self._row.stage), **ended.constraints}.items():
-            self._trial.set_constraint(name, over)
+        if ended.state != "failed":
+            for name, over in {**self._sure(self._row.stage), **ended.constraints}.items():
+                self._trial.set_constraint(name, over)
         row = replace(self._row, state=ended.state, reason=ended.reason, seconds=self._seconds())
         return row, None
 
@@ -227,6 +234,12 @@ class _Attempt:
 def _bundle(entry: Entry) -> str | None:
     path = entry.folder / stages.BUNDLE
     return str(path.relative_to(entry.folder.parent.parent)) if path.exists() else None
+
+
+def _epochs(stage: str) -> str:
+    """How long a short training was, in words."""
+    number = stage.removeprefix("short ")
+    return f"{number} epoch{'s' * (number != '1')}"
 
 
 def _say(limit: Limit, values: Mapping[str, float]) -> str:

@@ -95,9 +95,13 @@ def winner(members: Sequence[Row], goals: Goals, answers: Answers) -> Verdict:
         goals: what is searched for.
         answers: of the members on the test set; none where it was not looked at.
     """
-    members = [row for row in members if row.state == "done"]  # a test may have refused one
-    if not members:
-        return Verdict(None, False, (), "No trial is done and keeps to every limit.")
+    done = [row for row in members if row.state == "done"]  # a test may have refused one
+    if not done:
+        why = "No trial is done and keeps to every limit."
+        if members:
+            why = "No trial of the front passed its test at the end."
+        return Verdict(None, False, (), why)
+    members = done
     surely = {row.number: [judge(row, one, answers) for one in goals.limits] for row in members}
     rows = [row for row in members if all(k.outcome is Outcome.PASS for k in surely[row.number])]
     certain = bool(rows)
@@ -108,7 +112,7 @@ def winner(members: Sequence[Row], goals: Goals, answers: Answers) -> Verdict:
     chosen = min(best, key=lambda row: _preference(row, goals))
     why = _why(chosen, best, rows, goals, answers)
     if not certain:
-        why += " Whether it keeps to the limits is undecided: " + _doubts(surely[chosen.number])
+        why += " Whether it keeps to the limits is undecided: " + _undecided(surely[chosen.number])
     elif doubtful := _doubtful(members, rows, goals, answers):
         numbers = ", ".join(str(row.number) for row in doubtful)
         why += f" Not chosen, since it is not sure that they keep to the limits: {numbers}."
@@ -181,7 +185,7 @@ def _none_keeps(goals: Goals) -> str:
     return f"No trial of the front kept to {limits} when it was tested at the end."
 
 
-def _doubts(kept: Sequence[Kept]) -> str:
+def _undecided(kept: Sequence[Kept]) -> str:
     """The limits that are undecided, with what was measured."""
     texts = []
     for one in kept:

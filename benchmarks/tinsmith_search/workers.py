@@ -11,12 +11,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinsmith_runtime.errors import printable
 from tinsmith_search.errors import SearchError
-from tinsmith_search.leases import Leases, Patience, owner_of
+from tinsmith_search.leases import Leases, Patience
+from tinsmith_search.owners import owner_of
 from tinsmith_search.processes import (
     available_bytes,
     cores_of,
-    deaf_to_interrupts,
+    ignoring_interrupts,
     kill,
     lead_a_session,
     sharing,
@@ -35,7 +37,7 @@ Objective = Callable[["optuna.Trial"], Outcome]
 Progress = Callable[[list[Row]], None]
 
 _TICK_SECONDS = 0.5
-_GOODBYE_SECONDS = 10.0
+_TERMINATE_SECONDS = 10.0
 _STARTS = 3  # so many workers in a row may be killed before they begin
 
 
@@ -76,7 +78,7 @@ def run_workers(
 
     One worker runs in this process. Several are processes of their own; one that dies is
     replaced. A worker, with all its children, that holds more than its share of the memory is
-    ended, and its trial has failed.
+    ended, and its trial has failed. Trials that were set aside are tried again first.
 
     Args:
         search: What to try.
@@ -90,7 +92,7 @@ def run_workers(
     """
     with terminated_like_interrupted():
         if workers == 1:
-            _work(search, progress or (lambda rows: None))
+            _work(search, progress or (lambda rows: None), Leases.put_back_set_aside)
         else:
             share = (memory_bytes or int(0.9 * available_bytes())) // workers
             _Supervisor(search, workers, share).run(progress or (lambda rows: None))
@@ -106,13 +108,13 @@ def _open(search: Search, sampler: "optuna.samplers.BaseSampler | None" = None) 
     return Leases(study, storage, search.trials, search.patience)
 
 
-def _work(search: Search, progress: Progress, begun: Callable[[], None] = lambda: None) -> None:
+def _work(search: Search, progress: Progress, begun: Callable[[Leases], None]) -> None:
     """Tries one configuration after the other, until all have ended."""
     from optuna.exceptions import UpdateFinishedTrialError
 
     objective, sampler = search.build(*search.arguments)
     with closing(_open(search, sampler)) as leases:
-        begun()
+        begun(leases)
         try:
             while (trial := leases.take()) is not None:
                 with suppress(
@@ -139,11 +141,17 @@ def _tried(objective: Objective, trial: "optuna.Trial") -> Outcome:
         raise
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
+        if isinstance(error, OSError):  # of this machine, not of the configuration
+            return _failed(trial, reason, start)
     else:
         if values is None or not any(value != value for value in values):
             return row, values
         reason = f"expected numbers to learn from, got {list(values)}"
     trial.set_constraint("failed", 1.0)
+    return _failed(trial, reason, start)
+
+
+def _failed(trial: "optuna.Trial", reason: str, start: float) -> Outcome:
     seconds = time.monotonic() - start
     return Row(trial.number, "failed", "", trial.params, reason=reason, seconds=seconds), None
 
@@ -153,7 +161,7 @@ def _worker(search: Search, parent: int, line: Connection) -> None:
     lead_a_session(parent)
     try:
         with terminated_like_interrupted():
-            _work(search, lambda rows: None, lambda: line.send(None))
+            _work(search, lambda rows: None, lambda _: line.send(None))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -184,6 +192,7 @@ class _Supervisor:
 
     def run(self, progress: Progress) -> None:
         try:
+            self._leases.put_back_set_aside()
             for place in self._places:
                 self._start(place)
             while any(place.process is not None for place in self._places):
@@ -201,7 +210,7 @@ class _Supervisor:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe(duplex=False)
         process = context.Process(target=_worker, args=(self._search, os.getpid(), theirs))
-        with sharing(place.cores), deaf_to_interrupts():
+        with sharing(place.cores), ignoring_interrupts():
             process.start()
         theirs.close()
         place.process, place.line, place.begun, place.error = process, ours, False, None
@@ -212,7 +221,7 @@ class _Supervisor:
         if process is None:
             return
         alive = process.is_alive()
-        _read_news(place)
+        _read_messages(place)
         if alive:
             used = used_bytes(process.pid)
             if used <= self._share_bytes:
@@ -246,7 +255,7 @@ class _Supervisor:
         processes = [place.process for place in self._places if place.process is not None]
         for process in processes:
             process.terminate()
-        end = time.monotonic() + _GOODBYE_SECONDS
+        end = time.monotonic() + _TERMINATE_SECONDS
         for process in processes:
             process.join(max(0.0, end - time.monotonic()))
             kill(process.pid)
@@ -257,7 +266,7 @@ class _Supervisor:
                 self._leases.put_back_dead(self._leases.study.get_trials(deepcopy=False))
 
 
-def _read_news(place: _Place) -> None:
+def _read_messages(place: _Place) -> None:
     """Reads what a worker has sent: that it has begun, or why it cannot go on."""
     with suppress(EOFError):
         while place.line is not None and place.line.poll():
@@ -266,4 +275,4 @@ def _read_news(place: _Place) -> None:
 
 
 def _say(what: str) -> None:
-    print(f"tinsmith search: {what}", file=sys.stderr, flush=True)
+    print(f"tinsmith search: {printable(what)}", file=sys.stderr, flush=True)

@@ -39,6 +39,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipe file": lambda: section_tables(settings_schema()),
     "manifest": lambda: schema_tables(manifest_schema()),
     "report": lambda: schema_tables(json.loads((DOCS / "report.schema.json").read_text())),
+    "search report": lambda: schema_tables(json.loads((DOCS / "search.schema.json").read_text())),
     "tinsmith": lambda: public_names(tinsmith),
     "tinsmith_runtime": lambda: public_names(tinsmith_runtime),
 }

@@ -373,3 +373,16 @@ def test_a_reshape_may_be_a_view(made: Compiled, estimates: dict[str, Estimate])
     assert names <= estimates["tflite"].forms.keys() & estimates["native"].forms.keys()
     assert names
     assert names.isdisjoint(estimates["onnx"].forms)
+
+
+@pytest.mark.parametrize("command", ["check", "export"])
+@pytest.mark.parametrize("option", ["--mean", "--std"])
+def test_a_model_behind_numbers(
+    command: str, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([command, option, "1", "2", "3", "model.keras"])
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"tinsmith {command}: error: argument {option}: invalid float value: 'model.keras': "
+        f"{option} takes all words behind it, so MODEL comes first"
+    )

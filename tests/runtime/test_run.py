@@ -284,6 +284,16 @@ def test_values_of_images(
     assert re.fullmatch(r".*a\.png: \S+ \S+ \S+\n", capsys.readouterr().out)
 
 
+def test_bare_logits_are_no_percentages(
+    forge: Callable[..., Path], images: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(tree: Any) -> None:
+        tree["outputs"][0].update(activation="none")
+
+    assert main(["run", str(forge(edit=edit)), str(images / "a.png")]) == 0
+    assert re.fullmatch(r".*a\.png: \S+ -?[\d.]+\n", capsys.readouterr().out)
+
+
 def test_trusted_key(
     tiny: Path,
     images: Path,

@@ -1,4 +1,4 @@
-"""Boards that are real ssh servers on this machine; each keeps a diary of what is measured."""
+"""Boards that are real ssh servers on this machine; each keeps a log of what is measured."""
 
 import contextlib
 import json
@@ -11,13 +11,13 @@ from pathlib import Path
 import sshd
 
 # Runs in every Python of a board before anything else.
-DIARY = """
+LOGGING = """
 import atexit, os, sys, time
 if "tinsmith_bench.remote.worker" in sys.orig_argv:
     def write(*words):
-        with open({diary!r}, "a") as file:
+        with open({log!r}, "a") as file:
             print(*words, os.getpid(), file=file)
-    begun = [line.split()[-1] for line in open({diary!r}) if line.startswith("begin")]
+    begun = [line.split()[-1] for line in open({log!r}) if line.startswith("begin")]
     def runs(pid):
         try:
             return open(f"/proc/{{pid}}/stat").read().rpartition(")")[2].split()[0] not in "ZX"
@@ -35,14 +35,14 @@ class Emulated:
     Attributes:
         name: in `boards.toml`.
         server: its ssh server.
-        python: the Python there, which keeps the diary.
-        diary: a line when a measuring process begins and when it ends.
+        python: the Python there, which keeps the log.
+        log: a line when a measuring process begins and when it ends.
     """
 
     name: str
     server: sshd.Server
     python: Path
-    diary: Path
+    log: Path
 
     def table(self, *, wait: int = 600) -> str:
         """Its part of `boards.toml`."""
@@ -54,7 +54,7 @@ class Emulated:
 
     def begun(self) -> list[list[str]]:
         """The words of each measuring process that began, in order."""
-        lines = map(str.split, self.diary.read_text().splitlines())
+        lines = map(str.split, self.log.read_text().splitlines())
         return [words for words in lines if words[0] == "begin"]
 
     def is_measuring(self) -> bool:
@@ -84,12 +84,12 @@ def start(name: str, folder: Path, code: str = "") -> Emulated:
     Raises:
         sshd.MissingError: there is no sshd.
     """
-    site, diary, python = folder / "site", folder / "diary", folder / "python"
+    site, log, python = folder / "site", folder / "log", folder / "python"
     site.mkdir()
-    diary.touch()
-    (site / "sitecustomize.py").write_text(DIARY.format(diary=str(diary)) + code)
+    log.touch()
+    (site / "sitecustomize.py").write_text(LOGGING.format(log=str(log)) + code)
     python.write_text(f'#!/bin/sh\nPYTHONPATH={site} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
     home = folder / "sshd"
     home.mkdir()
-    return Emulated(name, sshd.start(home), python, diary)
+    return Emulated(name, sshd.start(home), python, log)

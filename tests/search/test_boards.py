@@ -6,12 +6,15 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import optuna
 import pytest
 import sshd
 from search import emulated
@@ -20,9 +23,12 @@ from search.emulated import Emulated
 from tinsmith_bench import Options, parse_report
 from tinsmith_runtime import UsageError, read_bundle, write_bundle
 from tinsmith_runtime.bundle import sha256
+from tinsmith_search.api import _check_boards
 from tinsmith_search.boards import Boards
-from tinsmith_search.boards.line import only_one_here
+from tinsmith_search.boards.line import only_one_here, turn_here
 from tinsmith_search.errors import SearchError
+from tinsmith_search.space import parse_space
+from tinsmith_search.task import Task, tell
 
 TINY = Path(__file__).parents[1] / "data" / "tiny.tin"
 QUICK = Options(rounds=2, processes=2, cold_starts=1, batches=(1,))
@@ -97,7 +103,7 @@ def test_a_board_measures_one_bundle_at_a_time(tmp_path: Path, start: Start) -> 
     assert [compiler.returncode for compiler in compilers] == [0] * 4
     assert "".join(said).count("measured ") == 8
     for board in boards:
-        lines = list(map(str.split, board.diary.read_text().splitlines()))
+        lines = list(map(str.split, board.log.read_text().splitlines()))
         assert [words[0] for words in lines] == ["begin", "end"] * (len(lines) // 2)
         assert not any("beside" in word for words in lines for word in words)
         times = [float(words[1]) for words in lines]
@@ -129,13 +135,13 @@ def test_the_turn_of_an_owner_who_is_killed_goes_to_the_next(tmp_path: Path, sta
     file = _file(tmp_path, board)
     owner = _compiler(file, TINY, rounds=100_000)
     _wait_until(board.is_measuring)
-    heir = _compiler(file, TINY)
-    assert heir.stdout
-    told = heir.stdout.readline()
+    second = _compiler(file, TINY)
+    assert second.stdout
+    told = second.stdout.readline()
     assert told.startswith("told kitchen: ")
     assert told.endswith(f"@{os.uname().nodename} measures there\n")
     os.kill(owner.pid, signal.SIGKILL)
-    assert heir.communicate(timeout=120)[0] == "measured kitchen\n"
+    assert second.communicate(timeout=120)[0] == "measured kitchen\n"
     owner.communicate()
     assert len(board.begun()) == 2
     assert not any("beside" in word for words in board.begun() for word in words)
@@ -264,3 +270,52 @@ def test_workers_of_one_machine_come_in_one_after_the_other(tmp_path: Path) -> N
     refused = pytest.raises(SearchError, match="lock/x: cannot be written: File exists")
     with refused, only_one_here(lock / "x", 1):
         pass
+
+
+def test_a_turn_of_this_machine_is_for_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test of the front takes it, as the measuring of trials does."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    told, entered = list[str](), threading.Event()
+
+    def enter() -> None:
+        with turn_here(told.append):
+            entered.set()
+
+    other = threading.Thread(target=enter)
+    with turn_here(told.append):
+        other.start()
+        _wait_until(lambda: bool(told))
+        assert not entered.is_set()
+    other.join(60)
+    assert entered.is_set()
+    assert [line.startswith("this machine: ") for line in told] == [True]
+    assert told[0].endswith("measures here")
+
+
+def test_two_machines_that_begin_at_once_on_different_hardware(tmp_path: Path) -> None:
+    """Each has found no known hardware when it writes its own: it reads again."""
+    model = {"family": "cnn", "depth": 1, "widths": [4]}
+    space = parse_space({"model": model, "goals": {"objectives": ["minimize latency_us_p50"]}})
+    study = optuna.create_study()
+
+    class Other(Boards):
+        def __init__(self, hardware: str, meanwhile: Callable[[], None]) -> None:
+            super().__init__()
+            self._found, self._meanwhile = {"this machine": hardware}, meanwhile
+
+        def check(self, *_: Any, **__: Any) -> dict[str, str]:
+            self._meanwhile()
+            return self._found
+
+    def begin(hardware: str, meanwhile: Callable[[], None] = lambda: None) -> None:
+        _check_boards(Task(space, "digits", tmp_path, 0, Other(hardware, meanwhile)), study)
+
+    with pytest.raises(SearchError, match="on this machine: Pi 5; here it is this machine: Pi 4:"):
+        begin("Pi 4", lambda: begin("Pi 5"))
+    begin("Pi 5")
+    begin("Pi 5", lambda: begin("Pi 5"))
+
+
+def test_what_a_board_says_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("kitchen: \x1b[2J\u202e\nboard")
+    assert capsys.readouterr().err == "tinsmith search: kitchen: \\x1b[2J\\u202e\\nboard\n"

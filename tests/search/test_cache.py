@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from tinsmith_bench import Options
+from tinsmith_search.boards import Boards, Measurement
 from tinsmith_search.cache import Cache, Entry
 from tinsmith_search.errors import SearchError
+from tinsmith_search.goals import parse_goals
+from tinsmith_search.measuring import Measure
 
 
 class Maker:
@@ -55,6 +59,27 @@ def test_a_damaged_entry_is_made_again(tmp_path: Path, name: str, data: bytes | 
     assert (make.times, found.found, found.folder) == (2, False, place)
     assert cache.get("train", {}, make).found
     assert [path.name for path in tmp_path.iterdir()] == [place.name]
+
+
+def test_what_was_measured_in_another_way_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Board(Boards):
+        times = 0
+
+        def measure(self, *_: Any, **__: Any) -> Measurement:
+            self.times += 1
+            return Measurement({"latency_us_p50": 7.0}, {}, "a Pi", {}, "kitchen", "int8")
+
+    metrics = parse_goals(["minimize latency_us_p50 on pi4"]).measured
+    board = Board(hardware={"pi4": "a Pi"})
+    measure = Measure(metrics, board, Cache(tmp_path), print)
+    for _ in range(2):
+        assert measure(tmp_path, "key").measured_on == "pi4: a Pi"
+    assert board.times == 1
+    monkeypatch.setattr("tinsmith_search.measuring.OPTIONS", Options(rounds=7))
+    measure(tmp_path, "key")
+    assert board.times == 2
 
 
 def test_workers_at_once_get_the_same_entry(tmp_path: Path) -> None:

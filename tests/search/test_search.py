@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -14,6 +15,7 @@ from optuna.trial import TrialState
 from tinsmith_runtime import read_bundle
 from tinsmith_runtime.cli.command import main
 from tinsmith_search.api import search
+from tinsmith_search.boards import Boards, Measurement
 from tinsmith_search.errors import SearchError
 from tinsmith_search.rows import Row
 
@@ -71,6 +73,8 @@ def stopped(folder: Path) -> tuple[Path, dict[str, int]]:
     assert len(found.report.front) == 1
     assert found.report.test_samples is None
     assert not (out / "best").exists()
+    assert json.loads((out / "search.json").read_text()) == json.loads(found.report.to_json())
+    assert "</html>" in (out / "search.html").read_text()
     return out, entries(out)
 
 
@@ -81,6 +85,9 @@ def searched(stopped: tuple[Path, dict[str, int]], folder: Path) -> tuple[Path, 
     status, report = run(folder, "--json", "--html", str(folder / "page.html"))
     assert status == 0
     assert before.items() <= entries(out).items(), "something was made twice"
+    assert (out / "search.json").read_text() == report
+    assert "</html>" in (out / "search.html").read_text()
+    assert "</html>" in (folder / "page.html").read_text()
     return out, json.loads(report)
 
 
@@ -103,6 +110,8 @@ def test_every_trial_ends_once_and_says_how(searched: tuple[Path, dict[str, Any]
         if wide:  # by the check alone: nothing was trained
             assert row["stage"] == "check"
             assert row["reason"].startswith("size_bytes <= 8000: ")
+        elif row["state"] == "not promoted":
+            assert re.fullmatch(r"place \d of \d after 1 epoch", row["reason"])
 
 
 def test_the_sampler_learns_from_those_that_end_early(
@@ -158,6 +167,67 @@ def test_the_same_command_makes_nothing_again(
     assert json.loads((out / "tested.json").read_text())["fronts"] == [
         [member["number"] for member in report["front"]]
     ]
+
+
+def test_a_member_that_cannot_be_tested_stops_neither_the_others_nor_the_report(
+    searched: tuple[Path, dict[str, Any]], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, before = searched
+    first, *others = (member["number"] for member in before["front"])
+    for count, number in enumerate([first, *others], 1):
+        place = out / "best" / f"trial-{number}"
+        shutil.rmtree(place)
+        place.touch()  # a file where the folder belongs
+        if count in (1, len(before["front"])):
+            status, printed = run(folder, "--json")
+            report = json.loads(printed)
+            tested = [member["test_accuracy"] is not None for member in report["front"]]
+            assert tested == [False] * count + [True] * (len(before["front"]) - count)
+            assert (status, report["winner"] is None) in [(0, False), (1, True)]
+    rows = [report["trials"][number] for number in (first, *others)]
+    assert {row["state"] for row in rows} == {"failed"}
+    assert all(row["reason"].startswith("it could not be tested: cannot write") for row in rows)
+    assert len(report["notes"]) == len(rows)
+    assert status == 1
+    line = "tinsmith: no winner: No trial of the front passed its test at the end."
+    assert line in capsys.readouterr().err.splitlines()
+    for number in (first, *others):
+        (out / "best" / f"trial-{number}").unlink()
+    (out / "search.json").unlink()
+    (out / "search.json").mkdir()
+    status, printed = run(folder, "--json")
+    (out / "search.json").rmdir()
+    assert (status, json.loads(printed)["winner"]) == (0, before["winner"])
+    assert any("search.json" in note for note in json.loads(printed)["notes"])
+
+
+def test_a_trial_that_no_board_measured_is_measured_by_the_next_command(
+    searched: tuple[Path, dict[str, Any]], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, space = folder / "measured", folder / "measured.toml"
+    shutil.copytree(searched[0] / "cache", out / "cache")
+    space.write_text(SPACE.replace('["maximize accuracy"', '["minimize latency_us_p50"'))
+
+    def lost(*_: object, **__: object) -> Measurement:
+        raise SearchError("no board answers: \x1b[2J")
+
+    def found(boards: Boards, *_: object, **__: object) -> Measurement:
+        (hardware,) = boards.hardware.values()
+        return Measurement({"latency_us_p50": 7.0}, {}, hardware, {}, "this machine", "int8")
+
+    monkeypatch.setattr(Boards, "measure", lost)
+    first = search(space, "digits", out, trials=2).report
+    failed = {row.number for row in first.trials if row.state == "failed"}
+    assert failed
+    assert first.winner is None
+    before = entries(out)
+    monkeypatch.setattr(Boards, "measure", found)
+    second = search(space, "digits", out, trials=2).report
+    assert {row.number for row in second.trials if row.state == "done"} == failed
+    assert [row.number for row in second.trials] == [0, 1]
+    assert second.winner in failed
+    made = {name.rpartition("-")[0] for name in entries(out).keys() - before.keys()}
+    assert made <= {"measure", "test"}
 
 
 def test_a_study_of_another_space_is_refused(

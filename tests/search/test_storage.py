@@ -21,7 +21,8 @@ from search.simulated import study_of
 
 from tinsmith_runtime import TinsmithError
 from tinsmith_search.errors import SearchError
-from tinsmith_search.leases import OWNER, Leases, Patience, owner_of
+from tinsmith_search.leases import Leases, Patience
+from tinsmith_search.owners import OWNER, owner_of
 from tinsmith_search.rows import Row
 from tinsmith_search.storage import close_storage, open_storage, rows_of
 from tinsmith_search.workers import Search, run_workers
@@ -141,6 +142,35 @@ def test_a_configuration_that_kills_its_workers_has_failed(
     assert row.reason is not None
     assert row.reason.startswith("2 times; the last time its worker")
     assert "was silent for" in row.reason
+
+
+def test_what_failed_for_no_fault_of_its_own_is_tried_again_by_the_next_command(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    study = new_study(storage)
+    first = Leases(study, storage, 1, SHORT)
+    for _ in range(2 * SHORT.attempts):  # That it kills nobody is no attempt.
+        first.put_back_set_aside()
+        trial = first.take()
+        assert trial is not None
+        assert rows_of(study)[0].state == "running"
+        width = trial.suggest_float("width", 0, 1)
+        row = Row(0, "failed", "export", trial.params, reason="no board answers")
+        assert first.finish(trial, row, None)
+        time.sleep(2 * SHORT.grace_seconds)
+        assert Leases(study, storage, 1, SHORT).take() is None, "not again in this command"
+        (kept,) = rows_of(study)
+        assert (kept.state, kept.stage, kept.reason) == ("failed", "export", "no board answers")
+    second = Leases(study, storage, 1, SHORT)
+    second.put_back_set_aside()
+    again = second.take()
+    assert again is not None
+    assert (again.number, again.suggest_float("width", 0, 1)) == (0, width)
+    assert second.finish(again, Row(0, "done", "measure", again.params), [0.1, 1])
+    second.put_back_set_aside()
+    assert second.take() is None
+    assert [(row.number, row.state) for row in rows_of(study)] == [(0, "done")]
+    assert [trial.state for trial in study.get_trials()] == [COMPLETE]
 
 
 def test_trials_too_many_wait_for_a_longer_search(storage: optuna.storages.BaseStorage) -> None:

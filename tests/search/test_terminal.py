@@ -107,5 +107,13 @@ def test_on_a_terminal_the_front_so_far_stands_below(monkeypatch: pytest.MonkeyP
     text = file.getvalue()
     assert "front so far" in text
     assert "20/20 trials" in text
+    file.seek(0)
+    file.truncate()
+    progress = TerminalProgress(file, GOALS, 20, has_bar=False)
+    progress.rows([])
+    progress.rows(rows)
+    progress.stop()
+    assert "front so far" not in file.getvalue()
+    assert "\x1b[?25" not in file.getvalue()
     # The cursor is shown again.
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tinsmith_bench.remote.host import ThisMachine
 from tinsmith_bench.remote.measure import connect
 from tinsmith_bench.remote.ssh import Connection
 from tinsmith_runtime import TinsmithError
@@ -35,7 +36,7 @@ class Free:
 def only_one_here(path: Path, limit_s: float) -> Iterator[None]:
     """Lets one thread of all processes of this machine in at a time.
 
-    So a board has one guest of each machine that waits, however many workers that has. The lock
+    So one thread of each machine waits at a board, however many workers the machine has. The lock
     ends with its process.
 
     Args:
@@ -71,6 +72,21 @@ def only_one_here(path: Path, limit_s: float) -> Iterator[None]:
     finally:
         if not entered.cancel():
             os.close(descriptor)
+
+
+@contextmanager
+def turn_here(tell: Tell) -> Iterator[None]:
+    """Waits until nobody measures on this machine; nobody else does meanwhile.
+
+    Args:
+        tell: is told who measures here, if somebody does.
+
+    Raises:
+        TinsmithError: the turn did not come.
+    """
+    with connect(ThisMachine()) as connection:
+        connection.take_turn(lambda who: tell(f"this machine: {who} measures here"))
+        yield
 
 
 def first_free(

@@ -98,6 +98,12 @@ class _Parser(argparse.ArgumentParser):
     """Tells what is wrong with the words; so do its sub-parsers, which are of the same class."""
 
     def error(self, message: str) -> NoReturn:
+        for action in self._actions:
+            option = action.option_strings[:1]
+            if option and action.nargs == "+" and f"argument {option[0]}: invalid" in message:
+                names = (one.metavar for one in self._actions if not one.option_strings)
+                first = next(names, "another")
+                message += f": {option[0]} takes all words behind it, so {first} comes first"
         super().error(printable(message))
 
 

@@ -138,7 +138,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 failed += 1
             else:
                 # Flushed: whoever reads a camera's lines wants each of them now.
-                said = json.dumps(answer) if arguments.json else printable(_words(answer))
+                said = json.dumps(answer) if arguments.json else printable(_words(answer, model))
                 print(said, flush=True)
     if failed:
         print(f"tinsmith: {failed} of {count} inputs could not be read", file=sys.stderr)
@@ -215,13 +215,15 @@ def _answer(
     return {**name, "predictions": predictions}
 
 
-def _words(answer: dict[str, Any]) -> str:
+def _words(answer: dict[str, Any], model: Model) -> str:
     name, found = answer.values()
     if "outputs" in answer:
         return f"{name}: " + "  ".join(f"{output} {_numbers(found[output])}" for output in found)
     if "values" in answer:
         return f"{name}: {_numbers(found)}"
-    words = "  ".join(f"{p['label']} {p['probability']:.1%}{_sides(p)}" for p in found)
+    # A classifier without an activation gives logits, or whatever its last layer does.
+    form = ".6g" if model.output.kind == "logits" and model.output.activation == "none" else ".1%"
+    words = "  ".join(f"{p['label']} {p['probability']:{form}}{_sides(p)}" for p in found)
     return f"{name}: {words or 'nothing that probable'}"
 
 
