@@ -22,7 +22,7 @@ Configure = Callable[[argparse.ArgumentParser], None]
 
 # What `tinsmith --help` says without importing a room, and what to install where a room is absent.
 SUMMARIES: dict[str, tuple[str, str]] = {
-    "train": ("train a Keras model on handwritten digits", "tinsmith[compile]"),
+    "train": ("train a Keras model on digits, photos or boxes", "tinsmith[compile]"),
     "export": ("compile a Keras model to a verified int8 bundle", "tinsmith[compile]"),
     "check": ("say what an export makes of a model", "tinsmith[compile]"),
     "bench": ("measure a bundle: accuracy, latency, memory, size", "tinsmith"),
