@@ -257,6 +257,10 @@ class Leases:
         now, owner = self._storage.get_trial(trial._trial_id), self._owner
         if now.state is not TrialState.RUNNING or not owner or owner_of(now) != owner:
             return False
+        if any(now.params.get(name) != value for name, value in row.parameters.items()):
+            # A worker that was taken for dead had chosen it, too late for this one to see.
+            self._release(trial._trial_id, replace(owner, attempt=owner.attempt - 1))
+            return False
         row = replace(row, number=trial.number, worker=owner.worker)
         # Without values it is no failure to Optuna: its samplers learn from the constraints. What
         # failed without one says nothing of its configuration.

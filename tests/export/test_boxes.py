@@ -20,6 +20,7 @@ from tinsmith_export.boxes import read_head, require_head
 from tinsmith_export.inputs.sources import Source, from_source
 from tinsmith_runtime import load
 from tinsmith_runtime.bundle import BoxHead, BoxLevel, Preprocessing
+from tinsmith_runtime.bundle.keras_outputs import keras_outputs
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.detect import Detector
 from tinsmith_runtime.errors import UsageError
@@ -116,7 +117,8 @@ def test_the_head_of_a_detector(style: str, samples: Samples, tmp_path: Path) ->
     pixels[6:26] = np.asarray(photo.resize((32, 20), Image.Resampling.BILINEAR))
     given = model.predict(pixels[np.newaxis] / np.float32(255), verbose=0)
     outputs = {
-        one.name: array[0] for one, array in zip(exported.manifest.outputs, given, strict=True)
+        one.name: array[0]
+        for one, array in zip(keras_outputs(exported.manifest.outputs), given, strict=True)
     }
     wanted = Detector(exported.manifest).find(outputs, place((64, 40), (SIDE, SIDE), "contain"))
     exact = load(tmp_path / "a.tin", "litert", precision="float").detect(photo)

@@ -173,6 +173,25 @@ def test_what_failed_for_no_fault_of_its_own_is_tried_again_by_the_next_command(
     assert [trial.state for trial in study.get_trials()] == [COMPLETE]
 
 
+def test_a_choice_that_another_worker_stored_first_is_the_configuration(
+    storage: optuna.storages.BaseStorage,
+) -> None:
+    study = new_study(storage)
+    leases = Leases(study, storage, 1, SHORT)
+    for _ in range(2 * SHORT.attempts):  # That somebody was late is no attempt.
+        trial = leases.take()
+        assert trial is not None
+        kind = optuna.distributions.IntDistribution(1, 10**9)
+        storage.set_trial_param(trial._trial_id, "depth", 7, kind)
+        depth = trial.suggest_int("depth", 1, 10**9)
+        row = Row(trial.number, "done", "measure", {"depth": depth})
+        if leases.finish(trial, row, [0.1, 1]):
+            break
+    assert leases.take() is None
+    (ended,) = study.get_trials()
+    assert ended.params == rows_of(study)[0].parameters == {"depth": 7}
+
+
 def test_trials_too_many_wait_for_a_longer_search(storage: optuna.storages.BaseStorage) -> None:
     study = new_study(storage)
     study.ask()  # A colleague was faster between the look and the question.
