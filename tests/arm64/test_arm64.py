@@ -45,7 +45,7 @@ MAX_LSB_32_BIT = {"litert": 1}
 # Whether the CPU has the dot-product instructions: a Pi 4 has not, and traps on them.
 DOT_PRODUCT = {PI_4: False, PI_5: True, PI_5_TRIXIE: True, PI_32_BIT: None}
 # A Pi 5 differs from a Pi 4 in the instructions of its engines alone; it takes the threads over.
-ENGINE_TESTS = ("model", "selftest", "threads")
+ENGINE_TESTS = ("selftest", "threads")
 # What does not need both engines; hypothesis before tflite_runtime, which switches subnormal floats
 # off when it is imported.
 TESTS_32_BIT = (
@@ -77,7 +77,7 @@ RUNTIME_TESTS = {
     ],
 }
 # Somewhat fewer than there are: the number is there to see that they ran.
-LEAST_PASSED = {PI_4: 400, PI_5: 120, PI_32_BIT: 250}
+LEAST_PASSED = {PI_4: 400, PI_5: 30, PI_32_BIT: 250}
 # The first board has most to do: two emulators share its files, so that no CPU waits for the other.
 SHARES = {PI_4: 2, PI_5: 1, PI_32_BIT: 1}
 

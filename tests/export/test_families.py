@@ -21,7 +21,7 @@ def row(model: str, recipe: str = "ptq") -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("family", ["MobileNetV3Small", "RegNetX002"])
+@pytest.mark.parametrize("family", ["MobileNetV3Small"])
 def test_a_family(family: str) -> None:
     found = row(family)
     assert found["within_1"] >= 0.95
