@@ -23,7 +23,7 @@ from tinsmith_export.quantize.weight_rounding import round_weights
 from tinsmith_runtime.batch import Arrays, rows
 
 # Two tensors of this many inputs are held at once, where a network is widest.
-_MAX_COUNT, _MAX_TENSOR_BYTES = 256, 2**27
+_MAX_COUNT, _MAX_TENSOR_BYTES = 256, 100 * 2**20
 
 
 def correct_layers(
