@@ -15,10 +15,11 @@ from mkdocs.structure.pages import Page
 import tinsmith
 import tinsmith_runtime
 from command_line import command_line
-from records import manifest_schema
 from repository import DOCS
 from schemas import schema_tables, section_tables
 from tinsmith.schema import settings_schema
+from tinsmith_report.schema import record_schema
+from tinsmith_runtime.bundle.schema import Manifest
 
 # mkdocstrings would take the module of the same name.
 _FUNCTIONS = {"selftest": "tinsmith_runtime.selftest.selftest"}
@@ -37,7 +38,7 @@ def public_names(package: ModuleType) -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "command line": command_line,
     "recipe file": lambda: section_tables(settings_schema()),
-    "manifest": lambda: schema_tables(manifest_schema()),
+    "manifest": lambda: schema_tables(record_schema(Manifest)),
     "report": lambda: schema_tables(json.loads((DOCS / "report.schema.json").read_text())),
     "search report": lambda: schema_tables(json.loads((DOCS / "search.schema.json").read_text())),
     "tinsmith": lambda: public_names(tinsmith),
