@@ -32,11 +32,10 @@ from tinsmith_search.boards.line import turn_here
 from tinsmith_search.boards.measurement import OPTIONS
 from tinsmith_search.cache import Entry
 from tinsmith_search.errors import SearchError
-from tinsmith_search.networks import build_network
 from tinsmith_search.rows import Row
 from tinsmith_search.space import Choice
 from tinsmith_search.task import Task, tell
-from tinsmith_search.trial import EPOCHS, Trials
+from tinsmith_search.trial import Trials
 
 BEST = "best"
 TESTED = "tested.json"
@@ -94,7 +93,7 @@ def test_front(task: Task, members: Sequence[Row]) -> Tested:
 
 def _test_member(task: Task, trials: Trials, row: Row) -> tuple[Row, NDArray[np.bool_]]:
     """Tests one member and lays it down; gives its new row, and which answers are right."""
-    choice = _chosen(task, row)
+    choice = task.space.choose(_fixed(row))
     trained = _trained(trials, choice, row)
     entry = _test(task, trials, choice, trained)
     tell(f"trial {row.number} {'was tested before' if entry.found else 'is tested'}")
@@ -107,26 +106,21 @@ def _test_member(task: Task, trials: Trials, row: Row) -> tuple[Row, NDArray[np.
     return found, right
 
 
-def _chosen(task: Task, row: Row) -> Choice:
+def _fixed(row: Row) -> Any:
+    """A trial that chooses again what a row's trial has chosen."""
     import optuna
 
-    return task.space.choose(optuna.trial.FixedTrial(row.parameters))  # type: ignore[arg-type]
+    return optuna.trial.FixedTrial(row.parameters)
 
 
 def _trained(trials: Trials, choice: Choice, row: Row) -> Entry:
     """The trained network of a trial: of the cache, or made again where that is elsewhere."""
-    import optuna
-
-    judged, train = trials.judged(choice.model.get("size")), dict(choice.train)
-    shape, classes = judged.dataset.x_train.shape[1:], len(judged.dataset.labels)
-    fixed: Any = optuna.trial.FixedTrial(row.parameters)
-    network = stages.check(trials.cache, build_network(choice.model, fixed, shape, classes))
-    epochs = train.pop("epochs", EPOCHS)
-    return stages.train(trials.cache, judged, network, epochs, train)
+    judged, network = trials.network(choice, _fixed(row))
+    return stages.train(trials.cache, judged, network, choice.epochs, choice.train)
 
 
 def _test(task: Task, trials: Trials, choice: Choice, trained: Entry) -> Entry:
-    dataset = task.dataset(choice.model.get("size"))
+    dataset = task.dataset(choice.size)
 
     def make(folder: Path) -> dict[str, Any]:
         from tinsmith_bench.rendering.html import html
@@ -194,8 +188,8 @@ def _settings(task: Task, choice: Choice, row: Row) -> str:
     train = {
         "model": stages.MODEL,
         "data": data,
-        "size": choice.model.get("size"),
-        "epochs": EPOCHS,
+        "size": choice.size,
+        "epochs": choice.epochs,
         "held-back": task.space.held_back,
         "seed": task.seed,
         "out": _AGAIN,

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 FAMILIES = ("cnn", "mobilenet", "resnet", "dscnn")
 BLOCKS = ("widths", "kernels", "strides", "pools")
 """What each block of a network has of its own."""
+EPOCHS = 18
+"""Of a training, where the space says nothing."""
 _DEFAULTS: Mapping[str, Any] = {"kernels": 3, "strides": 1, "pools": 1}
 
 _MODEL = {
@@ -73,13 +75,20 @@ class Choice:
 
     Attributes:
         model: the architecture: `family` and what belongs to it; `function` alone for one's own.
-        train: the arguments of `tinsmith_train.train`.
+        epochs: of the whole training.
+        train: the other arguments of `tinsmith_train.train`.
         export: fields of `tinsmith_export.Options`.
     """
 
     model: Mapping[str, Any]
+    epochs: int
     train: Mapping[str, Any]
     export: Mapping[str, Any]
+
+    @property
+    def size(self) -> int | None:
+        """Height and width of the images; `None` for their own."""
+        return self.model.get("size")
 
 
 @dataclass(frozen=True)
@@ -111,7 +120,8 @@ class Space:
             {key.replace("-", "_"): choose(trial, f"{table}.{key}", value) for key, value in keys}
             for table, keys in (("train", self.train.items()), ("export", self.export.items()))
         )
-        return Choice(self._model(trial), train, export)
+        epochs = train.pop("epochs", EPOCHS)
+        return Choice(self._model(trial), epochs, train, export)
 
     def _model(self, trial: "optuna.Trial") -> dict[str, Any]:
         found = {

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from tinsmith_data import Dataset
 from tinsmith_runtime import TinsmithError
 from tinsmith_search import stages
 from tinsmith_search.cache import Cache, Entry
@@ -46,8 +45,6 @@ REACHED = "reached "
 _ESTIMATED = 0.05  # `check` tells the size of a file so exactly
 _SIXTH = 6
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # no fault of a network
-EPOCHS = 18
-"""Of a training, where the space says nothing."""
 
 Outcome = tuple[Row, Sequence[float] | None]
 
@@ -100,6 +97,13 @@ class Trials:
             self._loaded[size] = self.load(size)
         return self._loaded[size]
 
+    def network(self, choice: Choice, trial: "optuna.Trial") -> tuple[Judged, Entry]:
+        """Builds the network that a trial has chosen, not trained; gives its data, too."""
+        judged = self.judged(choice.size)
+        shape, classes = judged.dataset.x_train.shape[1:], len(judged.dataset.labels)
+        net = build_network(choice.model, trial, shape, classes)
+        return judged, stages.check(self.cache, net)
+
     def short_epochs(self, epochs: int) -> tuple[int, ...]:
         """The epochs of the short trainings before one of so many."""
         found = self.space.short_epochs or (max(1, epochs // _SIXTH),)
@@ -133,20 +137,21 @@ class _Attempt:
 
     def _stages(self, choice: Choice) -> Iterator[tuple[str, Entry, Found]]:
         """Does one stage after the other, as long as somebody asks for the next."""
-        cache, train = self._trials.cache, dict(choice.train)
-        judged = self._trials.judged(choice.model.get("size"))
-        network = stages.check(cache, self._build(choice, judged.dataset))
+        cache, train = self._trials.cache, choice.train
+        try:
+            judged, network = self._trials.network(choice, self._trial)
+        finally:  # a function of the user's own has chosen by now
+            self._row = replace(self._row, parameters=dict(self._trial.params))
         yield "check", network, stages.checked(network)
-        epochs = train.pop("epochs", EPOCHS)
         ptq = {**choice.export, "recipe": "ptq"}
         last = network
-        for number in self._trials.short_epochs(epochs):
+        for number in self._trials.short_epochs(choice.epochs):
             last = stages.train(cache, judged, network, number, train)
             yield f"short {number}", last, stages.trained(last)
         if last is not network:
             entry = stages.export(cache, judged, last, ptq)
             yield "ptq", entry, stages.exported(entry)
-        last = stages.train(cache, judged, network, epochs, train)
+        last = stages.train(cache, judged, network, choice.epochs, train)
         yield "full", last, stages.trained(last)
         last = stages.export(cache, judged, last, choice.export)
         yield "export", last, stages.exported(last)
@@ -154,14 +159,6 @@ class _Attempt:
             measured = self._trials.measure(last.folder / stages.BUNDLE, last.key)
             self._row = replace(self._row, measured_on=measured.measured_on)
             yield "measure", last, Found(measured.values, measured.intervals)
-
-    def _build(self, choice: Choice, dataset: Dataset) -> Any:
-        """The network, not trained."""
-        shape = dataset.x_train.shape[1:]
-        try:
-            return build_network(choice.model, self._trial, shape, len(dataset.labels))
-        finally:  # a function of the user's own has chosen by now
-            self._row = replace(self._row, parameters=dict(self._trial.params))
 
     def _note(self, stage: str, entry: Entry, found: Found) -> None:
         """Keeps what a stage tells, in the trial's row and by itself for promotions."""
