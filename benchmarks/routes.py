@@ -86,7 +86,8 @@ class Material:
         folder: for files.
         calibration: `uint8 (N, H, W, C)`.
         evaluation: `uint8 (M, H, W, C)`.
-        inputs: the calibration data as the float model takes them.
+        inputs: the calibration data as the float model takes them; none of them for tinsmith's
+            routes, which take pixels.
     """
 
     request: Request
@@ -163,7 +164,8 @@ def measure(route: str, folder: Path) -> Cost:
     with np.load(folder / "split.npz") as split:
         calibration, evaluation = (pixels[split[key]] for key in ("calibration", "evaluation"))
     span = request.low, request.high
-    material = Material(request, folder, calibration, evaluation, as_floats(calibration, span))
+    taken = calibration[:0] if route in _OURS else calibration
+    material = Material(request, folder, calibration, evaluation, as_floats(taken, span))
     begun_s, cpu_s = time.perf_counter(), time.process_time()
     made, note = ROUTES[route](material)
     seconds, cpu_seconds = time.perf_counter() - begun_s, time.process_time() - cpu_s
@@ -272,13 +274,12 @@ def _tinsmith(material: Material, recipe: str) -> "tuple[CompetitorModel, str]":
     return CompetitorModel("tflite", "int8", data, False), note + taken
 
 
+_OURS = ("ptq", "calibrated", "qat", "auto")
+
 # The first is what all others are compared with.
 ROUTES: dict[str, Route] = {
     "float": _float,
-    "ptq": partial(_tinsmith, recipe="ptq"),
-    "calibrated": partial(_tinsmith, recipe="calibrated"),
-    "qat": partial(_tinsmith, recipe="qat"),
-    "auto": partial(_tinsmith, recipe="auto"),
+    **{recipe: partial(_tinsmith, recipe=recipe) for recipe in _OURS},
     "tflite-ptq": partial(_tensorflow, logits=False),
     "tflite-ptq-logits": partial(_tensorflow, logits=True),
     "ort-ptq": _onnx_runtime,

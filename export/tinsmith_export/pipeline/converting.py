@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinsmith_export.errors import TargetError
+from tinsmith_export.heap import give_back_memory
 from tinsmith_export.ir.bits import WEIGHT_BITS
 from tinsmith_export.options import Options
 from tinsmith_export.pipeline.quantizing import QuantizedModel
@@ -79,6 +80,7 @@ def convert_model(
         for file in int8
         if file.target.has_float
     )
+    give_back_memory()
     kernels = {}
     for file in int8:
         require_same_tensors(file, integers.inputs, integers.outputs)

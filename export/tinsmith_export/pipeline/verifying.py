@@ -64,7 +64,7 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
     read, graph = model.model.read, model.model.quantized.graph
     samples, ranges = read.samples, model.model.quantized.ranges
     given, zeros = as_given(graph, samples.evaluation), zero_codes(graph, ranges)
-    codes, reals = read.entry.codes(given), read.entry.reals(given)
+    codes = read.entry.codes(given)
     progress.stage(f"verifying on {count(samples.evaluation):,} inputs")
     ran = [run_file(file, graph, codes, zeros) for file in model.int8]
     int8 = [one.answers for one in ran]
@@ -84,6 +84,7 @@ def verify_model(model: ConvertedModel, options: Options, progress: Progress) ->
             raise
         failures.append(str(error))
         golden, golden_count = b"", 0
+    reals = read.entry.reals(given)  # large, and not needed before
     floats = [run_file(file, read.graph, reals).answers for file in model.floats]
     names = [file.name for file in model.files]
     outputs = dict(zip(names, (*int8, *floats), strict=True))

@@ -60,10 +60,11 @@ def correct_layers(
             if kernel is not None:
                 node = replace(node, kernel=kernel)
                 rounded_node = node
-        found = rounded.compute(rounded_node)
+        rounded.compute(rounded_node)
         alone = isinstance(node, Weighted) and not node.shared
         if alone and isinstance(node, Weighted) and isinstance(rounded_node, Weighted):
-            shift = _channel_means(wanted - found)
+            # Nothing holds it any more when it is computed again: it may be large.
+            shift = _channel_means(wanted - rounded.tensors.pop(node.name))
             bias = shift if node.bias is None else node.bias + shift
             node = replace(node, bias=bias)
             rounded.compute(replace(rounded_node, bias=bias))
