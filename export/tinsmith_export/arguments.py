@@ -83,7 +83,7 @@ def _add_quantization(parser: argparse.ArgumentParser) -> None:
         "--qat-batch",
         type=int,
         metavar="N",
-        help="inputs a step; default: 128, or as many as 2 GiB of tensors allow",
+        help="inputs a step; default: 128, or as many as 1.5 GiB of tensors allow",
     )
     parser.add_argument(
         "--weight-bits",

@@ -40,7 +40,7 @@ class Options:
             inputs held back, or the best, with layers kept float where none does.
         budget_s: how many seconds `auto` may take to quantize, about; more than `ptq` takes.
         qat_steps: steps of fine-tuning; with `auto` at most so many.
-        qat_batch: how many inputs a step takes; if `None`, 128, or what 2 GiB of tensors allow.
+        qat_batch: how many inputs a step takes; if `None`, 128, or what 1.5 GiB of tensors allow.
         max_drop_pp: how many percentage points of accuracy int8 may lose, where there are labels.
         max_changed_pp: how many percent of the answers int8 may change, where there are none.
         strict: whether too few inputs to decide that count as too large a loss.

@@ -24,7 +24,7 @@ LABEL_WEIGHT = 0.1
 _MAX_BATCH_SIZE = 128
 # Of the tensors that a step holds, and how many copies of each layer's output these are: the output
 # itself, what rounding it needs, and the gradients of both.
-_MAX_STEP_BYTES, _COPIES = 2**31, 3
+_MAX_STEP_BYTES, _COPIES = 3 * 2**29, 3
 
 Report = Callable[[int, int, float], None]
 
@@ -47,7 +47,7 @@ class DistillationData:
 
 
 def batch_size(graph: Graph, wanted: int | None, count: int) -> int:
-    """How many inputs a training step takes: 128, or as many as 2 GiB of tensors allow.
+    """How many inputs a training step takes: 128, or as many as 1.5 GiB of tensors allow.
 
     Args:
         graph: what is trained.
