@@ -24,7 +24,7 @@ from tinsmith_runtime.cpu import read_cpu
 from tinsmith_search.leases import Patience
 
 PAGE = Path(__file__).parents[1] / "docs" / "search.md"
-SHORT_OF_IDEAL = 0.9
+SHORT_OF_ALONE = 0.9
 OTHERS = 0.2
 # What the calculation supposes: a trial that trains in 10 minutes, of which one in three is
 # measured, for 30 s; a beat each 30 s, as by default.
@@ -83,8 +83,9 @@ def bend(loads: Sequence[Load]) -> str:
         f"{cores} cores are enough for {cores / both:.0f} trials a second, and a core of a server "
         f"that is a machine of its own for {1 / last.server.cpu_seconds:.0f}."
     )
+    alone = loads[0].trials_s / loads[0].workers
     for one in loads:
-        if one.trials_s * TRIAL_SECONDS < SHORT_OF_IDEAL * one.workers:
+        if one.trials_s < SHORT_OF_ALONE * alone * one.workers:
             return f"{told} It bends at {one.workers} workers: the cores have no time left."
     return f"{told} It does not bend up to {last.workers} workers."
 
