@@ -58,7 +58,7 @@ def test_ranges_and_lists_of_training_and_export() -> None:
         model__widths__1=4,
         model__widths__2=4,
     )
-    assert chosen.train == {"epochs": 5, "learning_rate": 0.01}
+    assert (chosen.epochs, chosen.train) == (5, {"learning_rate": 0.01})
     assert chosen.export == {"recipe": "ptq", "budget_s": 30.0}
     assert (found.short_epochs, found.eta) == ((1, 3), 2.0)
 
