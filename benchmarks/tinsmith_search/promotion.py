@@ -1,12 +1,9 @@
 """Which trials go on from a short training: asynchronous successive halving of our own.
 
 Optuna prunes no studies of several objectives. Here a trial that reaches a stage is ranked among
-all that have reached it so far, and goes on if it is in the better part, 1 of `eta`. Nobody waits
-for other trials, and nobody is called back. (Li et al., arXiv:1810.05934, has the halving; Deb et
-al., NSGA-II, 2002, has the ranking by fronts.)
-
-Trials of the same front are equally good. So only those that have gone on stand before a new one,
-not those that were turned away. If these counted too, a long front would let hardly anyone go on.
+all that have reached it so far, and goes on if it is in the better part, 1 of `eta`: by the front
+it lies on, and within a front by how far its neighbours are. Nobody waits for other trials. (Li et
+al., arXiv:1810.05934, has the halving; Deb et al., NSGA-II, 2002, has the ranking.)
 """
 
 import math
@@ -39,26 +36,22 @@ class Promotion:
 
 
 def promote(
-    mine: Mapping[str, float],
-    gone_on: Sequence[Mapping[str, float]],
-    ended: Sequence[Mapping[str, float]],
-    goals: Goals,
-    eta: float,
+    mine: Mapping[str, float], others: Sequence[Mapping[str, float]], goals: Goals, eta: float
 ) -> Promotion:
     """Ranks a trial among those that have reached the same stage.
 
     Args:
         mine: its metrics there.
-        gone_on: those of the others that have gone on.
-        ended: those of the others that ended there.
+        others: those of the others.
         goals: of the search.
         eta: one of so many goes on; the first always does.
     """
-    fronts = ranks(np.array([costs(values, goals) for values in (mine, *gone_on, *ended)]))
-    equal = np.count_nonzero(fronts[1 : 1 + len(gone_on)] == fronts[0])
-    place, among = int(np.count_nonzero(fronts < fronts[0]) + equal) + 1, len(fronts)
-    behind = place - math.ceil(among / eta)
-    return Promotion(behind <= 0, place, among, max(0.0, behind / among))
+    ranked = order(np.array([costs(values, goals) for values in (*others, mine)]))
+    place, among = int(np.flatnonzero(ranked == len(others))[0]), len(others) + 1
+    allowed = max(1, math.ceil(among / eta))
+    return Promotion(
+        place < allowed, place + 1, among, max(0.0, (place + 1 - allowed) / max(1, among))
+    )
 
 
 def costs(values: Mapping[str, float], goals: Goals) -> list[float]:
@@ -75,6 +68,22 @@ def costs(values: Mapping[str, float], goals: Goals) -> list[float]:
     return [*found, sum(max(0.0, over) for over in missed.values())]
 
 
+def order(table: Costs) -> NDArray[np.int64]:
+    """Sorts rows, the best first: by front, then by crowding distance, the largest first.
+
+    Args:
+        table: `(N, K)`, all to be small.
+
+    Returns:
+        `(N,)` indices.
+    """
+    fronts = ranks(table)
+    distances = np.zeros(len(table))
+    for number in np.unique(fronts):
+        distances[fronts == number] = crowding(table[fronts == number])
+    return np.lexsort((np.arange(len(table)), -distances, fronts))
+
+
 def ranks(table: Costs) -> NDArray[np.int64]:
     """The front that each row lies on: 0 where no row dominates it, 1 behind these, and so on."""
     no_worse = np.asarray((table[:, None] <= table[None]).all(axis=2))
@@ -84,4 +93,18 @@ def ranks(table: Costs) -> NDArray[np.int64]:
     while len(left := np.flatnonzero(found < 0)):
         found[left[~dominates[np.ix_(left, left)].any(axis=0)]] = number
         number += 1
+    return found
+
+
+def crowding(front: Costs) -> NDArray[np.float64]:
+    """How far the neighbours of each row of a front are; infinite at its ends."""
+    found = np.zeros(len(front))
+    for column in front.T:
+        places = np.argsort(column, kind="stable")
+        values = column[places]
+        spread = values[-1] - values[0]
+        if not np.isfinite(spread) or spread <= 0:
+            continue
+        found[places[[0, -1]]] = np.inf
+        found[places[1:-1]] += (values[2:] - values[:-2]) / spread
     return found

@@ -33,7 +33,7 @@ from tinsmith_search.promotion import promote
 from tinsmith_search.rows import Row
 from tinsmith_search.space import Choice, Space
 from tinsmith_search.stages import Found, Judged
-from tinsmith_search.storage import ROW, StorageGoneError, newest_row
+from tinsmith_search.storage import ROW, StorageGoneError
 from tinsmith_train import RunFolderError
 
 if TYPE_CHECKING:
@@ -206,14 +206,12 @@ class _Attempt:
         if f"{REACHED}ptq" in self._trial.user_attrs:
             return  # An earlier attempt went on from here.
         key = f"{REACHED}{stage}"
-        gone_on, ended = list[Mapping[str, float]](), list[Mapping[str, float]]()
-        for one in self._trial.study.get_trials(deepcopy=False):
-            if key in one.user_attrs and one.number != self._trial.number:
-                row = newest_row(one)
-                here = row.stage == stage and row.state != "running"
-                (ended if here else gone_on).append(one.user_attrs[key])
-        values, eta = self._row.values, self._trials.space.eta
-        found = promote(values, gone_on, ended, self._goals, eta)
+        others = [
+            one.user_attrs[key]
+            for one in self._trial.study.get_trials(deepcopy=False)
+            if key in one.user_attrs and one.number != self._trial.number
+        ]
+        found = promote(self._row.values, others, self._goals, self._trials.space.eta)
         if not found.promoted:
             reason = f"place {found.place} of {found.among} after {_epochs(stage)}"
             raise _EndedError("not promoted", reason, {"promotion": found.shortfall})
