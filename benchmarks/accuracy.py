@@ -21,7 +21,7 @@ import numpy as np
 
 from measurements import COLUMNS, Answers, Measurement, as_answers, measure, row
 from pages import table_head, write
-from routes import ROUTES
+from routes import OURS, ROUTES
 from subjects import (
     DEMO,
     Subject,
@@ -62,7 +62,6 @@ It holds if no loss is significant at 95 %, with any set; for `ptq`, if also the
 than in either file of TensorFlow's (of what the file gives; of several sets the mean, and the row
 says with how many it is lower), and float's class not significantly rarer. Each route has a process
 of its own, whose peak memory is the system's count."""
-_OURS = ("ptq", "calibrated", "qat", "auto")
 _LEFT_OUT = ("calibrated", "qat")  # `auto` tries them
 
 
@@ -95,7 +94,7 @@ def _measure_all(arguments: argparse.Namespace, routes: Sequence[str]) -> int:
             found = _rows(prepare(name, request, Path(folder)), routes, arguments)
         for route, line in found.items():
             print(line, flush=True)
-            failed |= route in _OURS and "| no: " in line
+            failed |= route in OURS and "| no: " in line
         lines += found.values()
         if arguments.write:
             write(arguments.write, TITLE, "\n".join(lines), 3, (*DEMO, *ROUTES), NOTE)

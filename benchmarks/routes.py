@@ -164,7 +164,7 @@ def measure(route: str, folder: Path) -> Cost:
     with np.load(folder / "split.npz") as split:
         calibration, evaluation = (pixels[split[key]] for key in ("calibration", "evaluation"))
     span = request.low, request.high
-    taken = calibration[:0] if route in _OURS else calibration
+    taken = calibration[:0] if route in OURS else calibration
     material = Material(request, folder, calibration, evaluation, as_floats(taken, span))
     begun_s, cpu_s = time.perf_counter(), time.process_time()
     made, note = ROUTES[route](material)
@@ -274,12 +274,13 @@ def _tinsmith(material: Material, recipe: str) -> "tuple[CompetitorModel, str]":
     return CompetitorModel("tflite", "int8", data, False), note + taken
 
 
-_OURS = ("ptq", "calibrated", "qat", "auto")
+OURS = ("ptq", "calibrated", "qat", "auto")
+"""tinsmith's recipes, each a route."""
 
 # The first is what all others are compared with.
 ROUTES: dict[str, Route] = {
     "float": _float,
-    **{recipe: partial(_tinsmith, recipe=recipe) for recipe in _OURS},
+    **{recipe: partial(_tinsmith, recipe=recipe) for recipe in OURS},
     "tflite-ptq": partial(_tensorflow, logits=False),
     "tflite-ptq-logits": partial(_tensorflow, logits=True),
     "ort-ptq": _onnx_runtime,

@@ -21,6 +21,7 @@ import psycopg
 
 from postgres import Server
 from tinsmith_search.leases import Leases, Patience
+from tinsmith_search.processes import stat_fields
 from tinsmith_search.rows import Row
 from tinsmith_search.storage import ROW, open_storage
 
@@ -105,13 +106,10 @@ def server_cpu_seconds(server: Server) -> float:
     first = (server.folder / "data" / "postmaster.pid").read_text().split()[0]
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # It has ended.
-            continue
+        fields = stat_fields(stat)
         if stat.parent.name == first:
             ticks += sum(map(int, fields[11:15]))
-        elif fields[1] == first:
+        elif fields[1:2] == [first]:
             ticks += sum(map(int, fields[11:13]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
@@ -227,8 +225,8 @@ def cpu_of(process: int | None) -> float:
     """Gives the CPU seconds of a process; 0 for none."""
     if process is None:
         return 0.0
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+    fields = stat_fields(Path(f"/proc/{process}/stat"))
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

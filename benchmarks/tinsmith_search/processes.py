@@ -30,7 +30,7 @@ def this_machine() -> str:
 
 def started(process: int) -> str:
     """Gives when a process began, in clock ticks since the machine did; `""` if it has ended."""
-    fields = _fields(Path(f"/proc/{process}/stat"))
+    fields = stat_fields(Path(f"/proc/{process}/stat"))
     # A zombie has ended.
     return "" if not fields or fields[0] in "ZX" else fields[19]
 
@@ -74,14 +74,17 @@ def used_bytes(session: int) -> int:
     """Gives the resident memory of a worker and of all that it has started, its session."""
     pages = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        fields = _fields(stat)
+        fields = stat_fields(stat)
         if fields and fields[3] == str(session):
             pages += int(fields[21])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def _fields(stat: Path) -> list[str]:
-    """Gives what stands behind the name, which is in parentheses and may hold spaces."""
+def stat_fields(stat: Path) -> list[str]:
+    """Gives what `/proc/PID/stat` says behind the name, which may hold spaces; nothing if it ended.
+
+    So the first is the third of `proc(5)`.
+    """
     try:
         return stat.read_text("utf-8", "replace").rpartition(")")[2].split()
     except OSError:
