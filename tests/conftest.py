@@ -1,6 +1,7 @@
 """What several rooms' tests share: the datasets."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from tinsmith_data import Dataset, load_dataset
 # A machine that others use too may be slow for a moment: that is no failure.
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
+
+# A shell lets its background jobs ignore Ctrl-C, and so would the commands that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

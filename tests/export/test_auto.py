@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from compiling import random_inputs, settle
+from interrupting import lost_interrupt
 from narrow import array
 from shell import tinsmith
 
@@ -34,6 +35,10 @@ class Heard(Progress):
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def step(self, step: int, steps: int, loss: float) -> None:
+        if self._interrupt and self._interrupt in self.stages[-1]:
+            lost_interrupt()
 
     def layer(self, layer: int, layers: int) -> None:
         if self._interrupt and self._interrupt in self.stages[-1]:
@@ -143,7 +148,9 @@ def test_a_budget_too_small_for_more_than_ptq(
         assert "--budget" in told
 
 
-@pytest.mark.parametrize(("interrupt", "last"), [("calibrated", "ptq"), ("mixed", "qat")])
+@pytest.mark.parametrize(
+    ("interrupt", "last"), [("calibrated", "ptq"), ("qat", "calibrated"), ("mixed", "qat")]
+)
 def test_an_interrupt_keeps_the_best_so_far(
     interrupt: str, last: str, coarse: keras.Model, pixels: Path, tmp_path: Path
 ) -> None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from interrupting import lost_interrupt
 from narrow import some
 
 from tinsmith_data import Dataset
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.cli import main
 from tinsmith_runtime.errors import TinsmithError, UsageError
-from tinsmith_train import Progress, RunFolderError, TrainResult, train
+from tinsmith_train import Epoch, Progress, RunFolderError, TrainResult, train
 
 import_tensorflow()
 
@@ -297,6 +298,16 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(tmp_path: Path) -> None:
     assert names(tmp_path / "run") == sorted([*COMMAND_FILES, "checkpoint.npz"]), (
         "it can be resumed"
     )
+
+
+@pytest.mark.parametrize("model", ["mlp", "softmax"])
+def test_ctrl_c_is_not_lost_amid_a_batch(model: str, digits: Dataset, tmp_path: Path) -> None:
+    class Impatient(Progress):
+        def epoch(self, epoch: Epoch, is_best: bool) -> None:
+            lost_interrupt()
+
+    found = train(model, digits, tmp_path, epochs=50, progress=Impatient(), draw=False)
+    assert (found.stopped, len(found.epochs)) == (True, 1)
 
 
 def test_ctrl_c_before_there_is_anything_to_keep(tmp_path: Path) -> None:

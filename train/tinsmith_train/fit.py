@@ -184,7 +184,10 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc]
         self._patience, self._since = patience, since
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
-        self._history.progress.step(logs["loss"], logs["accuracy"])
+        self._history.step(logs["loss"], logs["accuracy"])
+
+    def on_test_batch_end(self, batch: int, logs: dict[str, float]) -> None:
+        self._history.check()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float]) -> None:
         self._history.end_epoch(weights=self.model.get_weights(), **logs)

@@ -1,6 +1,7 @@
 """What happened in training, epoch by epoch, and the best weights so far."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,12 +84,14 @@ class History:
         progress: who is told.
         by_loss: whether the best epoch is the one of the smallest loss, of a detector, in place of
             the highest accuracy.
+        check: called after every batch; raises KeyboardInterrupt if Ctrl-C came.
     """
 
     def __init__(self, progress: Progress, by_loss: bool = False) -> None:
         self.epochs: list[Epoch] = []
         self.by_loss = by_loss
         self.progress = progress
+        self.check: Callable[[], None] = lambda: None
         self._best: tuple[Epoch, Weights] | None = None
         self._since = time.perf_counter()
 
@@ -116,6 +119,11 @@ class History:
         if patience is None or self._best is None:
             return False
         return len(self.epochs) - max(self._best[0].number, since) >= patience
+
+    def step(self, loss: float, accuracy: float) -> None:
+        """A training batch is done; the arguments are those of `Progress.step`."""
+        self.progress.step(loss, accuracy)
+        self.check()
 
     def end_epoch(
         self,

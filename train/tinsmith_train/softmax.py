@@ -82,7 +82,7 @@ def fit_softmax(
         for number, (x, targets) in enumerate(batches, start=1):
             loss, right = step(x, targets)
             seen, total, correct = seen + len(x), total + float(loss), correct + int(right)
-            history.progress.step(total / seen, correct / seen)
+            history.step(total / seen, correct / seen)
             if number % _REPORT_EVERY == 0:
                 history.progress.note(
                     f"batch {number}: loss {float(loss):.3f}, summed over {len(x)} images"

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinsmith_data.dataset import Dataset
 from tinsmith_data.installed import require_installed
+from tinsmith_data.interrupts import held_interrupts
 from tinsmith_data.isolation import deterministic, isolated
 from tinsmith_data.quiet import import_tensorflow
 from tinsmith_runtime.errors import TinsmithError, UsageError
@@ -137,7 +138,8 @@ def _train(
     stopped = False
     try:
         train_net = fit_softmax if model == "softmax" and not init else fit
-        train_net(net, dataset, recipe, seed, history, checkpoint, state)
+        with held_interrupts() as history.check:
+            train_net(net, dataset, recipe, seed, history, checkpoint, state)
     except KeyboardInterrupt:
         stopped = True
     finally:

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 from numpy.typing import NDArray
 
+from tinsmith_data.interrupts import held_interrupts
 from tinsmith_export.frontend.predict import run
 from tinsmith_export.ir.graph import Graph
 from tinsmith_export.metrics import agreement
@@ -91,18 +92,20 @@ def distill(
     """
     checkpoints = [_measure(model, held_back, 0)]
     best, weights = checkpoints[0], model.get_weights()
-    train_step = _train_step(model, units, data, steps)
-    for step, batch in enumerate(_batches(data, steps, batch_size, seed), 1):
-        loss = train_step(*batch)
-        last = step == steps or time.monotonic() > end_s
-        if step % 20 == 0 or last:
-            report(step, steps, float(loss))
-        if step % max(1, steps // 8) == 0 or last:
-            checkpoints.append(_measure(model, held_back, step))
-            if checkpoints[-1].mean_squared_error < best.mean_squared_error:
-                best, weights = checkpoints[-1], model.get_weights()
-        if last:
-            break
+    with held_interrupts() as check:
+        train_step = _train_step(model, units, data, steps)
+        for step, batch in enumerate(_batches(data, steps, batch_size, seed), 1):
+            loss = train_step(*batch)
+            check()
+            last = step == steps or time.monotonic() > end_s
+            if step % 20 == 0 or last:
+                report(step, steps, float(loss))
+            if step % max(1, steps // 8) == 0 or last:
+                checkpoints.append(_measure(model, held_back, step))
+                if checkpoints[-1].mean_squared_error < best.mean_squared_error:
+                    best, weights = checkpoints[-1], model.get_weights()
+            if last:
+                break
     model.set_weights(weights)
     return checkpoints
 
