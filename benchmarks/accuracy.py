@@ -5,10 +5,10 @@ r"""What int8 loses on trained models, tinsmith's and that of other routes, on t
     python benchmarks/accuracy.py lite0=lite0.keras,photographs.zip,-0.9921875,1 \
         --calibration 200 --rotations 5 --routes ptq,tflite-ptq,tflite-ptq-logits
 
-A model is `cnn`, `lenet`, `mlp` or `softmax`, trained on MNIST unless --runs has it already; `all`
-of these; or NAME=FILE,DATA,LOW,HIGH: an image classifier; what `--data` of tinsmith takes, or a
-.zip file of images whose names begin with the number of their class; and what the model takes for
-pixels 0 and 255. Rows of other models that the file to write has already, it keeps.
+A model is `cnn`, `lenet`, `mlp`, `softmax` or `softmax-0.25`, trained on MNIST unless --runs has it
+already; `all` of these; or NAME=FILE,DATA,LOW,HIGH: an image classifier; what `--data` of tinsmith
+takes, or a .zip file of images whose names begin with the number of their class; and what the model
+takes for pixels 0 and 255. Rows of other models that the file to write has already, it keeps.
 """
 
 import argparse
@@ -46,7 +46,8 @@ the exact test that more than 2 % change. Of K x inputs, a cell is the mean over
 calibration data, and in brackets the worst; p is the least. SQNR of small models depends on which
 inputs calibrate: so all routes have the same K sets of the training data, and answer the same test
 data each time. Without such a division, what does not calibrate is answered. `softmax` is trained
-with `--learning-rate 0.005`; at its default rate it is unstable.
+with `--learning-rate 0.005`, `softmax-0.25` at its default rate, where it is unstable: its logits
+are hundreds, a code is a step of 3 or 4, and the few images between two classes decide its SQNR.
 
 - `float`: TensorFlow's converter, without quantization.
 - `ptq` and `auto`: tinsmith by that recipe, with its defaults. Time includes its verification.
@@ -60,8 +61,8 @@ with `--learning-rate 0.005`; at its default rate it is unstable.
 
 It holds if no loss is significant at 95 %, with any set; for `ptq`, if also the SQNR is no lower
 than in either file of TensorFlow's (of what the file gives; of several sets the mean, and the row
-says with how many it is lower), and float's class not significantly rarer. Each route has a process
-of its own, whose peak memory is the system's count."""
+says with how many it is lower; ± is half the 95 % interval of a difference), and float's class not
+significantly rarer. Each route has its own process; its peak memory is the system's count."""
 _LEFT_OUT = ("calibrated", "qat")  # `auto` tries them
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,7 +61,8 @@ class Measurement:
         probabilities_db: SQNR of the probabilities, likewise.
         cost: of the route.
         reasons: why it does not hold, if so.
-        ahead_db: of `ptq`, its SQNR over that of each file of TensorFlow's, of what that gives.
+        ahead_db: of `ptq`, its SQNR over that of each file of TensorFlow's, of what that gives;
+            and half the 95 % interval of that.
     """
 
     count: int
@@ -73,7 +75,7 @@ class Measurement:
     probabilities_db: float
     cost: Cost
     reasons: tuple[str, ...]
-    ahead_db: tuple[float, ...] = ()
+    ahead_db: tuple[tuple[float, float], ...] = ()
 
 
 def as_answers(outputs: NDArray[np.float32], cost: Cost) -> Answers:
@@ -138,11 +140,26 @@ def _noise_db(reference: Answers, one: Answers) -> tuple[float | None, float]:
     return logits, ratio(reference.probabilities, one.probabilities)
 
 
-def _ahead_db(one: Answers, rival: Answers, reference: Answers) -> float:
-    """SQNR over that of a rival, of what the rival's file gives; 0 where both are equal."""
-    which = 1 if rival.logits is None else 0
-    mine, theirs = (_noise_db(reference, each)[which] for each in (one, rival))
-    return 0.0 if mine is None or theirs is None or mine == theirs else mine - theirs
+def _ahead_db(one: Answers, rival: Answers, reference: Answers) -> tuple[float, float]:
+    """SQNR over that of a rival, of what the rival's file gives; 0 where both are equal.
+
+    Half its 95 % interval, too: the delta method for the logarithm of a ratio of two means, of the
+    noise of each input.
+    """
+
+    def scores(each: Answers) -> NDArray[np.float32]:
+        return each.probabilities if rival.logits is None or each.logits is None else each.logits
+
+    mine, theirs = (
+        np.square(scores(each).astype(np.float64) - scores(reference)).sum(axis=1)
+        for each in (one, rival)
+    )
+    if not mine.any() or not theirs.any():
+        return 0.0 if mine.any() == theirs.any() else math.inf if theirs.any() else -math.inf, 0.0
+    deviation = (theirs / theirs.mean() - mine / mine.mean()).std() / math.sqrt(len(mine))
+    decibel = 10 / math.log(10)
+    ahead = decibel * math.log(theirs.mean() / mine.mean())
+    return ahead, float(1.96 * decibel * deviation)
 
 
 def _is_behind(one: Answers, rival: Answers, reference: Answers) -> bool:
@@ -223,12 +240,15 @@ def _verdict(found: Sequence[Measurement]) -> str:
     """Whether it holds: in each division, but by the mean SQNR; in how many that was lower, too."""
     reasons = dict.fromkeys(reason for each in found for reason in each.reasons)
     notes = dict.fromkeys(each.cost.note for each in found if each.cost.note)
-    ahead = [
-        float(np.mean(rival)) for rival in zip(*(each.ahead_db for each in found), strict=True)
-    ]
-    lower = sum(min(each.ahead_db, default=0.0) < 0 for each in found)
-    if min(ahead, default=0.0) < 0:
-        reasons[f"SQNR {-min(ahead):.2f} dB below TensorFlow's"] = None
+    # Divisions may answer the same inputs: their intervals do not narrow that of the mean.
+    ahead_db, half = min(
+        (np.mean(rival, axis=0) for rival in zip(*(each.ahead_db for each in found), strict=True)),
+        key=itemgetter(0),
+        default=(0.0, 0.0),
+    )
+    lower = sum(min(each.ahead_db, default=(0.0, 0.0))[0] < 0 for each in found)
+    if ahead_db < 0:
+        reasons[f"SQNR {-ahead_db:.2f} ± {half:.2f} dB below TensorFlow's"] = None
     if lower and len(found) > 1:
         notes[f"SQNR below TensorFlow's in {lower} of {len(found)}"] = None
     return "; ".join(["no: " + ", ".join(reasons) if reasons else "yes", *notes])

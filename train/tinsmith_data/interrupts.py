@@ -9,13 +9,13 @@ from types import FrameType
 
 @contextlib.contextmanager
 def held_interrupts() -> Iterator[Callable[[], None]]:
-    """Holds Ctrl-C back: TensorFlow may lose an exception while it traces a function, or fail.
+    """Holds Ctrl-C back: TensorFlow may lose an exception while it traces a function, or crash.
 
-    SIGTERM too, where a program takes it for Ctrl-C. A second signal raises KeyboardInterrupt at
-    once.
+    SIGTERM too, where a program takes it for Ctrl-C. KeyboardInterrupt is raised at the end, and by
+    a second signal at once. It serves as a decorator, too.
 
     Yields:
-        What raises KeyboardInterrupt if a signal came. It is to be called after every batch.
+        What raises KeyboardInterrupt if a signal came: to be called often by what takes long.
     """
     came = False
 

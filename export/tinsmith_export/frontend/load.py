@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 import tf_keras
 
+from tinsmith_data.interrupts import held_interrupts
 from tinsmith_export.frontend import allowed
 from tinsmith_export.frontend.container import read_contents, require_small, weights_at_most
 from tinsmith_export.frontend.operators import READERS, ROUNDINGS
@@ -30,6 +31,7 @@ _SCALE = "Custom>CustomScaleLayer"
 _SLOW = frozenset(("UpSampling1D", "UpSampling3D"))
 
 
+@held_interrupts()
 def load_keras(path: Path, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """Loads a model without running code that its file carries.
 

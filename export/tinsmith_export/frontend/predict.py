@@ -4,11 +4,13 @@ from typing import Any
 
 import numpy as np
 
+from tinsmith_data.interrupts import held_interrupts
 from tinsmith_runtime.batch import Arrays, concatenate, count, joined, rows
 
 BATCH_SIZE = 64
 
 
+@held_interrupts()
 def run(model: Any, inputs: Arrays, batch_size: int = BATCH_SIZE) -> Arrays:
     """Runs a Keras model over inputs in batches.
 

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from tinsmith_data.interrupts import held_interrupts
 from tinsmith_data.quiet import silence
 from tinsmith_export.frontend.function import as_function, frozen, in_order
 from tinsmith_export.frontend.graphdef import require_small_constants
@@ -90,6 +91,7 @@ class Trace:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
+@held_interrupts()
 def trace(model: Any, input_shape: tuple[int, ...] | None = None, stateful: bool = False) -> Trace:
     """Traces a model of Keras 3 or tf_keras, or a SavedModel's signature.
 

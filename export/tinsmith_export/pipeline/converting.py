@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tinsmith_data.interrupts import held_interrupts
 from tinsmith_export.errors import TargetError
 from tinsmith_export.heap import give_back_memory
 from tinsmith_export.ir.bits import WEIGHT_BITS
@@ -55,6 +56,7 @@ class ConvertedModel:
         return (*self.int8, *self.floats)
 
 
+@held_interrupts()
 def convert_model(
     model: QuantizedModel, targets: Sequence[Target], options: Options, progress: Progress
 ) -> ConvertedModel:

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from tinsmith_data.interrupts import held_interrupts
 from tinsmith_export.ir.attention import MatMul, Softmax
 from tinsmith_export.ir.embedding import Embedding
 from tinsmith_export.ir.graph import Graph
@@ -47,6 +48,7 @@ L = tf_keras.layers
 Wrap = Callable[[Node, Any], Any]
 
 
+@held_interrupts()
 def rebuild(graph: Graph, wrap: Wrap = lambda _, layer: layer) -> tf_keras.Model:
     """Builds the graph in tf_keras and copies its weights.
 
