@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from tinsmith_data.interrupts import interrupt_once
+
 # What TensorFlow, OpenMP and BLAS make their pools of threads from.
 _THREADS = (
     "OMP_NUM_THREADS",
@@ -113,9 +115,9 @@ def kill(session: int) -> None:
 
 @contextmanager
 def terminated_like_interrupted() -> Iterator[None]:
-    """Lets SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
+    """Lets the first SIGTERM raise KeyboardInterrupt, as Ctrl-C does."""
     try:
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        before = signal.signal(signal.SIGTERM, interrupt_once)
     except ValueError:  # Not the main thread: signals are somebody else's business.
         yield
         return

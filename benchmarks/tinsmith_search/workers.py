@@ -165,7 +165,8 @@ def _worker(search: Search, parent: int, line: Connection) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        line.send(" ".join(f"{error}".split()) or type(error).__name__)
+        with suppress(BrokenPipeError):  # The supervisor is gone: nobody is left to hear it.
+            line.send(" ".join(f"{error}".split()) or type(error).__name__)
         sys.exit(1)
 
 

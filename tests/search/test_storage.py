@@ -272,7 +272,7 @@ def test_workers_that_die_are_replaced_and_one_that_takes_memory_is_ended(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("workers", "number"), [(1, "INT"), (2, "INT"), (2, "KILL")])
+@pytest.mark.parametrize(("workers", "number"), [(1, "INT"), (1, "TERM"), (2, "INT"), (2, "KILL")])
 def test_whoever_stops_gives_the_trials_back_at_once(
     workers: int, number: str, tmp_path: Path
 ) -> None:
@@ -286,6 +286,11 @@ def test_whoever_stops_gives_the_trials_back_at_once(
             time.sleep(0.05)
         if number == "INT":
             os.killpg(process.pid, signal.SIGINT)
+            assert process.wait(20) == 130
+        elif number == "TERM":
+            process.terminate()
+            time.sleep(0.002)
+            process.terminate()  # It is on its way out: the second one changes nothing.
             assert process.wait(20) == 130
         else:
             process.kill()  # Its workers notice.

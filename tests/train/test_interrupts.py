@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from interrupting import lost_interrupt
 
-from tinsmith_data.interrupts import held_interrupts
+from tinsmith_data.interrupts import held_interrupts, interrupt_once
 
 
 def held(work: Callable[[Callable[[], None]], None]) -> None:
@@ -69,12 +69,23 @@ def test_a_handler_of_the_program_stays(number: signal.Signals) -> None:
         signal.signal(number, before)
 
 
-def test_a_termination_that_means_ctrl_c() -> None:
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def test_terminations_that_mean_one_ctrl_c() -> None:
+    done = []
+
+    def work(check: Callable[[], None]) -> None:
+        for number in range(3):
+            signal.raise_signal(signal.SIGTERM)
+            done.append(number)
+
+    before = signal.signal(signal.SIGTERM, interrupt_once)
     try:
         with pytest.raises(KeyboardInterrupt):
-            held(lambda _: signal.raise_signal(signal.SIGTERM))
-        assert signal.getsignal(signal.SIGTERM) is signal.default_int_handler
+            held(work)
+        assert done == [0, 1, 2]
+        assert signal.getsignal(signal.SIGTERM) is interrupt_once
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
     finally:
         signal.signal(signal.SIGTERM, before)
 
