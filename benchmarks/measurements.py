@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from routes import Cost
-from tinsmith_report.statistics import changed_p, mcnemar_p, sqnr_db, wilson
+from tinsmith_report.statistics import changed_p, decibels, mcnemar_p, sqnr_db, wilson
 from tinsmith_runtime.executor import ACTIVATIONS
 
 # Less likely by chance than 1 in 20 is called a loss.
@@ -154,12 +154,13 @@ def _ahead_db(one: Answers, rival: Answers, reference: Answers) -> tuple[float, 
         np.square(scores(each).astype(np.float64) - scores(reference)).sum(axis=1)
         for each in (one, rival)
     )
-    if not mine.any() or not theirs.any():
-        return 0.0 if mine.any() == theirs.any() else math.inf if theirs.any() else -math.inf, 0.0
+    ahead = decibels(float(theirs.sum()), float(mine.sum()))
+    if ahead is None and mine.any() == theirs.any():
+        return 0.0, 0.0
+    if ahead is None:  # one of them has no noise
+        return math.inf if theirs.any() else -math.inf, 0.0
     deviation = (theirs / theirs.mean() - mine / mine.mean()).std() / math.sqrt(len(mine))
-    decibel = 10 / math.log(10)
-    ahead = decibel * math.log(theirs.mean() / mine.mean())
-    return ahead, float(1.96 * decibel * deviation)
+    return ahead, float(1.96 * 10 / math.log(10) * deviation)
 
 
 def _is_behind(one: Answers, rival: Answers, reference: Answers) -> bool:

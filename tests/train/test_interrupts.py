@@ -15,6 +15,20 @@ def held(work: Callable[[Callable[[], None]], None]) -> None:
         work(check)
 
 
+def held_thrice(number: signal.Signals) -> list[int]:
+    """Sends a signal three times while it is held; gives after which ones the work went on."""
+    done = []
+
+    def work(_: Callable[[], None]) -> None:
+        for time in range(3):
+            signal.raise_signal(number)
+            done.append(time)
+
+    with pytest.raises(KeyboardInterrupt):
+        held(work)
+    return done
+
+
 def test_it_is_raised_where_code_asks_for_it() -> None:
     done = []
 
@@ -37,16 +51,7 @@ def test_what_nobody_asked_for_is_raised_at_the_end() -> None:
 
 
 def test_a_second_one_is_raised_at_once() -> None:
-    done = []
-
-    def work(_: Callable[[], None]) -> None:
-        for number in range(3):
-            signal.raise_signal(signal.SIGINT)
-            done.append(number)
-
-    with pytest.raises(KeyboardInterrupt):
-        held(work)
-    assert done == [0]
+    assert held_thrice(signal.SIGINT) == [0]
 
 
 def test_another_error_is_not_hidden() -> None:
@@ -70,18 +75,9 @@ def test_a_handler_of_the_program_stays(number: signal.Signals) -> None:
 
 
 def test_terminations_that_mean_one_ctrl_c() -> None:
-    done = []
-
-    def work(check: Callable[[], None]) -> None:
-        for number in range(3):
-            signal.raise_signal(signal.SIGTERM)
-            done.append(number)
-
     before = signal.signal(signal.SIGTERM, interrupt_once)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            held(work)
-        assert done == [0, 1, 2]
+        assert held_thrice(signal.SIGTERM) == [0, 1, 2]
         assert signal.getsignal(signal.SIGTERM) is interrupt_once
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
